@@ -1,0 +1,25 @@
+"""Every environment variable that Hyb reads."""
+
+from __future__ import annotations
+
+import os
+
+
+def cache_dir() -> str | None:
+    """HYB_CACHE_DIR: where compiled programs are kept; by default the platform's cache folder."""
+    return os.environ.get("HYB_CACHE_DIR") or None
+
+
+def depth() -> int:
+    """HYB_DEPTH: how many calls may be nested before a RecursionError; 10 000 by default."""
+    return int(os.environ.get("HYB_DEPTH", "10000"))
+
+
+def opt_level() -> int:
+    """HYB_OPT: LLVM's optimisation level for host code, 0 to 3."""
+    return int(os.environ.get("HYB_OPT", "2"))
+
+
+def verify() -> bool:
+    """HYB_VERIFY: check Core after every pass (on by default; 0 turns it off)."""
+    return os.environ.get("HYB_VERIFY", "1") != "0"

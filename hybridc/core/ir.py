@@ -1,0 +1,259 @@
+"""Core, on one page: the typed functional language that every pass reads and writes.
+
+    program = struct NAME { field: type, ... }* enum NAME { CASE(field: type, ...) ... }* fn*
+    type    = bool int i32 u8 f64 f32 f16 bf16 | elem[dim, ...] | (type, ...) | type? | buffer[type] | NAME
+    fn      = fn NAME(var: type, ...) -> (type, ...) block
+    block   = { stmt* tail }
+    tail    = yield atom*                  the values of this block
+            | exit LABEL atom*             leave the enclosing construct with that label, giving its values
+            | fault KIND atom*             stop the program with an exception
+    stmt    = var* = OP[attr=value, ...](atom, ...)        an operator of core/ops.py or core/tensor_ops.py
+            | var* = call NAME(atom, ...)
+            | var* = if atom block else block
+            | var* = match atom { CASE(var, ...) block }*  every case of the enum, in order
+            | var* = loop LABEL (var = atom, ...) block    yield is the next turn; left only by exit
+            | var* = scope LABEL block                     yield and exit LABEL give its values
+            | var  = parallel var < atom block             a buffer of what the block yields for each index
+    atom    = var | constant
+
+Every value is immutable: an update makes a new value, and the code generator writes in place where the old one has no
+other owner (passes/ownership.py). A variable is assigned once and visible to the end of its block and in the blocks
+within. Statements happen in the order written; an operator that can fault or has an effect stays where it is.
+Label 0 is the function itself: `exit 0 values` returns.
+Dimensions in tensor types are knowledge, not identity: `f32[3]` may stand where `f32[?]` is asked and the other way
+round; inside structs, enums and buffers they are all `?`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Union
+
+from hybridc.base.source import NOWHERE, Span
+from hybridc.base.types import BF16, BOOL, F16, F32, F64, I32, INT, U8, Prim
+
+
+# ---- types -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class TensorT:
+    """A contiguous row-major tensor of at least one dimension; None is a dimension known only at run time."""
+
+    elem: Prim
+    dims: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TupleT:
+    items: tuple[Type, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionT:
+    item: Type
+
+
+@dataclass(frozen=True, slots=True)
+class BufferT:
+    """A counted block of elements of fixed length; a fresh one holds the zero of its type (0, false, empty)."""
+
+    item: Type
+
+
+@dataclass(frozen=True, slots=True)
+class StructT:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnumT:
+    name: str
+
+
+Type = Union[Prim, TensorT, TupleT, OptionT, BufferT, StructT, EnumT]
+UNIT = TupleT(())
+STR = StructT("str")
+"""Text, declared by every program as `struct str { bytes: buffer[u8], size: int, count: int }`: UTF-8, its length in
+bytes and in code points."""
+
+
+# ---- atoms -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Var:
+    """`name` is for reading; `id` is unique in its function."""
+
+    id: int
+    type: Type
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A bool, int or float of a scalar type."""
+
+    value: int | float | bool
+    type: Prim
+
+
+Atom = Union[Var, Const]
+Attrs = tuple[tuple[str, object], ...]
+"""Sorted (name, value) pairs; values are str, int, float, bool, None, and tuples of these."""
+RETURN = 0
+
+
+# ---- statements ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Op:
+    outs: tuple[Var, ...]
+    op: str
+    args: tuple[Atom, ...]
+    attrs: Attrs = ()
+    span: Span = NOWHERE
+
+    def attr(self, name: str, default: object = None) -> object:
+        for key, value in self.attrs:
+            if key == name:
+                return value
+        return default
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    outs: tuple[Var, ...]
+    fn: str
+    args: tuple[Atom, ...]
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    outs: tuple[Var, ...]
+    cond: Atom
+    then: Block
+    orelse: Block
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    case: str
+    fields: tuple[Var, ...]
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    outs: tuple[Var, ...]
+    subject: Atom
+    arms: tuple[Arm, ...]
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    outs: tuple[Var, ...]
+    label: int
+    params: tuple[Var, ...]
+    inits: tuple[Atom, ...]
+    body: Block
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    outs: tuple[Var, ...]
+    label: int
+    body: Block
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """`out` has type buffer[T]; the body yields one T and neither assigns nor exits outward."""
+
+    out: Var
+    index: Var
+    count: Atom
+    body: Block
+    span: Span = NOWHERE
+
+
+Stmt = Union[Op, Call, If, Match, Loop, Scope, Parallel]
+
+
+# ---- tails -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Yield:
+    values: tuple[Atom, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    label: int
+    values: tuple[Atom, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`kind` is the exception's name. `values`: none; one str (the message); or for IndexError two ints
+    (index, length)."""
+
+    kind: str
+    values: tuple[Atom, ...] = ()
+    span: Span = NOWHERE
+
+
+Tail = Union[Yield, Exit, Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    stmts: tuple[Stmt, ...]
+    tail: Tail
+
+
+# ---- programs --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class StructDef:
+    name: str
+    fields: tuple[tuple[str, Type], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnumDef:
+    """Cases in order: the position is the tag."""
+
+    name: str
+    cases: tuple[tuple[str, tuple[tuple[str, Type], ...]], ...]
+
+    @property
+    def plain(self) -> bool:
+        """No case has fields: the value is its tag."""
+        return all(not fields for _, fields in self.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class Fn:
+    """`title` is how call chains name it ("Shelf.find"); `hidden` for library code, which they leave out."""
+
+    name: str
+    params: tuple[Var, ...]
+    results: tuple[Type, ...]
+    body: Block
+    title: str = ""
+    hidden: bool = False
+    span: Span = NOWHERE
+
+
+@dataclass
+class Program:
+    structs: dict[str, StructDef] = field(default_factory=dict)
+    enums: dict[str, EnumDef] = field(default_factory=dict)
+    fns: dict[str, Fn] = field(default_factory=dict)
+
+
+__all__ = [
+    "BF16", "BOOL", "F16", "F32", "F64", "I32", "INT", "NOWHERE", "RETURN", "STR", "U8", "UNIT",
+    "Arm", "Atom", "Attrs", "Block", "BufferT", "Call", "Const", "EnumDef", "EnumT", "Exit", "Fault", "Fn", "If",
+    "Loop", "Match", "Op", "OptionT", "Parallel", "Prim", "Program", "Scope", "Span", "Stmt", "StructDef", "StructT",
+    "Tail", "TensorT", "TupleT", "Type", "Var", "Yield",
+]
