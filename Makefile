@@ -1,0 +1,38 @@
+# `make demo` runs the main job, `make test` the tests; both install what they need into .venv first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SHARED := ../shared/conformance/run.py
+
+.PHONY: demo test bench lint conformance bless clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,torch,numba]"
+	$(BIN)/python -m hybridc.std
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/digits/demo.py
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check hybridc runtime tests bench examples
+	$(BIN)/mypy hybridc runtime
+	$(BIN)/lint-imports
+
+conformance: $(VENV)/.installed
+	if [ -e $(SHARED) ]; then $(BIN)/python $(SHARED) --group core && $(BIN)/python $(SHARED) --group tensor && $(BIN)/python $(SHARED) --group runtime; fi
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2
+	$(MAKE) conformance
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pytest -q bench --benchmark-columns=min,median,iqr
+
+# Rewrites the expected messages of tests/ from what the compiler prints now; read the diff before you commit it.
+bless: $(VENV)/.installed
+	HYB_BLESS=1 $(BIN)/python -m pytest -q tests
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,85 @@
+"""Compiled units on disk, found by the content of everything that went into them.
+
+A record, named by what is known before anything is read (the file's path, options, the compiler itself, the processor),
+lists the files that were read with their digests and the unit they gave. A unit is used only when every listed file has
+still that digest and the unit its own; whatever else happens (a damaged or missing entry, a full disk, a read-only
+home) means compiling again. Entries appear by one atomic rename.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import platformdirs
+
+import hybridc.grammar
+import hybridc_runtime
+from hybridc.base import knobs
+
+
+def directory() -> Path:
+    return Path(knobs.cache_dir() or platformdirs.user_cache_dir("hyb"))
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@functools.cache
+def compiler_digest() -> str:
+    """Of the compiler's own sources: another compiler never finds this one's entries."""
+    state = hashlib.sha256()
+    for package in (hybridc, hybridc.grammar, hybridc_runtime):
+        root = Path(package.__path__[0])
+        for path in sorted(p for ext in ("*.py", "*.hyb", "*.lark") for p in root.rglob(ext)):
+            state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def name_of(parts: Iterable[object]) -> str:
+    """The name of a record: the digest of its parts and of the compiler."""
+    text = json.dumps([compiler_digest(), *map(str, parts)])
+    return digest(text.encode())
+
+
+def find(name: str) -> bytes | None:
+    """The unit of a record whose files are all unchanged."""
+    try:
+        record = json.loads((directory() / "records" / f"{name}.json").read_text())
+        for path, expected in record["files"]:
+            if digest(Path(path).read_bytes()) != expected:
+                return None
+        data = (directory() / "units" / record["unit"]).read_bytes()
+        return data if digest(data) == record["unit"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep(name: str, files: Sequence[tuple[str, bytes]], data: bytes) -> None:
+    """Keep a unit made from these files (path and content as read). A disk that refuses costs only the next compile."""
+    unit = digest(data)
+    record = {"files": [(os.path.abspath(path), digest(content)) for path, content in files], "unit": unit}
+    try:
+        write(directory() / "units" / unit, data)
+        write(directory() / "records" / f"{name}.json", json.dumps(record).encode())
+    except OSError:
+        return
+
+
+def write(path: Path, data: bytes) -> None:
+    """All of the data or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
