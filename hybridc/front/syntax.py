@@ -390,11 +390,12 @@ class Param(Node):
 
 @dataclass(frozen=True, slots=True)
 class TypeParam(Node):
-    """`T`, `T: number`, or `F: forward(f32[*B, N]) -> f32[*B, M]`."""
+    """`T`, `T: number`, `F: forward(f32[*B, N]) -> f32[*B, M]`, or, with `pack`, `*S` for any number of dimensions."""
 
     name: str
     bound: str | None = None
     method: MethodBound | None = None
+    pack: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,165 @@
+"""A file's text to its syntax tree, or to every syntax error in it. Nothing here raises, whatever the text."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import lark
+from lark.exceptions import UnexpectedToken
+
+from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.source import Source, Span
+from hybridc.front import tables
+from hybridc.front.build_decl import Declarations
+from hybridc.front.build_expr import PYTHON_WORDS
+from hybridc.front.explain_syntax import explain
+from hybridc.front.lexer import Lexed, Token, lex, lex_part
+from hybridc.front.syntax import Decl, Enum, Expr, ExprStmt, File, Import, Literal, Node, TypeExpr
+
+
+class Builder(Declarations):
+    """Builds the tree while Lark parses; its state is that of the one file being parsed."""
+
+    def begin(self, source: Source) -> None:
+        self.source = source
+        self.path = source.path
+        self.diagnostics = []
+        self.type_only = {}
+        self.jumps = []
+        self.python_words = []
+
+    def parse_hole(self, start: int, end: int) -> Expr | None:
+        lexed = lex_part(self.source, _parser().spellings, start, end)
+        if lexed.diagnostics:
+            self.diagnostics += lexed.diagnostics
+            return None
+        if not lexed.tokens:
+            return None
+        return _run(self, lexed.tokens, "hole", Span(self.path, end, end + 1))
+
+
+@dataclass
+class _Parser:
+    lark: lark.Lark
+    builder: Builder
+    spellings: dict[str, str]
+
+
+_loaded: list[_Parser] = []
+_lock = threading.RLock()
+"""There is one builder, so one file at a time."""
+
+
+def _parser() -> _Parser:
+    if not _loaded:
+        builder = Builder()
+        parser = tables.load(builder)
+        _loaded.append(_Parser(parser, builder, tables.spellings(parser)))
+    return _loaded[0]
+
+
+def parse(source: Source) -> tuple[File | None, list[Diagnostic]]:
+    """The file's tree and no diagnostics, or None and all its syntax errors in order of place."""
+    with _lock:
+        parser = _parser()
+        builder = parser.builder
+        builder.begin(source)
+        lexed = lex(source, parser.spellings)
+        decls: list[Decl | ExprStmt] = []
+        bad = sorted(d.span.start for d in lexed.diagnostics)
+        for chunk, begin, stop in _chunks(lexed, len(source.text)):
+            if any(begin <= at < stop for at in bad):
+                # What is not even words makes no sense as a declaration: one complaint is enough.
+                continue
+            builder.type_only.clear()
+            builder.jumps.clear()
+            decls += _run(builder, chunk, "file", None) or ()
+            _refuse_types(builder)
+        diagnostics = builder.diagnostics + lexed.diagnostics
+        doc, rest = _file_doc(builder, decls)
+        if not diagnostics:
+            _refuse_python_words(builder, rest)
+        diagnostics = sorted(set(builder.diagnostics + lexed.diagnostics), key=lambda d: (d.span.start, d.code))
+        if diagnostics:
+            return None, diagnostics
+        return File(Span(source.path, 0, len(source.text)), doc, rest), []
+
+
+def parse_type(source: Source) -> tuple[TypeExpr | None, list[Diagnostic]]:
+    """A text that is one type, such as `list[(Tree, int)]`."""
+    with _lock:
+        parser = _parser()
+        builder = parser.builder
+        builder.begin(source)
+        lexed = lex_part(source, parser.spellings, 0, len(source.text))
+        if lexed.diagnostics:
+            return None, lexed.diagnostics
+        end = len(source.text)
+        result = _run(builder, lexed.tokens, "lone_type", Span(source.path, end, end + 1))
+        _refuse_types(builder)
+        return (None, builder.diagnostics) if builder.diagnostics else (result, [])
+
+
+def tokens(source: Source) -> Lexed:
+    """The tokens of a file, with its comments and lexical errors."""
+    with _lock:
+        return lex(source, _parser().spellings)
+
+
+def _chunks(lexed: Lexed, end: int) -> list[tuple[list[Token], int, int]]:
+    """The tokens of each top-level declaration, and the part of the text they stand in."""
+    tokens = lexed.tokens
+    starts = []
+    for i, at in enumerate(lexed.starts):
+        after_decorator = i > 0 and tokens[lexed.starts[i - 1]].type == "AT" and starts
+        if not after_decorator:
+            starts.append(at)
+    if tokens and (not starts or starts[0] != 0):
+        starts.insert(0, 0)
+    chunks = []
+    for i, at in enumerate(starts):
+        stop = starts[i + 1] if i + 1 < len(starts) else len(tokens)
+        if at < stop:
+            begin = tokens[at].start_pos if i else 0
+            chunks.append((tokens[at:stop], begin, tokens[stop].start_pos if stop < len(tokens) else end + 1))
+    return chunks
+
+
+def _run(builder: Builder, tokens: list[Token], start: str, end: Span | None):
+    try:
+        return _parser().lark.parse(tokens, start=start)
+    except UnexpectedToken as error:
+        builder.diagnostics.append(explain(builder.source, tokens, error, end))
+        return None
+
+
+def _refuse_types(builder: Builder) -> None:
+    for node in builder.type_only.values():
+        builder.error("HYB118", "a type cannot stand here", node.span, "`x ?? default` takes the value of an option")
+    builder.type_only.clear()
+
+
+def _file_doc(builder: Builder, decls: list) -> tuple[str | None, tuple[Decl, ...]]:
+    doc = None
+    for i, decl in enumerate(decls):
+        if isinstance(decl, ExprStmt):
+            if i == 0 and isinstance(decl.value, Literal):
+                doc = str(decl.value.value)
+            else:
+                builder.error("HYB119", "a string here says nothing", decl.span,
+                              "a doc stands first in a file or a body, a comment behind `#`")
+    return doc, tuple(d for d in decls if not isinstance(d, ExprStmt))
+
+
+def _refuse_python_words(builder: Builder, decls: tuple[Decl, ...]) -> None:
+    """`None`, `True` and `False`, unless the file gives these names a meaning of its own."""
+    if not builder.python_words:
+        return
+    own = {case.name for d in decls if isinstance(d, Enum) for case in d.cases}
+    own |= {name for d in decls if isinstance(d, Import) for _, name, _ in d.names or ()}
+    own |= {d.name for d in decls if isinstance(d, Node) and hasattr(d, "name")}
+    for name in builder.python_words:
+        if name.id not in own:
+            right = PYTHON_WORDS[name.id]
+            builder.error("HYB123", f"`{name.id}` is written `{right}`", name.span, f"write `{right}`")
