@@ -44,7 +44,7 @@ parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis
             argsort[descending](b t) -> int tensor    along the last axis, stable; nan is the greatest
 making      tensor(b x...) -> t                       of scalars, the dims of its static type
             iota(n) -> int[n]                         0, 1, ...
-            orthogonal(c t[n, m]) -> t                rows (or columns, if n > m) made orthonormal (Gram-Schmidt, in order)
+            orthogonal(c t[n, m]) -> t                rows (columns if n > m) made orthonormal, in order
             tensor_view(b v[?], at, n...) -> t or x   n... elements of a flat vector from `at` on; unchecked
 compare     tensor_equal(b t, b t) -> bool            same shape and equal elements (nan differs)
 
@@ -377,33 +377,30 @@ def _row(
     return OpRow(name, check, own, alias, faults, fault_if)
 
 
-TENSOR_OPS: dict[str, OpRow] = {
-    row.name: row
-    for row in (
-        _row("dim", _dim, 1, faults=False),
-        _row("reshape", _reshape, 1, more=True, own="cb"),
-        _row("transpose", _transpose, 1, faults=False),
-        _row("broadcast", _broadcast, 1, more=True),
-        _row("map", _map, 1, more=True, fault_if=_map_faults),
-        _row("reduce", _reduce, 1, fault_if=_reduce_faults),
-        _row("cumsum", _cumsum, 1, faults=False),
-        _row("matmul", _matmul, 2),
-        _row("index", _index, 1, more=True, fault_if=_index_faults),
-        _row("update", _update, 2, more=True, own="cb"),
-        _row("take", _take, 2),
-        _row("put", _put, 3, own="cb"),
-        _row("gather", _gather, 2),
-        _row("scatter", _scatter, 3, own="cb"),
-        _row("nonzero", _nonzero, 1, faults=False),
-        _row("concat", _concat, 1, more=True),
-        _row("stack", _stack, 2),
-        _row("join", _join, 2),
-        _row("windows", _windows, 10),
-        _row("argsort", _argsort, 1, faults=False),
-        _row("tensor", _make, 0, more=True, faults=False),
-        _row("iota", _iota, 1),
-        _row("orthogonal", _orthogonal, 1, own="c", faults=False),
-        _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
-        _row("tensor_equal", _equal, 2, faults=False),
-    )
-}
+TENSOR_ROWS: tuple[OpRow, ...] = (
+    _row("dim", _dim, 1, faults=False),
+    _row("reshape", _reshape, 1, more=True, own="cb"),
+    _row("transpose", _transpose, 1, faults=False),
+    _row("broadcast", _broadcast, 1, more=True),
+    _row("map", _map, 1, more=True, fault_if=_map_faults),
+    _row("reduce", _reduce, 1, fault_if=_reduce_faults),
+    _row("cumsum", _cumsum, 1, faults=False),
+    _row("matmul", _matmul, 2),
+    _row("index", _index, 1, more=True, fault_if=_index_faults),
+    _row("update", _update, 2, more=True, own="cb"),
+    _row("take", _take, 2),
+    _row("put", _put, 3, own="cb"),
+    _row("gather", _gather, 2),
+    _row("scatter", _scatter, 3, own="cb"),
+    _row("nonzero", _nonzero, 1, faults=False),
+    _row("concat", _concat, 1, more=True),
+    _row("stack", _stack, 2),
+    _row("join", _join, 2),
+    _row("windows", _windows, 10),
+    _row("argsort", _argsort, 1, faults=False),
+    _row("tensor", _make, 0, more=True, faults=False),
+    _row("iota", _iota, 1),
+    _row("orthogonal", _orthogonal, 1, own="c", faults=False),
+    _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
+    _row("tensor_equal", _equal, 2, faults=False),
+)
