@@ -1,0 +1,287 @@
+"""The operators of Core but for tensors: what each takes and gives, whether it can fault, what it does with its
+arguments' counts. Their meaning is in core/interp_ops.py; tensor operators are in core/tensor_ops.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hybridc.base.types import FLOATS, INTS, NUMBERS
+from hybridc.core.ir import (
+    BOOL,
+    F32,
+    F64,
+    I32,
+    INT,
+    STR,
+    U8,
+    BufferT,
+    EnumT,
+    Op,
+    OptionT,
+    Prim,
+    Program,
+    StructT,
+    TupleT,
+    Type,
+)
+from hybridc.core.optable import OpRow, Rule
+from hybridc.core.tensor_ops import TENSOR_OPS
+from hybridc.core.types import is_counted, parts, same, show_type
+
+Types = tuple[Type, ...]
+BYTES = BufferT(U8)
+
+
+def _show(types: Types) -> str:
+    return "(" + ", ".join(map(show_type, types)) + ")"
+
+
+def _mismatch(args: Types, outs: Types, wanted: Types, given: Types) -> str | None:
+    if len(args) != len(wanted) or not all(map(same, args, wanted)):
+        return f"takes {_show(wanted)}, not {_show(args)}"
+    if len(outs) != len(given) or not all(map(same, outs, given)):
+        return f"gives {_show(given)}, not {_show(outs)}"
+    return None
+
+
+def _signature(wanted: Types, given: Types) -> Rule:
+    return lambda args, attrs, outs, program: _mismatch(args, outs, wanted, given)
+
+
+def _alike(count: int, allowed: frozenset[Prim], result: Prim | None = None) -> Rule:
+    """`count` scalars of one type among `allowed`; the result is of that type, or `result`."""
+
+    def rule(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+        if not args or args[0] not in allowed:
+            return f"is not for {_show(args)}"
+        return _mismatch(args, outs, (args[0],) * count, (result or args[0],))  # type: ignore[arg-type]
+
+    return rule
+
+
+def _select(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(args) == 3 and is_counted(args[1], program):
+        return f"is not for {show_type(args[1])}, which holds counted memory"
+    return _mismatch(args, outs, (BOOL, *args[1:2] * 2), args[1:2])
+
+
+def _cast(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(args) != 1 or len(outs) != 1 or not isinstance(args[0], Prim) or not isinstance(outs[0], Prim):
+        return f"is of one scalar to another, not {_show(args)} to {_show(outs)}"
+    return None
+
+
+def _bitcast(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    pairs = {(F64, INT), (INT, F64), (F32, I32), (I32, F32)}
+    if len(args) != 1 or len(outs) != 1 or (args[0], outs[0]) not in pairs:
+        return f"is not of {_show(args)} to {_show(outs)}"
+    return None
+
+
+# ---- aggregates ------------------------------------------------------------------------------------------------------
+def _tuple(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return _mismatch(args, outs, args, (TupleT(args),))
+
+
+def _struct(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(outs) != 1 or not isinstance(outs[0], StructT):
+        return f"gives one struct, not {_show(outs)}"
+    return _mismatch(args, outs, parts(outs[0], program), outs)
+
+
+def _get(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(args) != 1 or not isinstance(args[0], (TupleT, StructT)):
+        return f"takes one tuple or struct, not {_show(args)}"
+    fields, index = parts(args[0], program), attrs.get("index")
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(fields):
+        return f"has index {index} into {show_type(args[0])} of {len(fields)} fields"
+    return _mismatch(args, outs, args, (fields[index],))
+
+
+def _destruct(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(args) != 1 or not isinstance(args[0], (TupleT, StructT)):
+        return f"takes one tuple or struct, not {_show(args)}"
+    return _mismatch(args, outs, args, parts(args[0], program))
+
+
+def _enum(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(outs) != 1 or not isinstance(outs[0], EnumT):
+        return f"gives one enum, not {_show(outs)}"
+    cases = dict(program.enums[outs[0].name].cases)
+    if attrs.get("case") not in cases:
+        return f"has case {attrs.get('case')!r}, which {show_type(outs[0])} does not"
+    return _mismatch(args, outs, tuple(t for _, t in cases[attrs["case"]]), outs)  # type: ignore[index]
+
+
+def _tag(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(args) != 1 or not isinstance(args[0], EnumT):
+        return f"takes one enum, not {_show(args)}"
+    return _mismatch(args, outs, args, (INT,))
+
+
+def _some(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return _mismatch(args, outs, args[:1], tuple(OptionT(a) for a in args[:1]))
+
+
+def _none(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if args or len(outs) != 1 or not isinstance(outs[0], OptionT):
+        return f"gives one option of nothing, not {_show(outs)} of {_show(args)}"
+    return None
+
+
+def _of_option(result: Callable[[OptionT], Type]) -> Rule:
+    def rule(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+        if len(args) != 1 or not isinstance(args[0], OptionT):
+            return f"takes one option, not {_show(args)}"
+        return _mismatch(args, outs, args, (result(args[0]),))
+
+    return rule
+
+
+def _str(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if not isinstance(attrs.get("text"), str):
+        return "has no text"
+    return _mismatch(args, outs, (), (STR,))
+
+
+# ---- buffers ---------------------------------------------------------------------------------------------------------
+def _on_buffer(wanted: Callable[[BufferT], Types], given: Callable[[BufferT], Types]) -> Rule:
+    """A buffer first, then what `wanted` says of it; the results are what `given` says."""
+
+    def rule(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+        if not args or not isinstance(args[0], BufferT):
+            return f"takes a buffer first, not {_show(args)}"
+        return _mismatch(args, outs, (args[0], *wanted(args[0])), given(args[0]))
+
+    return rule
+
+
+def _buffer_new(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(outs) != 1 or not isinstance(outs[0], BufferT):
+        return f"gives one buffer, not {_show(outs)}"
+    return _mismatch(args, outs, (INT,), outs)
+
+
+def _anything(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return None if isinstance(attrs.get("name"), str) else "has no name"
+
+
+def _retain(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return _mismatch(args, outs, args[:1], args[:1])
+
+
+def _release(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return _mismatch(args, outs, args[:1], ())
+
+
+# ---- when they fault -------------------------------------------------------------------------------------------------
+def _of_ints(op: Op) -> bool:
+    return op.args[0].type in INTS
+
+
+def _cast_faults(op: Op) -> bool:
+    """Checked, and not one that every value survives."""
+    source, target = op.args[0].type, op.outs[0].type
+    if not op.attr("checked", False) or target in FLOATS or target == BOOL or source == BOOL or source == target:
+        return False
+    width = {U8: 1, I32: 2, INT: 3}
+    return source not in width or width[source] > width[target]  # type: ignore[index]
+
+
+INTS_AND_BOOL = INTS | {BOOL}
+SCALARS = NUMBERS | {BOOL}
+
+
+def _each(names: str, rule: Rule, doc: str) -> list[OpRow]:
+    return [OpRow(name, rule, doc=doc) for name in names.split()]
+
+
+_ROWS: list[OpRow] = [
+    *_each("add sub mul", _alike(2, NUMBERS), "integers wrap"),
+    OpRow("div", _alike(2, FLOATS), doc="IEEE division"),
+    OpRow("floordiv", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
+          doc="towards minus infinity, as Python; an integer by 0: ZeroDivisionError; the least integer by -1 wraps; a float by 0 is IEEE"),
+    OpRow("mod", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
+          doc="sign of the divisor, as Python; an integer by 0: ZeroDivisionError; a float by 0 is nan"),
+    OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
+          doc="integers wrap; a negative exponent: ValueError"),
+    *_each("neg abs", _alike(1, NUMBERS), "integers wrap"),
+    OpRow("sign", _alike(1, NUMBERS), doc="-1, 0 or 1; nan stays nan, -0.0 gives 0.0"),
+    *_each("minimum maximum", _alike(2, NUMBERS), "nan wins"),
+    *_each("bit_and bit_or bit_xor", _alike(2, INTS_AND_BOOL), "bit by bit"),
+    OpRow("bit_not", _alike(1, INTS_AND_BOOL), doc="of a bool: not"),
+    OpRow("shl", _alike(2, INTS), faults=True, doc="0 from the width on; a negative amount: ValueError"),
+    OpRow("shr", _alike(2, INTS), faults=True, doc="arithmetic (u8: logical); an amount from the width on gives 0 or -1; a negative one: ValueError"),
+    OpRow("lshr", _alike(2, INTS), faults=True, doc="logical; 0 from the width on; a negative amount: ValueError"),
+    OpRow("mulhi", _alike(2, frozenset({INT})), doc="high half of the product of both as unsigned 64-bit numbers"),
+    *_each("eq ne lt le gt ge", _alike(2, SCALARS, BOOL), "comparison; false < true"),
+    OpRow("not", _alike(1, frozenset({BOOL})), doc="of a bool"),
+    OpRow("select", _select, doc="select(c, a, b): a if c else b, of types that hold no counted memory"),
+    OpRow("cast", _cast, faults=True, fault_if=_cast_faults,
+          doc="to the type of the result; float to integer truncates; to bool: is it not 0. `checked`: out of range"
+          " or nan: ValueError, else integers wrap and floats saturate (nan gives 0). To f16 beyond its range: infinity"),
+    OpRow("bitcast", _bitcast, doc="the same bits, between f64 and int, f32 and i32"),
+    *_each(
+        "exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid floor round",
+        _alike(1, FLOATS), "IEEE: nan or infinity, never a fault; round is to the nearest even",
+    ),
+    OpRow("atan2", _alike(2, FLOATS), doc="angle of the point (second, first)"),
+    # aggregates
+    OpRow("tuple", _tuple, own="c", doc="a tuple of the arguments"),
+    OpRow("struct", _struct, own="c", doc="a struct (the result's type) of its fields in order"),
+    OpRow("get", _get, alias=True, doc="field `index` of a tuple or struct"),
+    OpRow("destruct", _destruct, own="c", doc="every field of a tuple or struct"),
+    OpRow("enum", _enum, own="c", doc="the `case` of an enum (the result's type) with its fields in order"),
+    OpRow("tag", _tag, doc="the position of the case"),
+    OpRow("some", _some, own="c", doc="an option that holds the value"),
+    OpRow("none", _none, doc="an option that holds none"),
+    OpRow("is_some", _of_option(lambda t: BOOL), doc="does it hold a value?"),
+    OpRow("unwrap", _of_option(lambda t: t.item), alias=True, doc="the value; only where is_some holds"),
+    OpRow("str", _str, doc="the constant `text`"),
+    # buffers
+    OpRow("buffer_new", _buffer_new, faults=True,
+          doc="n zeros; a negative n: ValueError; too large: MemoryError"),
+    OpRow("buffer_len", _on_buffer(lambda b: (), lambda b: (INT,)), doc="number of elements"),
+    OpRow("buffer_get", _on_buffer(lambda b: (INT,), lambda b: (b.item,)), doc="a copy of element i"),
+    OpRow("buffer_set", _on_buffer(lambda b: (INT, b.item), lambda b: (b,)), own="cbc", doc="with element i replaced"),
+    OpRow("buffer_take", _on_buffer(lambda b: (INT,), lambda b: (b, b.item)), own="cb",
+          doc="with element i replaced by zero, and the element"),
+    OpRow("buffer_resize", _on_buffer(lambda b: (INT,), lambda b: (b,)), own="cb", faults=True,
+          doc="with n elements: the first ones kept, new ones zero; faults as buffer_new"),
+    OpRow("buffer_move", _on_buffer(lambda b: (INT, INT, INT), lambda b: (b,)), own="cb",
+          doc="(b, dst, src, n): n elements from src moved to dst; places left that are not written become zero"),
+    OpRow("buffer_copy", _on_buffer(lambda b: (INT, b, INT, INT), lambda b: (b,)), own="cb",
+          doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
+    OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
+    OpRow("buffer_hash", _signature((BYTES, INT), (INT,)), doc="64-bit FNV-1a of the first n bytes"),
+    OpRow("buffer_find", _signature((BYTES, INT, INT, BYTES, INT), (INT,)),
+          doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
+    # text
+    OpRow("format_float", _signature((F64, INT, INT), (BYTES, INT)),
+          doc="(x, kind, precision): text and its length; kind is the code of one of `efg%`, or 0: the shortest text that reads back"),
+    OpRow("format_float32", _signature((F32,), (BYTES, INT)), doc="the shortest text that reads back as f32"),
+    OpRow("parse_float", _signature((BYTES, INT, INT), (OptionT(F64),)),
+          doc="(text, start, n): the number that bytes start to start + n spell, none if they do not"),
+    # effects, counts
+    OpRow("host", _anything, faults=True, effect=True, doc="the host's service `name`"),
+    OpRow("retain", _retain, doc="the same value, counted once more"),
+    OpRow("release", _release, own="c", effect=True, doc="gives one count back"),
+]  # fmt: skip
+
+OPS: dict[str, OpRow] = {row.name: row for row in _ROWS} | TENSOR_OPS
+
+
+def op_row(name: str) -> OpRow:
+    """The operator's row; KeyError for a name that is none."""
+    return OPS[name]
+
+
+def may_fault(op: Op) -> bool:
+    """Can this use of an operator stop the program?"""
+    return OPS[op.op].may_fault(op)
+
+
+def is_pure(op: Op) -> bool:
+    """Can it be deleted when its results are not used?"""
+    row = OPS[op.op]
+    return not row.effect and not row.may_fault(op)

@@ -1,0 +1,287 @@
+"""Going through Core and rebuilding it: what every pass needs and none should write again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from hybridc.core.ir import (
+    RETURN,
+    Arm,
+    Atom,
+    Block,
+    Call,
+    Exit,
+    Fault,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Scope,
+    Stmt,
+    Tail,
+    Var,
+    Yield,
+)
+
+
+# ---- looking ---------------------------------------------------------------------------------------------------------
+def outs_of(stmt: Stmt) -> tuple[Var, ...]:
+    """What a statement defines for the rest of its block."""
+    return (stmt.out,) if isinstance(stmt, Parallel) else stmt.outs
+
+
+def args_of(stmt: Stmt) -> tuple[Atom, ...]:
+    """The atoms that a statement itself names, not those in the blocks it holds."""
+    match stmt:
+        case Op() | Call():
+            return stmt.args
+        case If():
+            return (stmt.cond,)
+        case Match():
+            return (stmt.subject,)
+        case Loop():
+            return stmt.inits
+        case Parallel():
+            return (stmt.count,)
+        case Scope():
+            return ()
+
+
+def blocks_of(stmt: Stmt) -> tuple[Block, ...]:
+    """The blocks within a statement."""
+    match stmt:
+        case If():
+            return (stmt.then, stmt.orelse)
+        case Match():
+            return tuple(arm.body for arm in stmt.arms)
+        case Loop() | Scope() | Parallel():
+            return (stmt.body,)
+    return ()
+
+
+def bound_in(stmt: Stmt) -> tuple[Var, ...]:
+    """What a statement defines inside its blocks: fields of arms, parameters of loops, the index of a parallel."""
+    match stmt:
+        case Match():
+            return tuple(f for arm in stmt.arms for f in arm.fields)
+        case Loop():
+            return stmt.params
+        case Parallel():
+            return (stmt.index,)
+    return ()
+
+
+def tail_values(tail: Tail) -> tuple[Atom, ...]:
+    return tail.values
+
+
+def statements(block: Block) -> Iterator[Stmt]:
+    """Every statement, at any depth, outer ones before those within."""
+    stack: list[Iterator[Stmt]] = [iter(block.stmts)]
+    while stack:
+        stmt = next(stack[-1], None)
+        if stmt is None:
+            stack.pop()
+            continue
+        yield stmt
+        for inner in reversed(blocks_of(stmt)):
+            stack.append(iter(inner.stmts))
+
+
+def all_blocks(block: Block) -> Iterator[Block]:
+    """The block and every block within it."""
+    yield block
+    for stmt in statements(block):
+        yield from blocks_of(stmt)
+
+
+def count(block: Block) -> int:
+    """Statements and tails, at any depth."""
+    return sum(len(b.stmts) + 1 for b in all_blocks(block))
+
+
+def uses(block: Block) -> dict[Var, int]:
+    """How often each variable stands as an atom."""
+    found: dict[Var, int] = {}
+    for b in all_blocks(block):
+        for stmt in b.stmts:
+            for a in args_of(stmt):
+                if isinstance(a, Var):
+                    found[a] = found.get(a, 0) + 1
+        for a in b.tail.values:
+            if isinstance(a, Var):
+                found[a] = found.get(a, 0) + 1
+    return found
+
+
+def free_vars(block: Block) -> dict[Var, None]:
+    """Variables the block uses and does not define, in order of first use."""
+    defined: set[Var] = set()
+    for stmt in statements(block):
+        defined.update(outs_of(stmt), bound_in(stmt))
+    return {v: None for v in uses(block) if v not in defined}
+
+
+def highest_id(fn: Fn) -> int:
+    """The greatest variable id in use."""
+    top = max((p.id for p in fn.params), default=0)
+    for stmt in statements(fn.body):
+        top = max(top, *(v.id for v in (*outs_of(stmt), *bound_in(stmt))), 0)
+    return top
+
+
+def highest_label(fn: Fn) -> int:
+    return max((s.label for s in statements(fn.body) if isinstance(s, (Loop, Scope))), default=RETURN)
+
+
+def calls(fn: Fn) -> dict[str, int]:
+    """The functions it calls, each with the number of places; those that operators name by attribute not."""
+    found: dict[str, int] = {}
+    for stmt in statements(fn.body):
+        if isinstance(stmt, Call):
+            found[stmt.fn] = found.get(stmt.fn, 0) + 1
+    return found
+
+
+def diverges(stmt: Stmt) -> bool:
+    """Can control never come to the statement after this one?"""
+    match stmt:
+        case If() | Match():
+            return not any(_ends_in_yield(b) for b in blocks_of(stmt))
+        case Loop():
+            return not exits_to(stmt.body, stmt.label)
+        case Scope():
+            return not _ends_in_yield(stmt.body) and not exits_to(stmt.body, stmt.label)
+        case Parallel():
+            return False  # it may have no turns
+    return False
+
+
+def _ends_in_yield(block: Block) -> bool:
+    return isinstance(block.tail, Yield) and not any(diverges(s) for s in block.stmts[-1:])
+
+
+def exits_to(block: Block, label: int) -> bool:
+    """Is there an exit to the label anywhere within?"""
+    return any(isinstance(b.tail, Exit) and b.tail.label == label for b in all_blocks(block))
+
+
+# ---- rebuilding ------------------------------------------------------------------------------------------------------
+def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
+    """With `f` applied to the atoms the statement itself names."""
+    match stmt:
+        case Op(outs, op, args, attrs, span):
+            return Op(outs, op, tuple(map(f, args)), attrs, span)
+        case Call(outs, fn, args, span):
+            return Call(outs, fn, tuple(map(f, args)), span)
+        case If():
+            return replace(stmt, cond=f(stmt.cond))
+        case Match():
+            return replace(stmt, subject=f(stmt.subject))
+        case Loop():
+            return replace(stmt, inits=tuple(map(f, stmt.inits)))
+        case Parallel():
+            return replace(stmt, count=f(stmt.count))
+        case Scope():
+            return stmt
+
+
+def map_tail(tail: Tail, f: Callable[[Atom], Atom]) -> Tail:
+    match tail:
+        case Yield(values):
+            return Yield(tuple(map(f, values)))
+        case Exit(label, values):
+            return Exit(label, tuple(map(f, values)))
+        case Fault(kind, values, span):
+            return Fault(kind, tuple(map(f, values)), span)
+
+
+def map_blocks(stmt: Stmt, f: Callable[[Block], Block]) -> Stmt:
+    """With `f` applied to each block the statement holds."""
+    match stmt:
+        case If():
+            return replace(stmt, then=f(stmt.then), orelse=f(stmt.orelse))
+        case Match():
+            return replace(stmt, arms=tuple(Arm(a.case, a.fields, f(a.body)) for a in stmt.arms))
+        case Loop() | Scope() | Parallel():
+            return replace(stmt, body=f(stmt.body))
+    return stmt
+
+
+def substitute(block: Block, values: Mapping[Var, Atom]) -> Block:
+    """With variables replaced wherever they are used."""
+    if not values:
+        return block
+
+    def atom(a: Atom) -> Atom:
+        return values.get(a, a) if isinstance(a, Var) else a
+
+    def inner(b: Block) -> Block:
+        return Block(tuple(map_blocks(map_atoms(s, atom), inner) for s in b.stmts), map_tail(b.tail, atom))
+
+    return inner(block)
+
+
+class Freshener:
+    """Copies blocks under new variable ids and labels, for a body that is put somewhere else."""
+
+    def __init__(self, first_id: int, first_label: int):
+        self.next_id = first_id
+        self.next_label = first_label
+
+    def var(self, v: Var) -> Var:
+        """A new variable like `v`."""
+        self.next_id += 1
+        return Var(self.next_id - 1, v.type, v.name)
+
+    def label(self) -> int:
+        self.next_label += 1
+        return self.next_label - 1
+
+    def copy(self, block: Block, values: dict[Var, Atom], labels: dict[int, int]) -> Block:
+        """`values` and `labels` say what stands for the free variables and labels; both are extended."""
+
+        def atom(a: Atom) -> Atom:
+            return values.get(a, a) if isinstance(a, Var) else a
+
+        def bind(vs: tuple[Var, ...]) -> tuple[Var, ...]:
+            fresh = tuple(map(self.var, vs))
+            values.update(zip(vs, fresh, strict=True))
+            return fresh
+
+        def one(stmt: Stmt) -> Stmt:
+            stmt = map_atoms(stmt, atom)
+            match stmt:
+                case Op() | Call():
+                    return replace(stmt, outs=bind(stmt.outs))
+                case If():
+                    then, orelse = inner(stmt.then), inner(stmt.orelse)
+                    return If(bind(stmt.outs), stmt.cond, then, orelse, stmt.span)
+                case Match():
+                    arms = tuple(Arm(a.case, bind(a.fields), inner(a.body)) for a in stmt.arms)
+                    return Match(bind(stmt.outs), stmt.subject, arms, stmt.span)
+                case Loop():
+                    labels[stmt.label] = label = self.label()
+                    params = bind(stmt.params)
+                    body = inner(stmt.body)
+                    return Loop(bind(stmt.outs), label, params, stmt.inits, body, stmt.span)
+                case Scope():
+                    labels[stmt.label] = label = self.label()
+                    body = inner(stmt.body)
+                    return Scope(bind(stmt.outs), label, body, stmt.span)
+                case Parallel():
+                    (index,) = bind((stmt.index,))
+                    body = inner(stmt.body)
+                    return Parallel(bind((stmt.out,))[0], index, stmt.count, body, stmt.span)
+
+        def inner(b: Block) -> Block:
+            stmts = tuple(map(one, b.stmts))
+            tail = map_tail(b.tail, atom)
+            if isinstance(tail, Exit):
+                tail = Exit(labels.get(tail.label, tail.label), tail.values)
+            return Block(stmts, tail)
+
+        return inner(block)
