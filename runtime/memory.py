@@ -1,0 +1,60 @@
+"""Native memory seen from Python: the whole address space as one buffer, and the C library's allocator.
+
+`struct.Struct.unpack_from(MEMORY, address)` reads a record at any address in about 0.2 microseconds, several times
+faster than ctypes objects made for the purpose. An address that is not mapped ends the process, as in C, so only
+addresses that compiled code or this package allocated may be used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+ADDRESS_SPACE = 1 << 47
+MEMORY = memoryview((ctypes.c_ubyte * ADDRESS_SPACE).from_address(0)).cast("B")
+
+_libc = ctypes.PyDLL(None)
+"""Held without giving up the GIL: these calls are short."""
+
+
+def _function(name: str, result: object, *params: object):  # noqa: ANN202 (a ctypes function)
+    f = _libc[name]
+    f.restype, f.argtypes = result, list(params)
+    return f
+
+
+malloc = _function("malloc", ctypes.c_size_t, ctypes.c_size_t)
+calloc = _function("calloc", ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
+free = _function("free", None, ctypes.c_size_t)
+
+WORD = struct.Struct("=q")
+PAIR = struct.Struct("=qq")
+TRIPLE = struct.Struct("=qqq")
+HEADER = 16
+"""Bytes before the elements of a buffer or the fields of an enum: the count, and the length or the tag."""
+
+
+def word(address: int) -> int:
+    return WORD.unpack_from(MEMORY, address)[0]
+
+
+def set_word(address: int, value: int) -> None:
+    WORD.pack_into(MEMORY, address, value)
+
+
+def allocate(size: int) -> int:
+    """Memory full of zeros."""
+    address = calloc(1, size or 1)
+    if not address:
+        raise MemoryError(f"no memory for {size} bytes")
+    return address
+
+
+def copy_bytes(target: int, source: int, size: int) -> None:
+    if size:
+        MEMORY[target:target + size] = MEMORY[source:source + size]
+
+
+def zero(address: int, size: int) -> None:
+    if size:
+        MEMORY[address:address + size] = bytes(size)
