@@ -25,7 +25,7 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.optable import OpRow, Rule
-from hybridc.core.tensor_ops import TENSOR_OPS
+from hybridc.core.tensor_ops import TENSOR_ROWS
 from hybridc.core.types import is_counted, parts, same, show_type
 
 Types = tuple[Type, ...]
@@ -268,7 +268,7 @@ _ROWS: list[OpRow] = [
     OpRow("release", _release, own="c", effect=True, doc="gives one count back"),
 ]  # fmt: skip
 
-OPS: dict[str, OpRow] = {row.name: row for row in _ROWS} | TENSOR_OPS
+OPS: dict[str, OpRow] = {row.name: row for row in (*_ROWS, *TENSOR_ROWS)}
 
 
 def op_row(name: str) -> OpRow:
