@@ -1,0 +1,44 @@
+"""Every program of this folder: its `test` blocks on the reference interpreter, in compiled code, and from a `.hybx`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hybridc
+from hybridc import driver
+from hybridc.core.interp import Interpreter
+from hybridc.core.printer import print_program
+from hybridc.core.reader import read
+
+HERE = Path(__file__).parent
+FILES = sorted([*HERE.glob("*/*.hyb"), *HERE.parent.parent.glob("examples/*/*.hyb")])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+class TestPrograms:
+    def test_interpreted(self, path: Path) -> None:
+        core, interface = driver.lower(driver.check(str(path)), tests=True)
+        assert interface.tests, "no test block"
+        machine = Interpreter(core)
+        for title, symbol in interface.tests:
+            assert machine.call(symbol, ()) == (), title
+
+    def test_interpreted_after_the_passes(self, path: Path) -> None:
+        core, interface = driver.lower(driver.check(str(path)), tests=True)
+        machine = Interpreter(driver.optimise(core))
+        for title, symbol in interface.tests:
+            assert machine.call(symbol, ()) == (), title
+
+    def test_compiled(self, path: Path) -> None:
+        assert [call() for _, call in driver.tests(str(path))]
+
+    def test_from_an_artifact(self, path: Path, tmp_path: Path) -> None:
+        file = tmp_path / "program.hybx"
+        file.write_bytes(driver.artifact(str(path), tests=True))
+        assert [call() for _, call in hybridc.load(str(file)).__tests__]
+
+    def test_core_text_round_trip(self, path: Path) -> None:
+        core, _ = driver.lower(driver.check(str(path)), tests=True)
+        assert read(print_program(core)) == core
