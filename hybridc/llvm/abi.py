@@ -1,0 +1,35 @@
+"""The native ABI: the context that every compiled function gets, and the numbers of faults.
+
+The context is an array of 8-byte fields. Whoever loads compiled code makes one for each thread:
+
+    fault      0, or 1 + index in FAULTS       a, b    the ints of an IndexError (index, length)
+    message    three fields: an owned str (bytes, size, count); bytes is null where there is none
+    trace_len  sites pushed so far             trace   site ids, innermost first; after 64 the last slot is overwritten
+    depth, depth_limit                         calls of recursive functions in progress, and how many there may be
+    stack_limit                                the lowest address the stack may reach
+    host       i32 (ctx*, i64 id, ptr args, ptr results): a service of the host; nonzero is a fault
+    poll       i32 (ctx*), called when the i32 at `flag` is not 0; nonzero is an interrupt
+    parallel   i32 (ctx*, ptr worker, ptr env, i64 count): calls worker(ctx, env, i) for every i < count, each thread
+               with a context of its own; the fault of the lowest index, if any, is copied to ctx
+    release_foreign  void (i64 handle)
+    pending, draining   the worklist of blocks to be freed
+"""
+
+from __future__ import annotations
+
+FAULTS = (
+    "HybError", "IndexError", "KeyError", "ZeroDivisionError", "ValueError", "AssertionError", "RecursionError",
+    "MemoryError", "OSError", "KeyboardInterrupt", "HostError",
+)
+FIELDS = (
+    "fault", "a", "b", "message", "message_size", "message_count", "trace_len", "depth", "depth_limit", "stack_limit",
+    "host", "poll", "flag", "parallel", "release_foreign", "pending", "draining",
+)
+OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
+TRACE_LENGTH = 64
+CONTEXT_SIZE = OFFSET["trace"] + 8 * TRACE_LENGTH
+
+
+def fault_code(kind: str) -> int:
+    """The number of a fault in the context; other names than Hyb's own are user errors."""
+    return 1 + FAULTS.index(kind)

@@ -1,0 +1,45 @@
+"""LLVM itself: text to an optimised module to an object."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import llvmlite
+import llvmlite.binding as llvm
+
+llvmlite.opaque_pointers_enabled = True
+
+
+@cache
+def _ready() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
+    """For a CPU by LLVM's name, or "host" for this one with all it can do."""
+    _ready()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    if cpu == "host":
+        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    else:
+        features = ""
+    return target.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel="small")
+
+
+def parse(text: str) -> llvm.ModuleRef:
+    _ready()
+    module = llvm.parse_assembly(text)
+    module.triple = llvm.get_process_triple()
+    return module
+
+
+def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, opt: int) -> None:
+    module.data_layout = str(machine.target_data)
+    options = llvm.create_pipeline_tuning_options(speed_level=opt)
+    options.slp_vectorization = opt >= 2
+    options.loop_vectorization = opt >= 2
+    options.loop_unrolling = opt >= 2
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)

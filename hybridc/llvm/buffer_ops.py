@@ -1,0 +1,345 @@
+"""Operators on buffers. Indices are the library's responsibility and are not checked; a buffer that has another owner
+is copied before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hybridc.core.ir import BufferT, Op, Type
+from hybridc.llvm import refcount, support
+from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.layout import HEADER
+
+Results = tuple[Leaves, ...]
+CTX_AND_BLOCK = [("ptr", "%ctx"), ("ptr", "%block")]
+
+
+def element_at(e: Code, item: Type, block: str, index: str) -> str:
+    """The address of an element."""
+    size = e.layouts.shape(item).size
+    data = e.ptr_add(block, HEADER)
+    if size in (1, 2, 4, 8):
+        return e.element(data, f"i{8 * size}", index)
+    return e.ptr_add(data, e.mul(index, str(size)))
+
+
+def _item(op: Op) -> Type:
+    t = op.args[0].type
+    assert isinstance(t, BufferT)
+    return t.item
+
+
+# ---- one owner
+def unique_helper(module: Module, item: Type) -> str:
+    """ptr (ctx, block): a block of the same contents with one owner, in exchange for the caller's; null stays null, and
+    null for another means no memory (the old block is released then too)."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, CTX_AND_BLOCK, "ptr", attributes="noinline nounwind")
+        with code.when(code.icmp("eq", "%block", "null", "ptr")):
+            code.ret("null")
+        with code.when(refcount.unique(code, "%block")):
+            code.ret("%block")
+        length = code.load("i64", code.ptr_add("%block", 8))
+        size = code.layouts.shape(item).size
+        fresh = code.call("ptr", support.allocate_buffer(module, False), [("i64", str(size)), ("i64", length)])
+        with code.when(code.icmp("ne", fresh, "null", "ptr")):
+            copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), length)
+        code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+        code.ret(fresh)
+        code.finish()
+
+    return module.helper(("hyb.unique", _key(module, item)), make)
+
+
+def _key(module: Module, item: Type) -> object:
+    """Elements without counted parts are alike when their size is."""
+    shape = module.layouts.shape(item)
+    return item if shape.counted else shape.size
+
+
+def copy_elements(code: Code, item: Type, target: str, source: str, count: str) -> None:
+    """Copy to memory that holds nothing to be released; the copies are owners too."""
+    shape = code.layouts.shape(item)
+    code.copy_bytes(target, source, code.mul(count, str(shape.size)))
+    retain_elements(code, item, target, count)
+
+
+def retain_elements(code: Code, item: Type, data: str, count: str) -> None:
+    shape = code.layouts.shape(item)
+    if not shape.counted:
+        return
+    with code.loop(count) as turn:
+        at = code.ptr_add(data, code.mul(turn.index, str(shape.size)))
+        for leaf in shape.leaves:
+            if leaf.counted is not None:
+                block = code.load("ptr", code.ptr_add(at, leaf.offset))
+                code.call("void", refcount.retain_helper(code.module), [("ptr", block)])
+
+
+def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -> None:
+    """Release the elements [start, stop)."""
+    shape = code.layouts.shape(item)
+    if not shape.counted:
+        return
+    with code.loop(stop, start=start) as turn:
+        refcount.release_leaves_at(code, item, code.ptr_add(data, code.mul(turn.index, str(shape.size))))
+
+
+def owned(e: FnEmitter, item: Type, block: str) -> str:
+    """A block, known not to be null, that may be written: itself, or a copy if it is shared."""
+    copy, ready = e.label("copy"), e.label("mine")
+    before = e.here
+    e.branch(refcount.unique(e, block), ready, copy)
+    with e.out_of_line(copy):
+        fresh = e.call("ptr", unique_helper(e.module, item), [("ptr", "%ctx"), ("ptr", block)])
+        with e.unless(e.icmp("ne", fresh, "null", "ptr")):
+            e.fault("MemoryError")
+        copied = e.here
+        e.jump(ready)
+    e.start(ready)
+    return e.phi("ptr", [(block, before), (fresh, copied)])
+
+
+def _checked(e: FnEmitter, block: str, result: str) -> str:
+    """The result of a helper that gives null for a block when there is no memory."""
+    ok = e.op2("or", "i1", e.icmp("ne", result, "null", "ptr"), e.icmp("eq", block, "null", "ptr"))
+    e.check(ok, "MemoryError")
+    return result
+
+
+# ---- the operators
+def _new(e: FnEmitter, op: Op) -> Results:
+    t = op.outs[0].type
+    assert isinstance(t, BufferT)
+    count = e.one(op.args[0])
+    if count.startswith(("%", "-")):
+        e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
+    return ((e.alloc_buffer(e.layouts.shape(t.item).size, count),),)
+
+
+def _len(e: FnEmitter, op: Op) -> Results:
+    return ((e.buffer_length(e.one(op.args[0])),),)
+
+
+def _get(e: FnEmitter, op: Op) -> Results:
+    item = _item(op)
+    value = e.load_value(item, element_at(e, item, e.one(op.args[0]), e.one(op.args[1])))
+    e.retain(item, value)
+    return (value,)
+
+
+def _set(e: FnEmitter, op: Op) -> Results:
+    item = _item(op)
+    block = owned(e, item, e.one(op.args[0]))
+    at = element_at(e, item, block, e.one(op.args[1]))
+    old = e.load_value(item, at) if e.layouts.counted(item) else ()
+    e.store_value(item, e.leaves(op.args[2]), at)
+    if old:
+        e.release(item, old)
+    return ((block,),)
+
+
+def _take(e: FnEmitter, op: Op) -> Results:
+    item = _item(op)
+    block = owned(e, item, e.one(op.args[0]))
+    at = element_at(e, item, block, e.one(op.args[1]))
+    value = e.load_value(item, at)
+    e.store_value(item, e.zero(item), at)
+    return ((block,), value)
+
+
+def _resize(e: FnEmitter, op: Op) -> Results:
+    count = e.one(op.args[1])
+    if count.startswith(("%", "-")):
+        with e.unless(e.icmp("sge", count, "0")):
+            e.release(op.args[0].type, e.leaves(op.args[0]))
+            e.fault("ValueError", "negative length")
+    block = e.call("ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)])
+    e.check(e.icmp("ne", block, "null", "ptr"), "MemoryError")
+    return ((block,),)
+
+
+def _resize_helper(module: Module, item: Type) -> str:
+    """ptr (ctx, block, count >= 0): in place if it has one owner. null: no memory, and the block is released."""
+    size = module.layouts.shape(item).size
+
+    def make(name: str) -> None:
+        code = Code(module, name, [*CTX_AND_BLOCK, ("i64", "%count")], "ptr", attributes="noinline nounwind")
+        length = code.call("i64", support.buffer_length(module), [("ptr", "%block")])
+        alone, shared = code.label("alone"), code.label("shared")
+        test = code.label("test")
+        code.branch(code.icmp("eq", "%block", "null", "ptr"), shared, test)
+        code.start(test)
+        code.branch(refcount.unique(code, "%block"), alone, shared)
+
+        code.start(shared)
+        fresh = code.call("ptr", support.allocate_buffer(module, True), [("i64", str(size)), ("i64", "%count")])
+        with code.when(code.icmp("ne", fresh, "null", "ptr")):
+            kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
+            copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), kept)
+        code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+        code.ret(fresh)
+
+        code.start(alone)
+        release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
+        pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", "%count"), ("i64", str(size))])
+        bytes_wanted = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
+        wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
+        huge = code.op2("or", "i1", wrapped, code.icmp("ugt", bytes_wanted, str(support.LIMIT)))
+        wanted = code.select(huge, "i64", str(support.LIMIT), code.add(bytes_wanted, str(HEADER)))
+        moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
+        with code.when(code.icmp("eq", moved, "null", "ptr")):
+            kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
+            code.store("i64", kept, code.ptr_add("%block", 8))
+            code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+            code.ret("null")
+        code.store("i64", "%count", code.ptr_add(moved, 8))
+        with code.when(code.icmp("sgt", "%count", length)):
+            tail = code.ptr_add(code.ptr_add(moved, HEADER), code.mul(length, str(size)))
+            code.zero_bytes(tail, code.mul(code.sub("%count", length), str(size)))
+        code.ret(moved)
+        code.finish()
+
+    return module.helper(("hyb.resize", _key(module, item)), make)
+
+
+def _move(e: FnEmitter, op: Op) -> Results:
+    block, target, source, count = (e.one(a) for a in op.args)
+    args = [("ptr", "%ctx"), ("ptr", block), ("i64", target), ("i64", source), ("i64", count)]
+    return ((_checked(e, block, e.call("ptr", _move_helper(e.module, _item(op)), args)),),)
+
+
+def _move_helper(module: Module, item: Type) -> str:
+    """ptr (ctx, block, dst, src, n)"""
+    size = str(module.layouts.shape(item).size)
+
+    def make(name: str) -> None:
+        params = [*CTX_AND_BLOCK, ("i64", "%dst"), ("i64", "%src"), ("i64", "%n")]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        block = code.call("ptr", unique_helper(module, item), CTX_AND_BLOCK)
+        nothing = code.op2("or", "i1", code.icmp("eq", block, "null", "ptr"), code.icmp("eq", "%dst", "%src"))
+        with code.when(nothing):
+            code.ret(block)
+        data = code.ptr_add(block, HEADER)
+        # Of [dst, dst + n) what is not in [src, src + n) is overwritten, and the other way round vacated: each is one
+        # stretch, at one end, since both are as long.
+        target_end, source_end = code.add("%dst", "%n"), code.add("%src", "%n")
+        forward = code.icmp("sgt", "%dst", "%src")
+        lost = _difference(code, forward, "%dst", target_end, "%src", source_end)
+        vacated = _difference(code, code.op2("xor", "i1", forward, "true"), "%src", source_end, "%dst", target_end)
+        release_elements(code, item, data, *lost)
+        code.copy_bytes(code.ptr_add(data, code.mul("%dst", size)), code.ptr_add(data, code.mul("%src", size)), code.mul("%n", size), move=True)
+        start, stop = vacated
+        code.zero_bytes(code.ptr_add(data, code.mul(start, size)), code.mul(code.sub(stop, start), size))
+        code.ret(block)
+        code.finish()
+
+    return module.helper(("hyb.move", _key(module, item)), make)
+
+
+def _difference(code: Code, later: str, start: str, stop: str, other_start: str, other_stop: str) -> tuple[str, str]:
+    """[start, stop) without the other range, which is as long; `later`: it begins after the other."""
+    first = code.select(later, "i64", code.call("i64", "@llvm.smax.i64", [("i64", start), ("i64", other_stop)]), start)
+    last = code.select(later, "i64", stop, code.call("i64", "@llvm.smin.i64", [("i64", stop), ("i64", other_start)]))
+    return first, last
+
+
+def _copy(e: FnEmitter, op: Op) -> Results:
+    target, at, source, start, count = (e.one(a) for a in op.args)
+    args = [("ptr", "%ctx"), ("ptr", target), ("i64", at), ("ptr", source), ("i64", start), ("i64", count)]
+    return ((_checked(e, target, e.call("ptr", _copy_helper(e.module, _item(op)), args)),),)
+
+
+def _copy_helper(module: Module, item: Type) -> str:
+    """ptr (ctx, block, at, source, from, n)"""
+    size = str(module.layouts.shape(item).size)
+
+    def make(name: str) -> None:
+        params = [*CTX_AND_BLOCK, ("i64", "%at"), ("ptr", "%source"), ("i64", "%from"), ("i64", "%n")]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        block = code.call("ptr", unique_helper(module, item), CTX_AND_BLOCK)
+        with code.when(code.icmp("eq", block, "null", "ptr")):
+            code.ret("null")
+        data = code.ptr_add(block, HEADER)
+        release_elements(code, item, data, "%at", code.add("%at", "%n"))
+        source = code.ptr_add(code.ptr_add("%source", HEADER), code.mul("%from", size))
+        copy_elements(code, item, code.ptr_add(data, code.mul("%at", size)), source, "%n")
+        code.ret(block)
+        code.finish()
+
+    return module.helper(("hyb.copy", _key(module, item)), make)
+
+
+# ---- bytes
+def _compare(e: FnEmitter, op: Op) -> Results:
+    a, b, count = (e.one(x) for x in op.args)
+    order = e.call("i32", "@memcmp", [("ptr", e.buffer_data(a)), ("ptr", e.buffer_data(b)), ("i64", count)])
+    above = e.convert("zext", "i1", e.icmp("sgt", order, "0", "i32"), "i64")
+    below = e.convert("zext", "i1", e.icmp("slt", order, "0", "i32"), "i64")
+    return ((e.sub(above, below),),)
+
+
+FNV_START, FNV_PRIME = 0xCBF29CE484222325 - (1 << 64), 0x100000001B3
+
+
+def _hash(e: FnEmitter, op: Op) -> Results:
+    return ((e.call("i64", _hash_helper(e.module), [("ptr", e.one(op.args[0])), ("i64", e.one(op.args[1]))]),),)
+
+
+def _hash_helper(module: Module) -> str:
+    """i64 (block, n): 64-bit FNV-1a."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%block"), ("i64", "%n")], "i64")
+        data = code.ptr_add("%block", HEADER)
+        with code.loop("%n", [("i64", str(FNV_START))]) as turn:
+            byte = code.convert("zext", "i8", code.load("i8", code.ptr_add(data, turn.index)), "i64")
+            turn.next = [code.mul(code.op2("xor", "i64", turn.values[0], byte), str(FNV_PRIME))]
+        code.ret(turn.values[0])
+        code.finish()
+
+    return module.helper("hyb.hash", make)
+
+
+def _find(e: FnEmitter, op: Op) -> Results:
+    args = list(zip(("ptr", "i64", "i64", "ptr", "i64"), (e.one(a) for a in op.args), strict=True))
+    return ((e.call("i64", _find_helper(e.module), args),),)
+
+
+def _find_helper(module: Module) -> str:
+    """i64 (hay, from, n, needle, m)"""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%hay"), ("i64", "%from"), ("i64", "%n"), ("ptr", "%needle"), ("i64", "%m")]
+        code = Code(module, name, params, "i64", attributes="noinline nounwind")
+        room = code.sub("%n", "%from")
+        with code.when(code.icmp("slt", room, "%m")):
+            code.ret("-1")
+        with code.when(code.icmp("eq", "%m", "0")):
+            code.ret("%from")
+        data = code.ptr_add("%hay", HEADER)
+        args = [("ptr", code.ptr_add(data, "%from")), ("i64", room), ("ptr", code.ptr_add("%needle", HEADER)), ("i64", "%m")]
+        found = code.call("ptr", "@memmem", args)
+        with code.when(code.icmp("eq", found, "null", "ptr")):
+            code.ret("-1")
+        code.ret(code.sub(code.convert("ptrtoint", "ptr", found, "i64"), code.convert("ptrtoint", "ptr", data, "i64")))
+        code.finish()
+
+    return module.helper("hyb.find", make)
+
+
+ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
+    "buffer_new": _new,
+    "buffer_len": _len,
+    "buffer_get": _get,
+    "buffer_set": _set,
+    "buffer_take": _take,
+    "buffer_resize": _resize,
+    "buffer_move": _move,
+    "buffer_copy": _copy,
+    "buffer_compare": _compare,
+    "buffer_hash": _hash,
+    "buffer_find": _find,
+}

@@ -1,0 +1,382 @@
+"""LLVM text: a module's globals and helpers, and the instructions of one function.
+
+Operands are strings ("%t3", "0", "null"); a method that makes an instruction returns the operand it defines. Types are
+LLVM's, as strings ("i64", "float", "ptr"). Text is several times faster to make than llvmlite's objects, and LLVM's
+own parser checks it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from hybridc.core.ir import Span
+from hybridc.llvm.layout import Layouts
+
+Leaves = tuple[str, ...]
+"""A Core value: the operands of its leaves."""
+
+
+def symbol(name: str) -> str:
+    """A global's name as LLVM text; any character is allowed."""
+    if all(c.isalnum() and c.isascii() or c in "._$" for c in name):
+        return "@" + name
+    return '@"' + "".join(c if 32 <= ord(c) < 127 and c not in '"\\' else "".join(f"\\{b:02X}" for b in c.encode()) for c in name) + '"'
+
+
+def byte_string(data: bytes) -> str:
+    return 'c"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data) + '"'
+
+
+def float_text(value: float, llvm: str) -> str:
+    """A float constant, rounded to its type."""
+    if llvm == "double":
+        return "0x" + struct.pack(">d", value).hex().upper()
+    if llvm == "float":
+        try:
+            single = struct.unpack("f", struct.pack("f", value))[0]
+        except OverflowError:
+            single = float("inf") if value > 0 else float("-inf")
+        return "0x" + struct.pack(">d", single).hex().upper()
+    if llvm == "half":
+        try:
+            return "0xH" + struct.pack(">e", value).hex().upper()
+        except OverflowError:
+            return "0xH7C00" if value > 0 else "0xHFC00"
+    return f"0xR{bf16_bits(value):04X}"
+
+
+def bf16_bits(value: float) -> int:
+    """Nearest bf16, ties to even, straight from the double (a float between would round twice)."""
+    if value != value:
+        return 0x7FC0
+    sign = 0x8000 if struct.pack(">d", value)[0] & 0x80 else 0
+    if value in (float("inf"), float("-inf")):
+        return sign | 0x7F80
+    low, high = 0, 0x7F80
+    magnitude = abs(value)
+
+    def number(bits: int) -> float:
+        # One past the largest finite bf16 is where infinity begins to be nearer.
+        return 2.0**128 if bits == 0x7F80 else struct.unpack(">f", struct.pack(">I", bits << 16))[0]
+
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if number(middle) <= magnitude else (low, middle)
+    if magnitude >= 2.0**128:
+        return sign | 0x7F80
+    below, above = magnitude - number(low), number(high) - magnitude
+    return sign | (low if below < above or (below == above and low % 2 == 0) else high)
+
+
+class Module:
+    """What the functions of one object share."""
+
+    def __init__(self, layouts: Layouts):
+        self.layouts = layouts
+        self.program = layouts.program
+        self.texts: list[str] = []
+        self.globals: list[str] = []
+        self.sites: list[tuple[Span, str, bool]] = []
+        self.hosts: list[tuple[str, tuple, tuple]] = []
+        self._site_ids: dict[tuple[Span, str, bool], int] = {}
+        self._host_ids: dict[tuple[str, tuple, tuple], int] = {}
+        self._declared: dict[str, str] = {}
+        self._helpers: dict[object, str] = {}
+        self.defined: set[str] = set()
+        self.drained: list = []
+        """Kinds of counted blocks that are freed by the worklist, by number."""
+        self.statics: dict[object, str] = {}
+        """Globals made once for a key."""
+        self._strings: dict[bytes, str] = {}
+        self._names = 0
+
+    def site(self, span: Span, title: str, hidden: bool) -> int:
+        key = (span, title, hidden)
+        if key not in self._site_ids:
+            self._site_ids[key] = len(self.sites)
+            self.sites.append(key)
+        return self._site_ids[key]
+
+    def host(self, name: str, params: tuple, results: tuple) -> int:
+        key = (name, params, results)
+        if key not in self._host_ids:
+            self._host_ids[key] = len(self.hosts)
+            self.hosts.append(key)
+        return self._host_ids[key]
+
+    def declare(self, signature: str) -> None:
+        """`declare ...` once; the signature is its text: "double @sin(double)"."""
+        name = signature[signature.index("@"):signature.index("(")]
+        self._declared.setdefault(name, signature)
+
+    def helper(self, key: object, make: Callable[[str], None]) -> str:
+        """The symbol of a function made once for `key`: `make(symbol)` writes it (the symbol is known before, so it may
+        call itself)."""
+        found = self._helpers.get(key)
+        if found is None:
+            hint = key if isinstance(key, str) else key[0] if isinstance(key, tuple) and isinstance(key[0], str) else "helper"
+            found = self._helpers[key] = self.fresh(hint)
+            self.defined.add(found)
+            make(found)
+        return found
+
+    def fresh(self, hint: str) -> str:
+        self._names += 1
+        return symbol(f"{hint}.{self._names}")
+
+    def constant(self, llvm: str, text: str, align: int = 8, hint: str = "k") -> str:
+        name = self.fresh(hint)
+        self.globals.append(f"{name} = private unnamed_addr constant {llvm} {text}, align {align}")
+        return name
+
+    def c_string(self, text: str) -> str:
+        """A pointer to NUL-terminated text."""
+        data = text.encode() + b"\0"
+        if data not in self._strings:
+            self._strings[data] = self.constant(f"[{len(data)} x i8]", byte_string(data), 1, "c")
+        return self._strings[data]
+
+    def static_bytes(self, data: bytes) -> str:
+        """A pointer to an immortal buffer[u8]."""
+        if not data:
+            return "null"
+        key = b"\0buffer" + data
+        if key not in self._strings:
+            llvm = f"{{ i64, i64, [{len(data)} x i8] }}"
+            text = f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}"
+            self._strings[key] = self.constant(llvm, text, 16, "s")
+        return self._strings[key]
+
+    def text_leaves(self, text: str) -> Leaves:
+        """A str constant: bytes, size, count of code points."""
+        data = text.encode("utf-8", "surrogatepass")
+        return (self.static_bytes(data), str(len(data)), str(len(text)))
+
+    def text(self) -> str:
+        """The whole module."""
+        parts = list(self.globals)
+        parts += [f"declare {signature}" for signature in self._declared.values()]
+        parts += self.texts
+        return "\n".join(parts) + "\n"
+
+
+class Code:
+    """The instructions of one function. Instructions go to the open block; `dead` says there is none."""
+
+    def __init__(self, module: Module, name: str, params: Sequence[tuple[str, str]], result: str, *, linkage: str = "internal", attributes: str = "nounwind"):
+        self.module = module
+        self.layouts = module.layouts
+        self.name = name
+        self.result = result
+        self.header = f"define {linkage} {result} {name}({', '.join(f'{t} {n}' for t, n in params)}) {attributes} {{"
+        self.lines: list[str] = []
+        self.allocas: list[str] = []
+        self.cold: list[str] = []
+        self.here = "entry"
+        self.dead = False
+        self._count = 0
+
+    # ---- names and text
+    def tmp(self) -> str:
+        self._count += 1
+        return f"%t{self._count}"
+
+    def label(self, hint: str = "b") -> str:
+        self._count += 1
+        return f"{hint}{self._count}"
+
+    def ins(self, text: str) -> str:
+        """An instruction with a result."""
+        self._count += 1
+        out = f"%t{self._count}"
+        self.lines.append(f"  {out} = {text}")
+        return out
+
+    def do(self, text: str) -> None:
+        """An instruction without a result."""
+        self.lines.append("  " + text)
+
+    def finish(self) -> None:
+        """Write the function to its module."""
+        body = ["entry:", *self.allocas, *self.lines, *self.cold]
+        self.module.texts.append(self.header + "\n" + "\n".join(body) + "\n}")
+
+    # ---- blocks
+    def start(self, label: str) -> None:
+        """Begin the block `label`."""
+        self.lines.append(label + ":")
+        self.here = label
+        self.dead = False
+
+    def jump(self, label: str) -> None:
+        self.lines.append(f"  br label %{label}")
+        self.dead = True
+
+    def branch(self, cond: str, yes: str, no: str) -> None:
+        self.lines.append(f"  br i1 {cond}, label %{yes}, label %{no}")
+        self.dead = True
+
+    def ret(self, value: str = "") -> None:
+        self.lines.append(f"  ret {self.result} {value}" if value else "  ret void")
+        self.dead = True
+
+    def unreachable(self) -> None:
+        self.lines.append("  unreachable")
+        self.dead = True
+
+    def phi(self, llvm: str, incoming: Sequence[tuple[str, str]]) -> str:
+        """(value, label) pairs."""
+        return self.ins(f"phi {llvm} " + ", ".join(f"[ {v}, %{b} ]" for v, b in incoming))
+
+    def phi_slot(self, llvm: str) -> tuple[str, int]:
+        """A phi whose incoming values are given later with `fill_phi`."""
+        out = self.tmp()
+        self.lines.append(f"  {out} = phi {llvm} ")
+        return out, len(self.lines) - 1
+
+    def fill_phi(self, slot: int, incoming: Sequence[tuple[str, str]]) -> None:
+        self.lines[slot] += ", ".join(f"[ {v}, %{b} ]" for v, b in incoming)
+
+    @contextmanager
+    def out_of_line(self, label: str) -> Iterator[None]:
+        """Write the block `label` at the function's end; it must end itself."""
+        lines, here, dead = self.lines, self.here, self.dead
+        self.lines = []
+        self.start(label)
+        try:
+            yield
+        finally:
+            self.cold += self.lines
+            self.lines, self.here, self.dead = lines, here, dead
+
+    @contextmanager
+    def when(self, cond: str) -> Iterator[None]:
+        """`if cond:` for code without results."""
+        yes, after = self.label("then"), self.label("after")
+        self.branch(cond, yes, after)
+        self.start(yes)
+        yield
+        if not self.dead:
+            self.jump(after)
+        self.start(after)
+
+    @contextmanager
+    def loop(self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int = 1) -> Iterator[Counted]:
+        """`for index in range(start, count, step)`: see Counted. `carry` are (type, initial value)."""
+        head, body, after = self.label("for"), self.label("body"), self.label("after")
+        before = self.here
+        self.jump(head)
+        self.start(head)
+        index, index_slot = self.phi_slot("i64")
+        phis = [self.phi_slot(t) for t, _ in carry]
+        turn = Counted(index, [p for p, _ in phis])
+        self.branch(self.icmp("slt", index, count), body, after)
+        self.start(body)
+        yield turn
+        following = self.add(index, str(step))
+        self.fill_phi(index_slot, [(start, before), (following, self.here)])
+        if len(turn.next) != len(phis):
+            raise ValueError("a loop's body sets `next` for every carried value")
+        for (_, initial), (_, slot), new in zip(carry, phis, turn.next, strict=True):
+            self.fill_phi(slot, [(initial, before), (new, self.here)])
+        self.jump(head)
+        self.start(after)
+
+    # ---- integers and comparisons (64 bits unless said)
+    def op2(self, op: str, llvm: str, a: str, b: str) -> str:
+        return self.ins(f"{op} {llvm} {a}, {b}")
+
+    def add(self, a: str, b: str) -> str:
+        if b == "0":
+            return a
+        return b if a == "0" else self.ins(f"add i64 {a}, {b}")
+
+    def sub(self, a: str, b: str) -> str:
+        return a if b == "0" else self.ins(f"sub i64 {a}, {b}")
+
+    def mul(self, a: str, b: str) -> str:
+        if a == "1":
+            return b
+        return a if b == "1" else self.ins(f"mul i64 {a}, {b}")
+
+    def icmp(self, how: str, a: str, b: str, llvm: str = "i64") -> str:
+        return self.ins(f"icmp {how} {llvm} {a}, {b}")
+
+    def fcmp(self, how: str, llvm: str, a: str, b: str) -> str:
+        return self.ins(f"fcmp {how} {llvm} {a}, {b}")
+
+    def select(self, cond: str, llvm: str, a: str, b: str) -> str:
+        return self.ins(f"select i1 {cond}, {llvm} {a}, {llvm} {b}")
+
+    def convert(self, how: str, source: str, value: str, target: str) -> str:
+        """zext, sext, trunc, sitofp, fpext, bitcast..."""
+        return self.ins(f"{how} {source} {value} to {target}")
+
+    # ---- memory
+    def alloca(self, size: int, align: int = 16) -> str:
+        """Stack memory for the whole call, reused by every turn of a loop."""
+        out = self.tmp()
+        self.allocas.append(f"  {out} = alloca [{max(size, 1)} x i8], align {align}")
+        return out
+
+    def ptr_add(self, base: str, offset: int | str) -> str:
+        """The address `offset` bytes on."""
+        if offset in (0, "0"):
+            return base
+        return self.ins(f"getelementptr inbounds i8, ptr {base}, i64 {offset}")
+
+    def element(self, base: str, llvm: str, index: str) -> str:
+        """&base[index] for elements of a scalar type."""
+        if llvm == "i1":
+            llvm = "i8"
+        return base if index == "0" else self.ins(f"getelementptr inbounds {llvm}, ptr {base}, i64 {index}")
+
+    def load(self, llvm: str, address: str) -> str:
+        """A scalar; a bool is a byte in memory."""
+        if llvm == "i1":
+            return self.ins(f"trunc i8 {self.ins(f'load i8, ptr {address}')} to i1")
+        return self.ins(f"load {llvm}, ptr {address}")
+
+    def store(self, llvm: str, value: str, address: str) -> None:
+        if llvm == "i1":
+            value, llvm = self.ins(f"zext i1 {value} to i8"), "i8"
+        self.lines.append(f"  store {llvm} {value}, ptr {address}")
+
+    def load_value(self, t: object, base: str) -> Leaves:
+        """A Core value of type `t` from memory."""
+        return tuple(self.load(leaf.llvm, self.ptr_add(base, leaf.offset)) for leaf in self.layouts.leaves(t))  # type: ignore[arg-type]
+
+    def store_value(self, t: object, value: Leaves, base: str) -> None:
+        leaves = self.layouts.leaves(t)  # type: ignore[arg-type]
+        for leaf, operand in zip(leaves, value, strict=True):
+            self.store(leaf.llvm, operand, self.ptr_add(base, leaf.offset))
+
+    def copy_bytes(self, target: str, source: str, size: str, move: bool = False) -> None:
+        name = "llvm.memmove.p0.p0.i64" if move else "llvm.memcpy.p0.p0.i64"
+        self.call("void", "@" + name, [("ptr", target), ("ptr", source), ("i64", size), ("i1", "false")])
+
+    def zero_bytes(self, target: str, size: str) -> None:
+        self.call("void", "@llvm.memset.p0.i64", [("ptr", target), ("i8", "0"), ("i64", size), ("i1", "false")])
+
+    # ---- calls
+    def call(self, result: str, name: str, args: Sequence[tuple[str, str]]) -> str:
+        """A call of a helper or of a C function or intrinsic, which it declares. Returns "" for void."""
+        if not name.startswith("%") and name not in self.module.defined:
+            self.module.declare(f"{result} {name}({', '.join(t for t, _ in args)})")
+        text = f"call {result} {name}({', '.join(f'{t} {v}' for t, v in args)})"
+        if result == "void":
+            self.lines.append("  " + text)
+            return ""
+        return self.ins(text)
+
+
+class Counted:
+    """One turn of a `loop`: `index`, the carried values `values`; the body sets `next`. After the loop `values` are the
+    final ones."""
+
+    def __init__(self, index: str, values: list[str]):
+        self.index = index
+        self.values = values
+        self.next: list[str] = []

@@ -1,0 +1,76 @@
+"""`compile_program`: Core to an object file, with the side tables that the runtime needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hybridc.core.ir import Program, Span, Type, Var
+from hybridc.llvm import backend
+from hybridc.llvm.analysis import Facts
+from hybridc.llvm.code import Module
+from hybridc.llvm.control import Unit, emit_fn, fn_symbol
+from hybridc.llvm.entry import emit_entry, emit_release
+from hybridc.llvm.layout import Layouts
+from hybridc.llvm.refcount import finish_drain
+from hybridc.llvm.scalar_ops import SCALAR_ROWS
+from hybridc.llvm.support import LIVE
+
+NO_MEMORY = frozenset(SCALAR_ROWS) | {
+    "tuple", "struct", "get", "destruct", "tag", "some", "none", "is_some", "unwrap", "str", "retain", "release",
+    "buffer_len", "buffer_get", "buffer_compare", "buffer_hash", "buffer_find", "parse_float", "dim",
+}
+"""Operators that allocate nothing: they fault only as their table says."""
+
+
+@dataclass
+class Compiled:
+    """`sites[i]` is the place that a trace calls i: span, function's title, hidden. `hosts[i]` is the service that
+    compiled code calls i: name, types of arguments and results."""
+
+    object: bytes
+    sites: list[tuple[Span, str, bool]]
+    hosts: list[tuple[str, tuple[Type, ...], tuple[Type, ...]]]
+    llvm: str
+    cpu: str
+    opt: int
+    _asm: str | None = field(default=None, repr=False)
+
+    @property
+    def asm(self) -> str:
+        """The assembly, made when asked for."""
+        if self._asm is None:
+            machine = backend.target_machine(self.cpu, self.opt)
+            module = backend.parse(self.llvm)
+            backend.optimise(module, machine, self.opt)
+            self._asm = machine.emit_assembly(module)
+        return self._asm
+
+
+def emit_module(program: Program, entries: Sequence[str], release_types: Sequence[Type], owned: Mapping[int, tuple[Var, ...]], borrowed: Mapping[str, Sequence[Var]]) -> Module:
+    """The LLVM text of a program's entries and all they need."""
+    module = Module(Layouts(program))
+    module.globals.append(f"{LIVE} = global i64 0, align 8")
+    facts = Facts(program, NO_MEMORY)
+    unit = Unit(module, facts, owned)
+    wanted = facts.reachable(list(entries))
+    module.defined.update(fn_symbol(fn.name) for fn in wanted)
+    for fn in wanted:
+        emit_fn(unit, fn)
+    for name in dict.fromkeys(entries):
+        emit_entry(unit, program.fns[name], borrowed.get(name, ()))
+    for t in dict.fromkeys(release_types):
+        emit_release(module, t)
+    finish_drain(module)
+    module.texts.append("!0 = !{}")
+    return module
+
+
+def compile_program(program: Program, entries: Sequence[str], release_types: Sequence[Type] = (), *, cpu: str = "host", opt: int = 2) -> Compiled:
+    """Compile the functions `entries`, and releases of `release_types`, to an object."""
+    module = emit_module(program, entries, release_types, {}, {})
+    text = module.text()
+    machine = backend.target_machine(cpu, opt)
+    parsed = backend.parse(text)
+    backend.optimise(parsed, machine, opt)
+    return Compiled(machine.emit_object(parsed), module.sites, module.hosts, text, cpu, opt)

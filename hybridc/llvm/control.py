@@ -1,0 +1,296 @@
+"""Core functions to LLVM: blocks, branches, loops, calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hybridc.core.ir import (
+    RETURN,
+    Atom,
+    Block,
+    Call,
+    Const,
+    EnumT,
+    Exit,
+    Fault,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Scope,
+    Stmt,
+    Type,
+    Var,
+    Yield,
+)
+from hybridc.llvm.abi import OFFSET
+from hybridc.llvm.aggregate_ops import tag_of
+from hybridc.llvm.analysis import Facts
+from hybridc.llvm.code import Leaves, Module, symbol
+from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.layout import HEADER
+from hybridc.llvm.parallel import emit_parallel
+from hybridc.llvm.table import EMIT
+
+Owned = Mapping[int, tuple[Var, ...]]
+"""id of a statement or tail -> the variables that its fault must release."""
+
+
+@dataclass
+class Join:
+    """Where several ways meet: the values each brings, with the block it comes from."""
+
+    label: str
+    types: list[str]
+    arrivals: list[tuple[Leaves, str]] = field(default_factory=list)
+
+
+@dataclass
+class Unit:
+    """What the emission of a program's functions shares."""
+
+    module: Module
+    facts: Facts
+    owned: Owned
+
+
+def fn_symbol(name: str) -> str:
+    return symbol("f." + name)
+
+
+def leaf_types(unit: Unit, types: Sequence[Type]) -> list[str]:
+    return [t for each in types for t in unit.module.layouts.types(each)]
+
+
+def emit_fn(unit: Unit, fn: Fn) -> None:
+    """Write one Core function."""
+    names: list[tuple[str, str]] = []
+    values: list[Leaves] = []
+    for var in fn.params:
+        leaves = tuple(f"%p{len(names) + i}" for i in range(len(unit.module.layouts.types(var.type))))
+        names += zip(unit.module.layouts.types(var.type), leaves, strict=True)
+        values.append(leaves)
+    e = FnEmitter(unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results), faults=unit.facts.may_fault(fn.name))
+    for var, value in zip(fn.params, values, strict=True):
+        e.bind(var, value)
+    if unit.facts.is_recursive(fn.name):
+        count_depth(e)
+    writer = Writer(unit, e)
+    end = Join(e.label("return"), e.results)
+    writer.targets[RETURN] = end
+    writer.block(fn.body, end)
+    value = writer.meet(end)
+    if not e.dead:
+        e.leave(value)
+    e.finish()
+
+
+def count_depth(e: FnEmitter) -> None:
+    """RecursionError beyond the depth allowed, or when the stack is about to end. The depth is put back on leaving."""
+    at = e.ptr_add(CTX, OFFSET["depth"])
+    before = e.load("i64", at)
+    e.on_leave.append(f"store i64 {before}, ptr {at}")
+    e.store("i64", e.add(before, "1"), at)
+    deep = e.icmp("sge", before, e.load("i64", e.ptr_add(CTX, OFFSET["depth_limit"])))
+    stack = e.convert("ptrtoint", "ptr", e.call("ptr", "@llvm.stacksave.p0", []), "i64")
+    low = e.icmp("ult", stack, e.load("i64", e.ptr_add(CTX, OFFSET["stack_limit"])))
+    fine = e.op2("xor", "i1", e.op2("or", "i1", deep, low), "true")
+    with e.unless(fine, "deep"):
+        e.fault("RecursionError", "maximum call depth exceeded")
+
+
+class Writer:
+    """Writes blocks into one function."""
+
+    def __init__(self, unit: Unit, e: FnEmitter):
+        self.unit = unit
+        self.e = e
+        self.targets: dict[int, Join] = {}
+
+    # ---- joins
+    def join(self, outs: Sequence[Var], hint: str) -> Join:
+        return Join(self.e.label(hint), leaf_types(self.unit, [v.type for v in outs]))
+
+    def arrive(self, join: Join, values: Sequence[Atom]) -> None:
+        leaves = tuple(leaf for a in values for leaf in self.e.leaves(a))
+        join.arrivals.append((leaves, self.e.here))
+        self.e.jump(join.label)
+
+    def meet(self, join: Join) -> Leaves:
+        """Begin the join's block; its values. Without arrivals what follows is dead."""
+        if not join.arrivals:
+            self.e.dead = True
+            return ()
+        self.e.start(join.label)
+        if len(join.arrivals) == 1:
+            return join.arrivals[0][0]
+        values: list[str] = []
+        for i, llvm in enumerate(join.types):
+            given = [(leaves[i], block) for leaves, block in join.arrivals]
+            same = all(v == given[0][0] for v, _ in given)
+            values.append(given[0][0] if same else self.e.phi(llvm, given))
+        return tuple(values)
+
+    def bind(self, outs: Sequence[Var], value: Leaves) -> None:
+        if self.e.dead:
+            return
+        at = 0
+        for var in outs:
+            count = len(self.e.layouts.leaves(var.type))
+            self.e.bind(var, value[at : at + count])
+            at += count
+
+    # ---- blocks and statements
+    def block(self, block: Block, end: Join) -> None:
+        """Write a block; its yield arrives at `end`."""
+        for stmt in block.stmts:
+            self.stmt(stmt)
+            if self.e.dead:
+                return
+        tail = block.tail
+        match tail:
+            case Yield(values):
+                self.arrive(end, values)
+            case Exit(label, values):
+                self.arrive(self.targets[label], values)
+            case Fault():
+                self.fault(tail)
+
+    def stmt(self, stmt: Stmt) -> None:
+        e = self.e
+        e.span = stmt.span
+        e.owned = self.unit.owned.get(id(stmt), ())
+        match stmt:
+            case Op():
+                results = EMIT[stmt.op](e, stmt)
+                for var, value in zip(stmt.outs, results, strict=True):
+                    e.bind(var, value)
+            case Call():
+                self.call(stmt)
+            case If():
+                self.if_(stmt)
+            case Match():
+                self.match(stmt)
+            case Loop():
+                self.loop(stmt)
+            case Scope():
+                end = self.join(stmt.outs, "scope")
+                self.targets[stmt.label] = end
+                self.block(stmt.body, end)
+                self.bind(stmt.outs, self.meet(end))
+            case Parallel():
+                self.parallel(stmt)
+
+    def fault(self, tail: Fault) -> None:
+        e = self.e
+        e.span = tail.span
+        e.owned = self.unit.owned.get(id(tail), ())
+        leaves = [leaf for a in tail.values for leaf in e.leaves(a)]
+        if len(leaves) == 2:
+            e.fault_index(leaves[0], leaves[1])
+        elif leaves:
+            e.fault_with_message(tail.kind, tuple(leaves))
+        else:
+            e.fault(tail.kind)
+
+    def call(self, stmt: Call) -> None:
+        e = self.e
+        callee = e.module.program.fns[stmt.fn]
+        args = [("ptr", CTX)]
+        for a in stmt.args:
+            args += zip(e.layouts.types(a.type), e.leaves(a), strict=True)
+        results = leaf_types(self.unit, callee.results)
+        faults = self.unit.facts.may_fault(stmt.fn)
+        parts = (["i32"] if faults else []) + results
+        returned = "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
+        name = fn_symbol(stmt.fn)
+        value = e.call(returned, name, args)
+        fields = [value] if len(parts) == 1 else [e.ins(f"extractvalue {returned} {value}, {i}") for i in range(len(parts))]
+        if faults:
+            with e.unless(e.icmp("eq", fields[0], "0", "i32")):
+                e.leave_with_fault()
+            del fields[0]
+        self.bind(stmt.outs, tuple(fields))
+
+    def if_(self, stmt: If) -> None:
+        e = self.e
+        if isinstance(stmt.cond, Const):
+            taken = stmt.then if stmt.cond.value else stmt.orelse
+            end = self.join(stmt.outs, "end")
+            self.block(taken, end)
+            self.bind(stmt.outs, self.meet(end))
+            return
+        yes, no = e.label("then"), e.label("else")
+        end = self.join(stmt.outs, "end")
+        e.branch(e.one(stmt.cond), yes, no)
+        for label, body in ((yes, stmt.then), (no, stmt.orelse)):
+            e.start(label)
+            self.block(body, end)
+        self.bind(stmt.outs, self.meet(end))
+
+    def match(self, stmt: Match) -> None:
+        e = self.e
+        t = stmt.subject.type
+        assert isinstance(t, EnumT)
+        subject = e.one(stmt.subject)
+        plain = e.module.program.enums[t.name].plain
+        labels = [e.label("case") for _ in stmt.arms]
+        end = self.join(stmt.outs, "end")
+        if len(labels) == 1:
+            e.jump(labels[0])
+        else:
+            # Every case is there: the last needs no test.
+            tags = [e.layouts.case(t, arm.case)[0] for arm in stmt.arms[:-1]]
+            cases = " ".join(f"i64 {tag}, label %{label}" for tag, label in zip(tags, labels, strict=False))
+            e.do(f"switch i64 {tag_of(e, t, subject)}, label %{labels[-1]} [ {cases} ]")
+        for label, arm in zip(labels, stmt.arms, strict=True):
+            e.start(label)
+            if not plain:
+                self.load_fields(subject, arm.fields)
+            self.block(arm.body, end)
+        self.bind(stmt.outs, self.meet(end))
+
+    def load_fields(self, subject: str, fields: Sequence[Var]) -> None:
+        e = self.e
+        payload = e.layouts.payload(tuple(v.type for v in fields))
+        loaded = tuple(e.load(leaf.llvm, e.ptr_add(subject, HEADER + leaf.offset)) for leaf in payload.leaves)
+        self.bind(fields, loaded)
+
+    def loop(self, stmt: Loop) -> None:
+        e = self.e
+        end = self.join(stmt.outs, "done")
+        self.targets[stmt.label] = end
+        initial = tuple(leaf for a in stmt.inits for leaf in e.leaves(a))
+        types = leaf_types(self.unit, [v.type for v in stmt.params])
+        head, before = e.label("loop"), e.here
+        e.jump(head)
+        e.start(head)
+        phis = [e.phi_slot(llvm) for llvm in types]
+        self.bind(stmt.params, tuple(name for name, _ in phis))
+        span = stmt.span
+        turn = Join(e.label("turn"), types)
+        self.block(stmt.body, turn)
+        again = self.meet(turn)
+        incoming = [(initial, before)]
+        if not e.dead:
+            e.span, e.owned = span, self.unit.owned.get(id(stmt), ())
+            e.poll()
+            incoming.append((again, e.here))
+            e.jump(head)
+        for i, (_, slot) in enumerate(phis):
+            e.fill_phi(slot, [(leaves[i], block) for leaves, block in incoming])
+        self.bind(stmt.outs, self.meet(end))
+
+    # ---- parallel
+    def parallel(self, stmt: Parallel) -> None:
+        def body(inner: FnEmitter) -> Leaves:
+            """The worker's code; the value it gives for its index."""
+            writer = Writer(self.unit, inner)
+            end = Join(inner.label("item"), inner.layouts.types(stmt.out.type.item))  # type: ignore[union-attr]
+            writer.block(stmt.body, end)
+            return writer.meet(end)
+
+        self.e.bind(stmt.out, (emit_parallel(self.e, stmt, body),))

@@ -1,0 +1,277 @@
+"""FnEmitter: the code of one Core function, with its variables, faults and clean-up. Kernels are written against it.
+
+Values. A Core value is a tuple of operands, its leaves (see layout.py): `e.leaves(atom)`; a scalar's or buffer's single
+operand is `e.one(atom)`. Instructions are the methods of Code: `e.add`, `e.ins("fadd float ...")`, `e.load`,
+`e.loop(count)`, `e.when(cond)`, `e.call("float", "@sinf", [("float", x)])`.
+
+Faults. `e.check(ok, kind, *message)` goes on where `ok` holds, else faults at the statement being emitted; `e.fault`
+faults here. A message is str parts and i64 operands written `N(operand)`; none for the kinds that need none;
+`e.index_check(i, n)` is the IndexError (index, length). On a fault the variables that the ownership pass named for the
+statement are released, and whatever the kernel said with `e.holding(block)` (a context manager).
+
+Memory. `e.alloc_buffer(element_size, count)` gives a fresh zeroed buffer header with count 1 (or raises MemoryError),
+`e.buffer_data(b)` is where its elements begin. `e.call_status(name, args)` calls a helper that returns a nonzero i32
+after having faulted. Helpers (functions made once per module) come from `e.module.helper(key, make)`; `make(symbol)`
+makes a `Code`, writes it and calls `finish()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hybridc.core.ir import NOWHERE, Atom, Const, Fn, Span, Type, Var
+from hybridc.llvm import refcount, support
+from hybridc.llvm.abi import OFFSET, fault_code
+from hybridc.llvm.code import Code, Leaves, Module, float_text
+from hybridc.llvm.layout import HEADER
+
+
+@dataclass(frozen=True)
+class N:
+    """An i64 operand in the message of a fault."""
+
+    operand: str
+
+
+CTX = "%ctx"
+Cleanup = tuple[tuple[str, str], ...]
+"""(release helper, operand) pairs."""
+
+
+class FnEmitter(Code):
+    def __init__(self, module: Module, fn: Fn, name: str, params: Sequence[tuple[str, str]], results: Sequence[str], *, faults: bool, linkage: str = "internal"):
+        """`results` are the LLVM types of the result's leaves; a function that may fault returns a status first."""
+        self.results = list(results)
+        self.faults = faults
+        returned = (["i32"] if faults else []) + self.results
+        result = "void" if not returned else returned[0] if len(returned) == 1 else "{ " + ", ".join(returned) + " }"
+        super().__init__(module, name, [("ptr", CTX), *params], result, linkage=linkage)
+        self.fn = fn
+        self.env: dict[int, Leaves] = {}
+        self.span: Span = fn.span
+        self.owned: tuple[Var, ...] = ()
+        """What to release if the statement being emitted faults."""
+        self._held: list[tuple[str, str]] = []
+        self._faulting: dict[Cleanup, tuple[str, list[tuple[str, str]]]] = {}
+        self.on_leave: list[str] = []
+        """Instructions before every return."""
+        self._flag: str | None = None
+
+    # ---- values
+    def leaves(self, atom: Atom) -> Leaves:
+        if isinstance(atom, Const):
+            return (self.constant(atom),)
+        return self.env[atom.id]
+
+    def one(self, atom: Atom) -> str:
+        """The operand of a value with one leaf."""
+        (operand,) = self.leaves(atom)
+        return operand
+
+    def constant(self, c: Const) -> str:
+        if c.type.name == "bool":
+            return "true" if c.value else "false"
+        llvm = self.layouts.leaves(c.type)[0].llvm
+        if llvm.startswith("i"):
+            width = int(llvm[1:])
+            value = int(c.value) & ((1 << width) - 1)
+            return str(value - (1 << width) if value >> (width - 1) and width > 8 else value)
+        return float_text(float(c.value), llvm)
+
+    def zero(self, t: Type) -> Leaves:
+        """The zero of a type: 0, false, empty, none."""
+        return tuple(zero_leaf(llvm) for llvm in self.layouts.types(t))
+
+    def bind(self, var: Var, value: Leaves) -> None:
+        self.env[var.id] = value
+
+    # ---- the context
+    def field(self, name: str) -> str:
+        """The address of a field of the context."""
+        return self.ptr_add(CTX, OFFSET[name])
+
+    def poll(self) -> None:
+        """Fault if somebody asked for an interrupt."""
+        if self._flag is None:
+            # Read once on entry: the address does not change during a call.
+            at, self._flag = self.tmp(), self.tmp()
+            self.allocas.append(f"  {at} = getelementptr inbounds i8, ptr {CTX}, i64 {OFFSET['flag']}")
+            self.allocas.append(f"  {self._flag} = load ptr, ptr {at}, !invariant.load !0")
+        raised = self.icmp("ne", self.ins(f"load volatile i32, ptr {self._flag}"), "0", "i32")
+        quiet, asked = self.label("quiet"), self.label("poll")
+        self.branch(raised, asked, quiet)
+        with self.out_of_line(asked):
+            stop = self.icmp("ne", self.call("i32", support.poll(self.module), [("ptr", CTX)]), "0", "i32")
+            out = self.label("interrupted")
+            self.branch(stop, out, quiet)
+            self.start(out)
+            self.leave_with_fault()
+        self.start(quiet)
+
+    # ---- faults
+    def site(self) -> int:
+        return self.module.site(self.span, self.fn.title, self.fn.hidden)
+
+    def leave_with_fault(self) -> None:
+        """The context holds a fault: add this site to the trace, release what the statement owns, return."""
+        cleanup = tuple(self._held) + self._release_plan(self.owned)
+        if cleanup not in self._faulting:
+            self._faulting[cleanup] = (self.label("fail"), [])
+        label, incoming = self._faulting[cleanup]
+        incoming.append((str(self.site()), self.here))
+        self.jump(label)
+
+    def leave_silently(self) -> None:
+        """As leave_with_fault, when this function's place is in the trace already."""
+        for helper, operand in (*self._held, *self._release_plan(self.owned)):
+            self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
+        self._leave_faulted()
+
+    def _leave_faulted(self) -> None:
+        self.lines += ["  " + line for line in self.on_leave]
+        self._return("1", ["poison"] * len(self.results))
+
+    def _release_plan(self, owned: Sequence[Var]) -> Cleanup:
+        plan: list[tuple[str, str]] = []
+        for var in owned:
+            if var.id in self.env:
+                plan += refcount.release_plan(self.module, var.type, self.env[var.id])
+        return tuple(plan)
+
+    @contextmanager
+    def holding(self, block: str, of: Type | None = None) -> Iterator[None]:
+        """A counted block (by default a buffer of scalars) to be released if something within faults."""
+        self._held.append((refcount.release_helper(self.module, of), block))
+        yield
+        self._held.pop()
+
+    def fault(self, kind: str, *message: str | N) -> None:
+        """Fault here, at the statement being emitted."""
+        if not message:
+            self.call("void", support.set_fault(self.module), [("ptr", CTX), ("i64", str(fault_code(kind)))])
+        elif all(isinstance(part, str) for part in message):
+            value = self.module.text_leaves("".join(map(str, message)))
+            self.fault_with_message(kind, value)
+            return
+        else:
+            text = self.module.c_string("".join("%ld" if isinstance(p, N) else p.replace("%", "%%") for p in message))
+            numbers = [p.operand for p in message if isinstance(p, N)]
+            set_fault = support.set_formatted_fault(self.module, len(numbers))
+            self.call("void", set_fault, [("ptr", CTX), ("i64", str(fault_code(kind))), ("ptr", text), *(("i64", n) for n in numbers)])
+        self.leave_with_fault()
+
+    def fault_with_message(self, kind: str, message: Leaves) -> None:
+        """`message` is an owned str."""
+        helper = support.set_text_fault(self.module)
+        self.call("void", helper, [("ptr", CTX), ("i64", str(fault_code(kind))), ("ptr", message[0]), ("i64", message[1]), ("i64", message[2])])
+        self.leave_with_fault()
+
+    def fault_index(self, index: str, length: str) -> None:
+        helper = support.set_index_fault(self.module)
+        self.call("void", helper, [("ptr", CTX), ("i64", str(fault_code("IndexError"))), ("i64", index), ("i64", length)])
+        self.leave_with_fault()
+
+    @contextmanager
+    def unless(self, ok: str, hint: str = "bad") -> Iterator[None]:
+        """What follows the block runs only if `ok`; the block itself, out of line, must fault or return."""
+        good, bad = self.label("ok"), self.label(hint)
+        self.branch(ok, good, bad)
+        with self.out_of_line(bad):
+            yield
+        self.start(good)
+
+    def check(self, ok: str, kind: str, *message: str | N) -> None:
+        """Fault unless `ok`."""
+        if ok == "true":
+            return
+        with self.unless(ok):
+            self.fault(kind, *message)
+
+    def index_check(self, index: str, length: str) -> None:
+        """IndexError unless 0 <= index < length."""
+        with self.unless(self.icmp("ult", index, length)):
+            self.fault_index(index, length)
+
+    def call_status(self, name: str, args: Sequence[tuple[str, str]]) -> None:
+        """Call a helper that returns a status, and leave if it faulted."""
+        status = self.call("i32", name, args)
+        with self.unless(self.icmp("eq", status, "0", "i32")):
+            self.leave_with_fault()
+
+    # ---- returning
+    def leave(self, value: Leaves) -> None:
+        """Return with success."""
+        self.lines += ["  " + line for line in self.on_leave]
+        self._return("0", value)
+
+    def _return(self, status: str, value: Sequence[str]) -> None:
+        parts = ([("i32", status)] if self.faults else []) + list(zip(self.results, value, strict=True))
+        if not parts:
+            self.ret()
+        elif len(parts) == 1:
+            self.ret(parts[0][1])
+        else:
+            built = "poison"
+            for i, (llvm, operand) in enumerate(parts):
+                if operand != "poison":
+                    built = self.ins(f"insertvalue {self.result} {built}, {llvm} {operand}, {i}")
+            self.ret(built)
+
+    def finish(self) -> None:
+        """Write the exits for faults, then the function."""
+        for cleanup, (label, incoming) in self._faulting.items():
+            with self.out_of_line(label):
+                site = self.phi("i64", incoming)
+                self.call("void", support.push_site(self.module), [("ptr", CTX), ("i64", site)])
+                for helper, operand in cleanup:
+                    self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
+                self._leave_faulted()
+        super().finish()
+
+    # ---- memory
+    def alloc_bytes(self, size: str) -> str:
+        """Memory for a counted block with its count set to 1, not cleared."""
+        block = self.call("ptr", support.allocate(self.module), [("i64", size)])
+        with self.unless(self.icmp("ne", block, "null", "ptr")):
+            self.fault("MemoryError")
+        return block
+
+    def alloc_buffer(self, element_size: int, count: str, clear: bool = True) -> str:
+        """A fresh buffer of `count` >= 0 elements."""
+        helper = support.allocate_buffer(self.module, clear)
+        block = self.call("ptr", helper, [("i64", str(element_size)), ("i64", count)])
+        with self.unless(self.icmp("ne", block, "null", "ptr")):
+            self.fault("MemoryError")
+        return block
+
+    def buffer_data(self, block: str) -> str:
+        """Where the elements begin (of a null buffer: nowhere, but it has none)."""
+        return self.ptr_add(block, HEADER)
+
+    def buffer_length(self, block: str) -> str:
+        """The length; 0 for null. Not for foreign blocks."""
+        return self.call("i64", support.buffer_length(self.module), [("ptr", block)])
+
+    def retain(self, t: Type, value: Leaves) -> None:
+        for leaf, operand in zip(self.layouts.leaves(t), value, strict=True):
+            if leaf.counted is not None:
+                self.call("void", refcount.retain_helper(self.module), [("ptr", operand)])
+
+    def release(self, t: Type, value: Leaves) -> None:
+        for helper, operand in refcount.release_plan(self.module, t, value):
+            self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
+
+
+def zero_leaf(llvm: str) -> str:
+    if llvm == "ptr":
+        return "null"
+    if llvm == "i1":
+        return "false"
+    if llvm.startswith("i"):
+        return "0"
+    return float_text(0.0, llvm)
+
+
+__all__ = ["CTX", "FnEmitter", "N", "NOWHERE", "zero_leaf"]

@@ -1,0 +1,63 @@
+"""What an object exports: C-ABI entries of functions, and releases of values.
+
+    i32 "hyb.NAME"(ctx, args, results)       arguments and results as C structs; takes the arguments over
+    void "hyb.release.KEY"(ctx, value)       releases a value in memory
+    i64 "hyb.live"                           counted blocks alive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.core.ir import Fn, Type, Var
+from hybridc.core.types import type_key
+from hybridc.llvm import refcount
+from hybridc.llvm.code import Code, Module, symbol
+from hybridc.llvm.control import Unit, fn_symbol, leaf_types
+from hybridc.llvm.support import CTX
+
+
+def entry_name(fn: str) -> str:
+    return "hyb." + fn
+
+
+def release_name(t: Type) -> str:
+    """The key in the name is the type as Core's text has it."""
+    return "hyb.release." + type_key(t)
+
+
+def emit_entry(unit: Unit, fn: Fn, borrowed: Sequence[Var]) -> None:
+    """`borrowed`: the parameters that the function leaves to its caller, which are released here."""
+    module = unit.module
+    code = Code(module, symbol(entry_name(fn.name)), [CTX, ("ptr", "%args"), ("ptr", "%results")], "i32", linkage="")
+    layouts = module.layouts
+    given = layouts.struct([v.type for v in fn.params])
+    operands = [code.load(leaf.llvm, code.ptr_add("%args", leaf.offset)) for leaf in given.leaves]
+    args = [("ptr", "%ctx"), *zip([leaf.llvm for leaf in given.leaves], operands, strict=True)]
+    faults = unit.facts.may_fault(fn.name)
+    parts = (["i32"] if faults else []) + leaf_types(unit, fn.results)
+    returned = "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
+    value = code.call(returned, fn_symbol(fn.name), args)
+    fields = [value] if len(parts) == 1 else [code.ins(f"extractvalue {returned} {value}, {i}") for i in range(len(parts))]
+    status = fields.pop(0) if faults else "0"
+    at = 0
+    for var in fn.params:
+        count = len(layouts.leaves(var.type))
+        if var in borrowed:
+            refcount.release_leaves(code, var.type, tuple(operands[at : at + count]))
+        at += count
+    if faults:
+        with code.when(code.icmp("ne", status, "0", "i32")):
+            code.ret(status)
+    wanted = layouts.struct(fn.results)
+    for leaf, operand in zip(wanted.leaves, fields, strict=True):
+        code.store(leaf.llvm, operand, code.ptr_add("%results", leaf.offset))
+    code.ret("0")
+    code.finish()
+
+
+def emit_release(module: Module, t: Type) -> None:
+    code = Code(module, symbol(release_name(t)), [CTX, ("ptr", "%value")], "void", linkage="")
+    refcount.release_leaves_at(code, t, "%value")
+    code.ret()
+    code.finish()

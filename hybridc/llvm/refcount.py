@@ -1,0 +1,247 @@
+"""Counting references to buffers and to enum values.
+
+The count is the first word of a block: atomic, negative for immortal blocks. Blocks whose kind can contain itself (a
+tree, a list within a struct of the list) are freed by a worklist in the context, so that dropping a list of a million
+links does not recurse: a dead block is linked through its first word, which also holds, above the 48 bits of an
+address, which function frees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.core.ir import U8, BufferT, EnumT, Type
+from hybridc.llvm.abi import OFFSET
+from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.layout import HEADER
+from hybridc.llvm.support import COLD, CTX, free_block
+
+ADDRESS_BITS = 48
+FOREIGN = "-1"
+"""The length of a buffer header whose elements belong to the host."""
+
+
+def retain_helper(module: Module) -> str:
+    """void (block): one more owner; null and immortal blocks are left alone."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%block")], "void")
+        with code.when(code.icmp("ne", "%block", "null", "ptr")):
+            count = code.ins("load atomic i64, ptr %block monotonic, align 8")
+            with code.when(code.icmp("sge", count, "0")):
+                code.do("atomicrmw add ptr %block, i64 1 monotonic")
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.retain", make)
+
+
+def drop_helper(module: Module) -> str:
+    """i1 (block): one owner less; whether that was the last."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%block")], "i1")
+        with code.when(code.icmp("eq", "%block", "null", "ptr")):
+            code.ret("false")
+        count = code.ins("load atomic i64, ptr %block acquire, align 8")
+        with code.when(code.icmp("sle", count, "1")):
+            # Alone (nobody else can add an owner), or immortal.
+            code.ret(code.icmp("eq", count, "1"))
+        before = code.ins("atomicrmw sub ptr %block, i64 1 acq_rel")
+        code.ret(code.icmp("eq", before, "1"))
+        code.finish()
+
+    return module.helper("hyb.drop", make)
+
+
+def unique(code: Code, block: str) -> str:
+    """i1: nobody else owns this block (not null, not immortal)."""
+    return code.icmp("eq", code.ins(f"load atomic i64, ptr {block} acquire, align 8"), "1")
+
+
+def release_plan(module: Module, t: Type, value: Leaves) -> tuple[tuple[str, str], ...]:
+    """(helper, operand) for each counted leaf."""
+    return tuple(
+        (release_helper(module, leaf.counted), operand)
+        for leaf, operand in zip(module.layouts.leaves(t), value, strict=True)
+        if leaf.counted is not None and operand != "null"
+    )
+
+
+def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:
+    """void (ctx, block): one owner less of a block of this kind (by default a buffer of scalars), freed with the last."""
+    kind = _shared(module, kind)
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%block")], "void")
+        with code.when(code.call("i1", drop_helper(module), [("ptr", "%block")])):
+            if module.layouts.recursive(kind):
+                code.call("void", _defer_helper(module), [("ptr", "%ctx"), ("ptr", "%block"), ("i64", str(_drain_number(module, kind)))])
+            else:
+                code.call("void", _free_helper(module, kind), [("ptr", "%ctx"), ("ptr", "%block")])
+        code.ret()
+        code.finish()
+
+    return module.helper(("hyb.release", kind), make)
+
+
+def _shared(module: Module, kind: BufferT | EnumT | None) -> BufferT | EnumT:
+    """All buffers without counted elements are freed alike."""
+    if kind is None or isinstance(kind, BufferT) and not module.layouts.counted(kind.item):
+        return BufferT(U8)
+    return kind
+
+
+def release_leaves(code: Code, t: Type, value: Leaves) -> None:
+    """Release a value in code that has a context."""
+    for helper, operand in release_plan(code.module, t, value):
+        code.call("void", helper, [("ptr", "%ctx"), ("ptr", operand)])
+
+
+def retain_leaves(code: Code, t: Type, value: Leaves) -> None:
+    for leaf, operand in zip(code.layouts.leaves(t), value, strict=True):
+        if leaf.counted is not None and operand != "null":
+            code.call("void", retain_helper(code.module), [("ptr", operand)])
+
+
+def _free_helper(module: Module, kind: BufferT | EnumT) -> str:
+    """void (ctx, block): release what a dead block holds and give back its memory."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%block")], "void", attributes="noinline nounwind")
+        if isinstance(kind, EnumT):
+            _release_fields(code, kind)
+        elif module.layouts.counted(kind.item):
+            _release_elements(code, kind)
+        else:
+            _release_foreign(code)
+        code.call("void", free_block(module), [("ptr", "%block")])
+        code.ret()
+        code.finish()
+
+    return module.helper(("hyb.free_kind", kind), make)
+
+
+def _release_foreign(code: Code) -> None:
+    length = code.load("i64", code.ptr_add("%block", 8))
+    with code.when(code.icmp("eq", length, FOREIGN)):
+        handle = code.load("i64", code.ptr_add("%block", HEADER))
+        callback = code.load("ptr", code.ptr_add("%ctx", OFFSET["release_foreign"]))
+        code.call("void", callback, [("i64", handle)])
+
+
+def _release_elements(code: Code, kind: BufferT) -> None:
+    length = code.load("i64", code.ptr_add("%block", 8))
+    data = code.ptr_add("%block", HEADER)
+    size = code.layouts.shape(kind.item).size
+    with code.loop(length) as turn:
+        release_leaves_at(code, kind.item, code.ptr_add(data, code.mul(turn.index, str(size))))
+
+
+def release_leaves_at(code: Code, t: Type, address: str) -> None:
+    """Release a value in memory."""
+    for leaf in code.layouts.leaves(t):
+        if leaf.counted is not None:
+            operand = code.load("ptr", code.ptr_add(address, leaf.offset))
+            code.call("void", release_helper(code.module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
+
+
+def _release_fields(code: Code, kind: EnumT) -> None:
+    module = code.module
+    cases = module.program.enums[kind.name].cases
+    after = code.label("after")
+    arms: list[tuple[int, str, Sequence[Type]]] = []
+    for tag, (_, fields) in enumerate(cases):
+        types = tuple(t for _, t in fields)
+        if module.layouts.payload(types).counted:
+            arms.append((tag, code.label("case"), types))
+    if not arms:
+        return
+    tag_value = code.load("i64", code.ptr_add("%block", 8))
+    code.do(f"switch i64 {tag_value}, label %{after} [ " + " ".join(f"i64 {tag}, label %{label}" for tag, label, _ in arms) + " ]")
+    for _, label, types in arms:
+        code.start(label)
+        payload = code.layouts.payload(tuple(types))
+        for leaf in payload.leaves:
+            if leaf.counted is not None:
+                operand = code.load("ptr", code.ptr_add("%block", HEADER + leaf.offset))
+                code.call("void", release_helper(module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
+        code.jump(after)
+    code.start(after)
+
+
+# ---- the worklist
+def _drain_number(module: Module, kind: BufferT | EnumT) -> int:
+    """Which case of the drain function frees this kind."""
+    kinds = module.drained
+    if kind not in kinds:
+        kinds.append(kind)
+    return kinds.index(kind)
+
+
+def _defer_helper(module: Module) -> str:
+    """void (ctx, block, number): put a dead block on the worklist; the outermost caller works it off."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%block"), ("i64", "%number")], "void", attributes="noinline nounwind")
+        pending = code.ptr_add("%ctx", OFFSET["pending"])
+        first = code.load("i64", pending)
+        # The list is made of tagged addresses: the tag of a block stands with the pointer to it.
+        code.store("i64", first, "%block")
+        tag = code.op2("shl", "i64", "%number", str(ADDRESS_BITS))
+        code.store("i64", code.op2("or", "i64", tag, code.convert("ptrtoint", "ptr", "%block", "i64")), pending)
+        busy = code.load("i64", code.ptr_add("%ctx", OFFSET["draining"]))
+        with code.when(code.icmp("eq", busy, "0")):
+            code.call("void", _DRAIN, [("ptr", "%ctx")])
+        code.ret()
+        code.finish()
+
+    module.defined.add(_DRAIN)
+    return module.helper("hyb.defer", make)
+
+
+_DRAIN = "@hyb.drain"
+
+
+def finish_drain(module: Module) -> None:
+    """Write the function that works the list off; last of all, when every kind that needs it is known."""
+    if not module.drained:
+        return
+    code = Code(module, _DRAIN, [CTX], "void", attributes="noinline nounwind")
+    pending = code.ptr_add("%ctx", OFFSET["pending"])
+    draining = code.ptr_add("%ctx", OFFSET["draining"])
+    code.store("i64", "1", draining)
+    head, work, done = code.label("head"), code.label("work"), code.label("done")
+    code.jump(head)
+    code.start(head)
+    first = code.load("i64", pending)
+    code.branch(code.icmp("eq", first, "0"), done, work)
+    code.start(work)
+    block = code.convert("inttoptr", "i64", code.op2("and", "i64", first, str((1 << ADDRESS_BITS) - 1)), "ptr")
+    number = code.op2("lshr", "i64", first, str(ADDRESS_BITS))
+    code.store("i64", code.load("i64", block), pending)
+    # Freeing one kind may make another known: the list of kinds grows while the cases are written.
+    arms: list[tuple[str, str]] = []
+    i = 0
+    while i < len(module.drained):
+        arms.append((code.label("kind"), _free_helper(module, module.drained[i])))
+        i += 1
+    bad = code.label("bad")
+    cases = " ".join(f"i64 {n}, label %{label}" for n, (label, _) in enumerate(arms))
+    code.do(f"switch i64 {number}, label %{bad} [ {cases} ]")
+    for label, helper in arms:
+        code.start(label)
+        code.call("void", helper, [("ptr", "%ctx"), ("ptr", block)])
+        code.jump(head)
+    code.start(bad)
+    code.unreachable()
+    code.start(done)
+    code.store("i64", "0", draining)
+    code.ret()
+    code.finish()
+
+
+__all__ = [
+    "COLD", "drop_helper", "finish_drain", "release_helper", "release_leaves", "release_leaves_at", "release_plan",
+    "retain_helper", "retain_leaves", "unique",
+]

@@ -1,0 +1,212 @@
+"""Small functions that every object may contain: allocation, faults, the trace of call sites, the poll.
+
+Each is made on first use (Module.helper) and is internal to the object.
+"""
+
+from __future__ import annotations
+
+from hybridc.llvm.abi import OFFSET, TRACE_LENGTH, fault_code
+from hybridc.llvm.code import Code, Module, symbol
+from hybridc.llvm.layout import HEADER
+
+LIVE = symbol("hyb.live")
+"""Counted blocks that were allocated and not yet freed."""
+COLD = "cold noinline nounwind"
+CTX = ("ptr", "%ctx")
+LIMIT = 1 << 62
+
+
+def context_field(code: Code, name: str) -> str:
+    return code.ptr_add("%ctx", OFFSET[name])
+
+
+def count_live(code: Code, change: int) -> None:
+    code.do(f"atomicrmw add ptr {LIVE}, i64 {change} monotonic")
+
+
+def allocate(module: Module) -> str:
+    """ptr (size): a counted block with count 1, or null."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("i64", "%size")], "ptr")
+        block = code.call("ptr", "@malloc", [("i64", "%size")])
+        _begin_block(code, block)
+        code.finish()
+
+    return module.helper("hyb.allocate", make)
+
+
+def _begin_block(code: Code, block: str) -> None:
+    with code.when(code.icmp("ne", block, "null", "ptr")):
+        code.store("i64", "1", block)
+        count_live(code, 1)
+    code.ret(block)
+
+
+def allocate_buffer(module: Module, clear: bool) -> str:
+    """ptr (element size, count): a buffer with count 1, or null when there is no memory for it."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("i64", "%element"), ("i64", "%count")], "ptr")
+        pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", "%element"), ("i64", "%count")])
+        size = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
+        wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
+        huge = code.op2("or", "i1", wrapped, code.icmp("ugt", size, str(LIMIT)))
+        with code.when(huge):
+            code.ret("null")
+        total = code.add(size, str(HEADER))
+        block = code.call("ptr", "@calloc", [("i64", "1"), ("i64", total)]) if clear else code.call("ptr", "@malloc", [("i64", total)])
+        with code.when(code.icmp("ne", block, "null", "ptr")):
+            code.store("i64", "%count", code.ptr_add(block, 8))
+        _begin_block(code, block)
+        code.finish()
+
+    return module.helper("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", make)
+
+
+def free_block(module: Module) -> str:
+    """void (block): give back the memory of a counted block; what it held was released before."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%block")], "void")
+        count_live(code, -1)
+        code.call("void", "@free", [("ptr", "%block")])
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.free", make)
+
+
+def buffer_length(module: Module) -> str:
+    """i64 (block): the length of a buffer, 0 for null."""
+
+    def make(name: str) -> None:
+        empty = module.constant("{ i64, i64 }", "{ i64 -1, i64 0 }", 16, "empty")
+        code = Code(module, name, [("ptr", "%block")], "i64", attributes="alwaysinline nounwind")
+        block = code.select(code.icmp("eq", "%block", "null", "ptr"), "ptr", empty, "%block")
+        code.ret(code.load("i64", code.ptr_add(block, 8)))
+        code.finish()
+
+    return module.helper("hyb.buffer_length", make)
+
+
+# ---- faults
+def _store_fault(code: Code) -> None:
+    code.store("i64", "%kind", context_field(code, "fault"))
+    code.store("i64", "0", context_field(code, "trace_len"))
+
+
+def set_fault(module: Module) -> str:
+    """void (ctx, kind): a fault without a message."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("i64", "%kind")], "void", attributes=COLD)
+        _store_fault(code)
+        code.store("ptr", "null", context_field(code, "message"))
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.set_fault", make)
+
+
+def set_index_fault(module: Module) -> str:
+    """void (ctx, kind, index, length)"""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("i64", "%kind"), ("i64", "%a"), ("i64", "%b")], "void", attributes=COLD)
+        _store_fault(code)
+        code.store("i64", "%a", context_field(code, "a"))
+        code.store("i64", "%b", context_field(code, "b"))
+        code.store("ptr", "null", context_field(code, "message"))
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.set_index_fault", make)
+
+
+def _store_message(code: Code, block: str, size: str, count: str) -> None:
+    code.store("ptr", block, context_field(code, "message"))
+    code.store("i64", size, context_field(code, "message_size"))
+    code.store("i64", count, context_field(code, "message_count"))
+
+
+def set_text_fault(module: Module) -> str:
+    """void (ctx, kind, str): takes the message over. The null buffer of an empty message becomes a static one, since
+    null means that there is no message."""
+
+    def make(name: str) -> None:
+        empty = module.constant("{ i64, i64 }", "{ i64 -1, i64 0 }", 16, "empty")
+        params = [CTX, ("i64", "%kind"), ("ptr", "%bytes"), ("i64", "%size"), ("i64", "%count")]
+        code = Code(module, name, params, "void", attributes=COLD)
+        _store_fault(code)
+        block = code.select(code.icmp("eq", "%bytes", "null", "ptr"), "ptr", empty, "%bytes")
+        _store_message(code, block, "%size", "%count")
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.set_text_fault", make)
+
+
+MESSAGE_ROOM = 240
+
+
+def set_formatted_fault(module: Module, numbers: int) -> str:
+    """void (ctx, kind, format, i64...): the message is made by snprintf with %ld for each number (ASCII only)."""
+
+    def make(name: str) -> None:
+        args = [("i64", f"%n{i}") for i in range(numbers)]
+        code = Code(module, name, [CTX, ("i64", "%kind"), ("ptr", "%format"), *args], "void", attributes=COLD)
+        _store_fault(code)
+        block = code.call("ptr", allocate(module), [("i64", str(HEADER + MESSAGE_ROOM))])
+        code.store("ptr", "null", context_field(code, "message"))
+        with code.when(code.icmp("ne", block, "null", "ptr")):
+            size = snprintf(code, code.ptr_add(block, HEADER), MESSAGE_ROOM, "%format", args)
+            code.store("i64", size, code.ptr_add(block, 8))
+            _store_message(code, block, size, size)
+        code.ret()
+        code.finish()
+
+    return module.helper(("hyb.set_formatted_fault", numbers), make)
+
+
+def snprintf(code: Code, target: str, room: int, format: str, args: list[tuple[str, str]]) -> str:
+    """The number of bytes written, as i64."""
+    code.module.declare("i32 @snprintf(ptr, i64, ptr, ...)")
+    rest = "".join(f", {t} {v}" for t, v in args)
+    written = code.ins(f"call i32 (ptr, i64, ptr, ...) @snprintf(ptr {target}, i64 {room}, ptr {format}{rest})")
+    size = code.convert("sext", "i32", written, "i64")
+    return code.call("i64", "@llvm.smin.i64", [("i64", size), ("i64", str(room - 1))])
+
+
+def push_site(module: Module) -> str:
+    """void (ctx, site): add a call site to the trace of a fault."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("i64", "%site")], "void", attributes=COLD)
+        length_at = context_field(code, "trace_len")
+        length = code.load("i64", length_at)
+        slot = code.call("i64", "@llvm.umin.i64", [("i64", length), ("i64", str(TRACE_LENGTH - 1))])
+        code.store("i64", "%site", code.element(context_field(code, "trace"), "i64", slot))
+        code.store("i64", code.add(length, "1"), length_at)
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.push_site", make)
+
+
+def poll(module: Module) -> str:
+    """i32 (ctx): ask the host whether to stop; nonzero after setting the fault."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX], "i32", attributes=COLD)
+        callback = code.load("ptr", context_field(code, "poll"))
+        stop = code.icmp("ne", code.call("i32", callback, [("ptr", "%ctx")]), "0", "i32")
+        with code.when(stop):
+            # The host may have said which exception it wants.
+            unset = code.icmp("eq", code.load("i64", context_field(code, "fault")), "0")
+            with code.when(unset):
+                code.call("void", set_fault(module), [("ptr", "%ctx"), ("i64", str(fault_code("KeyboardInterrupt")))])
+        code.ret(code.convert("zext", "i1", stop, "i32"))
+        code.finish()
+
+    return module.helper("hyb.poll", make)

@@ -1,0 +1,117 @@
+"""Scalars and control flow, compiled and called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+from hybridc.core.builder import Builder, integer
+from hybridc.core.ir import BOOL, INT, Const, Exit, Fault, Fn, Program, Span, Yield
+from hybridc.llvm.compile import compile_program
+from hybridc.llvm.jit import Context, Loaded, NativeFault
+
+I64 = ctypes.c_int64
+
+
+def program(*fns: Fn) -> Program:
+    return Program(fns={fn.name: fn for fn in fns})
+
+
+def load(*fns: Fn) -> Loaded:
+    p = program(*fns)
+    return Loaded(compile_program(p, list(p.fns)))
+
+
+def fact() -> Fn:
+    """n! by a loop."""
+    b = Builder()
+    n = b.var(INT, "n")
+    label = b.label()
+    i, acc = b.var(INT, "i"), b.var(INT, "acc")
+    b.open()
+    b.open()
+    done = b.op("gt", (i, n), BOOL)
+    b.open()
+    leave = b.close(Exit(label, (acc,)))
+    b.open()
+    go_on = b.close(Yield())
+    b.if_(done, leave, go_on)
+    following = b.op("add", (i, integer(1)), INT)
+    product = b.op("mul", (acc, i), INT)
+    body = b.close(Yield((following, product)))
+    (result,) = b.loop(label, (i, acc), (integer(1), integer(1)), body, (INT,))
+    return Fn("fact", (n,), (INT,), b.close(Yield((result,))), "fact")
+
+
+def test_a_loop():
+    jit = load(fact())
+    assert jit.scalars("fact", [(I64, 10)], [I64]) == [3628800]
+    assert jit.scalars("fact", [(I64, 0)], [I64]) == [1]
+
+
+def fib() -> Fn:
+    b = Builder()
+    n = b.var(INT, "n")
+    b.open()
+    small = b.op("lt", (n, integer(2)), BOOL)
+    b.open()
+    base = b.close(Exit(0, (n,)))
+    b.open()
+    rest = b.close(Yield())
+    b.if_(small, base, rest)
+    (x,) = b.call("fib", (b.op("sub", (n, integer(1)), INT),), (INT,))
+    (y,) = b.call("fib", (b.op("sub", (n, integer(2)), INT),), (INT,))
+    return Fn("fib", (n,), (INT,), b.close(Yield((b.op("add", (x, y), INT),))), "fib")
+
+
+def test_recursion():
+    jit = load(fib())
+    assert jit.scalars("fib", [(I64, 20)], [I64]) == [6765]
+    ctx = Context(depth_limit=10)
+    with pytest.raises(NativeFault) as fault:
+        jit.scalars("fib", [(I64, 20)], [I64], ctx)
+    assert fault.value.kind == "RecursionError"
+    assert ctx.get("trace_len") == 11
+    assert ctx.get("depth") == 0
+
+
+def test_an_interrupt():
+    ctx = Context()
+    ctx.flag.value = 1
+    with pytest.raises(NativeFault) as fault:
+        load(fact()).scalars("fact", [(I64, 10)], [I64], ctx)
+    assert fault.value.kind == "KeyboardInterrupt"
+    ctx.interrupt = False
+    assert load(fact()).scalars("fact", [(I64, 5)], [I64], ctx) == [120]
+
+
+def test_a_fault_tells_its_place():
+    b = Builder()
+    x, y = b.var(INT, "x"), b.var(INT, "y")
+    b.span = Span("a.hyb", 3, 9)
+    b.open()
+    q = b.op("floordiv", (x, y), INT)
+    fn = Fn("div", (x, y), (INT,), b.close(Yield((q,))), "div")
+    compiled = compile_program(program(fn), ["div"])
+    jit = Loaded(compiled)
+    assert jit.scalars("div", [(I64, -7), (I64, 2)], [I64]) == [-4]
+    assert jit.scalars("div", [(I64, -(2**63)), (I64, -1)], [I64]) == [-(2**63)]
+    with pytest.raises(NativeFault) as fault:
+        jit.scalars("div", [(I64, 1), (I64, 0)], [I64])
+    assert fault.value.kind == "ZeroDivisionError"
+    assert [compiled.sites[i] for i in fault.value.trace] == [(Span("a.hyb", 3, 9), "div", False)]
+
+
+def test_an_index_fault():
+    b = Builder()
+    i = b.var(INT, "i")
+    b.open()
+    fn = Fn("at", (i,), (INT,), b.close(Fault("IndexError", (i, Const(3, INT)))), "at")
+    with pytest.raises(NativeFault) as fault:
+        load(fn).scalars("at", [(I64, 5)], [I64])
+    assert (fault.value.kind, fault.value.index, fault.value.message) == ("IndexError", (5, 3), None)
+
+
+def test_the_same_program_gives_the_same_bytes():
+    assert compile_program(program(fib(), fact()), ["fib"]).object == compile_program(program(fib(), fact()), ["fib"]).object
