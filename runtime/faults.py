@@ -91,7 +91,14 @@ def located(error: BaseException, frames: Sequence[Frame]) -> BaseException:
     return error.with_traceback(trace)
 
 
-_GRAB = compile("sys._getframe()", "", "eval")
+def _without_columns(code: types.CodeType) -> types.CodeType:
+    """Its line only, so that no traceback underlines a part of it (entries of kind 13, PEP 626)."""
+    units = len(code.co_code) // 2
+    table = b"".join(bytes([0x80 | 13 << 3 | min(8, units - at) - 1, 0]) for at in range(0, units, 8))
+    return code.replace(co_linetable=table)
+
+
+_GRAB = _without_columns(compile("sys._getframe()", "", "eval"))
 
 
 def _frame(path: str, line: int, name: str) -> types.FrameType:

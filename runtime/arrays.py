@@ -1,0 +1,149 @@
+"""Arrays across the boundary: numpy, torch, DLPack, the buffer protocol, and lists of numbers."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+DTYPES = {
+    "bool": np.dtype(np.bool_), "u8": np.dtype(np.uint8), "i32": np.dtype(np.int32), "int": np.dtype(np.int64),
+    "f16": np.dtype(np.float16), "f32": np.dtype(np.float32), "f64": np.dtype(np.float64), "bf16": np.dtype(np.uint16),
+}
+"""As it lies in memory; numpy has no bf16, which is kept as its bits."""
+_SHOWN = {d: name for name, d in DTYPES.items() if name != "bf16"}
+_TORCH = {"torch.bool": "bool", "torch.uint8": "u8", "torch.int32": "i32", "torch.int64": "int",
+          "torch.float16": "f16", "torch.float32": "f32", "torch.float64": "f64", "torch.bfloat16": "bf16"}
+
+
+class Unfit(Exception):
+    """What was found where an array was expected."""
+
+    def __init__(self, found: str):
+        self.found = found
+
+
+def is_torch(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def shown(elem: str, shape: Any) -> str:
+    return f"{elem}[{', '.join(map(str, shape))}]" if len(shape) else elem
+
+
+def describe(array: Any) -> str:
+    """An array's type as Hyb writes it, with the library's name for what Hyb does not have."""
+    name = str(array.dtype)
+    elem = _TORCH.get(name) or _SHOWN.get(array.dtype) if not name.startswith("torch") else _TORCH.get(name, name)
+    return shown(elem or name, tuple(array.shape))
+
+
+def as_array(value: object, elem: str) -> tuple[Any, bool]:
+    """A contiguous array of the element type over the value's memory where possible, and whether it was torch's.
+
+    The value's own element type must be the declared one; numbers in a list become it. Unfit if neither.
+    """
+    if type(value) is np.ndarray:
+        return _contiguous(value, elem), False
+    if is_torch(value):
+        return _from_torch(value, elem), True
+    if isinstance(value, (list, tuple)):
+        return _from_list(value, elem), False
+    if isinstance(value, np.ndarray) or isinstance(value, np.generic):
+        return _contiguous(np.asarray(value), elem), False
+    if isinstance(value, (str, bytes)) or value is None:
+        raise Unfit(kind_of(value))
+    device = getattr(value, "__dlpack_device__", None)
+    if device is not None:
+        kind = int(device()[0])
+        if kind != 1:
+            raise Unfit(f"an array on device {kind} (only arrays in host memory are accepted)")
+        return _contiguous(np.from_dlpack(value), elem), False
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        return _contiguous(np.asarray(value), elem), False
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise Unfit(kind_of(value)) from None
+    return _contiguous(np.asarray(view), elem), False
+
+
+def _contiguous(a: Any, elem: str) -> Any:
+    dtype = DTYPES[elem]
+    if a.dtype != dtype or elem == "bf16":
+        if elem == "bf16" and str(a.dtype) == "bfloat16":
+            return np.ascontiguousarray(a).view(np.uint16)
+        raise Unfit(describe(a))
+    flags = a.flags
+    if flags.c_contiguous and flags.aligned:
+        return a
+    return np.array(a, dtype=dtype, order="C").reshape(a.shape)
+
+
+def _from_torch(value: Any, elem: str) -> Any:
+    torch = sys.modules["torch"]
+    if value.device.type != "cpu":
+        raise Unfit(f"{describe(value)} on {value.device} (only tensors in host memory are accepted)")
+    if _TORCH.get(str(value.dtype)) != elem or value.layout is not torch.strided:
+        raise Unfit(describe(value))
+    value = value.detach().resolve_neg().contiguous()
+    return value.view(torch.int16).numpy().view(np.uint16) if elem == "bf16" else value.numpy()
+
+
+def _from_list(value: Any, elem: str) -> Any:
+    try:
+        a = np.array(value) if len(value) else np.zeros(0)
+    except (ValueError, TypeError):
+        raise Unfit("a list that is no array") from None
+    except OverflowError:
+        raise Unfit("a number out of range") from None
+    if not a.size:
+        return np.zeros(a.shape, DTYPES[elem])
+    kind = a.dtype.kind
+    if elem == "bool":
+        fits = kind == "b"
+    elif elem in ("f16", "f32", "f64", "bf16"):
+        fits = kind in "fiu"
+    else:
+        fits = kind in "iu"
+        if fits:
+            low, high = int(a.min()), int(a.max())
+            bounds = np.iinfo(DTYPES[elem])
+            if low < bounds.min or high > bounds.max:
+                raise Unfit(f"{low if low < bounds.min else high}, which is out of range")
+    if not fits:
+        names = {"b": "bool", "f": "float", "i": "int", "u": "int", "U": "str", "O": "object"}
+        raise Unfit(f"a list of {names.get(kind, a.dtype.name)}")
+    if elem == "bf16":
+        return to_bf16(a.astype(np.float32))
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(a.astype(DTYPES[elem]))
+
+
+def to_bf16(a: Any) -> Any:
+    """float32 to the bits of bf16, rounding to the nearest, ties to even."""
+    bits = np.ascontiguousarray(a, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(a), np.uint16(0x7FC0), rounded.astype(np.uint16))
+
+
+def from_bf16(bits: Any) -> Any:
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def to_torch(array: Any, elem: str) -> Any:
+    torch = sys.modules["torch"]
+    if elem == "bf16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a message."""
+    if value is None:
+        return "none"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return describe(value)
+    return type(value).__name__

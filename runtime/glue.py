@@ -1,0 +1,100 @@
+"""Small native helpers between compiled code and Python, in LLVM's assembly; compiled once in a process.
+
+A context is followed by fields of the runtime's own: the arguments of a service (id, args, results), the index that a
+parallel worker is at, the interrupt flag, and the ctypes callback that serves requests. `host` stores the arguments there and
+calls the back with the context alone, because a callback of one argument can be `generator.send`: a generator resumes
+inside its `try`, so an exception that a signal raises at that very moment is caught, where a Python function would let
+it escape into ctypes, which prints and forgets it.
+"""
+
+from __future__ import annotations
+
+CONTEXT_SIZE = 8 * (17 + 64)
+SERVICE = CONTEXT_SIZE
+"""id, args, results."""
+INDEX = CONTEXT_SIZE + 24
+FLAG = CONTEXT_SIZE + 32
+CALLBACK = CONTEXT_SIZE + 40
+FULL_SIZE = CONTEXT_SIZE + 48
+PARALLEL = -1
+"""The service id of a parallel loop; its `args` point to (worker, env, count)."""
+
+IR = f"""
+define i32 @hyb_rt_host(ptr %ctx, i64 %id, ptr %args, ptr %results) {{
+  %at = getelementptr i8, ptr %ctx, i64 {SERVICE}
+  store i64 %id, ptr %at
+  %at1 = getelementptr i8, ptr %ctx, i64 {SERVICE + 8}
+  store ptr %args, ptr %at1
+  %at2 = getelementptr i8, ptr %ctx, i64 {SERVICE + 16}
+  store ptr %results, ptr %at2
+  %cb_at = getelementptr i8, ptr %ctx, i64 {CALLBACK}
+  %cb = load ptr, ptr %cb_at
+  %status = call i32 %cb(ptr %ctx)
+  ret i32 %status
+}}
+
+define i32 @hyb_rt_parallel(ptr %ctx, ptr %worker, ptr %env, i64 %count) {{
+  %args = alloca [3 x i64]
+  store ptr %worker, ptr %args
+  %at1 = getelementptr i8, ptr %args, i64 8
+  store ptr %env, ptr %at1
+  %at2 = getelementptr i8, ptr %args, i64 16
+  store i64 %count, ptr %at2
+  %status = call i32 @hyb_rt_host(ptr %ctx, i64 {PARALLEL}, ptr %args, ptr null)
+  ret i32 %status
+}}
+
+; Take indices from `next` until `limit`; a fault lowers the limit to its index, so that lower ones still run.
+define i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
+entry:
+  %index_at = getelementptr i8, ptr %ctx, i64 {INDEX}
+  br label %turn
+turn:
+  %i = atomicrmw add ptr %next, i64 1 seq_cst
+  %end = load atomic i64, ptr %limit seq_cst, align 8
+  %go = icmp slt i64 %i, %end
+  br i1 %go, label %body, label %done
+body:
+  store i64 %i, ptr %index_at
+  %status = call i32 %worker(ptr %ctx, ptr %env, i64 %i)
+  %failed = icmp ne i32 %status, 0
+  br i1 %failed, label %fault, label %turn
+fault:
+  %old = atomicrmw min ptr %limit, i64 %i seq_cst
+  ret i32 %status
+done:
+  ret i32 0
+}}
+
+; Counted blocks: one more owner, unless static.
+define void @hyb_rt_retain(ptr %block) {{
+  %count = load atomic i64, ptr %block monotonic, align 8
+  %static = icmp slt i64 %count, 0
+  br i1 %static, label %done, label %add
+add:
+  %old = atomicrmw add ptr %block, i64 1 monotonic
+  br label %done
+done:
+  ret void
+}}
+
+; One owner less; 1 if it was the last.
+define i32 @hyb_rt_drop(ptr %block) {{
+  %count = load atomic i64, ptr %block monotonic, align 8
+  %static = icmp slt i64 %count, 0
+  br i1 %static, label %no, label %sub
+sub:
+  %old = atomicrmw sub ptr %block, i64 1 acq_rel
+  %last = icmp eq i64 %old, 1
+  %result = zext i1 %last to i32
+  ret i32 %result
+no:
+  ret i32 0
+}}
+
+define void @hyb_rt_count(ptr %cell, i64 %change) {{
+  %old = atomicrmw add ptr %cell, i64 %change monotonic
+  ret void
+}}
+"""
+NAMES = ("hyb_rt_host", "hyb_rt_parallel", "hyb_rt_work", "hyb_rt_retain", "hyb_rt_drop", "hyb_rt_count")

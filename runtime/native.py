@@ -1,0 +1,390 @@
+"""Loading of native code, and its calls: contexts, limits of depth and stack, interrupts, faults."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+import llvmlite.binding as llvm
+from hybridc_runtime import glue
+from hybridc_runtime.faults import FAULTS, DEFAULTS, Frame, located, make
+from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TRIPLE, WORD, allocate, free, set_word, word
+
+FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
+DEPTH, DEPTH_LIMIT, STACK_LIMIT = 56, 64, 72
+HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, PENDING, DRAINING, TRACE = 80, 88, 96, 104, 112, 120, 128, 136
+TRACE_SLOTS = 64
+HOST_ERROR = 1 + FAULTS.index("HostError")
+INTERRUPTED = 1 + FAULTS.index("KeyboardInterrupt")
+
+STACK = 64 << 20
+"""What the main thread's stack may grow to: the kernel leaves room for 128 MiB whatever the limit was at the start."""
+MARGIN = 512 << 10
+"""Stack left to Python when a callback is reached at the limit."""
+TICK = 0.05
+
+EntryType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
+ReleaseType = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)
+ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
+_ForeignType = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+
+
+# ---- the just-in-time linker
+class Jit:
+    """LLVM's linker, one for the process, and the glue."""
+
+    def __init__(self) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine(opt=1, jit=True)
+        self.lljit = llvm.create_lljit_compiler(machine, suppress_errors=True)
+        self.names = (f"hyb{i}" for i in itertools.count())
+        self.lock = threading.Lock()
+        builder = llvm.JITLibraryBuilder().add_ir(glue.IR).add_current_process()
+        for name in glue.NAMES:
+            builder.export_symbol(name)
+        self.tracker = builder.link(self.lljit, "hyb_glue")
+        self.address = {name: self.tracker[name] for name in glue.NAMES}
+        size, i32 = ctypes.c_size_t, ctypes.c_int32
+        self.work = ctypes.CFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_work"])
+        self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
+        self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
+        self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
+
+    def link(self, objects: Iterable[bytes]) -> tuple[str, Any]:
+        """Load objects as one library; its name, and what keeps it in memory."""
+        with self.lock:
+            builder = llvm.JITLibraryBuilder().add_current_process()
+            for data in objects:
+                builder.add_object_img(data)
+            name = next(self.names)
+            return name, builder.link(self.lljit, name)
+
+
+@functools.cache
+def jit() -> Jit:
+    return Jit()
+
+
+# ---- interrupts: a thread raises the flag of every context in a call, every 50 ms
+_active: set[int] = set()
+"""Addresses of flags of contexts in calls."""
+_parked = True
+_wake = threading.Event()
+_timer: threading.Thread | None = None
+
+
+def _tick() -> None:
+    global _parked
+    idle = 0
+    while True:
+        time.sleep(TICK)
+        flags = tuple(_active)
+        for flag in flags:
+            MEMORY[flag] = 1
+        idle = 0 if flags else idle + 1
+        if idle > 20:
+            _wake.clear()
+            _parked = True
+            if not _active:
+                _wake.wait()
+            _parked = False
+            idle = 0
+
+
+def _start_timer() -> None:
+    global _timer
+    if _timer is None:
+        _timer = threading.Thread(target=_tick, name="hyb-timer", daemon=True)
+        _timer.start()
+    _wake.set()
+
+
+def _after_fork() -> None:
+    global _timer, _parked, _wake
+    _timer, _parked, _wake = None, True, threading.Event()
+    _active.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+# ---- limits
+def depth_limit() -> int:
+    return int(os.environ.get("HYB_DEPTH", "10000"))
+
+
+@functools.cache
+def _raise_stack_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft != resource.RLIM_INFINITY and soft < STACK and (hard == resource.RLIM_INFINITY or hard >= STACK):
+        resource.setrlimit(resource.RLIMIT_STACK, (STACK, hard))
+
+
+class _Attributes(ctypes.Structure):
+    _fields_ = [("opaque", ctypes.c_char * 64)]
+
+
+def stack_limit() -> int:
+    """The lowest address that this thread's compiled code may reach."""
+    _raise_stack_limit()
+    libc = ctypes.CDLL(None)
+    libc.pthread_self.restype = ctypes.c_size_t
+    attributes, low, size = _Attributes(), ctypes.c_size_t(), ctypes.c_size_t()
+    if libc.pthread_getattr_np(ctypes.c_size_t(libc.pthread_self()), ctypes.byref(attributes)):
+        raise OSError("the bounds of the stack are not known")
+    libc.pthread_attr_getstack(ctypes.byref(attributes), ctypes.byref(low), ctypes.byref(size))
+    libc.pthread_attr_destroy(ctypes.byref(attributes))
+    usable = min(size.value, STACK) if threading.current_thread() is threading.main_thread() else size.value
+    return low.value + size.value - usable + min(MARGIN, usable // 4)
+
+
+# ---- what compiled code holds of Python's
+foreign: dict[int, object] = {}
+"""Arrays lent to compiled code, by handle; it gives them back by release_foreign."""
+_handles = itertools.count(1)
+_release_foreign = _ForeignType(foreign.__delitem__)
+
+
+def lend(owner: object) -> int:
+    """A foreign buffer's block (count 1) that keeps `owner` alive until compiled code lets go."""
+    handle = next(_handles)
+    foreign[handle] = owner
+    block = allocate(24)
+    TRIPLE.pack_into(MEMORY, block, 1, -1, handle)
+    return block
+
+
+# ---- contexts
+class Context:
+    """One call's context, with scratch memory for its arguments and results."""
+
+    SCRATCH = 4096
+    __slots__ = ("address", "flag", "program", "pending", "prints", "abort", "scratch", "_service", "_poll", "__weakref__")
+
+    def __init__(self, program: Program, limit: int):
+        self.program = program
+        self.address = allocate(glue.FULL_SIZE)
+        self.flag = self.address + glue.FLAG
+        self.scratch = allocate(self.SCRATCH)
+        self.pending: BaseException | None = None
+        self.prints: list[tuple[int, str]] | None = None
+        self.abort: Context | None = None
+        """In a worker of a parallel loop: stop when this context is to stop."""
+        a, glue_address = self.address, jit().address
+        set_word(a + DEPTH_LIMIT, depth_limit())
+        set_word(a + STACK_LIMIT, limit)
+        set_word(a + FLAG_POINTER, self.flag)
+        set_word(a + HOST, glue_address["hyb_rt_host"])
+        set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
+        set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
+        self.revive()
+
+    def __del__(self) -> None:
+        free(self.scratch)
+        free(self.address)
+
+    def revive(self) -> None:
+        """Set up the callbacks; they end when an exception passed through one."""
+        self._service = self._callback(self._serve())
+        self._poll = self._callback(self._check())
+        set_word(self.address + glue.CALLBACK, ctypes.cast(self._service, ctypes.c_void_p).value or 0)
+        set_word(self.address + POLL, ctypes.cast(self._poll, ctypes.c_void_p).value or 0)
+
+    def _callback(self, generator: Generator[int, int, None]) -> Any:
+        next(generator)
+        return ServiceType(generator.send)
+
+    def _serve(self) -> Generator[int, int, None]:
+        """Host services, one for each resumption."""
+        program, address = self.program, self.address
+        try:
+            while True:
+                yield 0
+                service, args, results = TRIPLE.unpack_from(MEMORY, address + glue.SERVICE)
+                if service == glue.PARALLEL:
+                    program.parallel(self, *TRIPLE.unpack_from(MEMORY, args))
+                else:
+                    program.services[service](self, args, results)
+        except GeneratorExit:
+            return
+        except BaseException as e:  # noqa: B036 (raised again by the call)
+            self._keep(e)
+            yield 1
+
+    def _check(self) -> Generator[int, int, None]:
+        """The poll: on the main thread Python runs signal handlers where this resumes."""
+        try:
+            while True:
+                yield 0
+                MEMORY[self.flag] = 0
+                outer = self.abort
+                if outer is not None and outer.pending is not None:
+                    raise KeyboardInterrupt
+        except GeneratorExit:
+            return
+        except BaseException as e:  # noqa: B036 (raised again by the call)
+            self._keep(e)
+            yield 1
+
+    def _keep(self, e: BaseException) -> None:
+        if self.pending is not e:
+            self.pending = e
+        fault = self.address + FAULT
+        if not word(fault):
+            set_word(fault, HOST_ERROR)
+            set_word(self.address + TRACE_LENGTH, 0)
+
+    # ---- faults
+    def take_fault(self) -> BaseException:
+        """The exception of the fault in the context, which is made ready for the next call."""
+        address, sites = self.address, self.program.sites
+        code, a, b, message, size, _, length = _FAULT_FIELDS(address)
+        slots = _words(address + TRACE, min(length, TRACE_SLOTS))
+        set_word(address + FAULT, 0)
+        set_word(address + TRACE_LENGTH, 0)
+        set_word(address + DEPTH, 0)
+        text = None
+        if message:
+            text = bytes(MEMORY[message + HEADER:message + HEADER + size]).decode("utf-8", "replace")
+            set_word(address + MESSAGE, 0)
+            self.program.drop_block(message)
+        frames: list[Frame] = []
+        for site in reversed(slots):
+            path, line, _, title, hidden = sites[site] if 0 <= site < len(sites) else ("", 0, 0, "", True)
+            if not hidden:
+                frames.append((path, line, title))
+        error, self.pending = self.pending, None
+        if error is not None:
+            self.revive()
+            if code in (HOST_ERROR, INTERRUPTED, 0):
+                return located(error, frames)
+        if not code:
+            return located(SystemError("compiled code failed and did not say why"), frames)
+        kind = FAULTS[code - 1]
+        if kind == "KeyboardInterrupt":
+            return located(KeyboardInterrupt(), frames)
+        if text is None:
+            text = f"index {a} is out of range for length {b}" if kind == "IndexError" else DEFAULTS.get(kind, "")
+        return make(kind, text, frames)
+
+    def adopt_fault(self, other: Context) -> None:
+        """Take over the fault of a parallel worker's context."""
+        start, end = self.address, other.address
+        MEMORY[start:start + DEPTH] = MEMORY[end:end + DEPTH]
+        MEMORY[start + TRACE:start + glue.CONTEXT_SIZE] = MEMORY[end + TRACE:end + glue.CONTEXT_SIZE]
+        set_word(end + FAULT, 0)
+        set_word(end + MESSAGE, 0)
+        self.pending, other.pending = other.pending, None
+
+
+def _FAULT_FIELDS(address: int) -> tuple[int, ...]:
+    return _seven.unpack_from(MEMORY, address)
+
+
+_seven = __import__("struct").Struct("=7q")
+
+
+def _words(address: int, count: int) -> list[int]:
+    return [WORD.unpack_from(MEMORY, address + 8 * i)[0] for i in range(count)]
+
+
+class _Thread(threading.local):
+    """Contexts not in use, of one program on one thread."""
+
+    def __init__(self) -> None:
+        self.free: list[Context] = []
+        self.limit = stack_limit()
+
+
+class Program:
+    """Loaded native code. `services[i]` serves host call i: f(context, args address, results address)."""
+
+    def __init__(self, objects: Iterable[bytes], sites: list[Any]):
+        self.name, self._tracker = jit().link(objects)
+        self.sites = sites
+        self.services: list[Callable[[Context, int, int], None]] = []
+        self.parallel: Callable[[Context, int, int, int], None] = _no_parallel
+        self._local = _Thread()
+        self._addresses: dict[str, int] = {}
+        self._trackers: list[Any] = []
+        self._functions: dict[tuple[str, Any], Any] = {}
+        self.live = self.find("hyb.live")
+
+    # ---- symbols
+    def find(self, symbol: str) -> int:
+        """The address of a symbol, or 0."""
+        address = self._addresses.get(symbol)
+        if address is None:
+            try:
+                tracker = jit().lljit.lookup(self.name, symbol)
+            except RuntimeError:
+                address = 0
+            else:
+                self._trackers.append(tracker)
+                address = tracker[symbol]
+            self._addresses[symbol] = address
+        return address
+
+    def function(self, symbol: str, kind: Any = EntryType) -> Any:
+        """A ctypes function; giving up the GIL while it runs."""
+        f = self._functions.get((symbol, kind))
+        if f is None:
+            address = self.find(symbol)
+            if not address:
+                raise AttributeError(f"the compiled program has no {symbol}")
+            f = self._functions[symbol, kind] = kind(address)
+        return f
+
+    # ---- contexts
+    def acquire(self) -> Context:
+        local = self._local
+        return local.free.pop() if local.free else Context(self, local.limit)
+
+    def release(self, context: Context) -> None:
+        self._local.free.append(context)
+
+    def call(self, function: Any, context: Context, args: int, results: int) -> None:
+        """Run an entry; a fault is raised as its exception. `args` are consumed either way."""
+        flag = context.flag
+        _active.add(flag)
+        if _parked:
+            _start_timer()
+        try:
+            status = function(context.address, args, results)
+        finally:
+            _active.discard(flag)
+        if status:
+            raise context.take_fault()
+
+    # ---- counted blocks
+    def drop_block(self, block: int) -> None:
+        """Let go of a block that holds no others (text, the elements of a tensor)."""
+        if jit().drop(block):
+            length = word(block + 8)
+            if length == -1:
+                foreign.pop(word(block + 16), None)
+            free(block)
+            self.count_live(-1)
+
+    def count_live(self, change: int) -> None:
+        if self.live and change:
+            jit().count(self.live, change)
+
+    def live_blocks(self) -> int:
+        """How many counted blocks exist: for tests of leaks."""
+        return word(self.live) if self.live else 0
+
+
+def _no_parallel(context: Context, worker: int, env: int, count: int) -> None:
+    raise RuntimeError("parallel loops are not set up")
+
+
+__all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "foreign", "jit", "lend", "PAIR"]
