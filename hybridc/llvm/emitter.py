@@ -7,10 +7,13 @@ operand is `e.one(atom)`. Instructions are the methods of Code: `e.add`, `e.ins(
 Faults. `e.check(ok, kind, *message)` goes on where `ok` holds, else faults at the statement being emitted; `e.fault`
 faults here. A message is str parts and i64 operands written `N(operand)`; none for the kinds that need none;
 `e.index_check(i, n)` is the IndexError (index, length). On a fault the variables that the ownership pass named for the
-statement are released, and whatever the kernel said with `e.holding(block)` (a context manager).
+statement are released, and whatever the kernel said with `e.holding(block)` (a context manager). An operator releases
+the arguments it consumes, also when it faults. `e.poll()` lets Ctrl-C in: call it in the outer loops of long work.
 
 Memory. `e.alloc_buffer(element_size, count)` gives a fresh zeroed buffer header with count 1 (or raises MemoryError),
-`e.buffer_data(b)` is where its elements begin. `e.call_status(name, args)` calls a helper that returns a nonzero i32
+`e.buffer_data(b)` is where its elements begin. For tensors use tensor_access.py: `tensor_of(e, atom)`, `new_tensor(e,
+elem, dims)`, `load_element`, `store_element`, `writable(e, t)`; a row returns `(result.leaves,)`. A scalar operator by
+name on operands: `scalar_ops.emit_scalar(e, name, operands, types, out, attrs)`; f16 and bf16: casts.widen, narrow. `e.call_status(name, args)` calls a helper that returns a nonzero i32
 after having faulted. Helpers (functions made once per module) come from `e.module.helper(key, make)`; `make(symbol)`
 makes a `Code`, writes it and calls `finish()`.
 """

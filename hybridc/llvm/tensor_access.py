@@ -1,0 +1,168 @@
+"""Tensors in compiled code: taking them apart, making them, owning them. Kernels are written with these.
+
+A tensor's leaves are its owner (the counted block that holds the elements, null for memory that outlives the call),
+the address of its first element, and its dims; it is contiguous and row-major.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hybridc.core.ir import Atom, Prim, TensorT
+from hybridc.llvm import refcount, support
+from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.layout import HEADER, SCALARS
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Operands of a tensor. Dims known from its type are constants (decimal text)."""
+
+    elem: Prim
+    owner: str
+    data: str
+    dims: tuple[str, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+    @property
+    def llvm(self) -> str:
+        """The LLVM type of an element in registers; a bool is i8 in memory (Code.load and store know)."""
+        return SCALARS[self.elem.name][0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element."""
+        return SCALARS[self.elem.name][1]
+
+    @property
+    def leaves(self) -> Leaves:
+        """The value, for a result."""
+        return (self.owner, self.data, *self.dims)
+
+
+def tensor_of(e: FnEmitter, atom: Atom) -> Tensor:
+    """The tensor that a variable holds."""
+    t = atom.type
+    assert isinstance(t, TensorT)
+    owner, data, *dims = e.leaves(atom)
+    known = tuple(d if s is None else str(s) for d, s in zip(dims, t.dims, strict=True))
+    return Tensor(t.elem, owner, data, known)
+
+
+def static_dims(dims: Sequence[str]) -> list[int] | None:
+    """The dims as numbers, if all are known."""
+    return None if any(d.startswith("%") for d in dims) else [int(d) for d in dims]
+
+
+def count_elements(e: FnEmitter, dims: Sequence[str]) -> str:
+    """The product of dims of a tensor that exists (it does not overflow)."""
+    known = 1
+    product = "1"
+    for dim in dims:
+        if dim.startswith("%"):
+            product = e.mul(product, dim)
+        else:
+            known *= int(dim)
+    if known == 0:
+        return "0"
+    if product == "1":
+        return str(known)
+    return e.mul(product, str(known))
+
+
+def checked_count(e: FnEmitter, dims: Sequence[str]) -> str:
+    """The product of dims >= 0 of a tensor to be made: MemoryError where it overflows."""
+    if static_dims(dims) is not None:
+        known = 1
+        for dim in dims:
+            known *= int(dim)
+        if known >= support.LIMIT:
+            e.check("false", "MemoryError")
+        return str(known)
+    if len(dims) == 1:
+        return dims[0]
+    product = e.call("i64", _product_helper(e.module, len(dims)), [("i64", d) for d in dims])
+    e.check(e.icmp("sge", product, "0"), "MemoryError")
+    return product
+
+
+def _product_helper(module: Module, rank: int) -> str:
+    """i64 (dims...): their product, -1 when it is too large for memory."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("i64", f"%d{i}") for i in range(rank)], "i64")
+        product, wrapped = "%d0", "false"
+        empty = code.icmp("eq", "%d0", "0")
+        for i in range(1, rank):
+            pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", product), ("i64", f"%d{i}")])
+            product = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
+            wrapped = code.op2("or", "i1", wrapped, code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1"))
+            empty = code.op2("or", "i1", empty, code.icmp("eq", f"%d{i}", "0"))
+        huge = code.op2("or", "i1", wrapped, code.icmp("ugt", product, str(support.LIMIT)))
+        code.ret(code.select(empty, "i64", "0", code.select(huge, "i64", "-1", product)))
+        code.finish()
+
+    return module.helper(("hyb.product", rank), make)
+
+
+def new_tensor(e: FnEmitter, elem: Prim, dims: Sequence[str], clear: bool = False) -> Tensor:
+    """A fresh tensor of dims >= 0, its elements not set unless `clear`."""
+    owner = e.alloc_buffer(SCALARS[elem.name][1], checked_count(e, dims), clear)
+    return Tensor(elem, owner, e.buffer_data(owner), tuple(dims))
+
+
+def element_address(e: Code, t: Tensor, index: str) -> str:
+    return e.element(t.data, t.llvm, index)
+
+
+def load_element(e: Code, t: Tensor, index: str) -> str:
+    """The element at a linear index."""
+    return e.load(t.llvm, element_address(e, t, index))
+
+
+def store_element(e: Code, t: Tensor, index: str, value: str) -> None:
+    e.store(t.llvm, value, element_address(e, t, index))
+
+
+def writable(e: FnEmitter, t: Tensor) -> Tensor:
+    """A consumed tensor as one that may be written in place: itself if nobody else has its memory, else a copy."""
+    copy, ready, test = e.label("copy"), e.label("mine"), e.label("test")
+    known = t.owner != "null"
+    if known:
+        e.branch(e.icmp("ne", t.owner, "null", "ptr"), test, copy)
+        e.start(test)
+        length = e.load("i64", e.ptr_add(t.owner, 8))
+        alone = e.op2("and", "i1", refcount.unique(e, t.owner), e.icmp("ne", length, refcount.FOREIGN))
+        before = e.here
+        e.branch(alone, ready, copy)
+    else:
+        e.jump(copy)
+        before = ""
+    e.start(copy)
+    fresh = new_tensor(e, t.elem, t.dims)
+    e.copy_bytes(fresh.data, t.data, e.mul(count_elements(e, t.dims), str(t.size)))
+    e.call("void", refcount.release_helper(e.module), [("ptr", CTX), ("ptr", t.owner)])
+    copied = e.here
+    e.jump(ready)
+    e.start(ready)
+    ways = [(t.owner, t.data, before)] if before else []
+    ways.append((fresh.owner, fresh.data, copied))
+    owner = e.phi("ptr", [(o, b) for o, _, b in ways])
+    data = e.phi("ptr", [(d, b) for _, d, b in ways])
+    return Tensor(t.elem, owner, data, t.dims)
+
+
+def release_tensor(e: Code, t: Tensor) -> None:
+    """Give up a consumed tensor."""
+    e.call("void", refcount.release_helper(e.module), [("ptr", CTX), ("ptr", t.owner)])
+
+
+__all__ = [
+    "HEADER", "Tensor", "checked_count", "count_elements", "element_address", "load_element", "new_tensor",
+    "release_tensor", "static_dims", "store_element", "tensor_of", "writable",
+]
