@@ -19,7 +19,8 @@
 Every value is immutable: an update makes a new value, and the code generator writes in place where the old one has no
 other owner (passes/ownership.py). A variable is assigned once and visible to the end of its block and in the blocks
 within. Statements happen in the order written; an operator that can fault or has an effect stays where it is.
-Label 0 is the function itself: `exit 0 values` returns.
+Label 0 is the function itself: `exit 0 values` returns, and so does the yield of its body. After a statement that never
+ends normally (both branches exit, say) a block has no further statement, and its tail, never reached, has no values.
 Dimensions in tensor types are knowledge, not identity: `f32[3]` may stand where `f32[?]` is asked and the other way
 round; inside structs, enums and buffers they are all `?`.
 """

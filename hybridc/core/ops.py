@@ -167,7 +167,7 @@ def _anything(args: Types, attrs: Mapping[str, object], outs: Types, program: Pr
 
 
 def _retain(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
-    return _mismatch(args, outs, args[:1], args[:1])
+    return _mismatch(args, outs, args[:1], ())
 
 
 def _release(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
@@ -264,7 +264,7 @@ _ROWS: list[OpRow] = [
           doc="(text, start, n): the number that bytes start to start + n spell, none if they do not"),
     # effects, counts
     OpRow("host", _anything, faults=True, effect=True, doc="the host's service `name`"),
-    OpRow("retain", _retain, doc="the same value, counted once more"),
+    OpRow("retain", _retain, effect=True, doc="one count more for every counted block in the value"),
     OpRow("release", _release, own="c", effect=True, doc="gives one count back"),
 ]  # fmt: skip
 

@@ -29,6 +29,7 @@ from hybridc.core.ir import (
     Scope,
     Stmt,
     StructT,
+    Tail,
     TensorT,
     TupleT,
     Type,
@@ -142,7 +143,7 @@ class _Checker:
             for e in _type_errors(t, self.program):
                 self.wrong(e)
         self.bind(self.fn.params)
-        self.block(self.fn.body, None, "its body")
+        self.block(self.fn.body, self.fn.results, "its body")
         return self.errors
 
     def wrong(self, message: str) -> None:
@@ -191,8 +192,8 @@ class _Checker:
                 self.wrong(f"{what}: value {i} is {show_type(a.type)} instead of {show_type(t)}")
 
     # ---- blocks
-    def block(self, b: Block, yields: tuple[Type, ...] | None, what: str) -> None:
-        """`yields` is what a yield must give; None where there may be no yield."""
+    def block(self, b: Block, yields: tuple[Type, ...], what: str) -> None:
+        """`yields` is what a yield must give."""
         outer, self.visible = self.visible, dict(self.visible)
         stopped = False
         for i, stmt in enumerate(b.stmts):
@@ -203,27 +204,23 @@ class _Checker:
             self.statement(stmt)
             stopped = diverges(stmt)
         self.at = f"{what}, its end"
-        match b.tail:
+        if stopped:  # the tail is never reached: anything that says nothing
+            if b.tail.values:
+                self.wrong("has values after a statement that never ends normally")
+        else:
+            self.tail(b.tail, yields)
+        self.visible = outer
+
+    def tail(self, tail: Tail, yields: tuple[Type, ...]) -> None:
+        match tail:
             case Yield(values):
-                if stopped:
-                    if values:
-                        self.wrong("yields values after a statement that never ends normally")
-                elif yields is None:
-                    self.wrong("the body of a function ends in exit or fault")
-                else:
-                    self.expect(values, yields, "yield")
+                self.expect(values, yields, "yield")
             case Exit(label, values):
-                if stopped:
-                    self.wrong("cannot be reached")
-                if label not in self.labels:
-                    self.wrong(f"no enclosing construct has label {label}")
-                    for a in values:
-                        self.atom(a)
-                else:
+                if label in self.labels:
                     self.expect(values, self.labels[label], f"exit {label}")
+                else:
+                    self.wrong(f"no enclosing construct has label {label}")
             case Fault(kind, values, _):
-                if stopped:
-                    self.wrong("cannot be reached")
                 if kind not in FAULT_KINDS:
                     self.wrong(f"{kind} is no kind of fault")
                 types = tuple(a.type for a in values)
@@ -232,8 +229,7 @@ class _Checker:
                 if not (types in ((), (STR,)) or (types == (INT, INT) and kind == "IndexError")):
                     self.wrong("the values of a fault are one str, or two ints of an IndexError")
             case _:
-                self.wrong(f"{b.tail!r} is no tail")
-        self.visible = outer
+                self.wrong(f"{tail!r} is no tail")
 
     def place(self, stmt: Stmt, where: str) -> str:
         match stmt:

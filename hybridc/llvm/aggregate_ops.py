@@ -35,7 +35,8 @@ def _enum(e: FnEmitter, op: Op) -> Results:
     if not fields:
         return ((static_case(e, t, tag),),)
     payload = e.layouts.payload(fields)
-    block = e.alloc_bytes(str(HEADER + payload.size))
+    with e.giving_up(op.args):
+        block = e.alloc_bytes(str(HEADER + payload.size))
     e.store("i64", str(tag), e.ptr_add(block, 8))
     operands = [leaf for a in op.args for leaf in e.leaves(a)]
     for leaf, operand in zip(payload.leaves, operands, strict=True):
@@ -93,9 +94,8 @@ def _select(e: FnEmitter, op: Op) -> Results:
 
 
 def _retain(e: FnEmitter, op: Op) -> Results:
-    value = e.leaves(op.args[0])
-    e.retain(op.args[0].type, value)
-    return (value,)
+    e.retain(op.args[0].type, e.leaves(op.args[0]))
+    return ()
 
 
 def _release(e: FnEmitter, op: Op) -> Results:
