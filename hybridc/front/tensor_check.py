@@ -1,0 +1,366 @@
+"""Typing of everything about tensors, for the checker: built-in functions, operators, indexing, literals, updates.
+
+`BUILTINS[name](ctx, call, expected)` gives the typed call of a tensor function; for names that lists and scalars have
+too (`sum`, `max`, ...) the checker comes here when an argument is a tensor. What lowering reads is a tree.Builtin of
+the name (`x.T` is "T"; `pow` is the operator `**`), whose attributes are described at each rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from hybridc.base.dims import Dim, PackVar
+from hybridc.base.source import Span
+from hybridc.base.types import BOOL, INT, INTS, Poison, Tensor, Type
+from hybridc.front import syntax, tensor_layer_rules, tensor_shape_rules, tree
+from hybridc.front.tensor_args import bind
+from hybridc.front.tensor_layer_rules import INITIALISERS, initialiser, matmul
+from hybridc.front.tensor_rules import RULES
+from hybridc.front.tensor_shape_rules import transposed
+from hybridc.front.tensor_types import (
+    Context,
+    Shape,
+    Stop,
+    adapt,
+    broadcast,
+    cast,
+    elem,
+    hint,
+    is_float,
+    is_int,
+    is_literal,
+    is_numeric,
+    join,
+    of_shape,
+    same_dim,
+    shape,
+    show_shape,
+)
+
+Builtin = Callable[[Context, syntax.Call, "Type | None"], tree.Expr]
+
+
+def _call(name: str, ctx: Context, call: syntax.Call, expected: Type | None = None) -> tree.Expr:
+    signature, rule = RULES[name]
+    try:
+        return rule(bind(ctx, call, name, signature), expected)
+    except Stop:
+        return ctx.poison(call.span)
+
+
+def _literal_call(ctx: Context, call: syntax.Call, expected: Type | None = None) -> tree.Expr:
+    """`tensor([[1, 2], [3, 4]])`"""
+    if len(call.args) != 1 or call.args[0].name is not None or not isinstance(call.args[0].value, syntax.List):
+        ctx.error("HYB306", "tensor takes one list literal", call.span, "`stack` makes a tensor of a list")
+        return ctx.poison(call.span)
+    return literal_tensor(ctx, call.args[0].value, hint(expected))
+
+
+BUILTINS: dict[str, Builtin] = {name: partial(_call, name) for name in RULES} | {"tensor": _literal_call}
+
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+
+
+# ---- operators -------------------------------------------------------------------------------------------------------
+def _plain(ctx: Context, e: tree.Expr) -> tree.Expr:
+    """The expression with its type as known now."""
+    t = ctx.resolve(e.type)
+    if isinstance(t, Poison):
+        raise Stop
+    return e if t is e.type else replace(e, type=t)  # type: ignore[type-var]
+
+
+def binary_tensor(
+    ctx: Context, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_span: Span | None = None
+) -> tree.Expr:
+    """An operator or comparison with a tensor on one side at least."""
+    try:
+        left, right = _plain(ctx, left), _plain(ctx, right)
+        for e in (left, right):
+            if not is_numeric(e.type) and not is_literal(e):
+                ctx.error("HYB302", f"`{op}` is not for {left.type} and {right.type}", span)
+                raise Stop
+        if op == "@":
+            return matmul(ctx, left, right, span)
+        what = f"`{op}` of {left.type} and {right.type}"
+        if op == "/" and not any(is_float(elem(e.type)) or is_literal(e) and _float(e) for e in (left, right)):
+            ctx.error("HYB304", f"{what}: `/` is for floats", span, "`//` divides integers; or cast, `f32(x)`")
+            raise Stop
+        kind, (left, right) = join(ctx, [left, right], span, what)
+        dims = broadcast(ctx, [shape(left.type), shape(right.type)], span, f"`{op}`")
+        if op in ("&", "|", "^"):
+            allowed = kind == BOOL or is_int(kind)
+        elif op in ("<<", ">>"):
+            allowed = is_int(kind)
+        else:
+            allowed = kind != BOOL or op in COMPARISONS
+        if not allowed:
+            ctx.error("HYB302", f"`{op}` is not for {left.type} and {right.type}", span)
+            raise Stop
+        return tree.Binary(of_shape(BOOL if op in COMPARISONS else kind, dims), span, op, left, right)
+    except Stop:
+        return ctx.poison(span)
+
+
+def _float(e: tree.Expr) -> bool:
+    return _float(e.operand) if isinstance(e, tree.Unary) else isinstance(getattr(e, "value", None), float)
+
+
+def unary_tensor(ctx: Context, op: str, operand: tree.Expr, span: Span) -> tree.Expr:
+    """`-`, `+`, `~` of a tensor."""
+    try:
+        operand = _plain(ctx, operand)
+        kind = elem(operand.type)
+        if op == "not" or kind == BOOL and op != "~" or op == "~" and kind != BOOL and not is_int(kind):
+            ctx.error("HYB302", f"`{op}` is not for {operand.type}", span,
+                      "`~x` turns each element" if op == "not" and kind == BOOL else None)
+            raise Stop
+        return operand if op == "+" else tree.Unary(operand.type, span, op, operand)
+    except Stop:
+        return ctx.poison(span)
+
+
+def transpose_of(ctx: Context, value: tree.Expr, span: Span) -> tree.Expr:
+    """`x.T`"""
+    try:
+        value = _plain(ctx, value)
+        if any(isinstance(d, PackVar) for d in shape(value.type)):
+            ctx.error("HYB405", f"`.T` reverses all axes, and {value.type} has any number of them", span,
+                      "`transpose(x, -2, -1)` exchanges the last two")
+            raise Stop
+        return transposed(value, span)
+    except Stop:
+        return ctx.poison(span)
+
+
+# ---- indexing --------------------------------------------------------------------------------------------------------
+Index = tree.Expr | tree.SliceIndex
+
+
+def index_tensor(
+    ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span
+) -> tuple[Type, tuple[Index, ...]]:
+    """The type of `value[items]`, and the indices of the tree.TensorIndex or PlaceTensor. POISON after an error."""
+    try:
+        return _index(ctx, _plain(ctx, value), items, span)
+    except Stop:
+        return ctx.poison(span).type, ()
+
+
+def _index(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span) -> tuple[Type, tuple[Index, ...]]:
+    dims = list(shape(value.type))
+    result: list[Dim | PackVar] = []
+    indices: list[Index] = []
+    special = False
+    for item in items:
+        if not dims:
+            ctx.error("HYB311", f"too many indices for shape {show_shape(shape(value.type))}", span)
+            raise Stop
+        d = dims.pop(0)
+        if isinstance(d, PackVar):
+            shown = show_shape(shape(value.type))
+            ctx.error("HYB311", f"an index of {shown} falls where `{d}` stands for any number of dimensions", item.span,
+                      "reshape first, so that the number of dimensions is known")
+            raise Stop
+        if isinstance(item, syntax.Slice):
+            index, size = _slice(ctx, item, d)
+            indices.append(index)
+            result.append(size)
+            continue
+        expected = Tensor(INT, (Dim.of(len(item.items)),)) if isinstance(item, syntax.List) else None
+        e = _plain(ctx, ctx.expr(item, expected))  # type: ignore[arg-type]
+        if isinstance(e.type, Tensor) and (e.type.elem == BOOL or e.type.elem in INTS):
+            if special:
+                ctx.error("HYB311", "an index has at most one tensor", e.span, "index with the others first")
+                raise Stop
+            special = True
+            if e.type.elem == BOOL:
+                rest = e.type.shape[1:]
+                for mask, have in zip(e.type.shape, (d, *dims[: len(rest)]), strict=False):
+                    if isinstance(mask, PackVar) or isinstance(have, PackVar) or same_dim(ctx, have, mask) is None:
+                        _bad_mask(ctx, value, e)
+                if len(rest) > len(dims):
+                    _bad_mask(ctx, value, e)
+                del dims[: len(rest)]
+                result.append(ctx.fresh_dim())
+            else:
+                result.extend(e.type.shape)
+        elif e.type == BOOL or not (is_int(e.type) or is_literal(e) and not _float(e)):
+            ctx.error("HYB311", f"a tensor's index is an int, a slice, or ints or bools, not {e.type}", e.span)
+            raise Stop
+        else:
+            e = ctx.coerce(e, INT, "an index")
+        indices.append(e)
+    return of_shape(elem(value.type), tuple(result) + tuple(dims)), tuple(indices)
+
+
+def _bad_mask(ctx: Context, value: tree.Expr, mask: tree.Expr) -> None:
+    shown = f"{show_shape(shape(mask.type))} for a tensor of shape {show_shape(shape(value.type))}"
+    ctx.error("HYB401", f"a mask of shape {shown}", mask.span, "a mask has the leading dimensions of what it masks")
+    raise Stop
+
+
+def _slice(ctx: Context, item: syntax.Slice, d: Dim) -> tuple[tree.SliceIndex, Dim]:
+    """A slice of an axis of size `d` and the size of the part."""
+    bounds = [None if e is None else ctx.coerce(ctx.expr(e, INT), INT, "a slice's bound")
+              for e in (item.start, item.stop, item.step)]
+    index = tree.SliceIndex(*bounds)
+    if all(b is None for b in bounds):
+        return index, d
+    known = [None if b is None else ctx.dim_of(b) for b in bounds]
+    start, stop, step = known
+    if step is not None and step.constant == 0:
+        ctx.error("HYB311", "a slice's step is not 0", item.span)
+        raise Stop
+    if d.constant is not None and all(k is None or k.constant is not None for k in known):
+        numbers = [None if k is None else k.constant for k in known]
+        return index, Dim.of(len(range(*slice(*numbers).indices(d.constant))))
+    whole_start = start is None or start.constant == 0
+    if step is None and whole_start and stop is not None and ctx.equal_dims(stop, d) is True:
+        return index, d
+    return index, ctx.fresh_dim()
+
+
+# ---- literals --------------------------------------------------------------------------------------------------------
+def literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) -> tree.Expr:
+    """A list literal, nested or flat, as a tensor."""
+    try:
+        return _literal_tensor(ctx, literal, expected)
+    except Stop:
+        return ctx.poison(literal.span)
+
+
+def _literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) -> tree.Expr:
+    wanted = elem(expected) if expected is not None else None
+    nest: list[int] = []
+    at: syntax.Expr = literal
+    while isinstance(at, syntax.List):
+        nest.append(len(at.items))
+        if not at.items:
+            break
+        at = at.items[0]
+    leaves: list[tree.Expr] = []
+
+    def collect(e: syntax.Expr, depth: int) -> None:
+        if isinstance(e, syntax.List):
+            if depth >= len(nest) or len(e.items) != nest[depth]:
+                size = f"{len(e.items)} elements beside {nest[depth]}" if depth < len(nest) else "a list beside a number"
+                ctx.error("HYB401", f"rows of a tensor are equally long: {size}", e.span)
+                raise Stop
+            for i in e.items:
+                collect(i, depth + 1)
+            return
+        if depth < len(nest):
+            ctx.error("HYB401", "rows of a tensor are equally long: a number beside a list", e.span)
+            raise Stop
+        leaves.append(_plain(ctx, ctx.expr(e, wanted)))
+
+    collect(literal, 0)
+    dims: Shape = tuple(Dim.of(n) for n in nest)
+    if not leaves:
+        if expected is not None and len(shape(expected)) > len(nest):
+            # `[]` for f32[0, 3]: what the literal does not say, the context does.
+            dims += shape(expected)[len(nest) :]
+        kind = wanted if wanted is not None else _no_type(ctx, literal)
+        return tree.MakeTensor(of_shape(kind, dims), literal.span, ())
+    for e in leaves:
+        if not is_numeric(e.type) and not is_literal(e):
+            ctx.error("HYB301", f"an element of a tensor is a number, not {e.type}", e.span)
+            raise Stop
+    kind, leaves = join(ctx, leaves, literal.span, "a tensor", False, expected)
+    if wanted is not None and wanted != kind and kind == INT and is_float(wanted):
+        kind, leaves = wanted, [cast(e, wanted) for e in leaves]
+    tail = shape(leaves[0].type)
+    for e in leaves[1:]:
+        if len(shape(e.type)) != len(tail):
+            _uneven(ctx, tail, shape(e.type), e.span)
+        tail = broadcast_equal(ctx, tail, shape(e.type), e.span)
+    return tree.MakeTensor(of_shape(kind, dims + tail), literal.span, tuple(leaves))
+
+
+def broadcast_equal(ctx: Context, a: Shape, b: Shape, span: Span) -> Shape:
+    """One shape for two rows of a literal."""
+    out: list[Dim | PackVar] = []
+    for x, y in zip(a, b, strict=True):
+        agreed = x if x == y else None if isinstance(x, PackVar) or isinstance(y, PackVar) else same_dim(ctx, x, y)
+        if agreed is None:
+            _uneven(ctx, a, b, span)
+        out.append(agreed)  # type: ignore[arg-type]
+    return tuple(out)
+
+
+def _uneven(ctx: Context, a: Shape, b: Shape, span: Span) -> None:
+    ctx.error("HYB401", f"rows of a tensor have one shape: {show_shape(a)} and {show_shape(b)}", span)
+    raise Stop
+
+
+def _no_type(ctx: Context, literal: syntax.List) -> Type:
+    ctx.error("HYB404", "the element type of an empty tensor is not known", literal.span)
+    raise Stop
+
+
+# ---- updates ---------------------------------------------------------------------------------------------------------
+def update_value(ctx: Context, part: Type, op: str | None, value: tree.Expr, span: Span) -> tree.Expr:
+    """The right side of `PLACE = value` or `PLACE op= value`, where the place is a tensor or a part of one of type
+    `part`: with the part's element type, and of a shape that broadcasts to it. The place's own shape never changes."""
+    try:
+        value = _plain(ctx, value)
+        part = ctx.resolve(part)
+        if isinstance(part, Poison):
+            raise Stop
+        if op == "@":
+            result = binary_tensor(ctx, "@", tree.Builtin(part, span, "part", ()), value, span)
+            if isinstance(result, tree.Binary):
+                _fits(ctx, shape(part), shape(result.type), "`@=`", span)
+                return value
+            raise Stop
+        what = f"`{op}=`" if op else "an assignment"
+        kind = elem(part)
+        if op is not None:
+            probe = tree.Builtin(part, span, "part", ())
+            result = binary_tensor(ctx, op, probe, value, span)
+            if not isinstance(result, tree.Binary):
+                raise Stop
+            if elem(result.type) != kind:
+                ctx.error("HYB303", f"{what} of {value.type} to {part} would change its type", span,
+                          f"cast the right side, `{kind}(x)`")
+                raise Stop
+            value = result.right
+        elif is_numeric(value.type) or is_literal(value):
+            if elem(value.type) != kind:
+                if is_literal(value) and (is_float(kind) or is_int(kind) and not _float(value)):
+                    value = adapt(value, kind)
+                elif elem(value.type) == INT and is_float(kind):
+                    value = cast(value, kind)
+                else:
+                    ctx.error("HYB301", f"{what} of {value.type} where {part} is expected", span,
+                              f"cast it, `{kind}(x)`")
+                    raise Stop
+        else:
+            ctx.error("HYB301", f"{what} of {value.type} where {part} is expected", span)
+            raise Stop
+        _fits(ctx, shape(part), shape(value.type), what, span)
+        return value
+    except Stop:
+        return ctx.poison(span)
+
+
+def _fits(ctx: Context, place: Shape, value: Shape, what: str, span: Span) -> None:
+    """That a value broadcasts to the shape of the place it goes to."""
+    dims = broadcast(ctx, [place, value], span, what)
+    ok = len(dims) == len(place)
+    for d, p in zip(dims, place, strict=False):
+        ok = ok and (d == p or not isinstance(d, PackVar) and not isinstance(p, PackVar)
+                     and ctx.equal_dims(d, p) is not False)
+    if not ok:
+        shown = f"{show_shape(value)} does not fit in a place of shape {show_shape(place)}"
+        ctx.error("HYB401", f"a value of shape {shown}", span)
+        raise Stop
+
+
+__all__ = [
+    "BUILTINS", "INITIALISERS", "Context", "binary_tensor", "index_tensor", "initialiser", "literal_tensor",
+    "tensor_layer_rules", "tensor_shape_rules", "transpose_of", "unary_tensor", "update_value",
+]
