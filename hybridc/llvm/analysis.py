@@ -8,6 +8,7 @@ from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
 from hybridc.core.ops import may_fault
 from hybridc.core.walk import all_blocks, statements
 
+
 def blocks_and_faults(fn: Fn) -> Iterator[Stmt | Fault]:
     """Every statement and fault of a function."""
     yield from statements(fn.body)

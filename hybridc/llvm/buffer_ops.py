@@ -132,7 +132,8 @@ def _get(e: FnEmitter, op: Op) -> Results:
 
 def _set(e: FnEmitter, op: Op) -> Results:
     item = _item(op)
-    block = owned(e, item, e.one(op.args[0]))
+    with e.giving_up(op.args[2:]):
+        block = owned(e, item, e.one(op.args[0]))
     at = element_at(e, item, block, e.one(op.args[1]))
     old = e.load_value(item, at) if e.layouts.counted(item) else ()
     e.store_value(item, e.leaves(op.args[2]), at)
@@ -153,9 +154,8 @@ def _take(e: FnEmitter, op: Op) -> Results:
 def _resize(e: FnEmitter, op: Op) -> Results:
     count = e.one(op.args[1])
     if count.startswith(("%", "-")):
-        with e.unless(e.icmp("sge", count, "0")):
-            e.release(op.args[0].type, e.leaves(op.args[0]))
-            e.fault("ValueError", "negative length")
+        with e.giving_up(op.args[:1]):
+            e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
     block = e.call("ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)])
     e.check(e.icmp("ne", block, "null", "ptr"), "MemoryError")
     return ((block,),)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hybridc.core.ir import Program, Span, Type, Var
+from hybridc.core.ir import Program, Span, Type
+from hybridc.core.types import type_key
 from hybridc.llvm import backend
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Module
@@ -15,6 +16,7 @@ from hybridc.llvm.layout import Layouts
 from hybridc.llvm.refcount import finish_drain
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.support import LIVE
+from hybridc.passes.ownership import OwnedProgram, own
 
 NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "tuple", "struct", "get", "destruct", "tag", "some", "none", "is_some", "unwrap", "str", "retain", "release",
@@ -47,28 +49,30 @@ class Compiled:
         return self._asm
 
 
-def emit_module(program: Program, entries: Sequence[str], release_types: Sequence[Type], owned: Mapping[int, tuple[Var, ...]], borrowed: Mapping[str, Sequence[Var]]) -> Module:
+def emit_module(owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type]) -> Module:
     """The LLVM text of a program's entries and all they need."""
+    program = owned.program
     module = Module(Layouts(program))
     module.globals.append(f"{LIVE} = global i64 0, align 8")
     facts = Facts(program, NO_MEMORY)
-    unit = Unit(module, facts, owned)
+    unit = Unit(module, facts, owned.cleanup, owned.borrowed)
     wanted = facts.reachable(list(entries))
     module.defined.update(fn_symbol(fn.name) for fn in wanted)
     for fn in wanted:
         emit_fn(unit, fn)
     for name in dict.fromkeys(entries):
-        emit_entry(unit, program.fns[name], borrowed.get(name, ()))
-    for t in dict.fromkeys(release_types):
+        emit_entry(unit, program.fns[name])
+    for t in {type_key(t): t for t in release_types}.values():
         emit_release(module, t)
     finish_drain(module)
     module.texts.append("!0 = !{}")
     return module
 
 
-def compile_program(program: Program, entries: Sequence[str], release_types: Sequence[Type] = (), *, cpu: str = "host", opt: int = 2) -> Compiled:
+def compile_program(program: OwnedProgram | Program, entries: Sequence[str], release_types: Sequence[Type] = (), *, cpu: str = "host", opt: int = 2) -> Compiled:
     """Compile the functions `entries`, and releases of `release_types`, to an object."""
-    module = emit_module(program, entries, release_types, {}, {})
+    owned = program if isinstance(program, OwnedProgram) else own(program)
+    module = emit_module(owned, entries, release_types)
     text = module.text()
     machine = backend.target_machine(cpu, opt)
     parsed = backend.parse(text)

@@ -55,6 +55,7 @@ class Unit:
     module: Module
     facts: Facts
     owned: Owned
+    borrowed: Mapping[str, tuple[bool, ...]]
 
 
 def fn_symbol(name: str) -> str:
@@ -77,6 +78,8 @@ def emit_fn(unit: Unit, fn: Fn) -> None:
     for var, value in zip(fn.params, values, strict=True):
         e.bind(var, value)
     if unit.facts.is_recursive(fn.name):
+        lent = unit.borrowed[fn.name]
+        e.owned = tuple(p for p, keeps in zip(fn.params, lent, strict=True) if not keeps)
         count_depth(e)
     writer = Writer(unit, e)
     end = Join(e.label("return"), e.results)
@@ -270,14 +273,12 @@ class Writer:
         e.start(head)
         phis = [e.phi_slot(llvm) for llvm in types]
         self.bind(stmt.params, tuple(name for name, _ in phis))
-        span = stmt.span
+        e.poll()
         turn = Join(e.label("turn"), types)
         self.block(stmt.body, turn)
         again = self.meet(turn)
         incoming = [(initial, before)]
         if not e.dead:
-            e.span, e.owned = span, self.unit.owned.get(id(stmt), ())
-            e.poll()
             incoming.append((again, e.here))
             e.jump(head)
         for i, (_, slot) in enumerate(phis):

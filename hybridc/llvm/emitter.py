@@ -150,6 +150,15 @@ class FnEmitter(Code):
         yield
         self._held.pop()
 
+    @contextmanager
+    def giving_up(self, args: Sequence[Atom]) -> Iterator[None]:
+        """Consumed arguments that are to be released if something within faults."""
+        mark = len(self._held)
+        for a in args:
+            self._held += refcount.release_plan(self.module, a.type, self.leaves(a))
+        yield
+        del self._held[mark:]
+
     def fault(self, kind: str, *message: str | N) -> None:
         """Fault here, at the statement being emitted."""
         if not message:

@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from hybridc.core.ir import Fn, Type, Var
+from hybridc.core.ir import Fn, Type
 from hybridc.core.types import type_key
 from hybridc.llvm import refcount
 from hybridc.llvm.code import Code, Module, symbol
@@ -26,8 +24,8 @@ def release_name(t: Type) -> str:
     return "hyb.release." + type_key(t)
 
 
-def emit_entry(unit: Unit, fn: Fn, borrowed: Sequence[Var]) -> None:
-    """`borrowed`: the parameters that the function leaves to its caller, which are released here."""
+def emit_entry(unit: Unit, fn: Fn) -> None:
+    """Parameters that the function leaves to its caller are released here."""
     module = unit.module
     code = Code(module, symbol(entry_name(fn.name)), [CTX, ("ptr", "%args"), ("ptr", "%results")], "i32", linkage="")
     layouts = module.layouts
@@ -41,9 +39,9 @@ def emit_entry(unit: Unit, fn: Fn, borrowed: Sequence[Var]) -> None:
     fields = [value] if len(parts) == 1 else [code.ins(f"extractvalue {returned} {value}, {i}") for i in range(len(parts))]
     status = fields.pop(0) if faults else "0"
     at = 0
-    for var in fn.params:
+    for var, keeps in zip(fn.params, unit.borrowed[fn.name], strict=True):
         count = len(layouts.leaves(var.type))
-        if var in borrowed:
+        if keeps:
             refcount.release_leaves(code, var.type, tuple(operands[at : at + count]))
         at += count
     if faults:
