@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from hybridc.base.source import Sources, Span
 
+MAX_WIDTH = 200
+"""How much of a source line is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
@@ -39,15 +42,29 @@ def _headline(span: Span, text: str, sources: Sources) -> str:
 
 
 def _excerpt(span: Span, sources: Sources) -> list[str]:
+    """The line where the span begins, and marks below it; of a span over several lines the part on the first."""
     source = sources.get(span.path)
     if source is None:
         return []
     line, column = source.line_column(span.start)
-    text = source.line_text(line)
+    # What a terminal would take for a command, or not show, must not move the marks.
+    text = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in source.line_text(line))
+    if len(text) >= column:
+        text = text.rstrip().ljust(column)
     width = max(1, min(span.end - span.start, len(text) - column + 1))
-    gutter = f"{line:>5} | "
-    pad = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
-    return [gutter + text, " " * 5 + " | " + pad + "^" * width]
+    shown, start = text, column - 1
+    if len(text) > MAX_WIDTH:
+        # Of a very long line the part around the span.
+        cut = max(0, min(start - MAX_WIDTH // 4, len(text) - MAX_WIDTH))
+        shown = text[cut : cut + MAX_WIDTH]
+        start -= cut
+        if cut:
+            shown, start = "..." + shown, start + 3
+        width = max(1, min(width, len(shown) - start))
+        if cut + MAX_WIDTH < len(text):
+            shown += "..."
+    pad = "".join("\t" if c == "\t" else " " for c in shown[:start])
+    return [f"{line:>5} | {shown}".rstrip(), " " * 5 + " | " + pad + "^" * width]
 
 
 class CompileError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Span
 from hybridc.front.lexer import Token
-from hybridc.front.syntax import Node
+from hybridc.front.syntax import Name, Node
 
 Children = list
 """Of a grammar rule: its tokens and what its parts became, all of them, in order; None for an absent `[part]`."""
@@ -23,10 +23,15 @@ def without_tokens(c: Children) -> list:
     return [x for x in c if x.__class__ is not Token]
 
 
+PYTHON_WORDS = {"None": "none", "True": "true", "False": "false"}
+
+
 class Base:
     source: Source
     path: str
     diagnostics: list[Diagnostic]
+    python_words: list[Name]
+    """`None`, `True` and `False` used as names."""
 
     def span(self, first: Token | Node, last: Token | Node) -> Span:
         return Span(self.path, start(first), end(last))

@@ -40,6 +40,7 @@ from hybridc.front.syntax import (
 
 class Declarations(Expressions, Statements):
     def file(self, c: Children) -> list[Decl | ExprStmt]:
+        self.refuse_mut_fn(c)
         return c
 
     def doc(self, c: Children) -> ExprStmt:
@@ -205,8 +206,10 @@ class Declarations(Expressions, Statements):
         span = self.span(c[0], c[-2])
         if len(c) == 2:
             return EnumCase(span, c[0].value, None)
-        fields = self._typed(c[2] if isinstance(c[2], tuple) else ())
+        fields = c[2] if isinstance(c[2], tuple) else ()
         for field in fields:
+            if field.type is None:
+                self.error("HYB121", "a field has a name and a type", field.span, f"write `name: {field.name}`")
             if field.mut:
                 self.error("HYB100", "a field is not marked `mut`", field.span)
         return EnumCase(span, c[0].value, fields)

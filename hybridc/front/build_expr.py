@@ -7,7 +7,7 @@ from dataclasses import replace
 from hybridc.base.source import Span
 from hybridc.front import literals, operators
 from hybridc.front.as_type import as_type, type_argument
-from hybridc.front.build_base import Base, Children, without_tokens
+from hybridc.front.build_base import PYTHON_WORDS, Base, Children, without_tokens
 from hybridc.front.lexer import Token
 from hybridc.front.syntax import (
     Argument,
@@ -39,14 +39,9 @@ from hybridc.front.syntax import (
     Unknown,
 )
 
-PYTHON_WORDS = {"None": "none", "True": "true", "False": "false"}
-
-
 class Expressions(Base):
     type_only: dict[int, Node]
     """Types made where expressions may stand (`int?`, `fn(A) -> B`) that no bracket has taken as types yet, by id."""
-    python_words: list[Name]
-    """`None`, `True` and `False` used as names."""
 
     # ---- operators ---------------------------------------------------------------------------------------------------
     def operation(self, c: Children) -> Expr:

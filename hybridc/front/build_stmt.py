@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hybridc.front import literals
-from hybridc.front.build_base import Base, Children, without_tokens
+from hybridc.front.build_base import PYTHON_WORDS, Base, Children, without_tokens
 from hybridc.front.lexer import Token
 from hybridc.front.syntax import (
     Alternatives,
@@ -17,6 +19,7 @@ from hybridc.front.syntax import (
     Continue,
     Expr,
     ExprStmt,
+    Fn,
     For,
     FString,
     If,
@@ -46,7 +49,15 @@ class Statements(Base):
     """Those that no loop has enclosed yet."""
 
     def suite(self, c: Children) -> Suite:
-        return (c[1],) if len(c) == 3 else tuple(c[3:-1])
+        body = (c[1],) if len(c) == 3 else tuple(c[3:-1])
+        self.refuse_mut_fn(body)
+        return body
+
+    def refuse_mut_fn(self, body: Iterable) -> None:
+        for item in body:
+            if isinstance(item, Fn) and item.mutates_self:
+                self.error("HYB119", "a `mut fn` is a method of a `struct`, an `enum` or a `model`", item.header,
+                           "write `fn`; what it changes besides is a `mut` parameter")
 
     def line(self, c: Children) -> Stmt:
         return c[0]
@@ -174,6 +185,8 @@ class Statements(Base):
         name = names[0].value
         if len(names) == 1 and not name.lstrip("_")[:1].isupper():
             return self._binding(names[0])
+        if name in PYTHON_WORDS:
+            self.python_words.append(Name(self.token_span(names[0]), name))
         return CasePattern(self.span(names[0], names[-1]), tuple(token.value for token in names), None)
 
     def case_pattern(self, c: Children) -> Pattern:

@@ -98,12 +98,14 @@ class Token:
 
 @dataclass
 class Lexed:
-    """`starts`: the tokens that begin a top-level line; `comments` stand apart, in the order written."""
+    """`starts`: the tokens that begin a top-level line; `comments` stand apart, in the order written; `bad`: the offsets
+    of all lexical errors, of which `diagnostics` holds the first hundred."""
 
     tokens: list[Token] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     comments: list[Token] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    bad: list[int] = field(default_factory=list)
 
 
 class _Group:
@@ -138,6 +140,7 @@ class Lexer:
         self.too_long = False
 
     def error(self, code: str, message: str, start: int, end: int, help: str | None = None) -> None:
+        self.out.bad.append(start)
         if len(self.out.diagnostics) < MAX_DIAGNOSTICS:
             span = Span(self.path, start, min(max(end, start + 1), max(len(self.text), start + 1)))
             self.out.diagnostics.append(Diagnostic(code, message, span, help))
@@ -183,10 +186,10 @@ class Lexer:
                 self.error("HYB111", f"blocks are nested more than {MAX_NESTING} deep", first, first + 1,
                            "move the inner blocks to a fn of their own")
         else:
-            self._close_blocks(first, width)
+            inner = self._close_blocks(first, width)
             if width != blocks[-1]:
                 self.error("HYB103", "the indentation matches no block around this line", pos, first,
-                           f"the block around it is indented by {blocks[-1]} spaces")
+                           f"indent it by {blocks[-1]} or {inner} spaces")
         if width == 0:
             self.out.starts.append(len(self.out.tokens))
         if text.startswith("elif", first):
@@ -197,11 +200,14 @@ class Lexer:
             self.chains[-1] = 0
         return first
 
-    def _close_blocks(self, at: int, width: int) -> None:
+    def _close_blocks(self, at: int, width: int) -> int:
+        """Ends the blocks that are indented by more than `width`; the width of the last of them."""
+        closed = 0
         while self.blocks[-1] > width:
-            self.blocks.pop()
+            closed = self.blocks.pop()
             self.chains.pop()
             self._add("DEDENT", at, at)
+        return closed
 
     def _blank(self, pos: int) -> int:
         """Of a line without code the end, otherwise 0; a comment on it is kept."""
@@ -250,6 +256,8 @@ class Lexer:
                     tokens.append(Token("COMMA", value, start, pos))
                 elif value == "??" and _SPLIT_QUESTIONS.match(text, pos, end):
                     # `T??` is an option of an option: nothing follows that could be a default.
+                    self._count(start, start + 1)
+                    self._count(start + 1, pos)
                     tokens.append(Token("QMARK", "?", start, start + 1))
                     tokens.append(Token("QMARK", "?", start + 1, pos))
                 else:

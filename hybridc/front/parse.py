@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from dataclasses import dataclass
 
@@ -11,8 +12,8 @@ from lark.exceptions import UnexpectedToken
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Span
 from hybridc.front import tables
+from hybridc.front.build_base import PYTHON_WORDS
 from hybridc.front.build_decl import Declarations
-from hybridc.front.build_expr import PYTHON_WORDS
 from hybridc.front.explain_syntax import explain
 from hybridc.front.lexer import Lexed, Token, lex, lex_part
 from hybridc.front.syntax import Decl, Enum, Expr, ExprStmt, File, Import, Literal, Node, TypeExpr
@@ -67,9 +68,10 @@ def parse(source: Source) -> tuple[File | None, list[Diagnostic]]:
         builder.begin(source)
         lexed = lex(source, parser.spellings)
         decls: list[Decl | ExprStmt] = []
-        bad = sorted(d.span.start for d in lexed.diagnostics)
+        bad = sorted(lexed.bad)
         for chunk, begin, stop in _chunks(lexed, len(source.text)):
-            if any(begin <= at < stop for at in bad):
+            first = bisect.bisect_left(bad, begin)
+            if first < len(bad) and bad[first] < stop:
                 # What is not even words makes no sense as a declaration: one complaint is enough.
                 continue
             builder.type_only.clear()

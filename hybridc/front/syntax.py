@@ -111,10 +111,11 @@ class Slice(Node):
 class Index(Node):
     """`e[...]`: indexing or slicing, or type and dimension arguments, which the checker tells apart.
 
-    An item that can only be a type (`list[int]` inside, `(int, str)?`) is a TypeExpr; `?` is Unknown."""
+    An item that can only be a type (`int?`, `fn(A) -> B`, `(int?, str)`) is a TypeExpr, `?` is Unknown, `*B` a Pack. What
+    could be either (`int`, `list[int]`, `(int, str)`) is an Expr; `as_type.as_type` reads it as a type."""
 
     value: Expr
-    items: tuple[Union[Expr, Slice, TypeExpr, Unknown], ...]
+    items: tuple[Union[Expr, Slice, TypeExpr, Unknown, Pack], ...]
 
 
 @dataclass(frozen=True, slots=True)
