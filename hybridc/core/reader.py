@@ -1,0 +1,541 @@
+"""Reads Core's text (core/printer.py). Whatever the text is, the answer is a program or diagnostics."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from dataclasses import dataclass
+
+from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.source import NOWHERE, Span
+from hybridc.base.types import PRIMS
+from hybridc.core.ir import (
+    BOOL,
+    F64,
+    INT,
+    Arm,
+    Atom,
+    Block,
+    BufferT,
+    Call,
+    Const,
+    EnumDef,
+    EnumT,
+    Exit,
+    Fault,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    OptionT,
+    Parallel,
+    Program,
+    Scope,
+    Stmt,
+    StructDef,
+    StructT,
+    Tail,
+    TensorT,
+    TupleT,
+    Type,
+    Var,
+    Yield,
+)
+
+MAX_NESTING = 2000
+"""Blocks within blocks."""
+MAX_TYPE_NESTING = 100
+MAX_DIGITS = 400
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>[ \t\r\n]+|\#[^\n]*)
+  | (?P<place>@(?:"(?:[^"\\\n]|\\.)*"|[A-Za-z0-9_./<>-]+):[0-9]+:[0-9]+)
+  | (?P<var>(?:[A-Za-z_][A-Za-z0-9_.]*|`(?:[^`\\\n]|\\.)*`)?%[0-9]+)
+  | (?P<quoted>`(?:[^`\\\n]|\\.)*`)
+  | (?P<string>"(?:[^"\\\n]|\\.)*")
+  | (?P<number>-?(?:[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|inf\b))
+  | (?P<arrow>->)
+  | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
+  | (?P<mark>[{}()\[\]:,=?<])
+    """,
+    re.VERBOSE,
+)
+_ESCAPES = {"n": "\n", "r": "\r"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+class _Stop(Exception):
+    """The first mistake."""
+
+    def __init__(self, code: str, message: str, span: Span):
+        super().__init__(message)
+        self.diagnostic = Diagnostic(code, message, span)
+
+
+def read(text: str, path: str = "<core>") -> tuple[Program | None, list[Diagnostic]]:
+    """The program, or the first mistake found. The program is not verified."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 10 * MAX_NESTING))
+    try:
+        return _Reader(text, path).program(), []
+    except _Stop as stop:
+        return None, [stop.diagnostic]
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+class _Reader:
+    def __init__(self, text: str, path: str):
+        self.path = path
+        self.length = len(text)
+        self.tokens = self.split(text)
+        self.at = 0
+        self.vars: dict[int, Var] = {}
+        self.depth = 0
+        self.enums, self.structs = self.declared()
+
+    # ---- tokens
+    def split(self, text: str) -> list[_Token]:
+        tokens: list[_Token] = []
+        at = 0
+        while at < len(text):
+            m = _TOKEN.match(text, at)
+            if m is None:
+                raise _Stop("HYB901", f"unexpected {text[at]!r}", Span(self.path, at, at + 1))
+            assert m.lastgroup is not None
+            if m.lastgroup != "space":
+                tokens.append(_Token(m.lastgroup, m.group(), at))
+            at = m.end()
+        tokens.append(_Token("end", "", len(text)))
+        return tokens
+
+    def declared(self) -> tuple[set[str], set[str]]:
+        """The names after `enum` and `struct`, which types may mention before the declaration."""
+        found: dict[str, set[str]] = {"enum": set(), "struct": set()}
+        for before, name in zip(self.tokens, self.tokens[1:], strict=False):
+            if before.kind == "word" and before.text in found and name.kind in ("word", "quoted"):
+                found[before.text].add(self.unquote(name))
+        return found["enum"], found["struct"]
+
+    @property
+    def next(self) -> _Token:
+        return self.tokens[self.at]
+
+    def span(self, t: _Token) -> Span:
+        return Span(self.path, t.at, t.at + max(1, len(t.text)))
+
+    def wrong(self, message: str, token: _Token | None = None, code: str = "HYB902") -> _Stop:
+        return _Stop(code, message, self.span(token or self.next))
+
+    def expected(self, what: str) -> _Stop:
+        found = "the end" if self.next.kind == "end" else self.next.text
+        return self.wrong(f"expected {what}, found {found}")
+
+    def take(self) -> _Token:
+        token = self.next
+        if token.kind != "end":
+            self.at += 1
+        return token
+
+    def accept(self, text: str) -> bool:
+        if self.next.text == text and self.next.kind in ("word", "mark", "arrow"):
+            self.at += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> None:
+        if not self.accept(text):
+            raise self.expected(f"`{text}`")
+
+    def unquote(self, token: _Token) -> str:
+        if token.kind == "word":
+            return token.text
+        return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(1)), token.text[1:-1])
+
+    def name(self) -> str:
+        if self.next.kind not in ("word", "quoted"):
+            raise self.expected("a name")
+        return self.unquote(self.take())
+
+    def string(self) -> str:
+        token = self.take()
+        return self.decode(token.text, token)
+
+    def decode(self, text: str, token: _Token) -> str:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise self.wrong(f"not a string: {error.msg}", token, "HYB903") from error
+        assert isinstance(value, str)
+        return value
+
+    def number(self) -> int | float:
+        token = self.take()
+        if token.kind == "word" and token.text in ("nan", "inf"):
+            return math.nan if token.text == "nan" else math.inf
+        if token.kind != "number":
+            self.at -= token.kind != "end"
+            raise self.expected("a number")
+        if len(token.text) > MAX_DIGITS:
+            raise self.wrong("a number this long", token, "HYB903")
+        if token.text.lstrip("-").isdigit():
+            return int(token.text)
+        return float(token.text)
+
+    def integer(self) -> int:
+        token = self.next
+        value = self.number()
+        if not isinstance(value, int):
+            raise self.wrong("expected an integer", token)
+        return value
+
+    def place(self) -> Span:
+        if self.next.kind != "place":
+            return NOWHERE
+        token = self.take()
+        path, start, end = token.text[1:].rsplit(":", 2)
+        if len(start) > 18 or len(end) > 18:
+            raise self.wrong("a place this far", token, "HYB903")
+        return Span(self.decode(path, token) if path.startswith('"') else path, int(start), int(end))
+
+    # ---- declarations
+    def program(self) -> Program:
+        program = Program()
+        while self.next.kind != "end":
+            start = self.next
+            if self.accept("struct"):
+                name = self.name()
+                self.expect("{")
+                program.structs[self.once(name, program.structs, start)] = StructDef(name, self.fields("}"))
+            elif self.accept("enum"):
+                name = self.name()
+                program.enums[self.once(name, program.enums, start)] = EnumDef(name, self.cases())
+            elif self.next.text in ("fn", "hidden"):
+                fn = self.fn()
+                program.fns[self.once(fn.name, program.fns, start)] = fn
+            else:
+                raise self.expected("struct, enum or fn")
+        return program
+
+    def once(self, name: str, table: dict, start: _Token) -> str:
+        if name in table:
+            raise self.wrong(f"{name} is declared twice", start, "HYB904")
+        return name
+
+    def fields(self, close: str) -> tuple[tuple[str, Type], ...]:
+        found: list[tuple[str, Type]] = []
+        while not self.accept(close):
+            if found:
+                self.expect(",")
+            name = self.name()
+            self.expect(":")
+            found.append((name, self.type()))
+        return tuple(found)
+
+    def cases(self) -> tuple[tuple[str, tuple[tuple[str, Type], ...]], ...]:
+        self.expect("{")
+        found = []
+        while not self.accept("}"):
+            name = self.name()
+            found.append((name, self.fields(")") if self.accept("(") else ()))
+        return tuple(found)
+
+    def fn(self) -> Fn:
+        hidden = self.accept("hidden")
+        self.expect("fn")
+        name = self.name()
+        title = self.string() if self.next.kind == "string" else ""
+        self.vars = {}
+        self.expect("(")
+        params: list[Var] = []
+        while not self.accept(")"):
+            if params:
+                self.expect(",")
+            params.append(self.definition())
+        self.expect("->")
+        self.expect("(")
+        results = self.types()
+        span = self.place()
+        return Fn(name, tuple(params), results, self.block(), title, hidden, span)
+
+    # ---- types
+    def types(self, depth: int = 0) -> tuple[Type, ...]:
+        """After the opening bracket, up to the closing one."""
+        found: list[Type] = []
+        while not self.accept(")"):
+            found.append(self.type(depth))
+            if not self.accept(","):
+                self.expect(")")
+                break
+        return tuple(found)
+
+    def type(self, depth: int = 0) -> Type:
+        t = self.type_core(depth)
+        while self.accept("?"):
+            depth = self.deeper(depth)
+            t = OptionT(t)
+        return t
+
+    def deeper(self, depth: int) -> int:
+        if depth >= MAX_TYPE_NESTING:
+            raise self.wrong("types nested this deep", code="HYB905")
+        return depth + 1
+
+    def type_core(self, depth: int) -> Type:
+        token = self.next
+        if self.accept("("):
+            return TupleT(self.types(self.deeper(depth)))
+        if token.kind == "word" and token.text in PRIMS:
+            self.take()
+            elem = PRIMS[token.text]
+            return TensorT(elem, self.dims()) if self.accept("[") else elem
+        if self.accept("buffer"):
+            self.expect("[")
+            item = self.type(self.deeper(depth))
+            self.expect("]")
+            return BufferT(item)
+        name = self.name()
+        if name in self.enums:
+            return EnumT(name)
+        if name in self.structs:
+            return StructT(name)
+        raise self.wrong(f"there is no type {name}", token, "HYB906")
+
+    def dims(self) -> tuple[int | None, ...]:
+        found: list[int | None] = []
+        while not self.accept("]"):
+            if found:
+                self.expect(",")
+            found.append(None if self.accept("?") else self.integer())
+        return tuple(found)
+
+    # ---- variables and atoms
+    def var_token(self) -> tuple[str, int, _Token]:
+        if self.next.kind != "var":
+            raise self.expected("a variable")
+        token = self.take()
+        name, _, number = token.text.rpartition("%")
+        if len(number) > 18:
+            raise self.wrong("a variable's number this long", token, "HYB903")
+        if name.startswith("`"):
+            name = self.unquote(_Token("quoted", name, token.at))
+        return name, int(number), token
+
+    def definition(self) -> Var:
+        name, number, token = self.var_token()
+        self.expect(":")
+        if number in self.vars:
+            raise self.wrong(f"%{number} is defined twice", token, "HYB904")
+        var = Var(number, self.type(), name)
+        self.vars[number] = var
+        return var
+
+    def atom(self) -> Atom:
+        token = self.next
+        if token.kind == "var":
+            name, number, _ = self.var_token()
+            var = self.vars.get(number)
+            if var is None or var.name != name:
+                raise self.wrong(f"{token.text} is not defined", token, "HYB906")
+            return var
+        if self.accept("true"):
+            return Const(True, BOOL)
+        if self.accept("false"):
+            return Const(False, BOOL)
+        if token.kind == "word" and token.text in PRIMS:
+            self.take()
+            self.expect("(")
+            value = self.number()
+            self.expect(")")
+            return Const(value, PRIMS[token.text])
+        value = self.number()
+        return Const(value, INT if isinstance(value, int) else F64)
+
+    def atoms(self, close: str) -> tuple[Atom, ...]:
+        found: list[Atom] = []
+        while not self.accept(close):
+            if found:
+                self.expect(",")
+            found.append(self.atom())
+        return tuple(found)
+
+    def attribute(self, depth: int = 0) -> object:
+        if depth > MAX_TYPE_NESTING:
+            raise self.wrong("attributes nested this deep", code="HYB905")
+        token = self.next
+        if token.kind == "string":
+            return self.string()
+        for word, value in (("true", True), ("false", False), ("none", None)):
+            if self.accept(word):
+                return value
+        if self.accept("("):
+            items: list[object] = []
+            while not self.accept(")"):
+                items.append(self.attribute(depth + 1))
+                if not self.accept(","):
+                    self.expect(")")
+                    break
+            return tuple(items)
+        return self.number()
+
+    def attributes(self) -> tuple[tuple[str, object], ...]:
+        found: dict[str, object] = {}
+        while not self.accept("]"):
+            if found:
+                self.expect(",")
+            token = self.next
+            name = self.name()
+            if name in found:
+                raise self.wrong(f"{name} is given twice", token, "HYB904")
+            self.expect("=")
+            found[name] = self.attribute()
+        return tuple(sorted(found.items(), key=lambda item: item[0]))
+
+    # ---- statements
+    def block(self) -> Block:
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise self.wrong("blocks nested this deep", code="HYB905")
+        self.expect("{")
+        stmts: list[Stmt] = []
+        while True:
+            tail = self.tail()
+            if tail is not None:
+                break
+            stmts.append(self.statement())
+        self.expect("}")
+        self.depth -= 1
+        return Block(tuple(stmts), tail)
+
+    def values(self) -> tuple[Atom, ...]:
+        if self.next.text == "}" or self.next.kind == "place":
+            return ()
+        found = [self.atom()]
+        while self.accept(","):
+            found.append(self.atom())
+        return tuple(found)
+
+    def tail(self) -> Tail | None:
+        if self.accept("yield"):
+            return Yield(self.values())
+        if self.accept("exit"):
+            label = self.integer()
+            return Exit(label, self.values())
+        if self.accept("fault"):
+            kind = self.name()
+            values = self.values()
+            return Fault(kind, values, self.place())
+        return None
+
+    def statement(self) -> Stmt:
+        outs: list[tuple[str, int, _Token, Type]] = []
+        while self.next.kind == "var":
+            name, number, token = self.var_token()
+            self.expect(":")
+            outs.append((name, number, token, self.type()))
+            if not self.accept(","):
+                self.expect("=")
+                break
+        stmt = self.construct(len(outs))
+        made = []
+        for name, number, token, t in outs:
+            if number in self.vars:
+                raise self.wrong(f"%{number} is defined twice", token, "HYB904")
+            self.vars[number] = var = Var(number, t, name)
+            made.append(var)
+        return stmt(tuple(made))
+
+    def construct(self, outs: int):
+        """What follows the results, as a function of them: they are not yet visible in it."""
+        start = self.next
+        if self.accept("call"):
+            fn = self.name()
+            self.expect("(")
+            args = self.atoms(")")
+            span = self.place()
+            return lambda o: Call(o, fn, args, span)
+        if self.accept("if"):
+            cond = self.atom()
+            span = self.place()
+            then = self.block()
+            self.expect("else")
+            orelse = self.block()
+            return lambda o: If(o, cond, then, orelse, span)
+        if self.accept("match"):
+            subject = self.atom()
+            span = self.place()
+            arms = self.arms()
+            return lambda o: Match(o, subject, arms, span)
+        if self.accept("loop"):
+            label = self.integer()
+            params, inits = self.start()
+            span = self.place()
+            body = self.block()
+            return lambda o: Loop(o, label, params, inits, body, span)
+        if self.accept("scope"):
+            label = self.integer()
+            span = self.place()
+            body = self.block()
+            return lambda o: Scope(o, label, body, span)
+        if self.accept("parallel"):
+            index = self.definition()
+            self.expect("<")
+            count = self.atom()
+            span = self.place()
+            body = self.block()
+            if outs != 1:
+                raise self.wrong("a parallel has one result", start, "HYB906")
+            return lambda o: Parallel(o[0], index, count, body, span)
+        if self.next.kind not in ("word", "quoted"):
+            raise self.expected("a statement")
+        op = self.name()
+        attrs = self.attributes() if self.accept("[") else ()
+        self.expect("(")
+        args = self.atoms(")")
+        span = self.place()
+        return lambda o: Op(o, op, args, attrs, span)
+
+    def arms(self) -> tuple[Arm, ...]:
+        self.expect("{")
+        found: list[Arm] = []
+        while not self.accept("}"):
+            case = self.name()
+            self.expect("(")
+            fields: list[Var] = []
+            while not self.accept(")"):
+                if fields:
+                    self.expect(",")
+                fields.append(self.definition())
+            found.append(Arm(case, tuple(fields), self.block()))
+        return tuple(found)
+
+    def start(self) -> tuple[tuple[Var, ...], tuple[Atom, ...]]:
+        self.expect("(")
+        defs: list[tuple[str, int, _Token, Type]] = []
+        inits: list[Atom] = []
+        while not self.accept(")"):
+            if defs:
+                self.expect(",")
+            name, number, token = self.var_token()
+            self.expect(":")
+            t = self.type()
+            self.expect("=")
+            defs.append((name, number, token, t))
+            inits.append(self.atom())
+        params = []
+        for name, number, token, t in defs:
+            if number in self.vars:
+                raise self.wrong(f"%{number} is defined twice", token, "HYB904")
+            self.vars[number] = var = Var(number, t, name)
+            params.append(var)
+        return tuple(params), tuple(inits)
