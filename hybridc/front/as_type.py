@@ -43,10 +43,10 @@ def as_type(node: Expr | TypeExpr | Slice | Unknown | Pack) -> TypeExpr | None:
         name = dotted_name(node.value)
         if name is None or any(isinstance(item, Slice) for item in node.items):
             return None
-        return TypeName(node.span, name, tuple(type_argument(item) for item in node.items))
+        return TypeName(node.span, name, tuple(type_argument(x) for x in node.items if not isinstance(x, Slice)))
     if isinstance(node, Tuple):
-        items = tuple(as_type(item) for item in node.items)
-        return None if None in items else TupleType(node.span, items)
+        items = [kind for kind in map(as_type, node.items) if kind is not None]
+        return TupleType(node.span, tuple(items)) if len(items) == len(node.items) else None
     return None
 
 

@@ -12,11 +12,11 @@ Children = list
 
 
 def start(item: Token | Node) -> int:
-    return item.start_pos if item.__class__ is Token else item.span.start
+    return item.start_pos if isinstance(item, Token) else item.span.start
 
 
 def end(item: Token | Node) -> int:
-    return item.end_pos if item.__class__ is Token else item.span.end
+    return item.end_pos if isinstance(item, Token) else item.span.end
 
 
 def without_tokens(c: Children) -> list:

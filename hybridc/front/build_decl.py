@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from hybridc.base.source import Span
 from hybridc.front.build_base import Children, without_tokens
 from hybridc.front.build_expr import Expressions
@@ -159,17 +157,18 @@ class Declarations(Expressions, Statements):
         return TypeParam(self.span(name, last), name.value, None, bound)
 
     # ---- types that are declared -------------------------------------------------------------------------------------
-    def _members(self, items: Iterable) -> tuple[list[Node], str | None]:
+    def _members(self, items: Children) -> tuple[list, str | None]:
         """The members of a body in order, and its doc."""
-        members: list[Node] = []
+        members: list = []
         doc = None
         for i, item in enumerate(without_tokens(items)):
             if not isinstance(item, ExprStmt):
                 members.append(item)
             elif i == 0 and isinstance(item.value, Literal):
-                doc = item.value.value
+                doc = str(item.value.value)
             else:
-                self.error("HYB119", "a string here says nothing", item.span, "a doc stands first, a comment behind `#`")
+                self.error("HYB119", "a string here says nothing", item.span,
+                           "a doc stands first, a comment behind `#`")
         seen: set[str] = set()
         for member in members:
             if not isinstance(member, Pass):
@@ -186,8 +185,8 @@ class Declarations(Expressions, Statements):
         members, doc = self._members(c[4:])
         fields = tuple(m for m in members if isinstance(m, Param))
         methods = tuple(m for m in members if isinstance(m, Fn))
-        return Struct(self.span(c[0], self._body_end(c)), c[1].value, self.token_span(c[1]), c[2] or (), fields, methods,
-                      doc)
+        span = self.span(c[0], self._body_end(c))
+        return Struct(span, c[1].value, self.token_span(c[1]), c[2] or (), fields, methods, doc)
 
     def field(self, c: Children) -> Param:
         kind, default = self._type_and_value(c, 1)
@@ -200,7 +199,8 @@ class Declarations(Expressions, Statements):
         members, doc = self._members(c[4:])
         cases = tuple(m for m in members if isinstance(m, EnumCase))
         methods = tuple(m for m in members if isinstance(m, Fn))
-        return Enum(self.span(c[0], self._body_end(c)), c[1].value, self.token_span(c[1]), c[2] or (), cases, methods, doc)
+        span = self.span(c[0], self._body_end(c))
+        return Enum(span, c[1].value, self.token_span(c[1]), c[2] or (), cases, methods, doc)
 
     def enum_case(self, c: Children) -> EnumCase:
         span = self.span(c[0], c[-2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from hybridc.base.source import Span
 from hybridc.front import literals, operators
@@ -39,6 +40,9 @@ from hybridc.front.syntax import (
     Unknown,
 )
 
+T = TypeVar("T", bound=Node)
+
+
 class Expressions(Base):
     type_only: dict[int, Node]
     """Types made where expressions may stand (`int?`, `fn(A) -> B`) that no bracket has taken as types yet, by id."""
@@ -50,7 +54,7 @@ class Expressions(Base):
         except operators.MisplacedNot as mistake:
             self.error("HYB100", "`not` binds looser than the operator before it", self.token_span(mistake.token),
                        "put parentheses around `not` and its operand")
-            return next(x for x in c if isinstance(x, Node))
+            return next(x for x in c if not isinstance(x, Token))
 
     def conditional(self, c: Children) -> Expr:
         return Conditional(self.span(c[0], c[4]), c[2], c[0], c[4])
@@ -133,7 +137,7 @@ class Expressions(Base):
     def index_items(self, c: Children) -> list:
         return without_tokens(c)
 
-    def slice(self, c: Children) -> Slice:
+    def slice_expr(self, c: Children) -> Slice:
         # The children are start, colon, stop, second colon, step; each but the first colon may be None.
         first = next(x for x in c if x is not None)
         last = next(x for x in reversed(c) if x is not None)
@@ -206,19 +210,19 @@ class Expressions(Base):
             self.python_words[-1] = node
         return node
 
-    def tuple(self, c: Children) -> Expr:
+    def tuple_expr(self, c: Children) -> Expr:
         return Tuple(self.span(c[0], c[-1]), tuple(without_tokens(c)))
 
     def bare_tuple(self, c: Children) -> Expr:
         return Tuple(self.span(c[0], c[-1]), tuple(without_tokens(c)))
 
-    def list(self, c: Children) -> Expr:
+    def list_expr(self, c: Children) -> Expr:
         return List(self.span(c[0], c[-1]), tuple(without_tokens(c)))
 
-    def set(self, c: Children) -> Expr:
+    def set_expr(self, c: Children) -> Expr:
         return SetLiteral(self.span(c[0], c[-1]), tuple(without_tokens(c)))
 
-    def map(self, c: Children) -> Expr:
+    def map_expr(self, c: Children) -> Expr:
         return MapLiteral(self.span(c[0], c[-1]), tuple(without_tokens(c)))
 
     def map_item(self, c: Children) -> tuple[Expr, Expr]:
@@ -242,7 +246,7 @@ class Expressions(Base):
         return ForClause(self.span(c[0], c[-1]), pattern, c[3], tuple(c[5::2]))
 
     # ---- types -------------------------------------------------------------------------------------------------------
-    def _type_only(self, node: Node) -> Node:
+    def _type_only(self, node: T) -> T:
         self.type_only[id(node)] = node
         return node
 

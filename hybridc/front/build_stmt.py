@@ -172,7 +172,8 @@ class Statements(Base):
 
     def string_pattern(self, c: Children) -> Pattern:
         if isinstance(c[0], FString):
-            self.error("HYB100", "a pattern is a plain string, not an f-string", c[0].span, "use a guard: `case s if ...`")
+            self.error("HYB100", "a pattern is a plain string, not an f-string", c[0].span,
+                       "use a guard: `case s if ...`")
             return Wildcard(c[0].span)
         assert isinstance(c[0], Literal)
         return LiteralPattern(c[0].span, c[0].value)

@@ -1,6 +1,6 @@
 """What a token that the grammar did not expect means in human words.
 
-Each `_..._` function below knows one kind of mistake and answers None for any other; the first that answers is believed.
+Each function in `_KNOWN` knows one kind of mistake and answers None for any other; the first that answers is believed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _BODIES = {
 }
 """What begins a line that ends with a colon and is followed by a body."""
 _STATEMENTS = frozenset(
-    "LET VAR IF WHILE FOR MATCH BREAK CONTINUE PASS RETURN ASSERT RAISE ELIF ELSE CASE NAME SELF NUMBER LPAR LSQB LBRACE "
-    "MINUS PLUS NOT TILDE TRUE FALSE NONE PARALLEL".split()
+    "LET VAR IF WHILE FOR MATCH BREAK CONTINUE PASS RETURN ASSERT RAISE ELIF ELSE CASE NAME SELF NUMBER LPAR LSQB "
+    "LBRACE MINUS PLUS NOT TILDE TRUE FALSE NONE PARALLEL".split()
 )
 _DECLARATIONS = frozenset("IMPORT FROM CONST EXTERN STRUCT ENUM MODEL EXPORT TEST".split())
 _OPERANDS = frozenset("NAME NUMBER STRING FSTRING SELF TRUE FALSE NONE LPAR LSQB LBRACE PARALLEL FN".split())
@@ -190,10 +190,11 @@ def _reserved(m: _Mistake) -> Diagnostic | None:
     if m.at == m.begins:
         return None
     if token.type == "SELF" and "MUT" in m.expected and "RPAR" in m.expected:
-        return m.diagnostic("HYB113", "`self` is not listed among the parameters", "a method has `self` without naming it")
-    named = m.following is not None and m.following.type == "EQUAL" and m.previous is not None
-    named = named and m.previous.type in ("LPAR", "COMMA")
-    if ("NAME" in m.expected and "NUMBER" not in m.expected and not m.has_expression()) or (named and m.wants_expression()):
+        return m.diagnostic("HYB113", "`self` is not listed among the parameters",
+                            "a method has `self` without naming it")
+    around = (m.previous.type if m.previous else "", m.following.type if m.following else "")
+    named = around in (("LPAR", "EQUAL"), ("COMMA", "EQUAL")) and m.wants_expression()
+    if named or ("NAME" in m.expected and "NUMBER" not in m.expected and not m.has_expression()):
         return m.diagnostic("HYB113", f"`{token.value}` is a reserved word and cannot be a name", "choose another name")
     return None
 
@@ -208,7 +209,8 @@ def _out_of_place(m: _Mistake) -> Diagnostic | None:
         return m.diagnostic("HYB119", "`case` stands only in the body of a `match`")
     if kind in ("PARAM", "STATE"):
         return m.diagnostic("HYB119", f"`{word}` stands only in the body of a `model`")
-    if kind == "NAME" and word in _SOFT and (m.owner == "MODEL" if word in ("param", "state") else m.owner == ""):
+    home = "MODEL" if word in ("param", "state") else ""
+    if kind == "NAME" and word in _SOFT and m.owner == home:
         return m.diagnostic("HYB100", f"this is no `{word}` declaration", f"it is written `{_SOFT[word]}`")
     if m.owner == "":
         if kind in ("LET", "VAR"):
@@ -225,7 +227,8 @@ def _out_of_place(m: _Mistake) -> Diagnostic | None:
     if m.owner == "MATCH":
         return m.diagnostic("HYB119", f"expected `case`, found {_found(m.token)}")
     if m.owner == "MODEL" and kind == "VAR":
-        return m.diagnostic("HYB119", "a `model` has no `var`", "write `state name: TYPE = ...` for what methods change")
+        return m.diagnostic("HYB119", "a `model` has no `var`",
+                            "write `state name: TYPE = ...` for what methods change")
     if m.owner in ("STRUCT", "ENUM", "MODEL") and kind in _STATEMENTS:
         what = {"STRUCT": "fields and methods", "ENUM": "cases and methods",
                 "MODEL": "`param`, `let`, `state` and methods"}[m.owner]
@@ -243,7 +246,11 @@ def _declared(m: _Mistake) -> Diagnostic | None:
     if m.line_type == "ENUM" and kind == "LPAR":
         return m.diagnostic("HYB100", "an `enum` lists its cases in its body", "write `Case(x: int)` on a line below")
     if m.line_type == "MODEL" and kind == "LSQB":
-        return m.diagnostic("HYB100", "a `model` has no type parameters", "write configuration as `model M(size: int):`")
+        return m.diagnostic("HYB100", "a `model` has no type parameters",
+                            "write configuration as `model M(size: int):`")
+    if m.line_type == "EXPORT" and kind in ("FN", "STRUCT", "ENUM", "CONST"):
+        return m.diagnostic("HYB100", "an `export` names what is declared elsewhere",
+                            "write `export f` on its own line")
     if m.line_type == "EXTERN" and kind == "COLON" and m.expected == {"NEWLINE"}:
         return m.diagnostic("HYB100", "an `extern fn` has no body", "the host supplies it")
     return None
@@ -274,7 +281,8 @@ def _equals(m: _Mistake) -> Diagnostic | None:
         word = m.tokens[m.begins].value
         return m.diagnostic("HYB121", f"a `{word}` needs a type", f"write `{word} name: TYPE = ...`")
     if m.owner == "STRUCT" and previous is not None and m.at == m.begins + 1:
-        return m.diagnostic("HYB121", f"the field `{previous.value}` needs a type", f"write `{previous.value}: TYPE = ...`")
+        return m.diagnostic("HYB121", f"the field `{previous.value}` needs a type",
+                            f"write `{previous.value}: TYPE = ...`")
     if m.owner == "ENUM" and m.at == m.begins + 1:
         return m.diagnostic("HYB100", "a case has no value", "give it fields: `B(x: int)`")
     if m.after_operand() and not m.wants_expression() and m.line_type not in _DECLARATIONS:
@@ -289,7 +297,8 @@ def _bindings(m: _Mistake) -> Diagnostic | None:
         return m.diagnostic("HYB100", f"`{word}` needs a value", f"write `{word} name = ...`")
     if m.line_type in ("LET", "VAR") and kind in ("LSQB", "DOT") and "EQUAL" in m.expected and m.owner != "MODEL":
         word = m.tokens[m.begins].value
-        return m.diagnostic("HYB100", f"`{word}` makes a new name", f"leave `{word}` out to assign to an element or field")
+        return m.diagnostic("HYB100", f"`{word}` makes a new name",
+                            f"leave `{word}` out to assign to an element or field")
     if m.line_type == "CONST" and m.expected == {"EQUAL"}:
         if kind == "COLON":
             return m.diagnostic("HYB100", "a `const` has no type of its own", "write `const NAME = ...`")

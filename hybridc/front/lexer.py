@@ -57,7 +57,8 @@ _TOKEN = re.compile(
   | (?P<unterminated>[fF]?(?:\"{3}|'{3}|["']))
   | (?P<name>[^\W\d]\w*)
   | (?P<number>(?:0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
-      |(?:[0-9](?:_?[0-9])*\.(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*|[0-9](?:_?[0-9])*)(?:[eE][+-]?[0-9](?:_?[0-9])*)?)
+      |(?:[0-9](?:_?[0-9])*\.(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*|[0-9](?:_?[0-9])*)
+       (?:[eE][+-]?[0-9](?:_?[0-9])*)?)
       (?P<tail>\w*))
   | (?P<op>"""
     + "|".join(map(re.escape, MARKS))
@@ -67,6 +68,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _INDENT = re.compile(r"[ \t\f]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK = re.compile(r"[ \t\f]*(\#[^\n\r]*)?(?:\r?\n|\Z)")
 _SPLIT_QUESTIONS = re.compile(r"[ ]*(?:[\]),=:?]|\r?\n|\#|->|\Z)")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
@@ -98,8 +100,8 @@ class Token:
 
 @dataclass
 class Lexed:
-    """`starts`: the tokens that begin a top-level line; `comments` stand apart, in the order written; `bad`: the offsets
-    of all lexical errors, of which `diagnostics` holds the first hundred."""
+    """`starts`: the tokens that begin a top-level line; `comments` stand apart, in the order written; `bad`: the
+    offsets of all lexical errors, of which `diagnostics` holds the first hundred."""
 
     tokens: list[Token] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
@@ -150,6 +152,8 @@ class Lexer:
         text = self.text
         pos = 1 if text.startswith("\ufeff") else 0
         end = len(text)
+        if lone := _SURROGATE.search(text):
+            self.error("HYB101", "bytes that are not UTF-8", lone.start(), lone.end())
         while pos < end:
             blank = self._blank(pos)
             pos = blank if blank else self._line(self._layout(pos), end)
@@ -333,7 +337,7 @@ class Lexer:
 
     def _stray(self, char: str, start: int) -> None:
         previous = self.out.diagnostics[-1] if self.out.diagnostics else None
-        if previous and previous.code == "HYB101" and previous.span.end >= start:
+        if previous and previous.code == "HYB101" and previous.span.end == start:
             # One diagnostic for a run of them.
             self.out.diagnostics[-1] = Diagnostic(previous.code, previous.message, Span(self.path, previous.span.start,
                                                   start + 1), previous.help)

@@ -112,7 +112,7 @@ def tokens(source: Source) -> Lexed:
 def _chunks(lexed: Lexed, end: int) -> list[tuple[list[Token], int, int]]:
     """The tokens of each top-level declaration, and the part of the text they stand in."""
     tokens = lexed.tokens
-    starts = []
+    starts: list[int] = []
     for i, at in enumerate(lexed.starts):
         after_decorator = i > 0 and tokens[lexed.starts[i - 1]].type == "AT" and starts
         if not after_decorator:

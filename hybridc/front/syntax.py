@@ -14,7 +14,6 @@ Every node carries the `span` of its own text. Nodes are frozen: later stages bu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from hybridc.base.source import Span
 
@@ -35,7 +34,7 @@ class TypeName(Node):
     TypeExpr. `list[int]` therefore holds `Name("int")`, and `list[list[int]]` holds a TypeName."""
 
     name: str
-    args: tuple[Union[TypeExpr, Expr, Unknown, Pack], ...] | None = None
+    args: tuple[TypeExpr | Expr | Unknown | Pack, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class FnType(Node):
     result: TypeExpr | None
 
 
-TypeExpr = Union[TypeName, TupleType, OptionType, FnType]
+TypeExpr = TypeName | TupleType | OptionType | FnType
 
 
 # ---- expressions -----------------------------------------------------------------------------------------------------
@@ -83,7 +82,7 @@ class Literal(Node):
 class FString(Node):
     """Text parts are str; a hole is (expression, format spec text or "")."""
 
-    parts: tuple[Union[str, tuple[Expr, str]], ...]
+    parts: tuple[str | tuple[Expr, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,11 @@ class Slice(Node):
 class Index(Node):
     """`e[...]`: indexing or slicing, or type and dimension arguments, which the checker tells apart.
 
-    An item that can only be a type (`int?`, `fn(A) -> B`, `(int?, str)`) is a TypeExpr, `?` is Unknown, `*B` a Pack. What
-    could be either (`int`, `list[int]`, `(int, str)`) is an Expr; `as_type.as_type` reads it as a type."""
+    An item that can only be a type (`int?`, `fn(A) -> B`, `(int?, str)`) is a TypeExpr, `?` is Unknown, `*B` a Pack.
+    What could be either (`int`, `list[int]`, `(int, str)`) is an Expr; `as_type.as_type` reads it as a type."""
 
     value: Expr
-    items: tuple[Union[Expr, Slice, TypeExpr, Unknown, Pack], ...]
+    items: tuple[Expr | Slice | TypeExpr | Unknown | Pack, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +234,10 @@ class Lambda(Node):
     body: Expr
 
 
-Expr = Union[Literal, FString, Name, Attribute, Index, Call, Unary, Binary, Compare, Logic, Conditional, Coalesce,
-             Tuple, List, MapLiteral, SetLiteral, Comprehension, Lambda]
+Expr = (
+    Literal | FString | Name | Attribute | Index | Call | Unary | Binary | Compare | Logic | Conditional
+    | Coalesce | Tuple | List | MapLiteral | SetLiteral | Comprehension | Lambda
+)
 
 
 # ---- patterns --------------------------------------------------------------------------------------------------------
@@ -284,7 +285,7 @@ class Alternatives(Node):
     items: tuple[Pattern, ...]
 
 
-Pattern = Union[Wildcard, Bind, LiteralPattern, CasePattern, TuplePattern, ListPattern, Alternatives]
+Pattern = Wildcard | Bind | LiteralPattern | CasePattern | TuplePattern | ListPattern | Alternatives
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------
@@ -432,7 +433,7 @@ class Fn(Node):
     decorators: tuple[Decorator, ...] = ()
 
 
-Stmt = Union[Let, Assign, ExprStmt, If, While, For, Break, Continue, Pass, Return, Assert, Raise, Match, Fn]
+Stmt = Let | Assign | ExprStmt | If | While | For | Break | Continue | Pass | Return | Assert | Raise | Match | Fn
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,7 +513,7 @@ class Model(Node):
     name: str
     name_span: Span
     config: tuple[Param, ...]
-    members: tuple[Union[ModelParam, ModelState, ModelLet, Fn], ...]
+    members: tuple[ModelParam | ModelState | ModelLet | Fn, ...]
     doc: str | None
 
 
@@ -530,7 +531,7 @@ class Test(Node):
     body: tuple[Stmt, ...]
 
 
-Decl = Union[Import, Const, Fn, Struct, Enum, Model, Export, Test]
+Decl = Import | Const | Fn | Struct | Enum | Model | Export | Test
 
 
 @dataclass(frozen=True, slots=True)

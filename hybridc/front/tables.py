@@ -28,7 +28,7 @@ class TokenStream(LarkLexer):
     def __init__(self, conf: object):
         pass
 
-    def lex(self, tokens: list[Token]) -> Iterator[Token]:
+    def lex(self, tokens: list[Token]) -> Iterator[Token]:  # type: ignore[override]
         return iter(tokens)
 
 

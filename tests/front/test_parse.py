@@ -157,8 +157,10 @@ def expr(text: str) -> s.Expr:
         ("{1: 2, a: fn(y): -y}", "map{1: 2, a: fn(y): (- y)}"),
         ("{1, 2}", "set{1, 2}"),
         ("[f(x) for x in xs]", "list(f(x) for bind x in xs)"),
-        ("[a for (a, _), c in zip(xs, ys) if a if c for d in e]",
-         "list(a for ((bind a, _), bind c) in zip(xs, ys) if a if c for bind d in e)"),
+        (
+            "[a for (a, _), c in zip(xs, ys) if a if c for d in e]",
+            "list(a for ((bind a, _), bind c) in zip(xs, ys) if a if c for bind d in e)",
+        ),
         ("{k: v for k, v in m}", "map(k: v for (bind k, bind v) in m)"),
         ("{k for k in m}", "set(k for bind k in m)"),
         ("parallel [f(x) for x in xs]", "parallel list(f(x) for bind x in xs)"),
@@ -176,11 +178,29 @@ def test_expressions(text: str, tree: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("0", 0), ("1_000", 1000), ("0xFF", 255), ("0b1_01", 5), ("0o17", 15), ("00", 0), ("9223372036854775808", 2**63),
-        ("1.", 1.0), (".5", 0.5), ("1e-3", 0.001), ("1_0.5E+2", 1050.0), ("2e3", 2000.0),
-        ('"a\\tb"', "a\tb"), ("'\"'", '"'), ('"\\x41\\u00e9\\U0001F600\\101\\0"', "Aé😀A\0"), ('"\\N{BULLET}"', "•"),
-        ('"""a\n  "b" \\\nc"""', 'a\n  "b" c'), ("'''x'''", "x"), ('""', ""), ('"a" \'b\' "c"', "abc"), ('"\\\\n"', "\\n"),
-        ('"é𝒳"', "é𝒳"), ('"""a\r\nb\\r\\n"""', "a\nb\r\n"),
+        ("0", 0),
+        ("1_000", 1000),
+        ("0xFF", 255),
+        ("0b1_01", 5),
+        ("0o17", 15),
+        ("00", 0),
+        ("9223372036854775808", 2**63),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("1e-3", 0.001),
+        ("1_0.5E+2", 1050.0),
+        ("2e3", 2000.0),
+        ('"a\\tb"', "a\tb"),
+        ("'\"'", '"'),
+        ('"\\x41\\u00e9\\U0001F600\\101\\0"', "Aé😀A\0"),
+        ('"\\N{BULLET}"', "•"),
+        ('"""a\n  "b" \\\nc"""', 'a\n  "b" c'),
+        ("'''x'''", "x"),
+        ('""', ""),
+        ('"a" \'b\' "c"', "abc"),
+        ('"\\\\n"', "\\n"),
+        ('"é𝒳"', "é𝒳"),
+        ('"""a\r\nb\\r\\n"""', "a\nb\r\n"),
     ],
 )
 def test_literals(text: str, value: object) -> None:
@@ -273,13 +293,29 @@ def test_brackets_that_hold_types_or_indices(text: str, tree: str) -> None:
 @pytest.mark.parametrize(
     ("text", "tree"),
     [
-        ("0", "0"), ("-1 | 1", "-1 | 1"), ("-0.5", "-0.5"), ('"one" | "eins"', "'one' | 'eins'"),
-        ("true", "True"), ("none", "None"), ("_", "_"), ("other", "bind other"), ("_x", "bind _x"), ("PI", "case PI"),
-        ("Unknown", "case Unknown"), ("Expr.Num(_)", "case Expr.Num(_)"), ("a.b", "case a.b"),
+        ("0", "0"),
+        ("-1 | 1", "-1 | 1"),
+        ("-0.5", "-0.5"),
+        ('"one" | "eins"', "'one' | 'eins'"),
+        ("true", "True"),
+        ("none", "None"),
+        ("_", "_"),
+        ("other", "bind other"),
+        ("_x", "bind _x"),
+        ("PI", "case PI"),
+        ("Unknown", "case Unknown"),
+        ("Expr.Num(_)", "case Expr.Num(_)"),
+        ("a.b", "case a.b"),
         ("Add(Num(0), x) | Add(x, Num(0))", "case Add(case Num(0), bind x) | case Add(bind x, case Num(0))"),
         ("Neg(inner=Add(right=Num(value=v)))", "case Neg(inner=case Add(right=case Num(value=bind v)))"),
-        ("Empty()", "case Empty()"), ("(0, y)", "(0, bind y)"), ("(x)", "bind x"), ("(x,)", "(bind x)"), ("a, B", "(bind a, case B)"),
-        ("[]", "[]"), ("[a, *rest]", "[bind a, *bind rest]"), ("[*_, (1, b)]", "[*_, (1, bind b)]"),
+        ("Empty()", "case Empty()"),
+        ("(0, y)", "(0, bind y)"),
+        ("(x)", "bind x"),
+        ("(x,)", "(bind x)"),
+        ("a, B", "(bind a, case B)"),
+        ("[]", "[]"),
+        ("[a, *rest]", "[bind a, *bind rest]"),
+        ("[*_, (1, b)]", "[*_, (1, bind b)]"),
         ("(0 | 1, _)", "(0 | 1, _)"),
     ],
 )
@@ -339,8 +375,11 @@ def test_functions() -> None:
     )
     (fn,) = parsed(text).decls
     assert isinstance(fn, s.Fn)
-    assert fn.doc == "Says." and fn.name == "f" and [show(p) for p in fn.params] == [
-        "x: type T", "mut ys: type list[T]", "n: type int = 3"]
+    assert (
+        fn.doc == "Says."
+        and fn.name == "f"
+        and [show(p) for p in fn.params] == ["x: type T", "mut ys: type list[T]", "n: type int = 3"]
+    )
     plain, method, pack = fn.type_params
     assert (plain.name, plain.bound, plain.method) == ("T", "number", None)
     assert method.method is not None and method.method.name == "forward"
@@ -371,7 +410,11 @@ def test_types_that_are_declared() -> None:
     assert [show(f) for f in struct.fields] == ["a: type T", "test: type f32[N] = zeros()"]
     assert [(m.name, m.mutates_self) for m in struct.methods] == [("top", False), ("push", True)]
     assert isinstance(enum, s.Enum) and [t.name for t in enum.type_params] == ["T"]
-    assert [(c.name, c.fields if c.fields is None else len(c.fields)) for c in enum.cases] == [("A", None), ("B", 2), ("Empty", 0)]
+    assert [(c.name, c.fields if c.fields is None else len(c.fields)) for c in enum.cases] == [
+        ("A", None),
+        ("B", 2),
+        ("Empty", 0),
+    ]
     assert [m.name for m in enum.methods] == ["kind"]
     assert isinstance(empty, s.Struct) and empty.fields == ()
     assert isinstance(lower, s.Struct) and lower.name == "list" and lower.fields[0].name == "_data"
@@ -413,7 +456,8 @@ def test_other_declarations() -> None:
 
 def test_soft_keywords_are_names_elsewhere() -> None:
     statements = body(
-        "var model = 1\nmodel = 2\nmodel += test(state)\nparam.x = 1\nstate[0] = from\ntest(1)\nexport\nlet as = extern\n"
+        "var model = 1\nmodel = 2\nmodel += test(state)\nparam.x = 1\nstate[0] = from\n"
+        "test(1)\nexport\nlet as = extern\n"
         "let hole, synth = choose, example\nfor model in param: pass\nfrom.state(test=param)\nlet f = fn(state): state"
     )
     assert len(statements) == 12
@@ -423,8 +467,10 @@ def test_soft_keywords_are_names_elsewhere() -> None:
 
 def test_layout() -> None:
     text = (
-        "fn f(\n    a: int,\n    b: int,\n) -> int:  # why\n\n    # a comment\n    let xs = [\n  a,  # inside\n\n        b,\n    ]\n"
-        "  # oddly indented\n    if a > (b\n+ 1):\n          return 1\n\n    return (xs[0]\n        + xs[1]\n)\n\n\n# end"
+        "fn f(\n    a: int,\n    b: int,\n) -> int:  # why\n\n    # a comment\n"
+        "    let xs = [\n  a,  # inside\n\n        b,\n    ]\n"
+        "  # oddly indented\n    if a > (b\n+ 1):\n          return 1\n\n    return (xs[0]\n"
+        "        + xs[1]\n)\n\n\n# end"
     )
     for variant in (text, text.replace("\n", "\r\n"), "\ufeff" + text, text + "\n   "):
         (fn,) = parsed(variant).decls
@@ -446,10 +492,28 @@ def test_spans_cover_the_text_of_each_node() -> None:
         elif isinstance(node, s.Node):
             seen.append(text[node.span.start : node.span.end])
             waiting += [getattr(node, f.name) for f in fields(node)]
-    assert sorted(seen) == sorted([
-        "let x = (a + b) * g(c)[1:2] ?? -d.e", "x", "(a + b) * g(c)[1:2] ?? -d.e", "(a + b) * g(c)[1:2]", "(a + b)", "a",
-        "b", "g(c)[1:2]", "g(c)", "g", "c", "c", "1:2", "1", "2", "-d.e", "d.e", "d",
-    ])
+    assert sorted(seen) == sorted(
+        [
+            "let x = (a + b) * g(c)[1:2] ?? -d.e",
+            "x",
+            "(a + b) * g(c)[1:2] ?? -d.e",
+            "(a + b) * g(c)[1:2]",
+            "(a + b)",
+            "a",
+            "b",
+            "g(c)[1:2]",
+            "g(c)",
+            "g",
+            "c",
+            "c",
+            "1:2",
+            "1",
+            "2",
+            "-d.e",
+            "d.e",
+            "d",
+        ]
+    )
 
 
 def test_spans_inside_fstrings_are_offsets_in_the_file() -> None:
@@ -472,13 +536,20 @@ def test_long_but_flat_programs() -> None:
 def test_dumps() -> None:
     source = Source("t.hyb", "fn f(x: int) -> int:  # c\n    return x + 1\n")
     assert dump_tokens(source).splitlines()[:6] == [
-        "1:1 FN 'fn'", "1:4 NAME 'f'", "1:5 LPAR '('", "1:6 NAME 'x'", "1:7 COLON ':'", "1:9 NAME 'int'"]
+        "1:1 FN 'fn'",
+        "1:4 NAME 'f'",
+        "1:5 LPAR '('",
+        "1:6 NAME 'x'",
+        "1:7 COLON ':'",
+        "1:9 NAME 'int'",
+    ]
     assert "1:23 COMMENT '# c'" in dump_tokens(source) and "2:1 INDENT" in dump_tokens(source)
     file = parsed("fn f(x: int) -> int:\n    return x + 1\n")
     assert dump_ast(file) == (
         "File doc=None\n  decls: []\n"
         "    Fn name='f' type_params=() doc=None mutates_self=False extern=False pure=False decorators=()\n"
-        "      params: []\n        Param name='x' default=None mut=False\n          type: TypeName name='int' args=None\n"
+        "      params: []\n        Param name='x' default=None mut=False\n"
+        "          type: TypeName name='int' args=None\n"
         "      result: TypeName name='int' args=None\n      body: []\n        Return\n          value: Binary op='+'\n"
         "            left: Name id='x'\n            right: Literal value=1\n"
     )

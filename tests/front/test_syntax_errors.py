@@ -180,10 +180,17 @@ def test_in_a_file(text: str, code: str, line: int, column: int, words: str) -> 
 def test_every_independent_error_is_reported() -> None:
     text = (
         "fn a() -> int:\n    return +\n\nfn b(x: list[int) -> int:\n    return 1\n\nstruct S:\n    x = 3\n\n"
-        "fn good(): pass\n\nfn c():\n    let s = 'open\n\nlet d = 3\nfn e(): (\n\n@x\nfn h(): return )\nenum E:\n    A B\n"
+        "fn good(): pass\n\nfn c():\n    let s = 'open\n\nlet d = 3\n"
+        "fn e(): (\n\n@x\nfn h(): return )\nenum E:\n    A B\n"
     )
     assert [p[:2] for p in places(text)] == [
-        ("HYB100", 2), ("HYB109", 4), ("HYB121", 8), ("HYB106", 13), ("HYB119", 15), ("HYB109", 16), ("HYB110", 19),
+        ("HYB100", 2),
+        ("HYB109", 4),
+        ("HYB121", 8),
+        ("HYB106", 13),
+        ("HYB119", 15),
+        ("HYB109", 16),
+        ("HYB110", 19),
         ("HYB100", 21),
     ]
 
@@ -195,13 +202,25 @@ def test_a_name_of_ones_own_may_be_none_or_true() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "x = " + "(" * 5000 + "1" + ")" * 5000, "x = " + "[" * 5000, "x = " + "-" * 5000 + "1", "x = " + "not " * 5000 + "a",
-        "x = " + "+".join(["1"] * 5000), "x = " + "2 ** " * 5000 + "1", "x = " + "a ?? " * 5000 + "1", "x = a" + ".b" * 5000,
-        "x = a" + "()" * 5000, "x = a" + "[0]" * 5000, "x = " + "fn(x): " * 5000 + "1", "x = " + "1 if a else " * 5000 + "1",
-        "x = " + ("(" + "1 + " * 30) * 90 + "1" + ")" * 90, "let x: " + "list[" * 5000 + "int" + "]" * 5000 + " = 1",
-        "let x: int" + "?" * 5000 + " = 1", "let x: " + "fn() -> " * 5000 + "int = 1",
+        "x = " + "(" * 5000 + "1" + ")" * 5000,
+        "x = " + "[" * 5000,
+        "x = " + "-" * 5000 + "1",
+        "x = " + "not " * 5000 + "a",
+        "x = " + "+".join(["1"] * 5000),
+        "x = " + "2 ** " * 5000 + "1",
+        "x = " + "a ?? " * 5000 + "1",
+        "x = a" + ".b" * 5000,
+        "x = a" + "()" * 5000,
+        "x = a" + "[0]" * 5000,
+        "x = " + "fn(x): " * 5000 + "1",
+        "x = " + "1 if a else " * 5000 + "1",
+        "x = " + ("(" + "1 + " * 30) * 90 + "1" + ")" * 90,
+        "let x: " + "list[" * 5000 + "int" + "]" * 5000 + " = 1",
+        "let x: int" + "?" * 5000 + " = 1",
+        "let x: " + "fn() -> " * 5000 + "int = 1",
         "match x:\n        case " + "A(" * 5000 + "1" + ")" * 5000 + ": pass",
-        "if a: pass\n" + "    elif b: pass\n" * 5000, "".join("    " * i + "if x:\n" for i in range(1, 300)),
+        "if a: pass\n" + "    elif b: pass\n" * 5000,
+        "".join("    " * i + "if x:\n" for i in range(1, 300)),
     ],
     ids=range(19),
 )
@@ -211,7 +230,10 @@ def test_what_is_too_deep_is_refused(text: str) -> None:
 
 
 def test_an_error_after_too_deep_nesting_is_found() -> None:
-    assert [p[:2] for p in places(HEAD + "x = " + "(" * 5000 + "\n\nfn g():\n    return +\n")] == [("HYB111", 2), ("HYB100", 5)]
+    assert [p[:2] for p in places(HEAD + "x = " + "(" * 5000 + "\n\nfn g():\n    return +\n")] == [
+        ("HYB111", 2),
+        ("HYB100", 5),
+    ]
 
 
 def test_there_is_an_end_to_complaints() -> None:
@@ -234,14 +256,25 @@ def test_the_marks_stand_below_the_span() -> None:
         "  help: choose another name",
     ]
     marks = re.compile(r"^[\s|\d│┃:>]*[\^~━]+", re.M)
-    for bad in ("\x00", '"""open', "fn f(:\n", "", "\tx", "fn f():\n    x = " + "1 " * 1000, "fn f(", "x = \x1b[31m!", "fn f():\n  x = (\n1\n+"):
+    for bad in (
+        "\x00",
+        '"""open',
+        "fn f(:\n",
+        "",
+        "\tx",
+        "fn f():\n    x = " + "1 " * 1000,
+        "fn f(",
+        "x = \x1b[31m!",
+        "fn f():\n  x = (\n1\n+",
+    ):
         for error in errors(bad):
             shown = render(error, {"t.hyb": Source("t.hyb", bad)})
             assert marks.search(shown) and "\x1b" not in shown and "\x00" not in shown
 
 
 FRAGMENTS = (
-    "( ) [ ] { } : fn let mut if else elif match case ' \" \"\"\" f\" f\"{ # \\ é ? ?? -> * ** = == + - not in for 1 1. 0x .5 1e "
+    '( ) [ ] { } : fn let mut if else elif match case \' " """ f" f"{ # \\ é ? ?? -> * ** = == + - not in for 1 1. 0x '
+    ".5 1e "
     "none model param state from import export test @ parallel struct enum extern self true , ; ! _ and return as while"
 ).split() + ["\n", "\n    ", "\n        ", "\t", "\r", "\r\n", "\x00", "\ud800", "\ufeff", " ", " "]
 
@@ -250,7 +283,10 @@ FRAGMENTS = (
 def test_nothing_raises(seed: int) -> None:
     """Made of fragments, or a good program with a few places spoilt."""
     rng = random.Random(seed)
-    good = HEAD + "match n:\n        case A(x, [1, *_]) if x in n: return f'{x + 1:>3}'\n    return parallel [g(mut y) for y in z]\n"
+    good = (
+        HEAD + "match n:\n        case A(x, [1, *_]) if x in n: return f'{x + 1:>3}'\n"
+        "    return parallel [g(mut y) for y in z]\n"
+    )
     good += "model M(a: int = 1):\n    param w: f32[2 * a, ?] = zeros()\n    state s: (int, str?) = none\n"
     for _ in range(150):
         if rng.random() < 0.3:
