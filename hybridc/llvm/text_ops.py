@@ -235,7 +235,7 @@ def _format_float32(e: FnEmitter, op: Op) -> Results:
 
 # ---- reading
 def parse(module: Module) -> str:
-    """{ i1, double } (ptr text, i64 n): the number that the bytes spell, as Python's float() reads them."""
+    """{ i1, double } (ptr text, i64 n): the number that the bytes spell: decimal, inf, infinity or nan."""
 
     def make(name: str) -> None:
         result = "{ i1, double }"
@@ -248,28 +248,18 @@ def parse(module: Module) -> str:
         with code.when(code.icmp("eq", copy, "null", "ptr")):
             refuse()
         allowed = module.constant("[256 x i8]", _allowed(), 1, "chars")
-        # Copy without the underscores that stand between digits; `ok` stays true while every byte may stand there.
-        carry = [("i64", "0"), ("i1", "true"), ("i8", "0")]
-        with code.loop("%n", carry) as turn:
-            length, ok, previous = turn.values
+        with code.loop("%n", [("i1", "true")]) as turn:
             byte = code.load("i8", code.ptr_add("%text", turn.index))
-            is_last = code.icmp("eq", turn.index, code.sub("%n", "1"))
-            next_at = code.select(is_last, "i64", turn.index, code.add(turn.index, "1"))
-            following = code.load("i8", code.ptr_add("%text", next_at))
-            under = code.icmp("eq", byte, "95", "i8")
-            between = code.op2("and", "i1", _is_digit(code, previous), _is_digit(code, following))
             listed = code.load("i1", code.ptr_add(allowed, code.convert("zext", "i8", byte, "i64")))
-            fine = code.select(under, "i1", between, listed)
-            code.store("i8", byte, code.ptr_add(copy, length))
-            new_length = code.select(under, "i64", length, code.add(length, "1"))
-            turn.next = [new_length, code.op2("and", "i1", ok, fine), byte]
-        length, ok, _ = turn.values
-        end = code.ptr_add(copy, length)
+            code.store("i8", byte, code.ptr_add(copy, turn.index))
+            turn.next = [code.op2("and", "i1", turn.values[0], listed)]
+        ok = turn.values[0]
+        end = code.ptr_add(copy, "%n")
         code.store("i8", "0", end)
         stop_at = code.alloca(8)
         value = code.call("double", "@strtod", [("ptr", copy), ("ptr", stop_at)])
         stop = code.load("ptr", stop_at)
-        whole = code.op2("and", "i1", code.icmp("eq", stop, end, "ptr"), code.icmp("ne", length, "0"))
+        whole = code.op2("and", "i1", code.icmp("eq", stop, end, "ptr"), code.icmp("ne", "%n", "0"))
         code.call("void", "@free", [("ptr", copy)])
         good = code.op2("and", "i1", ok, whole)
         value = code.select(good, "double", value, ZERO)
@@ -281,10 +271,6 @@ def parse(module: Module) -> str:
 
 
 ZERO = "0x0000000000000000"
-
-
-def _is_digit(code: Code, byte: str) -> str:
-    return code.icmp("ult", code.op2("sub", "i8", byte, "48"), "10", "i8")
 
 
 def _allowed() -> str:
