@@ -27,7 +27,7 @@ parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis
                                                       as in a Python slice (clamped; step 0 ValueError)
             update[kinds, axes](c t, b v, i...) -> t  t with the part index[kinds] would give replaced by v, broadcast
                                                       to it by `axes`
-            take[axis, wrap](b t, b idx)              idx: an int tensor of any rank; axis of t becomes idx's axes.
+            take[axis, wrap](b t, b idx)              idx: an int or a tensor of ints; axis of t becomes idx's axes.
                                                       IndexError; negatives count from the end if wrap, else fault
             put[axis, fn](c t, b idx, b v) -> t       fn: set add sub; v has the shape that take[axis] would give;
                                                       duplicates one after the other, in order; negatives wrap

@@ -246,7 +246,7 @@ def _literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) -
     def collect(e: syntax.Expr, depth: int) -> None:
         if isinstance(e, syntax.List):
             if depth >= len(nest) or len(e.items) != nest[depth]:
-                size = f"{len(e.items)} elements beside {nest[depth]}" if depth < len(nest) else "a list beside a number"
+                size = "a list beside a number" if depth >= len(nest) else f"{len(e.items)} beside {nest[depth]}"
                 ctx.error("HYB401", f"rows of a tensor are equally long: {size}", e.span)
                 raise Stop
             for i in e.items:
