@@ -99,6 +99,10 @@ class Buffer:
         items[start:stop] = values
         return new
 
+    def put(self, index: int, value: object) -> Buffer:
+        """With element `index` replaced."""
+        return self.write(index, [value])
+
     def __len__(self) -> int:
         return len(self.items())
 

@@ -1,0 +1,115 @@
+"""The reference interpreter: what a Core program means.
+
+    Interpreter(program).call("fib", [20])        -> (6765,)
+
+Values are those of core/values.py. A fault is an InterpFault with the places it passed. Host services (`print`,
+externs) go to the callback `host(name, args, types of the results) -> tuple of results`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from hybridc.core.interp_compile import compile_fn
+from hybridc.core.interp_ops import str_text, str_value
+from hybridc.core.ir import (
+    BufferT,
+    EnumT,
+    Op,
+    OptionT,
+    Prim,
+    Program,
+    StructT,
+    TensorT,
+    TupleT,
+    Type,
+)
+from hybridc.core.types import parts
+from hybridc.core.values import Buffer, EnumValue, InterpFault, index_fault
+
+Host = Callable[[str, tuple[object, ...], tuple[Type, ...]], Sequence[object]]
+DTYPES = {
+    "bool": np.bool_, "int": np.int64, "i32": np.int32, "u8": np.uint8, "f64": np.float64, "f32": np.float32,
+    "f16": np.float16, "bf16": np.float32,
+}  # fmt: skip
+"""How numpy holds the elements of a tensor; bf16 as float32 that holds rounded values."""
+FRAMES_PER_CALL = 12
+"""Python's frames for one Core call, at most: blocks that lie deep are functions of their own."""
+
+
+def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> Sequence[object]:
+    """The default host: prints, and knows no externs."""
+    if name != "print":
+        raise InterpFault("HostError", f"there is no host function {name}")
+    print(str_text(args[0]))
+    return ()
+
+
+class Interpreter:
+    """Runs functions of one program; each becomes Python code when it is first called."""
+
+    def __init__(self, program: Program, host: Host = print_host, depth_limit: int = 10000):
+        self.program = program
+        self.host_callback = host
+        self.depth_limit = depth_limit
+        self._symbols = {name: f"_fn{i}" for i, name in enumerate(program.fns)}
+        self._zeros: dict[Type, object] = {}
+        self.namespace: dict[str, object] = {self._symbols[name]: self._stub(name) for name in program.fns}
+        """What the compiled functions see: each other."""
+
+    def call(self, fn: str, args: Iterable[object]) -> tuple[object, ...]:
+        """The results of a function."""
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(limit, FRAMES_PER_CALL * self.depth_limit + 10000))
+        try:
+            return self.namespace[self._symbols[fn]](*args, 1)  # type: ignore[operator, no-any-return]
+        finally:
+            sys.setrecursionlimit(limit)
+
+    def _stub(self, name: str) -> Callable:
+        def first_call(*args: object) -> object:
+            compiled = compile_fn(self.program.fns[name], self, self._symbols, self.depth_limit, fault_of)
+            self.namespace[self._symbols[name]] = compiled
+            return compiled(*args)
+
+        return first_call
+
+    def zero(self, t: Type) -> object:
+        """The value that a fresh buffer holds. No value of an enum with fields is its zero: it is never read."""
+        if t not in self._zeros:
+            self._zeros[t] = self._make_zero(t)
+        return self._zeros[t]
+
+    def _make_zero(self, t: Type) -> object:
+        match t:
+            case Prim(name):
+                return False if name == "bool" else 0 if name in ("int", "i32", "u8") else 0.0
+            case TensorT(elem, dims):
+                return np.zeros((0,) * len(dims), DTYPES[elem.name])
+            case TupleT() | StructT():
+                return tuple(self.zero(f) for f in parts(t, self.program))
+            case OptionT():
+                return None
+            case BufferT():
+                return Buffer([])
+            case EnumT(name):
+                return EnumValue(0) if self.program.enums[name].plain else None
+        raise TypeError(t)
+
+    def host(self, name: str, args: tuple[object, ...], op: Op) -> object:
+        results = tuple(self.host_callback(name, args, tuple(o.type for o in op.outs)) or ())
+        assert len(results) == len(op.outs), f"host {name} gave {len(results)} results instead of {len(op.outs)}"
+        return results[0] if len(results) == 1 else results
+
+
+def fault_of(kind: str, values: tuple) -> InterpFault:
+    """The exception of a fault's tail."""
+    if len(values) == 2:
+        return index_fault(*values)
+    return InterpFault(kind, str_text(values[0]) if values else "")
+
+
+__all__ = ["DTYPES", "Host", "InterpFault", "Interpreter", "print_host", "str_text", "str_value"]

@@ -1,0 +1,218 @@
+"""What each operator of core/ops.py computes: how the reference interpreter makes its function.
+
+`MAKERS[name](op, machine)` is that function (see core/values.py). The hottest operators are written out by
+core/interp_compile.py instead; tests/core holds both to each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from hybridc.core.interp_scalar import scalar_function
+from hybridc.core.ir import EnumT, Op, Prim, StructT, TupleT
+from hybridc.core.tensor_interp import TENSOR_MAKERS
+from hybridc.core.types import parts
+from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Maker, Some
+
+MAX_BUFFER = 1 << 36
+"""Elements of the greatest buffer; above it, there is no memory."""
+_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)\Z", re.IGNORECASE)
+FNV_START, FNV_FACTOR = 0xCBF29CE484222325, 0x100000001B3
+
+
+def str_value(text: str) -> tuple[Buffer, int, int]:
+    """A str as Core has it."""
+    data = text.encode("utf-8", "surrogatepass")
+    return Buffer(list(data)), len(data), len(text)
+
+
+def str_text(value: object) -> str:
+    """A Core str as Python's."""
+    data, size, _ = value  # type: ignore[misc]
+    return bytes(data.items()[:size]).decode("utf-8", "surrogatepass")
+
+
+def _scalar(op: Op, machine: Machine) -> Callable[..., object]:
+    source, target = op.args[0].type, op.outs[0].type
+    assert isinstance(source, Prim) and isinstance(target, Prim)
+    return scalar_function(op.op, source, target, bool(op.attr("checked", False)))
+
+
+# ---- aggregates
+def _together(op: Op, machine: Machine) -> Callable[..., object]:
+    return lambda *fields: fields
+
+
+def _get(op: Op, machine: Machine) -> Callable[..., object]:
+    index = op.attr("index")
+    return lambda whole: whole[index]
+
+
+def _destruct(op: Op, machine: Machine) -> Callable[..., object]:
+    t = op.args[0].type
+    assert isinstance(t, (TupleT, StructT))
+    if len(parts(t, machine.program)) == 1:
+        return lambda whole: whole[0]
+    return lambda whole: whole
+
+
+def _enum(op: Op, machine: Machine) -> Callable[..., object]:
+    t = op.outs[0].type
+    assert isinstance(t, EnumT)
+    tag = [name for name, _ in machine.program.enums[t.name].cases].index(op.attr("case"))  # type: ignore[arg-type]
+    return lambda *fields: EnumValue(tag, fields)
+
+
+def _constant(make: Callable[[Op], object]) -> Maker:
+    def maker(op: Op, machine: Machine) -> Callable[..., object]:
+        value = make(op)
+        return lambda: value
+
+    return maker
+
+
+def _function(f: Callable[..., object]) -> Maker:
+    return lambda op, machine: f
+
+
+# ---- buffers
+def _zeros(machine: Machine, op: Op, count: int) -> list[object]:
+    if count < 0:
+        raise InterpFault("ValueError", "negative length")
+    if count > MAX_BUFFER:
+        raise InterpFault("MemoryError")
+    try:
+        return [machine.zero(op.outs[0].type.item)] * count  # type: ignore[union-attr]
+    except MemoryError:
+        raise InterpFault("MemoryError") from None
+
+
+def _buffer_new(op: Op, machine: Machine) -> Callable[..., object]:
+    return lambda n: Buffer(_zeros(machine, op, n))
+
+
+def _buffer_take(op: Op, machine: Machine) -> Callable[..., object]:
+    zero = machine.zero(op.outs[1].type)
+    return lambda b, i: (b.put(i, zero), b[i])
+
+
+def _buffer_resize(op: Op, machine: Machine) -> Callable[..., object]:
+    def resize(b: Buffer, n: int) -> Buffer:
+        kept = b.items()[: max(n, 0)]
+        return Buffer(kept + _zeros(machine, op, n if n < 0 else n - len(kept)))
+
+    return resize
+
+
+def _buffer_move(op: Op, machine: Machine) -> Callable[..., object]:
+    zero = machine.zero(op.outs[0].type.item)  # type: ignore[union-attr]
+
+    def move(b: Buffer, dst: int, src: int, n: int) -> Buffer:
+        items = b.items()
+        assert n >= 0 and 0 <= src and 0 <= dst and max(src, dst) + n <= len(items), (dst, src, n, len(items))
+        if n == 0 or src == dst:
+            return b
+        low, high = min(src, dst), max(src, dst) + n
+        new = list(items[low:high])
+        moved = items[src : src + n]
+        new[src - low : src - low + n] = [zero] * n
+        new[dst - low : dst - low + n] = moved
+        return b.write(low, new)
+
+    return move
+
+
+def buffer_copy(dst: Buffer, at: int, src: Buffer, start: int, n: int) -> Buffer:
+    items = src.items()
+    assert n >= 0 and 0 <= start and start + n <= len(items), (start, n, len(items))
+    assert 0 <= at and at + n <= len(dst), (at, n, len(dst))
+    return dst.write(at, items[start : start + n]) if n else dst
+
+
+def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:
+    x, y = a.items(), b.items()
+    assert 0 <= n <= min(len(x), len(y)), (n, len(x), len(y))
+    return (x[:n] > y[:n]) - (x[:n] < y[:n])  # type: ignore[operator]
+
+
+def buffer_hash(b: Buffer, n: int) -> int:
+    assert 0 <= n <= len(b), (n, len(b))
+    h = FNV_START
+    for byte in b.items()[:n]:
+        h = ((h ^ byte) * FNV_FACTOR) & 0xFFFFFFFFFFFFFFFF  # type: ignore[operator]
+    return h - (1 << 64) if h >> 63 else h
+
+
+def buffer_find(hay: Buffer, start: int, n: int, needle: Buffer, m: int) -> int:
+    assert 0 <= start and 0 <= n <= len(hay) and 0 <= m <= len(needle), (start, n, len(hay), m, len(needle))
+    return bytes(hay.items()[:n]).find(bytes(needle.items()[:m]), start)  # type: ignore[arg-type]
+
+
+# ---- text
+def _text(text: str) -> tuple[Buffer, int]:
+    return Buffer(list(text.encode())), len(text)
+
+
+def format_float(x: float, kind: int, precision: int) -> tuple[Buffer, int]:
+    return _text(repr(x) if kind == 0 else f"{x:.{precision}{chr(kind)}}")
+
+
+def format_float32(x: float) -> tuple[Buffer, int]:
+    # numpy finds the digits; the form is that of a Python float.
+    return _text(repr(float(str(np.float32(x)))))
+
+
+def parse_float(text: Buffer, start: int, n: int) -> Some | None:
+    data = bytes(text.items()[start : start + n])  # type: ignore[arg-type]
+    return Some(float(data)) if _NUMBER.match(data) else None
+
+
+def _host(op: Op, machine: Machine) -> Callable[..., object]:
+    name = op.attr("name")
+    assert isinstance(name, str)
+    return lambda *args: machine.host(name, args, op)
+
+
+MAKERS: dict[str, Maker] = {
+    **{
+        name: _scalar
+        for name in (
+            "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr"
+            " mulhi eq ne lt le gt ge not cast bitcast exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p"
+            " expm1 sigmoid floor round atan2"
+        ).split()
+    },
+    "select": _function(lambda c, a, b: a if c else b),
+    "tuple": _together,
+    "struct": _together,
+    "get": _get,
+    "destruct": _destruct,
+    "enum": _enum,
+    "tag": _function(lambda e: e.tag),
+    "some": _function(Some),
+    "none": _constant(lambda op: None),
+    "is_some": _function(lambda x: x is not None),
+    "unwrap": _function(lambda x: x.value),
+    "str": _constant(lambda op: str_value(str(op.attr("text")))),
+    "buffer_new": _buffer_new,
+    "buffer_len": _function(len),
+    "buffer_get": _function(lambda b, i: b[i]),
+    "buffer_set": _function(lambda b, i, v: b.put(i, v)),
+    "buffer_take": _buffer_take,
+    "buffer_resize": _buffer_resize,
+    "buffer_move": _buffer_move,
+    "buffer_copy": _function(buffer_copy),
+    "buffer_compare": _function(buffer_compare),
+    "buffer_hash": _function(buffer_hash),
+    "buffer_find": _function(buffer_find),
+    "format_float": _function(format_float),
+    "format_float32": _function(format_float32),
+    "parse_float": _function(parse_float),
+    "host": _host,
+    "retain": _function(lambda x: ()),
+    "release": _function(lambda x: ()),
+    **TENSOR_MAKERS,
+}
