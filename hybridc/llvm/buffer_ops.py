@@ -12,7 +12,8 @@ from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
 
 Results = tuple[Leaves, ...]
-CTX_AND_BLOCK = [("ptr", "%ctx"), ("ptr", "%block")]
+CTX = ("ptr", "%ctx")
+CTX_AND_BLOCK = [CTX, ("ptr", "%block")]
 
 
 def element_at(e: Code, item: Type, block: str, index: str) -> str:
@@ -33,7 +34,7 @@ def _item(op: Op) -> Type:
 # ---- one owner
 def unique_helper(module: Module, item: Type) -> str:
     """ptr (ctx, block): a block of the same contents with one owner, in exchange for the caller's; null stays null, and
-    null for another means no memory (the old block is released then too)."""
+    null for another means that the context holds a MemoryError (the old block is released then too)."""
 
     def make(name: str) -> None:
         code = Code(module, name, CTX_AND_BLOCK, "ptr", attributes="noinline nounwind")
@@ -43,7 +44,7 @@ def unique_helper(module: Module, item: Type) -> str:
             code.ret("%block")
         length = code.load("i64", code.ptr_add("%block", 8))
         size = code.layouts.shape(item).size
-        fresh = code.call("ptr", support.allocate_buffer(module, False), [("i64", str(size)), ("i64", length)])
+        fresh = code.call("ptr", support.allocate_buffer(module, False), [CTX, ("i64", str(size)), ("i64", length)])
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
             copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), length)
         code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
@@ -94,8 +95,7 @@ def owned(e: FnEmitter, item: Type, block: str) -> str:
     e.branch(refcount.unique(e, block), ready, copy)
     with e.out_of_line(copy):
         fresh = e.call("ptr", unique_helper(e.module, item), [("ptr", "%ctx"), ("ptr", block)])
-        with e.unless(e.icmp("ne", fresh, "null", "ptr")):
-            e.fault("MemoryError")
+        e.leave_unless(e.icmp("ne", fresh, "null", "ptr"))
         copied = e.here
         e.jump(ready)
     e.start(ready)
@@ -105,7 +105,7 @@ def owned(e: FnEmitter, item: Type, block: str) -> str:
 def _checked(e: FnEmitter, block: str, result: str) -> str:
     """The result of a helper that gives null for a block when there is no memory."""
     ok = e.op2("or", "i1", e.icmp("ne", result, "null", "ptr"), e.icmp("eq", block, "null", "ptr"))
-    e.check(ok, "MemoryError")
+    e.leave_unless(ok)
     return result
 
 
@@ -157,7 +157,7 @@ def _resize(e: FnEmitter, op: Op) -> Results:
         with e.giving_up(op.args[:1]):
             e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
     block = e.call("ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)])
-    e.check(e.icmp("ne", block, "null", "ptr"), "MemoryError")
+    e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     return ((block,),)
 
 
@@ -175,7 +175,7 @@ def _resize_helper(module: Module, item: Type) -> str:
         code.branch(refcount.unique(code, "%block"), alone, shared)
 
         code.start(shared)
-        fresh = code.call("ptr", support.allocate_buffer(module, True), [("i64", str(size)), ("i64", "%count")])
+        fresh = code.call("ptr", support.allocate_buffer(module, True), [CTX, ("i64", str(size)), ("i64", "%count")])
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
             kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
             copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), kept)
@@ -194,6 +194,7 @@ def _resize_helper(module: Module, item: Type) -> str:
             kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
             code.store("i64", kept, code.ptr_add("%block", 8))
             code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+            support.no_memory(code)
             code.ret("null")
         code.store("i64", "%count", code.ptr_add(moved, 8))
         with code.when(code.icmp("sgt", "%count", length)):

@@ -213,8 +213,7 @@ class Writer:
         value = e.call(returned, name, args)
         fields = [value] if len(parts) == 1 else [e.ins(f"extractvalue {returned} {value}, {i}") for i in range(len(parts))]
         if faults:
-            with e.unless(e.icmp("eq", fields[0], "0", "i32")):
-                e.leave_with_fault()
+            e.leave_unless(e.icmp("eq", fields[0], "0", "i32"))
             del fields[0]
         self.bind(stmt.outs, tuple(fields))
 

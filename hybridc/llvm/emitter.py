@@ -107,24 +107,31 @@ class FnEmitter(Code):
         self.branch(raised, asked, quiet)
         with self.out_of_line(asked):
             stop = self.icmp("ne", self.call("i32", support.poll(self.module), [("ptr", CTX)]), "0", "i32")
-            out = self.label("interrupted")
-            self.branch(stop, out, quiet)
-            self.start(out)
-            self.leave_with_fault()
+            self.branch(stop, self._exit(), quiet)
         self.start(quiet)
 
     # ---- faults
     def site(self) -> int:
         return self.module.site(self.span, self.fn.title, self.fn.hidden)
 
-    def leave_with_fault(self) -> None:
-        """The context holds a fault: add this site to the trace, release what the statement owns, return."""
+    def _exit(self) -> str:
+        """The block that ends the call for a fault at this statement; the caller branches there from here."""
         cleanup = tuple(self._held) + self._release_plan(self.owned)
         if cleanup not in self._faulting:
             self._faulting[cleanup] = (self.label("fail"), [])
         label, incoming = self._faulting[cleanup]
         incoming.append((str(self.site()), self.here))
-        self.jump(label)
+        return label
+
+    def leave_with_fault(self) -> None:
+        """The context holds a fault: add this site to the trace, release what the statement owns, return."""
+        self.jump(self._exit())
+
+    def leave_unless(self, ok: str) -> None:
+        """Where not `ok`, the context holds a fault: leave with it."""
+        good = self.label("ok")
+        self.branch(ok, good, self._exit())
+        self.start(good)
 
     def leave_silently(self) -> None:
         """As leave_with_fault, when this function's place is in the trace already."""
@@ -208,9 +215,7 @@ class FnEmitter(Code):
 
     def call_status(self, name: str, args: Sequence[tuple[str, str]]) -> None:
         """Call a helper that returns a status, and leave if it faulted."""
-        status = self.call("i32", name, args)
-        with self.unless(self.icmp("eq", status, "0", "i32")):
-            self.leave_with_fault()
+        self.leave_unless(self.icmp("eq", self.call("i32", name, args), "0", "i32"))
 
     # ---- returning
     def leave(self, value: Leaves) -> None:
@@ -245,17 +250,15 @@ class FnEmitter(Code):
     # ---- memory
     def alloc_bytes(self, size: str) -> str:
         """Memory for a counted block with its count set to 1, not cleared."""
-        block = self.call("ptr", support.allocate(self.module), [("i64", size)])
-        with self.unless(self.icmp("ne", block, "null", "ptr")):
-            self.fault("MemoryError")
+        block = self.call("ptr", support.allocate(self.module), [("ptr", CTX), ("i64", size)])
+        self.leave_unless(self.icmp("ne", block, "null", "ptr"))
         return block
 
     def alloc_buffer(self, element_size: int, count: str, clear: bool = True) -> str:
         """A fresh buffer of `count` >= 0 elements."""
         helper = support.allocate_buffer(self.module, clear)
-        block = self.call("ptr", helper, [("i64", str(element_size)), ("i64", count)])
-        with self.unless(self.icmp("ne", block, "null", "ptr")):
-            self.fault("MemoryError")
+        block = self.call("ptr", helper, [("ptr", CTX), ("i64", str(element_size)), ("i64", count)])
+        self.leave_unless(self.icmp("ne", block, "null", "ptr"))
         return block
 
     def buffer_data(self, block: str) -> str:

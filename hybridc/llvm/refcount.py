@@ -25,7 +25,7 @@ def retain_helper(module: Module) -> str:
     """void (block): one more owner; null and immortal blocks are left alone."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block")], "void")
+        code = Code(module, name, [("ptr", "%block")], "void", attributes="noinline nounwind")
         with code.when(code.icmp("ne", "%block", "null", "ptr")):
             count = code.ins("load atomic i64, ptr %block monotonic, align 8")
             with code.when(code.icmp("sge", count, "0")):
@@ -73,7 +73,7 @@ def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:
     kind = _shared(module, kind)
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX, ("ptr", "%block")], "void")
+        code = Code(module, name, [CTX, ("ptr", "%block")], "void", attributes="noinline nounwind")
         with code.when(code.call("i1", drop_helper(module), [("ptr", "%block")])):
             if module.layouts.recursive(kind):
                 code.call("void", _defer_helper(module), [("ptr", "%ctx"), ("ptr", "%block"), ("i64", str(_drain_number(module, kind)))])

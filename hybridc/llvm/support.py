@@ -25,40 +25,47 @@ def count_live(code: Code, change: int) -> None:
 
 
 def allocate(module: Module) -> str:
-    """ptr (size): a counted block with count 1, or null."""
+    """ptr (ctx, size): a counted block with count 1; without memory null, and the context holds the fault."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("i64", "%size")], "ptr")
+        code = Code(module, name, [CTX, ("i64", "%size")], "ptr", attributes="noinline nounwind")
         block = code.call("ptr", "@malloc", [("i64", "%size")])
-        _begin_block(code, block)
+        with code.when(code.icmp("eq", block, "null", "ptr")):
+            no_memory(code)
+            code.ret("null")
+        code.store("i64", "1", block)
+        count_live(code, 1)
+        code.ret(block)
         code.finish()
 
     return module.helper("hyb.allocate", make)
 
 
-def _begin_block(code: Code, block: str) -> None:
-    with code.when(code.icmp("ne", block, "null", "ptr")):
-        code.store("i64", "1", block)
-        count_live(code, 1)
-    code.ret(block)
+def no_memory(code: Code) -> None:
+    """Note a MemoryError, in code that has a context."""
+    code.call("void", set_fault(code.module), [CTX, ("i64", str(fault_code("MemoryError")))])
 
 
 def allocate_buffer(module: Module, clear: bool) -> str:
-    """ptr (element size, count): a buffer with count 1, or null when there is no memory for it."""
+    """ptr (ctx, element size, count): a buffer with count 1; without memory null, and the context holds the fault."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("i64", "%element"), ("i64", "%count")], "ptr")
+        code = Code(module, name, [CTX, ("i64", "%element"), ("i64", "%count")], "ptr", attributes="noinline nounwind")
         pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", "%element"), ("i64", "%count")])
         size = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
         wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
         huge = code.op2("or", "i1", wrapped, code.icmp("ugt", size, str(LIMIT)))
-        with code.when(huge):
+        # More than there can be, so that malloc refuses.
+        total = code.select(huge, "i64", str(LIMIT), code.add(size, str(HEADER)))
+        args = [("i64", "1"), ("i64", total)] if clear else [("i64", total)]
+        block = code.call("ptr", "@calloc" if clear else "@malloc", args)
+        with code.when(code.icmp("eq", block, "null", "ptr")):
+            no_memory(code)
             code.ret("null")
-        total = code.add(size, str(HEADER))
-        block = code.call("ptr", "@calloc", [("i64", "1"), ("i64", total)]) if clear else code.call("ptr", "@malloc", [("i64", total)])
-        with code.when(code.icmp("ne", block, "null", "ptr")):
-            code.store("i64", "%count", code.ptr_add(block, 8))
-        _begin_block(code, block)
+        code.store("i64", "%count", code.ptr_add(block, 8))
+        code.store("i64", "1", block)
+        count_live(code, 1)
+        code.ret(block)
         code.finish()
 
     return module.helper("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", make)
@@ -156,8 +163,8 @@ def set_formatted_fault(module: Module, numbers: int) -> str:
     def make(name: str) -> None:
         args = [("i64", f"%n{i}") for i in range(numbers)]
         code = Code(module, name, [CTX, ("i64", "%kind"), ("ptr", "%format"), *args], "void", attributes=COLD)
+        block = code.call("ptr", allocate(module), [CTX, ("i64", str(HEADER + MESSAGE_ROOM))])
         _store_fault(code)
-        block = code.call("ptr", allocate(module), [("i64", str(HEADER + MESSAGE_ROOM))])
         code.store("ptr", "null", context_field(code, "message"))
         with code.when(code.icmp("ne", block, "null", "ptr")):
             size = snprintf(code, code.ptr_add(block, HEADER), MESSAGE_ROOM, "%format", args)

@@ -8,7 +8,7 @@ from hybridc.core.ir import Op
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
-from hybridc.llvm.support import allocate_buffer
+from hybridc.llvm.support import CTX, allocate_buffer
 
 Results = tuple[Leaves, ...]
 ROOM = 40
@@ -149,13 +149,13 @@ def _write(code: Code, out: str, sign: str, digits: str, count: str, exponent: s
 
 
 def format_shortest(module: Module, single: bool) -> str:
-    """ptr (double): a buffer with the shortest text, or null without memory."""
+    """ptr (ctx, double): a buffer with the shortest text, or null with a fault."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("double", "%x")], "ptr", attributes="noinline nounwind")
+        code = Code(module, name, [CTX, ("double", "%x")], "ptr", attributes="noinline nounwind")
         text = code.alloca(ROOM)
         size = code.call("i64", shortest(module, single), [("double", "%x"), ("ptr", text)])
-        block = code.call("ptr", allocate_buffer(module, False), [("i64", "1"), ("i64", size)])
+        block = code.call("ptr", allocate_buffer(module, False), [CTX, ("i64", "1"), ("i64", size)])
         with code.when(code.icmp("ne", block, "null", "ptr")):
             code.copy_bytes(code.ptr_add(block, HEADER), text, size)
         code.ret(block)
@@ -165,10 +165,10 @@ def format_shortest(module: Module, single: bool) -> str:
 
 
 def format_as(module: Module) -> str:
-    """ptr (double, kind, precision): a buffer with the text by `e`, `f`, `g` or `%`, or null without memory."""
+    """ptr (ctx, double, kind, precision): a buffer with the text by `e`, `f`, `g` or `%`, or null with a fault."""
 
     def make(name: str) -> None:
-        params = [("double", "%x"), ("i64", "%kind"), ("i64", "%precision")]
+        params = [CTX, ("double", "%x"), ("i64", "%kind"), ("i64", "%precision")]
         code = Code(module, name, params, "ptr", attributes="noinline nounwind")
         percent = code.icmp("eq", "%kind", str(ord("%")))
         precision = code.convert("trunc", "i64", "%precision", "i32")
@@ -183,7 +183,7 @@ def format_as(module: Module) -> str:
         print_it = "call i32 (ptr, i64, ptr, ...) @snprintf(ptr {}, i64 {}, ptr {}, i32 {}, double {})"
         size = code.convert("sext", "i32", code.ins(print_it.format("null", 0, form, precision, x)), "i64")
         # One byte more for the final NUL, or for the percent sign that takes its place.
-        block = code.call("ptr", allocate_buffer(module, False), [("i64", "1"), ("i64", code.add(size, "1"))])
+        block = code.call("ptr", allocate_buffer(module, False), [CTX, ("i64", "1"), ("i64", code.add(size, "1"))])
         with code.when(code.icmp("ne", block, "null", "ptr")):
             data = code.ptr_add(block, HEADER)
             code.ins(print_it.format(data, code.add(size, "1"), form, precision, x))
@@ -216,16 +216,16 @@ def _format_float(e: FnEmitter, op: Op) -> Results:
 
 
 def _formatted(e: FnEmitter, x: str, kind: str, precision: str) -> Results:
-    block = e.call("ptr", format_as(e.module), [("double", x), ("i64", kind), ("i64", precision)])
-    e.check(e.icmp("ne", block, "null", "ptr"), "MemoryError")
+    block = e.call("ptr", format_as(e.module), [CTX, ("double", x), ("i64", kind), ("i64", precision)])
+    e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     percent = e.convert("zext", "i1", e.icmp("eq", kind, str(ord("%"))), "i64")
     size = e.add(e.sub(e.load("i64", e.ptr_add(block, 8)), "1"), percent)
     return ((block,), (size,))
 
 
 def _shortest_text(e: FnEmitter, x: str, single: bool) -> Results:
-    block = e.call("ptr", format_shortest(e.module, single), [("double", x)])
-    e.check(e.icmp("ne", block, "null", "ptr"), "MemoryError")
+    block = e.call("ptr", format_shortest(e.module, single), [CTX, ("double", x)])
+    e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     return ((block,), (e.load("i64", e.ptr_add(block, 8)),))
 
 
