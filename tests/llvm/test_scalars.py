@@ -115,3 +115,35 @@ def test_an_index_fault():
 
 def test_the_same_program_gives_the_same_bytes():
     assert compile_program(program(fib(), fact()), ["fib"]).object == compile_program(program(fib(), fact()), ["fib"]).object
+
+
+def endless() -> Fn:
+    """f(n) = f(n + 1) + 1"""
+    b = Builder()
+    n = b.var(INT, "n")
+    b.open()
+    (x,) = b.call("endless", (b.op("add", (n, integer(1)), INT),), (INT,))
+    return Fn("endless", (n,), (INT,), b.close(Yield((b.op("add", (x, n), INT),))), "endless")
+
+
+def where() -> Fn:
+    """Calls the host, which gets an address on the stack."""
+    b = Builder()
+    n = b.var(INT, "n")
+    b.open()
+    b.ops("host", (n,), (), name="where")
+    return Fn("where", (n,), (), b.close(Yield()), "where")
+
+
+def test_the_stack_is_never_overrun():
+    jit = load(endless(), where())
+    found: list[int] = []
+    ctx = Context(depth_limit=2**60)
+    ctx.host = lambda number, args, results: found.append(args) or 0
+    jit.scalars("where", [(I64, 0)], [], ctx)
+    ctx.set("stack_limit", found[0] - 400_000)
+    with pytest.raises(NativeFault) as fault:
+        jit.scalars("endless", [(I64, 0)], [I64], ctx)
+    assert fault.value.kind == "RecursionError"
+    assert ctx.get("trace_len") > 1000
+    assert len(fault.value.trace) == 64
