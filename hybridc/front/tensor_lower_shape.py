@@ -75,6 +75,8 @@ def _eye(lw: Lowerer, node: tree.Builtin) -> Value:
 @lowers("reshape")
 def _reshape(lw: Lowerer, node: tree.Builtin) -> Value:
     x, *sizes = args(lw, node)
+    if node.attr("like"):
+        sizes = t.dims(lw.b, sizes[0])
     if sum(isinstance(s, ir.Const) and s.value == -1 for s in sizes) == 1 and rank(x.type):
         sizes = _fill_in(lw, x, sizes)
     return t.reshape(lw.b, x, sizes)

@@ -114,7 +114,16 @@ def _eye(a: Arguments, expected: Type | None) -> tree.Expr:
 # ---- shape -----------------------------------------------------------------------------------------------------------
 @rule("reshape", "x *sizes")
 def _reshape(a: Arguments, expected: Type | None) -> tree.Expr:
+    """args: x and the sizes; with attr `like` x and a tensor of the shape asked for (`reshape(x, shape(y))`)."""
     x = a.get("x")
+    like = _shape_of(a)
+    if like is not None:
+        total, wanted = size(shape(x.type)), size(shape(like.type))
+        if total is not None and wanted is not None and a.ctx.equal_dims(total, wanted) is False:
+            a.ctx.error("HYB401", f"reshape of {show_shape(shape(x.type))} to {show_shape(shape(like.type))}: {total} "
+                        f"elements are not {wanted}", a.call.span)
+            raise Stop
+        return a.built(of_shape(elem(x.type), shape(like.type)), x, like, like=True)
     values, dims = a.sizes(a.rest)
     minus = [i for i, d in enumerate(dims) if d.constant == -1]
     if len(minus) > 1:
@@ -131,6 +140,17 @@ def _reshape(a: Arguments, expected: Type | None) -> tree.Expr:
                     f"{given}", a.call.span)
         raise Stop
     return a.built(of_shape(elem(x.type), tuple(result)), x, *values)
+
+
+def _shape_of(a: Arguments) -> tree.Expr | None:
+    """The `y` of a single size `shape(y)`, whose rank may be open."""
+    if len(a.rest) != 1 or not isinstance(a.rest[0], syntax.Call):
+        return None
+    call = a.rest[0]
+    if not isinstance(call.fn, syntax.Name) or call.fn.id != "shape" or len(call.args) != 1:
+        return None
+    y = a.value(call.args[0].value)
+    return y if isinstance(y.type, Tensor) else None
 
 
 def _quotient(a: Arguments, total: Dim | None, given: Dim, x: tree.Expr, dims: Shape) -> Dim:
