@@ -79,6 +79,11 @@ def _fields(fields: Iterable[tuple]) -> str:
     return ", ".join(f"{show_name(name)}: {show_type(t)}" for name, t in fields)
 
 
+def _op_name(op: str) -> str:
+    """`struct`, `enum` and `none` are operators too, and need no backquotes where one stands."""
+    return op if op in ("struct", "enum", "none") else show_name(op)
+
+
 def _var(v: Var) -> str:
     return f"{show_name(v.name) if v.name else ''}%{v.id}"
 
@@ -158,7 +163,7 @@ class _Printer:
         match stmt:
             case Op(_, op, args, attrs, _):
                 shown = ", ".join(f"{show_name(name)}={show_attr(value)}" for name, value in attrs)
-                self.lines.append(f"{head}{show_name(op)}{f'[{shown}]' if attrs else ''}({_atoms(args)}){place}")
+                self.lines.append(f"{head}{_op_name(op)}{f'[{shown}]' if attrs else ''}({_atoms(args)}){place}")
                 return
             case Call(_, fn, args, _):
                 self.lines.append(f"{head}call {show_name(fn)}({_atoms(args)}){place}")
