@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -147,3 +150,13 @@ def kind_of(value: object) -> str:
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return describe(value)
     return type(value).__name__
+
+
+class Holder:
+    """Memory as a buffer that calls `free` when the last array over it is gone."""
+
+    __slots__ = ("memory",)
+
+    def __init__(self, address: int, size: int, free: Callable[[], None]):
+        self.memory = (ctypes.c_ubyte * size).from_address(address)
+        weakref.finalize(self.memory, free).atexit = False

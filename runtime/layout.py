@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from hybridc_runtime.manifest import Manifest, Type
+from hybridc_runtime.memory import align_up
 
 SCALARS = {
     "bool": ("?", 1), "u8": ("B", 1), "i32": ("i", 4), "int": ("q", 8),
@@ -50,10 +51,6 @@ class Layout:
     @property
     def has_blocks(self) -> bool:
         return any(self.counted)
-
-
-def align_up(at: int, align: int) -> int:
-    return -(-at // align) * align
 
 
 class Layouts:

@@ -58,3 +58,7 @@ def copy_bytes(target: int, source: int, size: int) -> None:
 def zero(address: int, size: int) -> None:
     if size:
         MEMORY[address:address + size] = bytes(size)
+
+
+def align_up(at: int, align: int) -> int:
+    return -(-at // align) * align

@@ -7,19 +7,20 @@ import functools
 import itertools
 import os
 import resource
+import struct
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
-from hybridc_runtime import glue
+from hybridc_runtime import glue, store
 from hybridc_runtime.faults import FAULTS, DEFAULTS, Frame, located, make
-from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TRIPLE, WORD, allocate, free, set_word, word
+from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
 
 FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
 DEPTH, DEPTH_LIMIT, STACK_LIMIT = 56, 64, 72
-HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, PENDING, DRAINING, TRACE = 80, 88, 96, 104, 112, 120, 128, 136
+HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, TRACE = 80, 88, 96, 104, 112, 136
 TRACE_SLOTS = 64
 HOST_ERROR = 1 + FAULTS.index("HostError")
 INTERRUPTED = 1 + FAULTS.index("KeyboardInterrupt")
@@ -33,7 +34,6 @@ TICK = 0.05
 EntryType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
 ReleaseType = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)
 ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
-_ForeignType = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
 # ---- the just-in-time linker
@@ -74,7 +74,7 @@ def jit() -> Jit:
 
 
 # ---- interrupts: a thread raises the flag of every context in a call, every 50 ms
-_active: set[int] = set()
+active: set[int] = set()
 """Addresses of flags of contexts in calls."""
 _parked = True
 _wake = threading.Event()
@@ -86,14 +86,14 @@ def _tick() -> None:
     idle = 0
     while True:
         time.sleep(TICK)
-        flags = tuple(_active)
+        flags = tuple(active)
         for flag in flags:
             MEMORY[flag] = 1
         idle = 0 if flags else idle + 1
         if idle > 20:
             _wake.clear()
             _parked = True
-            if not _active:
+            if not active:
                 _wake.wait()
             _parked = False
             idle = 0
@@ -107,10 +107,27 @@ def _start_timer() -> None:
     _wake.set()
 
 
+class watch:  # noqa: N801 (used as a statement)
+    """While it lasts, the flag at this address is raised at every tick."""
+
+    __slots__ = ("flag",)
+
+    def __init__(self, flag: int):
+        self.flag = flag
+
+    def __enter__(self) -> None:
+        active.add(self.flag)
+        if _parked:
+            _start_timer()
+
+    def __exit__(self, *_: object) -> None:
+        active.discard(self.flag)
+
+
 def _after_fork() -> None:
     global _timer, _parked, _wake
     _timer, _parked, _wake = None, True, threading.Event()
-    _active.clear()
+    active.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -146,20 +163,7 @@ def stack_limit() -> int:
     return low.value + size.value - usable + min(MARGIN, usable // 4)
 
 
-# ---- what compiled code holds of Python's
-foreign: dict[int, object] = {}
-"""Arrays lent to compiled code, by handle; it gives them back by release_foreign."""
-_handles = itertools.count(1)
-_release_foreign = _ForeignType(foreign.__delitem__)
-
-
-def lend(owner: object) -> int:
-    """A foreign buffer's block (count 1) that keeps `owner` alive until compiled code lets go."""
-    handle = next(_handles)
-    foreign[handle] = owner
-    block = allocate(24)
-    TRIPLE.pack_into(MEMORY, block, 1, -1, handle)
-    return block
+_release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(store.release_hold)
 
 
 # ---- contexts
@@ -167,24 +171,27 @@ class Context:
     """One call's context, with scratch memory for its arguments and results."""
 
     SCRATCH = 4096
-    __slots__ = ("address", "flag", "program", "pending", "prints", "abort", "scratch", "_service", "_poll", "__weakref__")
+    __slots__ = ("address", "flag", "program", "pending", "prints", "abort", "stores", "interrupted", "scratch", "_service", "_poll", "__weakref__")
 
-    def __init__(self, program: Program, limit: int):
+    def __init__(self, program: Program):
         self.program = program
         self.address = allocate(glue.FULL_SIZE)
         self.flag = self.address + glue.FLAG
         self.scratch = allocate(self.SCRATCH)
         self.pending: BaseException | None = None
         self.prints: list[tuple[int, str]] | None = None
-        self.abort: Context | None = None
-        """In a worker of a parallel loop: stop when this context is to stop."""
+        self.stores: set[Any] | None = None
+        """Stores written in this call, to be told how it ended."""
+        self.abort: Any = None
+        """In a worker of a parallel loop: the loop, whose `stop` says to stop."""
         a, glue_address = self.address, jit().address
         set_word(a + DEPTH_LIMIT, depth_limit())
-        set_word(a + STACK_LIMIT, limit)
         set_word(a + FLAG_POINTER, self.flag)
         set_word(a + HOST, glue_address["hyb_rt_host"])
-        set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
         set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
+        set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
+        self.interrupted = False
+        """Did the poll end the call?"""
         self.revive()
 
     def __del__(self) -> None:
@@ -193,6 +200,7 @@ class Context:
 
     def revive(self) -> None:
         """Set up the callbacks; they end when an exception passed through one."""
+        self.interrupted = False
         self._service = self._callback(self._serve())
         self._poll = self._callback(self._check())
         set_word(self.address + glue.CALLBACK, ctypes.cast(self._service, ctypes.c_void_p).value or 0)
@@ -210,7 +218,10 @@ class Context:
                 yield 0
                 service, args, results = TRIPLE.unpack_from(MEMORY, address + glue.SERVICE)
                 if service == glue.PARALLEL:
-                    program.parallel(self, *TRIPLE.unpack_from(MEMORY, args))
+                    if program.parallel(self, *TRIPLE.unpack_from(MEMORY, args)):
+                        # The fault of a worker stands in this context now.
+                        yield 1
+                        return
                 else:
                     program.services[service](self, args, results)
         except GeneratorExit:
@@ -226,11 +237,12 @@ class Context:
                 yield 0
                 MEMORY[self.flag] = 0
                 outer = self.abort
-                if outer is not None and outer.pending is not None:
+                if outer is not None and outer.stopped():
                     raise KeyboardInterrupt
         except GeneratorExit:
             return
         except BaseException as e:  # noqa: B036 (raised again by the call)
+            self.interrupted = True
             self._keep(e)
             yield 1
 
@@ -246,7 +258,7 @@ class Context:
     def take_fault(self) -> BaseException:
         """The exception of the fault in the context, which is made ready for the next call."""
         address, sites = self.address, self.program.sites
-        code, a, b, message, size, _, length = _FAULT_FIELDS(address)
+        code, a, b, message, size, _, length = _seven.unpack_from(MEMORY, address)
         slots = _words(address + TRACE, min(length, TRACE_SLOTS))
         set_word(address + FAULT, 0)
         set_word(address + TRACE_LENGTH, 0)
@@ -262,8 +274,8 @@ class Context:
             if not hidden:
                 frames.append((path, line, title))
         error, self.pending = self.pending, None
+        self.revive()
         if error is not None:
-            self.revive()
             if code in (HOST_ERROR, INTERRUPTED, 0):
                 return located(error, frames)
         if not code:
@@ -275,6 +287,18 @@ class Context:
             text = f"index {a} is out of range for length {b}" if kind == "IndexError" else DEFAULTS.get(kind, "")
         return make(kind, text, frames)
 
+    def discard_fault(self) -> None:
+        """Forget a fault that another one goes before."""
+        message = word(self.address + MESSAGE)
+        if message:
+            self.program.drop_block(message)
+        set_word(self.address + MESSAGE, 0)
+        set_word(self.address + FAULT, 0)
+        set_word(self.address + TRACE_LENGTH, 0)
+        set_word(self.address + DEPTH, 0)
+        self.pending = None
+        self.revive()
+
     def adopt_fault(self, other: Context) -> None:
         """Take over the fault of a parallel worker's context."""
         start, end = self.address, other.address
@@ -283,13 +307,10 @@ class Context:
         set_word(end + FAULT, 0)
         set_word(end + MESSAGE, 0)
         self.pending, other.pending = other.pending, None
+        other.revive()
 
 
-def _FAULT_FIELDS(address: int) -> tuple[int, ...]:
-    return _seven.unpack_from(MEMORY, address)
-
-
-_seven = __import__("struct").Struct("=7q")
+_seven = struct.Struct("=7q")
 
 
 def _words(address: int, count: int) -> list[int]:
@@ -311,7 +332,8 @@ class Program:
         self.name, self._tracker = jit().link(objects)
         self.sites = sites
         self.services: list[Callable[[Context, int, int], None]] = []
-        self.parallel: Callable[[Context, int, int, int], None] = _no_parallel
+        self.parallel: Callable[[Context, int, int, int], bool]
+        """Runs worker(env, index) for every index below a count; true if the context has a fault now."""
         self._local = _Thread()
         self._addresses: dict[str, int] = {}
         self._trackers: list[Any] = []
@@ -346,7 +368,9 @@ class Program:
     # ---- contexts
     def acquire(self) -> Context:
         local = self._local
-        return local.free.pop() if local.free else Context(self, local.limit)
+        context = local.free.pop() if local.free else Context(self)
+        set_word(context.address + STACK_LIMIT, local.limit)
+        return context
 
     def release(self, context: Context) -> None:
         self._local.free.append(context)
@@ -354,13 +378,17 @@ class Program:
     def call(self, function: Any, context: Context, args: int, results: int) -> None:
         """Run an entry; a fault is raised as its exception. `args` are consumed either way."""
         flag = context.flag
-        _active.add(flag)
+        active.add(flag)
         if _parked:
             _start_timer()
         try:
             status = function(context.address, args, results)
         finally:
-            _active.discard(flag)
+            active.discard(flag)
+        if context.stores is not None:
+            stores, context.stores = context.stores, None
+            for store in stores:
+                store.end_call(context.address, bool(status))
         if status:
             raise context.take_fault()
 
@@ -368,9 +396,8 @@ class Program:
     def drop_block(self, block: int) -> None:
         """Let go of a block that holds no others (text, the elements of a tensor)."""
         if jit().drop(block):
-            length = word(block + 8)
-            if length == -1:
-                foreign.pop(word(block + 16), None)
+            if word(block + 8) == -1:
+                store.release_hold(word(block + 16))
             free(block)
             self.count_live(-1)
 
@@ -383,8 +410,4 @@ class Program:
         return word(self.live) if self.live else 0
 
 
-def _no_parallel(context: Context, worker: int, env: int, count: int) -> None:
-    raise RuntimeError("parallel loops are not set up")
-
-
-__all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "foreign", "jit", "lend", "PAIR"]
+__all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "active", "jit", "watch"]

@@ -1,0 +1,305 @@
+"""Calls of compiled entries from Python: arguments in, results out, `mut` arguments written back after success."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hybridc_runtime import arrays
+from hybridc_runtime.classes import Record
+from hybridc_runtime.codec import Codec
+from hybridc_runtime.convert_in import Misfit, Writing
+from hybridc_runtime.convert_out import Reading
+from hybridc_runtime.faults import ArgumentError
+from hybridc_runtime.manifest import Entry, Type
+from hybridc_runtime.memory import MEMORY, align_up, allocate, free
+from hybridc_runtime.native import Context
+from hybridc_runtime.values import Native, Owned, rng
+
+STEAL = 1 << 14
+"""A result array of at least so many bytes keeps the memory that compiled code made for it."""
+
+
+class Caller:
+    """One entry. Values come complete and in order; defaults and names are the caller's business."""
+
+    def __init__(self, codec: Codec, entry: Entry):
+        self.codec, self.entry = codec, entry
+        layouts = codec.layouts
+        types = [p.type for p in entry.params]
+        self.types = types
+        self.results: list[Type] = ([] if entry.result is None else [entry.result])
+        self.muts = [i for i, p in enumerate(entry.params) if p.mut]
+        self.results += [types[i] for i in self.muts]
+        self.args_layout, self.results_layout = layouts.row(types), layouts.row(self.results)
+        self.offsets, self.result_offsets = layouts.offsets(types), layouts.offsets(self.results)
+        self.result_at = align_up(self.args_layout.size, 64)
+        self.size = self.result_at + self.results_layout.size
+        self.function = codec.program.function("hyb." + entry.symbol)
+        self.appliers = {i: self._applier(i) for i in self.muts}
+        self.keeps = any(self._stays_native(t) for t in self.results)
+        self._parts: list[tuple[Any, Any]] | None = None
+
+    def _stays_native(self, t: Type) -> bool:
+        """Does a result of this type hold on to native memory after the call?"""
+        seen: set[Type] = set()
+
+        def stays(t: Type) -> bool:
+            if isinstance(t, str) or t[0] == "tensor" or t in seen:
+                return False
+            seen.add(t)
+            if t[0] in ("option", "buffer"):
+                return stays(t[1])
+            if t[0] == "tuple":
+                return any(map(stays, t[1]))
+            kind = self.codec.kind(t)
+            if kind.kind in ("fn", "model", "graph"):
+                return True
+            if kind.args and kind.kind not in ("struct", "enum"):
+                return any(map(stays, kind.args))
+            if t[0] == "enum":
+                return any(stays(ft) for _, fields in self.codec.layouts.enums[t[1]] for _, ft in fields)
+            return any(map(stays, self.codec.layouts.fields(t)))
+
+        return stays(t)
+
+    # ---- the call
+    def __call__(self, values: Any, native: bool = False) -> Any:
+        """The result; `mut` arguments are changed in place."""
+        codec = self.codec
+        for i in self.muts:
+            self._check_mut(i, values[i])
+        context = codec.program.acquire()
+        base = context.scratch if self.size <= Context.SCRATCH else allocate(self.size)
+        try:
+            return self._run(values, native, context, base)
+        finally:
+            if base != context.scratch:
+                free(base)
+            codec.program.release(context)
+
+    def _run(self, values: Any, native: bool, context: Context, base: int) -> Any:
+        codec = self.codec
+        keep = native or self.keeps or any(type(values[i]) is Native for i in self.muts)
+        writing = self._write(values, base, keep)
+        target = base + self.result_at
+        try:
+            codec.program.call(self.function, context, base, target)
+        finally:
+            for number in writing.callables:
+                codec.callables.pop(number, None)
+        reading = Reading(writing.torch)
+        try:
+            result, first = None, 0
+            if self.entry.result is not None:
+                first = 1
+                if native:
+                    result = Native(self._take(0, target))
+                else:
+                    result = self._read(0, target, reading)
+            taken: list[Owned | None] = []
+            news = []
+            for k, i in enumerate(self.muts, first):
+                if getattr(values[i], "_owned", None) is not None:
+                    news.append(self._take(k, target))
+                else:
+                    news.append(codec.readers.read(self.types[i], target + self.result_offsets[k], reading))
+                taken.append(None)
+            reading.finish()
+        finally:
+            codec.finish(reading)
+            for t, offset in zip(self.results, self.result_offsets, strict=True):
+                codec.release_at(t, target + offset)
+        for i, new in zip(self.muts, news, strict=True):
+            self.appliers[i](values[i], new)
+        return result
+
+    def leaves(self, values: Any) -> list[tuple[Any, ...]]:
+        """Call, and give each result as leaves that the caller owns."""
+        base = allocate(self.size)
+        context = self.codec.program.acquire()
+        try:
+            self._write(values, base, True)
+            self.codec.program.call(self.function, context, base, base + self.result_at)
+            return [
+                self.codec.layouts.of(t).struct.unpack_from(MEMORY, base + self.result_at + offset)
+                for t, offset in zip(self.results, self.result_offsets, strict=True)
+            ]
+        finally:
+            self.codec.program.release(context)
+            free(base)
+
+    def _write(self, values: Any, base: int, keep: bool) -> Writing:
+        codec = self.codec
+        writing = Writing(codec, keep)
+        parts = self._parts
+        if parts is None:
+            parts = self._parts = [(codec.writers.row(t), codec.layouts.of(t).struct.pack_into) for t in self.types]
+        i = 0
+        try:
+            for i, (write, pack) in enumerate(parts):
+                value = values[i]
+                at = base + self.offsets[i]
+                if type(value) is Native:
+                    pack(MEMORY, at, *self._native(value, i, writing))
+                else:
+                    pack(MEMORY, at, *write(value, writing, at))
+            writing.finish()
+        except Misfit as e:
+            writing.undo()
+            raise ArgumentError(e.message(self._what(i))) from None
+        except BaseException:
+            writing.undo()
+            raise
+        writing.commit()
+        return writing
+
+    def _what(self, i: int) -> str:
+        name = self.entry.params[i].name
+        return name if name.startswith("argument ") or name == "function" else f"argument {name}"
+
+    def _native(self, value: Native, i: int, writing: Writing) -> tuple[Any, ...]:
+        """The leaves of a native argument: shared, or converted if it comes from another program."""
+        owned, t = value._owned, self.types[i]
+        if owned.codec is self.codec and owned.type == t or owned.codec is self.codec and _same(owned.type, t):
+            leaves = owned.share()
+            writing.log.append(lambda: self.codec.release_leaves(t, leaves))
+            return leaves
+        if owned.codec.show(owned.type) != self.codec.show(t):
+            raise Misfit(self.entry.params[i].shown or self.codec.show(t), f"a native {owned.codec.show(owned.type)}")
+        return self.codec.writers.row(t)(value.to_python(), writing, 0)
+
+    def _take(self, k: int, target: int) -> Owned:
+        """A result's leaves, taken out of the results."""
+        t = self.results[k]
+        layout = self.codec.layouts.of(t)
+        at = target + self.result_offsets[k]
+        leaves = layout.struct.unpack_from(MEMORY, at)
+        layout.struct.pack_into(MEMORY, at, *layout.zeros)
+        return Owned(self.codec, t, leaves)
+
+    def _read(self, k: int, target: int, reading: Reading) -> Any:
+        t, at = self.results[k], target + self.result_offsets[k]
+        if not isinstance(t, str) and t[0] == "tensor":
+            array = self._steal(t, at)
+            if array is not None:
+                return arrays.to_torch(array, t[1]) if reading.torch else array
+        return self.codec.readers.read(t, at, reading)
+
+    def _steal(self, t: Type, at: int) -> Any:
+        """A large array over the memory compiled code made, if nobody else has it."""
+        layout = self.codec.layouts.of(t)
+        owner, data, *dims = layout.struct.unpack_from(MEMORY, at)
+        size = arrays.DTYPES[t[1]].itemsize
+        for d in dims:
+            size *= d
+        if size < STEAL or not owner or t[1] == "bf16" or MEMORY[owner:owner + 8] != b"\1\0\0\0\0\0\0\0":
+            return None
+        layout.struct.pack_into(MEMORY, at, *layout.zeros)
+        holder = arrays.Holder(data, size, lambda: self.codec.program.drop_block(owner))
+        return np.frombuffer(holder.memory, arrays.DTYPES[t[1]]).reshape(dims)
+
+    # ---- mut arguments
+    def _check_mut(self, i: int, value: Any) -> None:
+        if type(value) is Native:
+            return
+        fits = self.appliers[i].__dict__["fits"]
+        if not fits(value):
+            shown = self.entry.params[i].shown or self.codec.show(self.types[i])
+            raise TypeError(
+                f"{self._what(i)}: a mut parameter of type {shown} changes its argument in place; "
+                f"{_a(value)} cannot be changed"
+            )
+
+    def _applier(self, i: int) -> Callable[[Any, Any], None]:
+        """f(object, new value): change the object; its attribute `fits` says which objects can be."""
+        t = self.types[i]
+        what = self._what(i)
+
+        def by(fits: Callable[[Any], bool], change: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+            def apply(value: Any, new: Any) -> None:
+                if isinstance(new, Owned):
+                    leaves, new.leaves = new.leaves, None
+                    value._owned.replace(leaves)
+                else:
+                    change(value, new)
+
+            apply.__dict__["fits"] = fits
+            return apply
+
+        if not isinstance(t, str) and t[0] == "tensor":
+            return by(_changeable_array, lambda value, new: _change_array(value, new, what))
+        kind = self.codec.kind(t).kind if not isinstance(t, str) and t[0] == "struct" else ""
+        match kind:
+            case "list" | "heap":
+                return by(lambda v: isinstance(v, list), _change_list)
+            case "map":
+                return by(lambda v: isinstance(v, dict), _change_dict)
+            case "set":
+                return by(lambda v: isinstance(v, set), _change_set)
+            case "deque":
+                return by(lambda v: isinstance(v, deque), _change_deque)
+            case "struct":
+                return by(lambda v: isinstance(v, Record), lambda v, new: v.__dict__.update(new.__dict__))
+            case "rng":
+                return by(lambda v: isinstance(v, rng), _change_rng)
+            case "model" | "graph" | "store":
+                return by(lambda v: getattr(v, "_owned", None) is not None, lambda v, new: None)
+        return by(lambda v: False, lambda v, new: None)
+
+
+def _same(a: Type, b: Type) -> bool:
+    return a == b or (
+        not isinstance(a, str) and not isinstance(b, str) and a[0] == b[0] == "tensor" and a[1] == b[1] and len(a[2]) == len(b[2])
+    )
+
+
+def _a(value: Any) -> str:
+    return f"a {type(value).__name__}" if value is not None else "none"
+
+
+def _changeable_array(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return bool(value.flags.writeable) and value.ndim > 0
+    return isinstance(value, list) or arrays.is_torch(value)
+
+
+def _change_array(value: Any, new: Any, what: str) -> None:
+    if isinstance(value, list):
+        value[:] = new.tolist()
+    elif tuple(value.shape) != tuple(new.shape):
+        raise ArgumentError(
+            f"{what}: the function made an array of shape {list(new.shape)}, which does not fit in place of {list(value.shape)}"
+        )
+    elif isinstance(value, np.ndarray):
+        value[...] = np.asarray(new)
+    else:
+        torch = sys.modules["torch"]
+        with torch.no_grad():
+            value.copy_(torch.as_tensor(new))
+
+
+def _change_list(value: list[Any], new: list[Any]) -> None:
+    value[:] = new
+
+
+def _change_dict(value: dict[Any, Any], new: dict[Any, Any]) -> None:
+    value.clear()
+    value.update(new)
+
+
+def _change_set(value: set[Any], new: set[Any]) -> None:
+    value.clear()
+    value.update(new)
+
+
+def _change_deque(value: deque[Any], new: deque[Any]) -> None:
+    value.clear()
+    value.extend(new)
+
+
+def _change_rng(value: rng, new: rng) -> None:
+    value._state = new._state

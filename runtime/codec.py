@@ -1,0 +1,354 @@
+"""What one compiled program's values are, both ways: its types, classes, converters and helper functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hybridc_runtime import classes
+from hybridc_runtime.convert_in import Misfit, Writer, Writers, Writing
+from hybridc_runtime.convert_out import Reader, Readers, Reading
+from hybridc_runtime.faults import ArgumentError
+from hybridc_runtime.layout import Layouts, erased, type_key
+from hybridc_runtime.manifest import Entry, Kind, Manifest, Param, Type
+from hybridc_runtime.memory import HEADER, MEMORY, allocate, free, set_word, word
+from hybridc_runtime.native import Program, ReleaseType, jit
+from hybridc_runtime.values import Native, NativeFunction, Owned, rng
+
+if TYPE_CHECKING:
+    from hybridc_runtime.calls import Caller
+
+UNIT: Type = ("tuple", ())
+
+
+class Codec:
+    """One program. `classes` (title -> Python class) are shared by the programs of a module."""
+
+    def __init__(self, manifest: Manifest, program: Program, shared: dict[Any, Any] | None = None):
+        self.manifest, self.program = manifest, program
+        self.layouts = Layouts(manifest)
+        self.readers, self.writers = Readers(self), Writers(self)
+        self.shared = shared if shared is not None else {}
+        self.make_caller: Callable[[Entry], Caller]
+        self.model_of: Callable[[Owned], Any]
+        """Makes a model object; set by the module."""
+        self._classes: dict[Type, Any] = {}
+        self._pointers: dict[Type, bool] = {}
+        self._callers: dict[str, Any] = {}
+        self._applies: dict[Type, Caller] = {}
+        self._lists = {erased(k.args[0]): name for name, k in manifest.kinds.items() if k.kind == "list"}
+        self.callables: dict[int, Any] = {}
+        self._callable_ids: dict[int, int] = {}
+        self._next_id = 1
+
+    # ---- types
+    def kind(self, t: Type) -> Kind:
+        found = self.kind_or_none(t)
+        if found is not None:
+            return found
+        return Kind("struct" if t[0] == "struct" else "enum", title=t[1])
+
+    def kind_or_none(self, t: Type) -> Kind | None:
+        return self.manifest.kinds.get(t[1]) if not isinstance(t, str) and t[0] in ("struct", "enum") else None
+
+    def show(self, t: Type) -> str:
+        """The type as a program would write it."""
+        if isinstance(t, str):
+            return t
+        match t[0]:
+            case "tensor":
+                return f"{t[1]}[{', '.join('?' if d is None else str(d) for d in t[2])}]"
+            case "tuple":
+                return "(" + ", ".join(map(self.show, t[1])) + ("," if len(t[1]) == 1 else "") + ")"
+            case "option":
+                return self.show(t[1]) + "?"
+            case "buffer":
+                return f"buffer[{self.show(t[1])}]"
+        kind = self.kind(t)
+        if kind.kind in ("list", "map", "set", "deque", "heap", "graph"):
+            return f"{kind.kind}[{', '.join(map(self.show, kind.args))}]"
+        if kind.kind == "fn":
+            params = [("mut " if m else "") + self.show(a) for a, m in zip(kind.args[:-1], kind.muts or [False] * 99, strict=False)]
+            result = "" if kind.args[-1] == UNIT else f" -> {self.show(kind.args[-1])}"
+            return f"fn({', '.join(params)}){result}"
+        return t[1]
+
+    def class_of(self, t: Type) -> Any:
+        """The Python class of a struct or enum; types of one title and the same fields share one."""
+        cls = self._classes.get(t)
+        if cls is None:
+            kind = self.kind(t)
+            title = (kind.title or t[1]).rpartition(":")[2]
+            if t[0] == "struct":
+                names = tuple(n for n, _ in self.layouts.structs[t[1]])
+                key = (title, names)
+                cls = self.shared.get(key)
+                if cls is None:
+                    defaults = {n: self._default(kind.helpers[f"default.{n}"], ft)
+                                for n, ft in self.layouts.structs[t[1]] if f"default.{n}" in kind.helpers}
+                    cls = self.shared[key] = classes.struct_class(title, names, defaults, kind.doc)
+            else:
+                cases = tuple((case, tuple(n for n, _ in fields)) for case, fields in self.layouts.enums[t[1]])
+                key = (title, cases)
+                cls = self.shared.get(key)
+                if cls is None:
+                    cls = self.shared[key] = classes.enum_class(title, cases, kind.doc)
+            self._classes[t] = cls
+        return cls
+
+    def _default(self, symbol: str, t: Type) -> Callable[[], Any]:
+        return lambda: self.helper(symbol, [], t)(())
+
+    def holds_pointers(self, t: Type) -> bool:
+        """May its conversion leave work for later: does it contain an enum with fields, at any distance?"""
+        known = self._pointers.get(t)
+        if known is None:
+            self._pointers[t] = False
+            known = self._pointers[t] = self._find_pointers(t)
+        return known
+
+    def _find_pointers(self, t: Type) -> bool:
+        if isinstance(t, str) or t[0] == "tensor":
+            return False
+        if t[0] == "enum":
+            return self.kind(t).kind != "fn" and not self.layouts.plain(t[1])
+        if t[0] in ("option", "buffer"):
+            return self.holds_pointers(t[1])
+        if t[0] == "struct" and self.kind(t).kind not in ("struct", "str"):
+            return any(map(self.holds_pointers, self.kind(t).args))
+        return any(map(self.holds_pointers, self.layouts.fields(t)))
+
+    # ---- the wire form of containers
+    def wire_type(self, t: Type) -> Type:
+        kind = self.kind(t)
+        item: Type = ("tuple", tuple(kind.args)) if kind.kind in ("map", "heap") else kind.args[0]
+        name = self._lists.get(erased(item))
+        if name is None:
+            raise TypeError(f"{self.show(t)} cannot cross to Python: the program has no list[{self.show(item)}]")
+        return ("struct", name)
+
+    def wire_of(self, t: Type, leaves: tuple[Any, ...]) -> int:
+        """The address of the list a container crosses as, to be released and freed."""
+        wire = self.wire_type(t)
+        self.retain(t, leaves)
+        target = allocate(self.layouts.of(wire).size)
+        self.run(self.kind(t).helpers["to_wire"], t, leaves, target)
+        return target
+
+    def from_wire(self, t: Type, leaves: tuple[Any, ...], target: int) -> None:
+        self.run(self.kind(t).helpers["from_wire"], self.wire_type(t), leaves, target)
+
+    # ---- compiled helpers
+    def run(self, symbol: str, t: Type, leaves: tuple[Any, ...], target: int) -> None:
+        """Call an entry of one parameter with leaves that it consumes; the results go to `target`."""
+        program = self.program
+        context = program.acquire()
+        try:
+            self.layouts.of(t).struct.pack_into(MEMORY, context.scratch, *leaves)
+            program.call(program.function("hyb." + symbol), context, context.scratch, target)
+        finally:
+            program.release(context)
+
+    def helper(self, symbol: str, params: list[Type], result: Type | None) -> Caller:
+        """A caller of a compiled function that Python never sees by name."""
+        found = self._callers.get(symbol)
+        if found is None:
+            entry = Entry(symbol, [Param(f"argument {i}", p) for i, p in enumerate(params)], result)
+            found = self._callers[symbol] = self.make_caller(entry)
+        return found
+
+    def make_by_helper(self, symbol: str, params: list[Type], t: Type, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The leaves of what a compiled function makes."""
+        return self.helper(symbol, params, t).leaves(args)[0]
+
+    # ---- shares of blocks
+    def _counted(self, t: Type, leaves: tuple[Any, ...]) -> list[int]:
+        return [p for p, counted in zip(leaves, self.layouts.of(t).counted, strict=True) if counted and p]
+
+    def retain(self, t: Type, leaves: tuple[Any, ...]) -> None:
+        """One more owner for every block that the leaves point to."""
+        retain = jit().retain
+        for block in self._counted(t, leaves):
+            retain(block)
+
+    def release_leaves(self, t: Type, leaves: tuple[Any, ...]) -> None:
+        if any(self._counted(t, leaves)):
+            layout = self.layouts.of(t)
+            address = allocate(layout.size)
+            layout.struct.pack_into(MEMORY, address, *leaves)
+            self.release_at(t, address)
+            free(address)
+
+    def release_at(self, t: Type, address: int) -> None:
+        """Release the value at an address."""
+        layout = self.layouts.of(t)
+        if not layout.has_blocks:
+            return
+        program = self.program
+        symbol = "hyb.release." + type_key(t)
+        if program.find(symbol):
+            context = program.acquire()
+            program.function(symbol, ReleaseType)(context.address, address)
+            program.release(context)
+        else:
+            self._release_parts(t, address)
+
+    def _release_parts(self, t: Type, address: int) -> None:
+        """For aggregates without a helper of their own: part by part."""
+        if t[0] in ("tuple", "struct"):
+            parts = self.layouts.fields(t)
+            for part, offset in zip(parts, self.layouts.offsets(parts), strict=True):
+                self.release_at(part, address + offset)
+        elif t[0] == "option":
+            if MEMORY[address]:
+                self.release_at(t[1], address + self.layouts.offsets(["bool", t[1]])[1])
+        elif t[0] == "tensor" or t[0] == "buffer" and isinstance(t[1], str):
+            if word(address):
+                self.program.drop_block(word(address))
+        # A block of blocks without a helper cannot be walked safely; the linker provides helpers for all that cross.
+
+    # ---- whole values
+    def finish(self, reading: Reading) -> None:
+        reading.finish()
+        for t, address in reading.temps:
+            self.release_at(t, address)
+            free(address)
+        reading.temps.clear()
+
+    def read(self, t: Type, address: int, torch: bool = False) -> Any:
+        reading = Reading(torch)
+        try:
+            return self.readers.read(t, address, reading)
+        finally:
+            self.finish(reading)
+
+    def read_leaves(self, t: Type, leaves: tuple[Any, ...], torch: bool = False) -> Any:
+        reading = Reading(torch)
+        try:
+            return self.readers.reader(t)(*leaves, reading)
+        finally:
+            self.finish(reading)
+
+    def write_leaves(self, t: Type, value: Any, what: str) -> tuple[Any, ...]:
+        """Leaves of a new native value, which the caller owns."""
+        layout = self.layouts.of(t)
+        writing = Writing(self, True)
+        address = allocate(layout.size)
+        try:
+            self.writers.write(t, value, writing, address)
+            writing.finish()
+            writing.commit()
+            return layout.struct.unpack_from(MEMORY, address)
+        except Misfit as e:
+            raise ArgumentError(e.message(what)) from None
+        finally:
+            writing.undo()
+            free(address)
+
+    def native(self, value: Any, t: Type) -> Native:
+        if isinstance(value, Native):
+            if value._owned.codec is self and value._owned.type == t:
+                return Native(Owned(self, t, value._owned.share()))
+            value = value.to_python()
+        return Native(Owned(self, t, self.write_leaves(t, value, "native value")))
+
+    # ---- kinds that do not cross by value
+    def special_reader(self, t: Type) -> Reader:
+        kind = self.kind(t)
+        if kind.kind == "rng":
+            return lambda leaves, r: _rng_of(leaves)
+        make = {"fn": self._function_of, "model": self._model_of}.get(kind.kind, Native)
+
+        def special(leaves: tuple[Any, ...], r: Reading) -> Any:
+            self.retain(t, leaves)
+            return make(Owned(self, t, leaves))
+
+        return special
+
+    def _model_of(self, owned: Owned) -> Any:
+        return self.model_of(owned)
+
+    def _function_of(self, owned: Owned) -> Any:
+        host = self._host_case(owned.type)
+        if host is not None and not self.layouts.plain(owned.type[1]) and word(owned.leaves[0] + 8) == host:
+            found = self.callables.get(word(owned.leaves[0] + HEADER))
+            if found is not None:
+                return found
+        return NativeFunction(owned)
+
+    def _host_case(self, t: Type) -> int | None:
+        return next((i for i, (case, _) in enumerate(self.layouts.enums[t[1]]) if case == "Host"), None)
+
+    def apply_caller(self, t: Type) -> Caller:
+        """Calls a function value, which is the first argument."""
+        found = self._applies.get(t)
+        if found is None:
+            kind = self.kind(t)
+            muts = kind.muts or [False] * (len(kind.args) - 1)
+            params = [Param("function", t)]
+            params += [Param(f"argument {i + 1}", p, m) for i, (p, m) in enumerate(zip(kind.args[:-1], muts, strict=True))]
+            result = None if kind.args[-1] == UNIT else kind.args[-1]
+            found = self._applies[t] = self.make_caller(Entry(kind.helpers["apply"], params, result))
+        return found
+
+    def special_writer(self, t: Type) -> Writer:
+        kind = self.kind(t)
+        expected = self.show(t)
+        if kind.kind == "fn":
+            return self._function_writer(t, expected)
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            if kind.kind == "rng":
+                if not isinstance(v, rng):
+                    raise Misfit("hybridc.rng(seed)", type(v).__name__)
+                return v.leaves(self, t)
+            owned = getattr(v, "_owned", None)
+            if owned is None or owned.type != t or owned.codec is not self:
+                raise Misfit(expected, getattr(v, "_hyb_shown", None) or type(v).__name__)
+            leaves = owned.share()
+            c.log.append(lambda: self.release_leaves(t, leaves))
+            return leaves
+
+        return write
+
+    def _function_writer(self, t: Type, expected: str) -> Writer:
+        host = self._host_case(t)
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            if isinstance(v, NativeFunction) and v._owned.codec is self and v._owned.type == t:
+                leaves = v._owned.share()
+                c.log.append(lambda: self.release_leaves(t, leaves))
+                return leaves
+            if not callable(v):
+                raise Misfit(expected, type(v).__name__)
+            if host is None:
+                raise Misfit(expected, "a Python function, which this program never calls")
+            block = c.block(HEADER + 8)
+            set_word(block + 8, host)
+            set_word(block + HEADER, self.register(v, c))
+            return (block,)
+
+        return write
+
+    def register(self, function: Any, c: Writing) -> int:
+        """An id for a Python callable: for good if compiled code may keep it, else until the call ends."""
+        known = self._callable_ids.get(id(function))
+        if known is not None:
+            return known
+        number = self._next_id
+        self._next_id += 1
+        self.callables[number] = function
+        if c.keep:
+            self._callable_ids[id(function)] = number
+        else:
+            c.callables.append(number)
+        return number
+
+
+def _rng_of(leaves: tuple[Any, ...]) -> rng:
+    g = rng(0)
+    g._state = leaves
+    return g
+
+
+__all__ = ["Codec", "UNIT"]

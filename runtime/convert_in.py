@@ -1,0 +1,537 @@
+"""Python values to native ones, one writer made for each type.
+
+A writer is f(value, writing, address) -> leaves, the address being where the caller will pack them. Fields of an
+enum's case are written later from a worklist, so that a deep value needs no recursion, and a Python object met twice becomes one
+block with two owners. What was allocated is recorded, to be freed if a later part does not fit.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hybridc_runtime import arrays
+from hybridc_runtime.manifest import Type
+from hybridc_runtime.memory import HEADER, MEMORY, PAIR, allocate, free, set_word, word
+
+if TYPE_CHECKING:
+    from hybridc_runtime.codec import Codec
+
+Writer = Callable[[Any, "Writing", int], Any]
+INT_RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "i32": (-(1 << 31), (1 << 31) - 1), "u8": (0, 255)}
+
+
+class Misfit(Exception):
+    """A value that does not fit; `path` leads to it from the argument, outermost last."""
+
+    def __init__(self, expected: str, found: str):
+        self.expected, self.found, self.path = expected, found, []  # type: ignore[var-annotated]
+
+    def at(self, step: str) -> Misfit:
+        self.path.append(step)
+        return self
+
+    def message(self, what: str) -> str:
+        return f"{what}{''.join(reversed(self.path))}: expected {self.expected}, found {self.found}"
+
+
+class Writing:
+    """One call's way in. `keep`: compiled code may hold on to what it gets, so arrays are copied."""
+
+    __slots__ = ("codec", "log", "jobs", "seen", "open", "keep", "torch", "guests", "callables")
+
+    def __init__(self, codec: Codec, keep: bool):
+        self.codec = codec
+        self.log: list[Any] = []
+        self.jobs: list[tuple[Callable[..., None], Any, int]] = []
+        self.seen: dict[tuple[str, int], int] = {}
+        self.open: set[int] = set()
+        self.keep = keep
+        self.torch = False
+        self.guests: list[Any] = []
+        """What must stay alive until the call has ended."""
+        self.callables: list[int] = []
+        """Ids of Python functions that compiled code may call until then."""
+
+    def finish(self) -> None:
+        jobs = self.jobs
+        while jobs:
+            write, value, address = jobs.pop()
+            write(value, self, address)
+
+    def block(self, size: int) -> int:
+        """A counted block with one owner, zeros after its count."""
+        address = allocate(size)
+        set_word(address, 1)
+        self.log.append(address)
+        return address
+
+    def commit(self) -> None:
+        """The compiled program owns it all now."""
+        self.codec.program.count_live(sum(1 for entry in self.log if type(entry) is int))
+        self.log.clear()
+
+    def undo(self) -> None:
+        """Free what was made for a value that did not fit."""
+        for entry in reversed(self.log):
+            if type(entry) is int:
+                free(entry)
+            else:
+                entry()
+        self.log.clear()
+        self.jobs.clear()
+
+
+class Writers:
+    """Makes and keeps the writers of one program's types."""
+
+    def __init__(self, codec: Codec):
+        self.codec = codec
+        self.layouts = codec.layouts
+        self._writers: dict[Type, Writer] = {}
+
+    def writer(self, t: Type) -> Writer:
+        found = self._writers.get(t)
+        if found is None:
+            holder: list[Writer] = []
+            self._writers[t] = lambda v, c, at: holder[0](v, c, at)  # a recursive type meets itself here
+            made = self._make(t)
+            holder.append(made)
+            found = self._writers[t] = made
+        return found
+
+    def row(self, t: Type) -> Callable[[Any, Writing, int], tuple[Any, ...]]:
+        """As `writer`, always giving a tuple of leaves."""
+        write = self.writer(t)
+        return (lambda v, c, at: (write(v, c, at),)) if self._single(t) else write
+
+    def _single(self, t: Type) -> bool:
+        """Does its writer give one bare leaf?"""
+        return isinstance(t, str) or t[0] == "buffer" or (t[0] == "enum" and self.codec.kind(t).kind != "fn")
+
+    def write(self, t: Type, value: Any, c: Writing, address: int) -> None:
+        leaves = self.row(t)(value, c, address)
+        self.layouts.of(t).struct.pack_into(MEMORY, address, *leaves)
+
+    def _make(self, t: Type) -> Writer:
+        if isinstance(t, str):
+            return scalar_writer(t)
+        match t[0]:
+            case "tensor":
+                return tensor_writer(t)
+            case "tuple":
+                return self._tuple(t)
+            case "option":
+                return self._option(t)
+            case "enum":
+                return self._enum(t) if self.codec.kind(t).kind != "fn" else self.codec.special_writer(t)
+            case "buffer":
+                return self._buffer(t[1])
+        kind = self.codec.kind(t)
+        match kind.kind:
+            case "str":
+                return write_text
+            case "list":
+                return self._list(t, kind.args[0])
+            case "map" | "set" | "deque" | "heap":
+                return self._wire(t)
+            case "struct":
+                return self._struct(t)
+        return self.codec.special_writer(t)
+
+    # ---- aggregates
+    def _fields(self, types: list[Type], names: list[str], steps: list[str]) -> Writer:
+        """f(values, writing, address) -> leaves, for values named by Python variables."""
+        space: dict[str, Any] = {"Misfit": Misfit}
+        parts = []
+        for i, (t, offset) in enumerate(zip(types, self.layouts.offsets(types), strict=True)):
+            space[f"w{i}"] = self.writer(t)
+            star = "" if self._single(t) else "*"
+            parts.append(f"{star}w{i}({names[i]}, c, at + {offset})")
+        space["steps"] = steps
+        lines = ["def f(v, c, at):", "    k = 0", "    try:"]
+        for i, part in enumerate(parts):
+            lines.append(f"        k = {i}; p{i} = " + (part[1:] if part.startswith("*") else part))
+        result = ", ".join(("*" if not self._single(t) else "") + f"p{i}" for i, t in enumerate(types))
+        lines += [f"        return ({result}{',' if types else ''})", "    except Misfit as e:", "        raise e.at(steps[k])"]
+        exec("\n".join(lines), space)  # noqa: S102 (our own text)
+        return space["f"]
+
+    def _tuple(self, t: Type) -> Writer:
+        types = list(t[1])
+        count = len(types)
+        fields = self._fields(types, [f"v[{i}]" for i in range(count)], [f"[{i}]" for i in range(count)])
+        expected = self.codec.show(t)
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            if not isinstance(v, tuple) or len(v) != count:
+                raise Misfit(expected, f"a tuple of {len(v)}" if isinstance(v, tuple) else arrays.kind_of(v))
+            return fields(v, c, at)
+
+        return write
+
+    def _option(self, t: Type) -> Writer:
+        inner, single = self.writer(t[1]), self._single(t[1])
+        nothing = self.layouts.of(t).zeros
+        offset = self.layouts.offsets(["bool", t[1]])[1]
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            if v is None:
+                return nothing
+            if single:
+                return True, inner(v, c, at + offset)
+            return True, *inner(v, c, at + offset)
+
+        return write
+
+    def _struct(self, t: Type) -> Writer:
+        pairs = self.layouts.structs[t[1]]
+        cls = self.codec.class_of(t)
+        names = [n for n, _ in pairs]
+        fields = self._fields([ft for _, ft in pairs], [f"v[{n!r}]" for n in names], [f".{n}" for n in names])
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            if type(v) is not cls and not same_class(cls, type(v)):
+                raise Misfit(cls._hyb_name, arrays.kind_of(v))
+            own = v.__dict__
+            try:
+                return fields(own, c, at)
+            except KeyError as e:
+                raise Misfit(cls._hyb_name, f"one without field {e}") from None
+
+        return write
+
+    def _enum(self, t: Type) -> Writer:
+        cls = self.codec.class_of(t)
+        cases = self.layouts.enums[t[1]]
+        plain = self.layouts.plain(t[1])
+        known: dict[type, tuple[int, int, Any]] = {}
+        for tag, (case, fields) in enumerate(cases):
+            size = HEADER + self.layouts.row([ft for _, ft in fields]).size
+            known[cls._hyb_classes[tag]] = (tag, size, self._case(cls._hyb_classes[tag], fields) if fields else None)
+        statics: dict[int, int] = {}
+        name = t[1]
+
+        def static(tag: int) -> int:
+            """The block of a case without fields, which is never freed."""
+            if tag not in statics:
+                statics[tag] = allocate(HEADER)
+                PAIR.pack_into(MEMORY, statics[tag], -1, tag)
+            return statics[tag]
+
+        def write(v: Any, c: Writing, at: int) -> int:
+            try:
+                tag, size, fill = known[type(v)]
+            except KeyError:
+                for case, found in list(known.items()):
+                    if same_class(case, type(v)):
+                        known[type(v)] = found
+                        return write(v, c, at)
+                raise Misfit(cls._hyb_name, arrays.kind_of(v)) from None
+            if plain:
+                return tag
+            if fill is None:
+                return static(tag)
+            key = (name, id(v))
+            block = c.seen.get(key)
+            if block is not None:
+                if block in c.open:
+                    raise Misfit(cls._hyb_name, "a value that contains itself")
+                set_word(block, word(block) + 1)
+                return block
+            block = c.seen[key] = c.block(size)
+            set_word(block + 8, tag)
+            c.jobs.append((fill, v, block))
+            return block
+
+        return write
+
+    def _case(self, cls: Any, fields: list[tuple[str, Type]]) -> Callable[[Any, Writing, int], None]:
+        names, types = [n for n, _ in fields], [ft for _, ft in fields]
+        write = self._fields(types, [f"v[{n!r}]" for n in names], [f" ({cls._hyb_name}).{n}" for n in names])
+        pack = self.layouts.row(types).struct.pack_into
+
+        def fill(v: Any, c: Writing, block: int) -> None:
+            before = len(c.jobs)
+            try:
+                pack(MEMORY, block + HEADER, *write(v.__dict__, c, block + HEADER))
+            except KeyError as e:
+                raise Misfit(cls._hyb_name, f"one without field {e}") from None
+            if len(c.jobs) > before:
+                # Below the work of its parts, so that a value met again until then contains itself.
+                c.open.add(block)
+                c.jobs.insert(before, (close, None, block))
+
+        return fill
+
+    # ---- sequences
+    def _buffer(self, item: Type) -> Writer:
+        items = self._items(item)
+        return lambda v, c, at: items(v, c)
+
+    def _list(self, t: Type, item: Type) -> Writer:
+        items, expected = self._items(item), self.codec.show(t)
+        order = [n for n, _ in self.layouts.structs[t[1]]]
+        data_first = order.index("data") < order.index("size")
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            if not isinstance(v, (list, tuple)):
+                v = _as_list(v, expected)
+            block = items(v, c)
+            return (block, len(v)) if data_first else (len(v), block)
+
+        return write
+
+    def _items(self, item: Type) -> Callable[[Any, Writing], int]:
+        """f(list, writing) -> block"""
+        layout = self.layouts.of(item)
+        write, single, size = self.writer(item), self._single(item), layout.size
+        pack = layout.struct.pack_into
+        char = layout.chars[0] if single else ""
+        exact = {"int": int, "i32": int, "u8": int, "f64": float, "f32": float, "bool": bool}.get(item) if isinstance(item, str) else None
+
+        def items(v: Any, c: Writing) -> int:
+            count = len(v)
+            if not count:
+                return 0
+            block = c.block(HEADER + size * count)
+            set_word(block + 8, count)
+            at = block + HEADER
+            if exact is not None and set(map(type, v)) == {exact}:
+                try:
+                    struct.pack_into(f"={count}{char}", MEMORY, at, *v)
+                    return block
+                except (struct.error, OverflowError):
+                    pass  # the one that does not fit is found below
+            x: Any = None
+            i = 0
+            try:
+                if single:
+                    leaves = []
+                    for i, x in enumerate(v):
+                        leaves.append(write(x, c, at + size * i))
+                    struct.pack_into(f"={count}{char}", MEMORY, at, *leaves)
+                else:
+                    for i, x in enumerate(v):
+                        leaves = write(x, c, at)
+                        pack(MEMORY, at, *leaves)
+                        at += size
+            except Misfit as e:
+                raise e.at(f"[{i}]") from None
+            return block
+
+        return items
+
+    def _wire(self, t: Type) -> Writer:
+        """Containers that a compiled helper makes from a list."""
+        codec, kind = self.codec, self.codec.kind(t)
+        wire = codec.wire_type(t)
+        item = codec.kind(wire).args[0]
+        write, layout = self.writer(wire), self.layouts.of(t)
+        expected, name = codec.show(t), kind.kind
+        deferred = codec.holds_pointers(item)
+
+        def wire_of(v: Any) -> Any:
+            if name == "map":
+                if not isinstance(v, Mapping):
+                    raise Misfit(expected, arrays.kind_of(v))
+                return list(v.items())
+            if name == "set":
+                if not isinstance(v, AbstractSet):
+                    raise Misfit(expected, arrays.kind_of(v))
+                return list(v)
+            if name == "deque" and isinstance(v, deque) or isinstance(v, (list, tuple)):
+                return list(v)
+            raise Misfit(expected, arrays.kind_of(v))
+
+        def convert(leaves: Any, c: Writing, target: int, mark: int) -> None:
+            consumed = c.log[mark:]
+            del c.log[mark:]
+            codec.program.count_live(sum(1 for entry in consumed if type(entry) is int))
+            codec.from_wire(t, leaves, target)
+            c.log.append(lambda: codec.release_at(t, target))
+
+        def later(job: Any, c: Writing, target: int) -> None:
+            leaves, mark = job
+            convert(leaves, c, target, mark)
+
+        def write_wire(v: Any, c: Writing, at: int) -> Any:
+            items = wire_of(v)
+            mark = len(c.log)
+            if deferred:
+                position = len(c.jobs)
+                leaves = _in_map(write, items, c, name)
+                c.jobs.insert(position, (later, (leaves, mark), at))
+                return layout.zeros
+            leaves = _in_map(write, items, c, name)
+            convert(leaves, c, at, mark)
+            return layout.struct.unpack_from(MEMORY, at)
+
+        return write_wire
+
+
+def _in_map(write: Writer, items: Any, c: Writing, kind: str) -> Any:
+    """Errors in a map or set say the key, not the place in the list that it crosses as."""
+    try:
+        return write(items, c, 0)
+    except Misfit as e:
+        if kind in ("map", "set") and e.path:
+            index = int(e.path.pop().strip("[]"))
+            if kind == "map" and e.path:
+                part = e.path.pop()
+                e.at(f"[{items[index][0]!r}]" if part == "[1]" else f" key {items[index][0]!r}")
+            else:
+                e.at(f" item {items[index]!r}")
+        raise
+
+
+def close(_: Any, c: Writing, block: int) -> None:
+    c.open.discard(block)
+
+
+def same_class(cls: Any, other: Any) -> bool:
+    """The class of the same declaration in another module object (a file loaded twice)."""
+    return (
+        getattr(other, "_hyb_name", None) == cls._hyb_name and getattr(other, "_hyb_fields", None) == cls._hyb_fields
+    )
+
+
+def _as_list(v: Any, expected: str) -> list[Any]:
+    if isinstance(v, (range, deque)):
+        return list(v)
+    if hasattr(v, "tolist") and getattr(v, "ndim", 0):
+        return list(v) if v.ndim > 1 else v.tolist()
+    raise Misfit(expected, arrays.kind_of(v))
+
+
+# ---- scalars
+def scalar_writer(name: str) -> Writer:
+    if name == "bool":
+        return write_bool
+    if name in INT_RANGES:
+        return int_writer(name)
+    return float_writer(name)
+
+
+def _item(v: Any, expected: str) -> Any:
+    """The Python number of a numpy scalar or an array without dimensions."""
+    if getattr(v, "shape", None) == () and hasattr(v, "item"):
+        if arrays.is_torch(v) and v.device.type != "cpu":
+            raise Misfit(expected, f"a tensor on {v.device}")
+        return v.item()
+    return None
+
+
+def write_bool(v: Any, c: Writing, at: int) -> bool:
+    if v is True or v is False:
+        return v
+    v2 = _item(v, "bool")
+    if v2 is True or v2 is False:
+        return v2
+    raise Misfit("bool", arrays.kind_of(v))
+
+
+def int_writer(name: str) -> Writer:
+    low, high = INT_RANGES[name]
+
+    def write(v: Any, c: Writing, at: int) -> int:
+        if type(v) is not int:
+            n = _item(v, name)
+            if n is None and not isinstance(v, bool) and hasattr(v, "__index__"):
+                n = v.__index__()
+            if type(n) is not int:
+                raise Misfit(name, arrays.kind_of(v))
+            v = n
+        if low <= v <= high:
+            return v
+        raise Misfit(name, f"{v}, which is out of range")
+
+    return write
+
+
+def float_writer(name: str) -> Writer:
+    limit = {"f64": None, "f32": 3.4028235677973366e38, "f16": None, "bf16": None}[name]
+    infinity = float("inf")
+
+    def write(v: Any, c: Writing, at: int) -> Any:
+        if type(v) is not float:
+            n = _item(v, name)
+            if n is None and type(v) is not bool and isinstance(v, (float, int)):
+                n = v
+            if type(n) is int:
+                try:
+                    n = float(n)
+                except OverflowError:
+                    raise Misfit(name, f"{v}, which is out of range") from None
+            if not isinstance(n, float):
+                raise Misfit(name, arrays.kind_of(v))
+            v = n
+        if limit is not None and not -limit < v < limit and v == v and abs(v) != infinity:
+            raise Misfit(name, f"{v}, which is out of range")
+        if name == "f16":
+            return float(np.float64(v).astype(np.float16)) if abs(v) > 65504 else v
+        if name == "bf16":
+            return int(arrays.to_bf16(np.array([v], np.float32))[0])
+        return v
+
+    return write
+
+
+def write_text(v: Any, c: Writing, at: int) -> tuple[int, int, int]:
+    if not isinstance(v, str):
+        raise Misfit("str", arrays.kind_of(v))
+    if not v:
+        return 0, 0, 0
+    try:
+        data = v.encode()
+    except UnicodeEncodeError:
+        raise Misfit("str", "text with half a surrogate pair, which UTF-8 cannot hold") from None
+    size = len(data)
+    block = c.block(HEADER + size)
+    set_word(block + 8, size)
+    MEMORY[block + HEADER:block + HEADER + size] = data
+    return block, size, len(v)
+
+
+# ---- tensors
+def tensor_writer(t: Type) -> Writer:
+    elem, dims = t[1], t[2]
+    rank = len(dims)
+    fixed = [(i, d) for i, d in enumerate(dims) if d is not None]
+    expected = arrays.shown(elem, ["?" if d is None else d for d in dims])
+    dtype = arrays.DTYPES[elem]
+    ndarray = np.ndarray
+
+    def write(v: Any, c: Writing, at: int) -> Any:
+        if type(v) is ndarray and v.dtype == dtype and v.flags.c_contiguous:
+            a = v
+        else:
+            try:
+                a, torch = arrays.as_array(v, elem)
+            except arrays.Unfit as e:
+                raise Misfit(expected, e.found) from None
+            if torch:
+                c.torch = True
+            c.guests.append(a)
+            if rank > a.ndim and not a.size and isinstance(v, (list, tuple)):
+                a = a.reshape(a.shape + (0,) * (rank - a.ndim))
+        shape = a.shape
+        if len(shape) != rank:
+            raise Misfit(expected, arrays.shown(elem, shape))
+        for i, d in fixed:
+            if shape[i] != d:
+                raise Misfit(expected, arrays.shown(elem, shape))
+        if not c.keep:
+            return 0, a.ctypes.data, *shape
+        # Compiled code may hold on to it, so it gets a copy, which nobody changes under it.
+        block = c.block(HEADER + a.nbytes)
+        set_word(block + 8, a.size)
+        if a.size:
+            MEMORY[block + HEADER:block + HEADER + a.nbytes] = memoryview(a.reshape(-1).view(np.uint8))
+        return block, block + HEADER, *shape
+
+    return write

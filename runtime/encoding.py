@@ -1,0 +1,238 @@
+"""Values as bytes, by type: what stores keep, and state that is no tensor. Little-endian, nothing but the value.
+
+A *schema* is the type written out so that bytes can be read without the program: {"type": S, "defs": {NAME: DEF}} with
+
+    S = "int" | ["tensor", ELEM, RANK] | ["tuple", [S, ...]] | ["option", S] | ["list" | "set" | "deque", S]
+      | ["map" | "heap", S, S] | "str" | ["named", NAME]
+    DEF = ["struct", TITLE, [[FIELD, S], ...]] | ["enum", TITLE, [[CASE, [[FIELD, S], ...]], ...]]
+
+Neither direction recurses over values.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hybridc_runtime import arrays, classes
+from hybridc_runtime.manifest import Type
+
+if TYPE_CHECKING:
+    from hybridc_runtime.codec import Codec
+
+SCALARS = {
+    "bool": struct.Struct("<?"), "u8": struct.Struct("<B"), "i32": struct.Struct("<i"), "int": struct.Struct("<q"),
+    "f64": struct.Struct("<d"), "f32": struct.Struct("<f"), "f16": struct.Struct("<e"), "bf16": struct.Struct("<f"),
+}
+_COUNT = struct.Struct("<Q")
+
+
+def schema(codec: Codec, t: Type) -> dict[str, Any]:
+    """The schema of a type; TypeError for one whose values cannot leave the program."""
+    defs: dict[str, Any] = {}
+
+    def of(t: Type) -> Any:
+        if isinstance(t, str):
+            return t
+        match t[0]:
+            case "tensor":
+                return ["tensor", t[1], len(t[2])]
+            case "tuple":
+                return ["tuple", [of(i) for i in t[1]]]
+            case "option":
+                return ["option", of(t[1])]
+        kind = codec.kind(t)
+        match kind.kind:
+            case "str":
+                return "str"
+            case "list" | "set" | "deque" | "map" | "heap":
+                return [kind.kind, *[of(a) for a in kind.args]]
+            case "struct" | "enum":
+                name, title = t[1], (kind.title or t[1]).rpartition(":")[2]
+                if name not in defs:
+                    defs[name] = None  # a recursive type meets itself
+                    if t[0] == "struct":
+                        defs[name] = ["struct", title, [[f, of(ft)] for f, ft in codec.layouts.structs[name]]]
+                    else:
+                        cases = [[c, [[f, of(ft)] for f, ft in fields]] for c, fields in codec.layouts.enums[name]]
+                        defs[name] = ["enum", title, cases]
+                return ["named", name]
+        raise TypeError(f"a {codec.show(t)} cannot be written to disk")
+
+    return {"type": of(t), "defs": defs}
+
+
+def encode(s: dict[str, Any], value: Any) -> bytes:
+    """The bytes of a value; ValueError where it is not of the type."""
+    defs = s["defs"]
+    out: list[bytes] = []
+    todo: list[tuple[Any, Any]] = [(s["type"], value)]
+    while todo:
+        t, v = todo.pop()
+        if isinstance(t, str):
+            out.append(_encode_plain(t, v))
+            continue
+        match t[0]:
+            case "tensor":
+                try:
+                    a, _ = arrays.as_array(v, t[1])
+                except arrays.Unfit as e:
+                    raise ValueError(f"expected {t[1]} of {t[2]} dimensions, found {e.found}") from None
+                out += [_COUNT.pack(d) for d in a.shape] + [a.tobytes()]
+            case "tuple":
+                if not isinstance(v, tuple) or len(v) != len(t[1]):
+                    raise ValueError(f"expected a tuple of {len(t[1])}, found {arrays.kind_of(v)}")
+                todo += reversed(list(zip(t[1], v, strict=True)))
+            case "option":
+                out.append(b"\0" if v is None else b"\1")
+                if v is not None:
+                    todo.append((t[1], v))
+            case "list" | "set" | "deque":
+                out.append(_COUNT.pack(len(v)))
+                todo += [(t[1], x) for x in reversed(list(v))]
+            case "map" | "heap":
+                pairs = list(v.items()) if t[0] == "map" else list(v)
+                out.append(_COUNT.pack(len(pairs)))
+                for k, x in reversed(pairs):
+                    todo += [(t[2], x), (t[1], k)]
+            case _:
+                kind, title, parts = defs[t[1]]
+                if not isinstance(v, classes.Record):
+                    raise ValueError(f"expected {title}, found {arrays.kind_of(v)}")
+                if kind == "enum":
+                    case = type(v).__name__
+                    tag = [c for c, _ in parts].index(case)
+                    out.append(_COUNT.pack(tag))
+                    parts = parts[tag][1]
+                own = v.__dict__
+                todo += [(ft, own[f]) for f, ft in reversed(parts)]
+    return b"".join(out)
+
+
+def _encode_plain(t: str, v: Any) -> bytes:
+    if t == "str":
+        if not isinstance(v, str):
+            raise ValueError(f"expected str, found {arrays.kind_of(v)}")
+        data = v.encode()
+        return _COUNT.pack(len(data)) + data
+    v = v.item() if hasattr(v, "item") else v
+    good = isinstance(v, bool) if t == "bool" else isinstance(v, (int, float)) if t[0] in "fb" else type(v) is int
+    try:
+        if good:
+            return SCALARS[t].pack(v)
+    except (struct.error, OverflowError):
+        pass
+    raise ValueError(f"expected {t}, found {v!r}")
+
+
+class Maker:
+    """Makes values of named types: the program's own classes, or ones made from the schema."""
+
+    def __init__(self, s: dict[str, Any], codec: Codec | None = None):
+        self.defs, self.codec = s["defs"], codec
+        self.made: dict[str, Any] = {}
+
+    def class_of(self, name: str) -> Any:
+        cls = self.made.get(name)
+        if cls is None:
+            kind, title, parts = self.defs[name]
+            if self.codec is not None:
+                cls = self.codec.class_of((kind, name))
+            elif kind == "struct":
+                cls = classes.struct_class(title, [f for f, _ in parts], {})
+            else:
+                cls = classes.enum_class(title, [(c, [f for f, _ in fields]) for c, fields in parts])
+            self.made[name] = cls
+        return cls
+
+
+def decode(s: dict[str, Any], data: bytes, maker: Maker) -> Any:
+    """The value of bytes that `encode` made."""
+    defs = s["defs"]
+    at = 0
+    root: list[Any] = [None]
+    # What to read, and where to put it; ("close", ...) builds from parts that were read.
+    todo: list[tuple[Any, Any, Any]] = [(s["type"], root, 0)]
+    while todo:
+        t, target, key = todo.pop()
+        if isinstance(t, str):
+            if t == "str":
+                size = _COUNT.unpack_from(data, at)[0]
+                at += 8
+                target[key] = data[at:at + size].decode()
+                at += size
+            else:
+                target[key] = SCALARS[t].unpack_from(data, at)[0]
+                at += SCALARS[t].size
+            continue
+        match t[0]:
+            case "close":
+                target[key] = t[1](t[2])
+            case "tensor":
+                shape = tuple(_COUNT.unpack_from(data, at + 8 * i)[0] for i in range(t[2]))
+                at += 8 * t[2]
+                dtype = arrays.DTYPES[t[1]]
+                count = int(np.prod(shape, dtype=np.int64))
+                a = np.frombuffer(data, dtype, count, at).reshape(shape).copy()
+                target[key] = arrays.from_bf16(a) if t[1] == "bf16" else a
+                at += count * dtype.itemsize
+            case "tuple":
+                parts: list[Any] = [None] * len(t[1])
+                todo.append((("close", tuple, parts), target, key))
+                todo += [(x, parts, i) for i, x in reversed(list(enumerate(t[1])))]
+            case "option":
+                at += 1
+                if data[at - 1]:
+                    todo.append((t[1], target, key))
+                else:
+                    target[key] = None
+            case "list" | "set" | "deque":
+                size = _COUNT.unpack_from(data, at)[0]
+                at += 8
+                parts = [None] * size
+                todo.append((("close", {"list": list, "set": set, "deque": deque}[t[0]], parts), target, key))
+                todo += [(t[1], parts, i) for i in range(size - 1, -1, -1)]
+            case "map" | "heap":
+                size = _COUNT.unpack_from(data, at)[0]
+                at += 8
+                parts = [None] * (2 * size)
+                todo.append((("close", _pairs_to_dict if t[0] == "map" else _pairs, parts), target, key))
+                todo += [(t[1 + i % 2], parts, i) for i in range(2 * size - 1, -1, -1)]
+            case _:
+                kind, _, parts = defs[t[1]]
+                cls = maker.class_of(t[1])
+                if kind == "enum":
+                    tag = _COUNT.unpack_from(data, at)[0]
+                    at += 8
+                    case, parts = parts[tag]
+                    if not parts:
+                        target[key] = getattr(cls, case)
+                        continue
+                    cls = cls._hyb_classes[tag]
+                value = object.__new__(cls)
+                target[key] = value
+                # In the order of the fields, which is the order of the instance's dictionary.
+                todo += [(ft, value.__dict__, f) for f, ft in reversed(parts)]
+    return root[0]
+
+
+def _pairs(parts: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _pairs_to_dict(parts: list[Any]) -> dict[Any, Any]:
+    return dict(_pairs(parts))
+
+
+def to_text(s: dict[str, Any], value: Any) -> str:
+    return base64.b64encode(encode(s, value)).decode()
+
+
+def from_text(s: dict[str, Any], text: str, codec: Codec) -> Any:
+    try:
+        return decode(s, base64.b64decode(text), Maker(s, codec))
+    except (ValueError, struct.error, IndexError) as e:
+        raise ValueError("state that does not fit the model") from e

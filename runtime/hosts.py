@@ -1,0 +1,169 @@
+"""What compiled code asks of Python: printing, externs, calls of Python functions that it was given, stores."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hybridc_runtime import store
+from hybridc_runtime.codec import UNIT, Codec
+from hybridc_runtime.convert_in import Misfit, Writing
+from hybridc_runtime.convert_out import Reading
+from hybridc_runtime.faults import ArgumentError
+from hybridc_runtime.glue import INDEX
+from hybridc_runtime.layout import erased
+from hybridc_runtime.manifest import Type
+from hybridc_runtime.memory import MEMORY, word
+from hybridc_runtime.native import Context
+
+Service = Callable[[Context, int, int], None]
+C_TYPES = {
+    "bool": ctypes.c_bool, "u8": ctypes.c_uint8, "i32": ctypes.c_int32, "int": ctypes.c_int64,
+    "f64": ctypes.c_double, "f32": ctypes.c_float,
+}
+
+
+def services(codec: Codec, externs: Mapping[str, Any]) -> list[Service]:
+    """One for each row of the manifest's hosts; ValueError for an extern that is missing."""
+    missing = sorted({name for name in codec.manifest.externs if name not in externs})
+    if missing:
+        raise ValueError(
+            f"{codec.manifest.path or codec.manifest.name}: extern fn {', '.join(missing)} not supplied; "
+            f"load it with externs={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
+        )
+    return [_service(codec, name, params, results, externs) for name, params, results in codec.manifest.hosts]
+
+
+def _service(codec: Codec, name: str, params: list[Type], results: list[Type], externs: Mapping[str, Any]) -> Service:
+    if name in codec.manifest.externs:
+        return _extern(codec, name, params, results, extern_function(name, externs[name], params, results))
+    if name in ("print", "_print"):
+        return _print(codec, params)
+    if name == "call":
+        return _call(codec, params, results)
+    operation = store.SERVICES.get(name)
+    if operation is not None:
+        return operation(codec, params, results)
+    raise ValueError(f"this runtime has no service {name!r}")
+
+
+def _print(codec: Codec, params: list[Type]) -> Service:
+    read = codec.readers.read
+
+    def service(context: Context, args: int, results: int) -> None:
+        text = read(params[0], args, Reading())
+        if context.prints is not None:
+            context.prints.append((word(context.address + INDEX), text))
+        else:
+            sys.stdout.write(text + "\n")
+
+    return service
+
+
+class Exchange:
+    """Arguments to Python and results back, of one service."""
+
+    def __init__(self, codec: Codec, params: list[Type], results: list[Type]):
+        self.codec, self.params, self.results = codec, params, results
+        self.offsets, self.result_offsets = codec.layouts.offsets(params), codec.layouts.offsets(results)
+        self.results_layout = codec.layouts.row(results)
+
+    def read(self, args: int) -> list[Any]:
+        reading = Reading()
+        try:
+            return [self.codec.readers.read(t, args + at, reading) for t, at in zip(self.params, self.offsets, strict=True)]
+        finally:
+            self.codec.finish(reading)
+
+    def write(self, values: list[Any], results: int, names: list[str]) -> None:
+        writing = Writing(self.codec, True)
+        i = 0
+        if self.results_layout.size:
+            MEMORY[results:results + self.results_layout.size] = bytes(self.results_layout.size)
+        try:
+            for i, (t, at, value) in enumerate(zip(self.results, self.result_offsets, values, strict=True)):
+                self.codec.writers.write(t, value, writing, results + at)
+            writing.finish()
+        except Misfit as e:
+            writing.undo()
+            raise ArgumentError(e.message(names[i])) from None
+        except BaseException:
+            writing.undo()
+            raise
+        writing.commit()
+
+
+def _extern(codec: Codec, name: str, params: list[Type], results: list[Type], function: Callable[..., Any]) -> Service:
+    """The results are the function's own, then each `mut` argument, which Python changed in place."""
+    exchange = Exchange(codec, params, results)
+    has_result, muts = _mutated(params, results)
+
+    def service(context: Context, args: int, target: int) -> None:
+        values = exchange.read(args)
+        result = function(*values)
+        out = ([result] if has_result else []) + [values[i] for i in muts]
+        exchange.write(out, target, [f"result of extern {name}"] * len(out))
+
+    return service
+
+
+def _mutated(params: list[Type], results: list[Type]) -> tuple[bool, list[int]]:
+    """Does it give a result, and which arguments are `mut`: the table of services has types only, so results after
+    the first belong to the arguments of their types, in order."""
+    muts: list[int] = []
+    for t in results[1:]:
+        muts.append(next((i for i, p in enumerate(params) if erased(p) == erased(t) and i not in muts), 0))
+    return bool(results), muts
+
+
+def extern_function(name: str, value: Any, params: list[Type], results: list[Type]) -> Callable[..., Any]:
+    """A Python callable for what the user supplied: a callable, a C function pointer, a numba cfunc or an address."""
+    address = getattr(value, "address", None)
+    if isinstance(value, ctypes._CFuncPtr):
+        address = ctypes.cast(value, ctypes.c_void_p).value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        address = value
+    if not isinstance(address, int):
+        if not callable(value):
+            raise TypeError(f"extern {name} must be a function or a C function pointer, found {type(value).__name__}")
+        return value
+    types = [*params, *results]
+    if any(not isinstance(t, str) or t not in C_TYPES for t in types) or len(results) > 1:
+        raise TypeError(f"extern {name} is a C function, which takes and gives scalars only")
+    result = C_TYPES[results[0]] if results else None
+    function = ctypes.CFUNCTYPE(result, *[C_TYPES[t] for t in params])(address)
+    function._keep = value  # type: ignore[attr-defined]
+    return function
+
+
+def _call(codec: Codec, params: list[Type], results: list[Type]) -> Service:
+    """A Python function that was given to the program as a value: its id, then its arguments."""
+    exchange = Exchange(codec, params, results)
+    has_result, muts = _signature(codec, params[1:], results)
+
+    def service(context: Context, args: int, target: int) -> None:
+        number, *values = exchange.read(args)
+        function = codec.callables.get(number)
+        if function is None:
+            raise RuntimeError("a Python function was called after the call that it was passed to had ended")
+        result = function(*values)
+        out = ([result] if has_result else []) + [values[i] for i in muts]
+        name = getattr(function, "__name__", "function")
+        exchange.write(out, target, [f"result of {name}", *[f"mut argument of {name}"] * len(muts)][-len(out):])
+
+    return service
+
+
+def _signature(codec: Codec, params: list[Type], results: list[Type]) -> tuple[bool, list[int]]:
+    """As `_mutated`, from the fn type with these parameters and results."""
+    want = [erased(t) for t in params], [erased(t) for t in results]
+    for kind in codec.manifest.kinds.values():
+        if kind.kind == "fn":
+            types = [erased(t) for t in kind.args]
+            muts = [i for i, mut in enumerate(kind.muts) if mut]
+            result = [] if types[-1] == UNIT else [types[-1]]
+            if (types[:-1], result + [types[i] for i in muts]) == want:
+                return bool(result), muts
+    return _mutated(params, results)

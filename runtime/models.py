@@ -1,0 +1,460 @@
+"""Models as Python classes: built by configuration, called by method, saved and loaded."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hybridc_runtime import arrays, encoding, weights
+from hybridc_runtime.faults import ArgumentError
+from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
+from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
+from hybridc_runtime.native import jit
+from hybridc_runtime.values import Owned
+
+if TYPE_CHECKING:
+    from hybridc_runtime.module import Module, Part
+
+
+def same_config(a: Any, b: Any) -> bool:
+    """Configurations compare by value and kind: lists and tuples are one, 1 is not true, 1.0 not 1."""
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(same_config, a, b))
+    return type(a) is type(b) and a == b
+
+
+def show_config(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(show_config, value)) + "]"
+    return "none" if value is None else str(value)
+
+
+class Models:
+    """The model classes of a module, and the configurations that are compiled."""
+
+    def __init__(self, module: Module):
+        self.module = module
+        self.classes: dict[str, type[ModelBase]] = {}
+        """By the declaration's key."""
+        self.compiled: list[tuple[Part, Model]] = []
+
+    def add(self, part: Part) -> None:
+        space = self.module.__dict__
+        for name, declared in part.manifest.model_classes.items():
+            cls = self.classes.get(declared.key)
+            if cls is None:
+                cls = self.classes[declared.key] = model_class(self, declared)
+            space.setdefault(name, cls)
+        for model in part.manifest.models:
+            cls = self.classes.get(model.key)
+            if cls is None:
+                declared = ModelClass(model.key, model.name, [], sorted(model.methods))
+                cls = self.classes[model.key] = model_class(self, declared)
+            for method in model.methods:
+                cls._add_method(method)
+            self.compiled.append((part, model))
+        for name, (key, config) in part.manifest.exports.items():
+            space.setdefault(name, Exported(self, name, key, config))
+
+    def find(self, key: str, config: list[Any]) -> tuple[Part, Model]:
+        """The compiled configuration; from source it is compiled now."""
+        found = self._find(key, config)
+        if found is None and self.module._specialise is not None:
+            with self.module._lock:
+                found = self._find(key, config)
+                if found is None:
+                    self.module._add(*self.module._specialise(key, config))
+                    found = self._find(key, config)
+        if found is not None:
+            return found
+        declared = self.classes[key]._declared
+        known = [show_call(declared, m.config) for _, m in self.compiled if m.key == key]
+        raise ValueError(
+            f"{show_call(declared, config)} is not in the artifact; it has {', '.join(known) or 'none of that model'}"
+        )
+
+    def _find(self, key: str, config: list[Any]) -> tuple[Part, Model] | None:
+        # The newest first: it is the one whose functions know every configuration before it.
+        for part, model in self.compiled:
+            if model.key == key and same_config(model.config, config):
+                return part, model
+        return None
+
+    def wrap(self, owned: Owned) -> ModelBase:
+        """A model that compiled code made."""
+        for part, model in self.compiled:
+            if part.codec is owned.codec and model.struct == owned.type[1]:
+                m = object.__new__(self.classes[model.key])
+                m._start(part, model, owned)
+                return m
+        raise TypeError(f"no model {owned.type[1]}")
+
+
+def show_call(declared: ModelClass, config: list[Any]) -> str:
+    names = [row[0] for row in declared.config]
+    return f"{declared.name}({', '.join(f'{n}={show_config(v)}' for n, v in zip(names, config, strict=False))})"
+
+
+class Exported:
+    """`export M(size=8) as name`: mod.name(seed=0)."""
+
+    def __init__(self, models: Models, name: str, key: str, config: list[Any]):
+        self._models, self.__name__, self._key, self._config = models, name, key, config
+
+    def __call__(self, *, seed: int = 0) -> ModelBase:
+        m = object.__new__(self._models.classes[self._key])
+        m._build(self._config, seed)
+        return m
+
+    def __repr__(self) -> str:
+        return f"<hyb model {self.__name__}>"
+
+
+class ModelBase:
+    """A model: parameters, state, methods. `m(x)` calls `forward`."""
+
+    _models: Models
+    _declared: ModelClass
+
+    def __init__(self, *args: Any, seed: int = 0, **kwargs: Any):
+        self._build(_configuration(self._declared, args, kwargs), seed)
+
+    def _build(self, config: list[Any], seed: int) -> None:
+        part, model = self._models.find(self._declared.key, config)
+        t: Type = ("struct", model.struct)
+        leaves = part.codec.helper(model.init, ["int"], t).leaves((seed,))[0]
+        self._start(part, model, Owned(part.codec, t, leaves))
+
+    def _start(self, part: Part, model: Model, owned: Owned) -> None:
+        self._part, self._model, self._owned = part, model, owned
+        self._lock = threading.RLock()
+
+    # ---- configuration
+    @property
+    def _hyb_shown(self) -> str:
+        return self._model.shown
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            for row, value in zip(self._declared.config, self._model.config, strict=False):
+                if row[0] == name:
+                    return value
+        raise AttributeError(f"{self._declared.name} has no {name!r}")
+
+    def __repr__(self) -> str:
+        return show_call(self._declared, self._model.config)
+
+    # ---- calls
+    @classmethod
+    def _add_method(cls, name: str) -> None:
+        if name not in cls.__dict__:
+            setattr(cls, name, _method(name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "forward" not in self._model.methods:
+            raise TypeError(f"{self._declared.name} has no method forward")
+        return self._call("forward", args, kwargs)
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        entry = self._model.methods.get(name)
+        if entry is None:
+            raise AttributeError(f"{self._model.shown} has no method {name!r}")
+        return self._enter(f"{self._declared.name}.{name}", entry, args, kwargs)
+
+    def _enter(self, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        caller, signature = self._part.method(name, entry)
+        values = (self, *signature.bind(args, kwargs))
+        if caller.muts and caller.muts[0] == 0:
+            with self._lock:
+                return caller(values)
+        return caller(values)
+
+    def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """The method's value and its derivative with respect to the parameters, as one vector."""
+        entry = self._model.gradients.get(method)
+        if entry is None:
+            if method not in self._model.methods:
+                raise AttributeError(f"{self._declared.name} has no method {method!r}")
+            raise ValueError(f"{self._declared.name}.{method} was compiled without its derivative")
+        return self._enter(f"value_and_grad({self._declared.name}.{method})", entry, args, kwargs)
+
+    def to_torch(self) -> Any:
+        """An nn.Module over this model's parameters, whose autograd runs the compiled derivative."""
+        if not self._model.gradients:
+            raise ValueError(f"{self._declared.name} was compiled without derivatives, which to_torch() needs")
+        from hybridc_runtime.torch_module import wrap
+
+        return wrap(self)
+
+    # ---- parameters
+    def _flat(self) -> tuple[int, int]:
+        """Where the parameters are, and how many."""
+        _, data, count = self._owned.leaves[:3]
+        return data, count
+
+    def _vector(self) -> Any:
+        """All parameters as one new vector."""
+        with self._lock:
+            dtype = arrays.DTYPES[self._model.elem]
+            data, count = self._flat()
+            out = np.empty(count, dtype)
+            if count:
+                out.view(np.uint8)[:] = MEMORY[data:data + out.nbytes]
+            return out
+
+    def _set_vector(self, vector: Any) -> None:
+        """Put all parameters back."""
+        size = vector.nbytes
+        block = allocate(HEADER + size)
+        set_word(block, 1)
+        set_word(block + 8, vector.size)
+        if size:
+            MEMORY[block + HEADER:block + HEADER + size] = memoryview(np.ascontiguousarray(vector).view(np.uint8))
+        self._part.program.count_live(1)
+        with self._lock:
+            old = self._owned.leaves[0]
+            self._owned.leaves = (block, block + HEADER, vector.size, *self._owned.leaves[3:])
+            if old:
+                self._part.program.drop_block(old)
+
+    # ---- state
+    def _state_values(self) -> dict[str, tuple[ModelState, Any]]:
+        """Every persistent value that can leave the model."""
+        codec, model = self._part.codec, self._model
+        out = {}
+        address = _spill(self._owned)
+        try:
+            for state in model.states:
+                t, at = self._walk(("struct", model.struct), address, state.route)
+                if not isinstance(t, str) and t[0] == "struct" and codec.kind(t).kind == "store":
+                    continue
+                out[state.path] = (state, codec.read(t, at))
+        finally:
+            free(address)
+        return out
+
+    def _walk(self, t: Type, address: int, route: list[Any]) -> tuple[Type, int]:
+        """The place that a route leads to from a value in memory."""
+        codec = self._part.codec
+        for step in route:
+            t, address = _step(codec, t, address, step)
+        return t, address
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of the parameters, then of the state, by path."""
+        out = {name: array for name, (_, array) in self._tensors().items()}
+        for path, (_, value) in self._state_values().items():
+            out[path] = value
+        return out
+
+    def _tensors(self) -> dict[str, tuple[str, Any]]:
+        flat, elem = self._vector(), self._model.elem
+        out = {}
+        for p in self._model.params:
+            size = int(np.prod(p.shape, dtype=np.int64))
+            out[p.path] = (elem, flat[p.offset:p.offset + size].reshape(p.shape).copy())
+        return out
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replace parameters and state; what does not fit changes nothing."""
+        states = self._state_values()
+        known = {p.path for p in self._model.params} | set(states)
+        unknown = [k for k in state if k not in known]
+        missing = [k for k in [*(p.path for p in self._model.params), *states] if k not in state]
+        if unknown or missing:
+            parts = ([f"missing {', '.join(missing)}"] if missing else []) + ([f"unknown {', '.join(unknown)}"] if unknown else [])
+            raise KeyError(f"{self._model.shown}: {'; '.join(parts)}")
+        self._replace(state, states)
+
+    def _replace(self, state: Mapping[str, Any], states: Mapping[str, tuple[ModelState, Any]]) -> None:
+        codec = self._part.codec
+        flat = self._vector()
+        for p in self._model.params:
+            try:
+                array, _ = arrays.as_array(state[p.path], self._model.elem)
+            except arrays.Unfit as e:
+                expected = arrays.shown(self._model.elem, p.shape)
+                raise ValueError(f"{p.path}: expected {expected}, found {e.found}") from None
+            if tuple(array.shape) != tuple(p.shape):
+                expected, found = arrays.shown(self._model.elem, p.shape), arrays.shown(self._model.elem, array.shape)
+                raise ValueError(f"{p.path}: expected {expected}, found {found}")
+            flat[p.offset:p.offset + array.size] = array.reshape(-1)
+        news: list[tuple[ModelState, Type, tuple[Any, ...]]] = []
+        try:
+            for path, (row, _) in states.items():
+                news.append((row, row.type, codec.write_leaves(row.type, state[path], path)))
+        except ArgumentError as e:
+            for _, t, leaves in news:
+                codec.release_leaves(t, leaves)
+            raise ValueError(str(e)) from None
+        with self._lock:
+            self._set_vector(flat)
+            if news:
+                self._set_states(news)
+
+    def _set_states(self, news: list[tuple[ModelState, Type, tuple[Any, ...]]]) -> None:
+        codec, t = self._part.codec, ("struct", self._model.struct)
+        layout = codec.layouts.of(t)
+        address = _spill(self._owned)
+        try:
+            for row, item, leaves in news:
+                _put(codec, t, address, row.route, item, leaves)
+            self._owned.leaves = layout.struct.unpack_from(MEMORY, address)
+        finally:
+            free(address)
+
+    # ---- files
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and state as safetensors under the names of the source."""
+        codec = self._part.codec
+        tensors = self._tensors()
+        rest = {}
+        for name, (row, value) in self._state_values().items():
+            t = row.type
+            if isinstance(t, str) or t[0] == "tensor":
+                elem = t if isinstance(t, str) else t[1]
+                tensors[name] = (elem, arrays.as_array([value], elem)[0].reshape(()) if isinstance(t, str) else arrays.as_array(value, elem)[0])
+            else:
+                rest[name] = encoding.to_text(encoding.schema(codec, t), value)
+        weights.save(path, tensors, {f"state.{k}": v for k, v in rest.items()})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read what `save` wrote; a file that does not fit changes nothing."""
+        tensors, metadata = weights.load(path)
+        codec, states = self._part.codec, self._state_values()
+        state: dict[str, Any] = {}
+        for name, (elem, array) in tensors.items():
+            row = states.get(name)
+            if row is not None and isinstance(row[0].type, str) and array.shape == () and elem == row[0].type:
+                state[name] = arrays.from_bf16(array).item() if elem == "bf16" else array.item()
+            else:
+                state[name] = array
+                if row is None and elem != self._model.elem and any(p.path == name for p in self._model.params):
+                    raise ValueError(f"{name}: expected {self._model.elem}, found {elem}")
+        for key, text in metadata.items():
+            name = key.removeprefix("state.")
+            row = states.get(name)
+            if key.startswith("state.") and row is not None:
+                state[name] = encoding.from_text(encoding.schema(codec, row[0].type), text, codec)
+        try:
+            self.load_state_dict(state)
+        except KeyError as e:
+            raise ValueError(f"{os.fspath(path)}: {e.args[0]}") from None
+
+
+def _configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The whole configuration, in order, from what a call gives."""
+    rows = declared.config
+    if len(args) > len(rows):
+        raise TypeError(f"{declared.name}() takes {len(rows)} configuration arguments, {len(args)} were given")
+    given = dict(zip([r[0] for r in rows], args, strict=False))
+    for key, value in kwargs.items():
+        if key not in [r[0] for r in rows]:
+            raise TypeError(f"{declared.name}() has no configuration argument {key!r}")
+        if key in given:
+            raise TypeError(f"{declared.name}() got {key!r} twice")
+        given[key] = value
+    config = []
+    for name, shown, default, has_default in rows:
+        if name not in given and not has_default:
+            raise TypeError(f"{declared.name}() needs {name}: {shown}")
+        config.append(_config_value(given.get(name, default), shown, f"{declared.name}() argument {name}"))
+    return config
+
+
+def _config_value(value: Any, shown: str, what: str) -> Any:
+    """A configuration argument as its type has it."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    kinds = {"int": int, "float": float, "f64": float, "f32": float, "bool": bool, "str": str}
+    want = kinds.get(shown)
+    if want is float and type(value) is int:
+        value = float(value)
+    if want is not None and type(value) is not want:
+        raise ArgumentError(f"{what}: expected {shown}, found {type(value).__name__}")
+    if isinstance(value, tuple):
+        return list(value)
+    if callable(value) and hasattr(value, "__name__"):
+        return value.__name__
+    return value
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: ModelBase, *args: Any, **kwargs: Any) -> Any:
+        return self._call(name, args, kwargs)
+
+    method.__name__ = name
+    return method
+
+
+def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
+    cls = type(declared.name, (ModelBase,), {
+        "_models": models, "_declared": declared, "__doc__": declared.doc, "__module__": models.module._name,
+    })
+    for name in declared.methods:
+        cls._add_method(name)
+    return cls
+
+
+# ---- places inside a model's native value
+def _spill(owned: Owned) -> int:
+    """The value in memory of its own (no share is taken)."""
+    layout = owned.codec.layouts.of(owned.type)
+    address = allocate(layout.size)
+    layout.struct.pack_into(MEMORY, address, *owned.leaves)
+    return address
+
+
+def _step(codec: Any, t: Type, address: int, step: Any) -> tuple[Type, int]:
+    layouts = codec.layouts
+    if t[0] == "option":
+        return _step(codec, t[1], address + layouts.offsets(["bool", t[1]])[1], step)
+    if t[0] == "buffer":
+        return t[1], word(address) + HEADER + int(step) * layouts.of(t[1]).size
+    if t[0] == "struct" and codec.kind(t).kind == "list" and not isinstance(step, str):
+        fields = layouts.structs[t[1]]
+        offsets = layouts.offsets([ft for _, ft in fields])
+        at = next(o for (n, _), o in zip(fields, offsets, strict=True) if n == "data")
+        return _step(codec, ("buffer", codec.kind(t).args[0]), address + at, step)
+    types = layouts.fields(t)
+    index = step if isinstance(step, int) else [n for n, _ in layouts.structs[t[1]]].index(step)
+    return types[index], address + layouts.offsets(types)[index]
+
+
+def _put(codec: Any, t: Type, address: int, route: list[Any], item: Type, leaves: tuple[Any, ...]) -> None:
+    """Replace the value at the end of a route; blocks on the way that others share are copied first."""
+    for step in route:
+        if t[0] == "buffer" or t[0] == "struct" and codec.kind(t).kind == "list" and not isinstance(step, str):
+            _own_block(codec, t, address)
+        t, address = _step(codec, t, address, step)
+    codec.release_at(item, address)
+    codec.layouts.of(item).struct.pack_into(MEMORY, address, *leaves)
+
+
+def _own_block(codec: Any, t: Type, address: int) -> None:
+    if t[0] == "struct":
+        fields = codec.layouts.structs[t[1]]
+        offsets = codec.layouts.offsets([ft for _, ft in fields])
+        address += next(o for (n, _), o in zip(fields, offsets, strict=True) if n == "data")
+        t = ("buffer", codec.kind(t).args[0])
+    block = word(address)
+    if not block or word(block) == 1:
+        return
+    layout = codec.layouts.of(t[1])
+    count = word(block + 8)
+    new = allocate(HEADER + layout.size * count)
+    copy_bytes(new, block, HEADER + layout.size * count)
+    set_word(new, 1)
+    for i in range(count):
+        codec.retain(t[1], layout.struct.unpack_from(MEMORY, new + HEADER + i * layout.size))
+    codec.program.count_live(1)
+    jit().drop(block)
+    set_word(address, new)
+

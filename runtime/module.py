@@ -1,0 +1,236 @@
+"""A loaded program as a Python object: functions, classes, models, constants."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from hybridc_runtime import hosts, parallel
+from hybridc_runtime.calls import Caller
+from hybridc_runtime.codec import Codec
+from hybridc_runtime.faults import ArgumentError
+from hybridc_runtime.manifest import Entry, Manifest, Param, Type
+from hybridc_runtime.models import ModelBase, Models
+from hybridc_runtime.native import Program
+from hybridc_runtime.typetext import read_type
+from hybridc_runtime.values import Native, Owned, rng
+
+Specialise = Callable[[str, list[Any]], "tuple[Manifest, Iterable[bytes]]"]
+
+
+class Part:
+    """One compiled program of a module. Loading from source adds one for each model configuration that Python asks for."""
+
+    def __init__(self, module: Module, manifest: Manifest, objects: Iterable[bytes], externs: Mapping[str, Any]):
+        self.manifest = manifest
+        self.program = Program(objects, manifest.sites)
+        self.codec = Codec(manifest, self.program, module._classes)
+        self.codec.make_caller = lambda entry: Caller(self.codec, entry)
+        self.codec.model_of = module._models.wrap
+        self.program.services = hosts.services(self.codec, externs)
+        self.program.parallel = parallel.run_loop
+        self._callers: dict[int, Caller] = {}
+        self._methods: dict[int, tuple[Caller, Signature]] = {}
+
+    def caller(self, entry: Entry) -> Caller:
+        found = self._callers.get(id(entry))
+        if found is None:
+            found = self._callers[id(entry)] = Caller(self.codec, entry)
+        return found
+
+    def method(self, name: str, entry: Entry) -> tuple[Caller, Signature]:
+        """The caller of a method, and the signature without `self`."""
+        found = self._methods.get(id(entry))
+        if found is None:
+            found = self._methods[id(entry)] = (self.caller(entry), Signature(name, self, entry.params[1:]))
+        return found
+
+
+class Signature:
+    """The parameters of a function: finds the value of each from what a call gives."""
+
+    def __init__(self, name: str, part: Part, params: list[Param]):
+        self.name, self.part, self.params = name, part, params
+        self.names = {p.name: i for i, p in enumerate(params)}
+        self.count = len(params)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if len(args) == self.count and not kwargs:
+            return args
+        if len(args) > self.count:
+            raise TypeError(f"{self.name}() takes {self._takes(self.count)}, {len(args)} were given")
+        values: list[Any] = [*args, *[_MISSING] * (self.count - len(args))]
+        for key, value in kwargs.items():
+            at = self.names.get(key)
+            if at is None:
+                raise TypeError(f"{self.name}() has no parameter {key!r}; it has {', '.join(self.names) or 'none'}")
+            if values[at] is not _MISSING:
+                raise TypeError(f"{self.name}() got parameter {key!r} twice")
+            values[at] = value
+        for i, value in enumerate(values):
+            if value is _MISSING:
+                param = self.params[i]
+                if param.default is None:
+                    missing = [p.name for p, v in zip(self.params, values, strict=True) if v is _MISSING and p.default is None]
+                    raise TypeError(f"{self.name}() needs {', '.join(missing)}")
+                # Left native: it is passed on as it is.
+                codec = self.part.codec
+                leaves = codec.helper(param.default, [], param.type).leaves(())[0]
+                values[i] = Native(Owned(codec, param.type, leaves))
+        return values
+
+    def _takes(self, n: int) -> str:
+        return f"{n} argument" + ("" if n == 1 else "s")
+
+    def python(self) -> inspect.Signature:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature([
+            inspect.Parameter(p.name, kind, default=inspect.Parameter.empty if p.default is None else ..., annotation=p.shown or inspect.Parameter.empty)
+            for p in self.params if p.name.isidentifier()
+        ])
+
+
+_MISSING = object()
+
+
+class Function:
+    """A function of the module. `f.native(...)` leaves its result native."""
+
+    def __init__(self, module: Module, name: str):
+        self._module = module
+        self._name = name
+        self._overloads: list[tuple[Signature, Caller]] = []
+        self.__name__ = self.__qualname__ = name
+        self.__module__ = module._name
+
+    def _add(self, part: Part, entries: list[Entry]) -> None:
+        self._overloads += [(Signature(self._name, part, e.params), part.caller(e)) for e in entries]
+        if entries and not self.__doc__:
+            self.__doc__ = entries[0].doc
+        self._single = self._overloads[0] if len(self._overloads) == 1 else None
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature, caller = self._overloads[0]
+        python = signature.python()
+        shown = caller.entry.result_shown or ("None" if caller.entry.result is None else inspect.Signature.empty)
+        return python.replace(return_annotation=shown)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._single is not None:
+            signature, caller = self._single
+            return caller(args if len(args) == signature.count and not kwargs else signature.bind(args, kwargs))
+        return self._choose(args, kwargs, False)
+
+    def native(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it; the result stays native."""
+        return self._choose(args, kwargs, True)
+
+    def _choose(self, args: tuple[Any, ...], kwargs: dict[str, Any], native: bool) -> Any:
+        """The first overload that the arguments fit."""
+        first: Exception | None = None
+        for signature, caller in self._overloads:
+            values = signature.bind(args, kwargs)
+            misfit = _model_misfit(caller, values)
+            if misfit is None:
+                try:
+                    return caller(values, native)
+                except ArgumentError as e:
+                    if e.frames:
+                        raise
+                    first = first or e
+        if first is not None:
+            raise first
+        models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]
+        if not models:
+            signature, caller = self._overloads[0]
+            return caller(signature.bind(args, kwargs), native)
+        shown = ", ".join(m._hyb_shown for m in models)
+        raise ArgumentError(f"{self._name}() is not compiled for {shown}")
+
+    def __get__(self, instance: object, owner: type | None = None) -> Function:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<hyb function {self._module._name}.{self._name}>"
+
+
+def _model_misfit(caller: Caller, values: Any) -> str | None:
+    """Why an overload is not for these arguments: a model of another configuration or program."""
+    for t, value in zip(caller.types, values, strict=True):
+        if isinstance(value, ModelBase):
+            owned = value._owned
+            if owned.codec is not caller.codec or owned.type != t:
+                return "another model"
+    return None
+
+
+class Module:
+    """What `hybridc.load` gives."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._classes: dict[Any, Any] = {}
+        self._parts: list[Part] = []
+        self._externs: dict[str, Any] = {}
+        self._specialise: Specialise | None = None
+        self._models = Models(self)
+        self._lock = threading.RLock()
+        self._tests: list[tuple[str, Callable[[], None]]] = []
+
+    def _add(self, manifest: Manifest, objects: Iterable[bytes]) -> Part:
+        """Link a program and offer what it exports."""
+        part = Part(self, manifest, objects, self._externs)
+        first = not self._parts
+        self._parts.append(part)
+        space = self.__dict__
+        for title, name in manifest.classes.items():
+            kind = "struct" if name in manifest.structs else "enum"
+            space.setdefault(title, part.codec.class_of((kind, name)))
+        for name, entries in manifest.fns.items():
+            function = space.get(name)
+            if not isinstance(function, Function):
+                function = space[name] = Function(self, name)
+            function._add(part, entries)
+        self._models.add(part)
+        if first:
+            self.__doc__ = manifest.doc
+            for name, value in manifest.constants.items():
+                space.setdefault(name, value)
+            self._tests = [(title, self._test(part, symbol)) for title, symbol in manifest.tests]
+            if "rng" not in space:
+                space["rng"] = rng
+        return part
+
+    def _test(self, part: Part, symbol: str) -> Callable[[], None]:
+        return lambda: part.codec.helper(symbol, [], None)(())
+
+    def native(self, value: Any, type_text: str) -> Native:
+        """The value as a native one of the type a program would write: mod.native(pairs, "list[(Tree, int)]")."""
+        error: Exception | None = None
+        for part in self._parts:
+            try:
+                t: Type = read_type(type_text, part.codec)
+            except ValueError as e:
+                error = error or e
+            else:
+                return part.codec.native(value, t)
+        raise error or ValueError("nothing is loaded")
+
+    def __repr__(self) -> str:
+        return f"<hyb module {self._name}>"
+
+
+def link(
+    manifest: Manifest, objects: Iterable[bytes], *, externs: Mapping[str, Any] | None = None,
+    specialise: Specialise | None = None,
+) -> Module:
+    """Load a compiled program. `specialise(model key, configuration)` compiles the program with that configuration
+    of a model, for a module loaded from source."""
+    module = Module(manifest.name)
+    module._externs = dict(externs or {})
+    module._specialise = specialise
+    module._add(manifest, objects)
+    return module

@@ -1,0 +1,477 @@
+"""Stores: maps on disk, over LMDB. What a process has written and not committed is kept in memory above the file.
+
+The file holds three tables: `data` (key -> number, value), `order` (number -> key), whose numbers grow so that keys
+come in the order in which they were first put, and `meta` (the schemas, the next number). A key is its encoding, or
+the digest of one too long for LMDB.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from hybridc_runtime import encoding, faults
+from hybridc_runtime.manifest import Type
+from hybridc_runtime.memory import MEMORY, TRIPLE, allocate, word
+
+if TYPE_CHECKING:
+    from hybridc_runtime.codec import Codec
+    from hybridc_runtime.native import Context
+
+MAP_SIZE = 1 << 36
+LONGEST_KEY = 500
+PATIENCE = 10.0
+"""Seconds to wait for another process that is writing."""
+_NUMBER = struct.Struct(">Q")
+
+
+def _trouble(message: str) -> BaseException:
+    return faults.make("OSError", message)
+
+
+@contextmanager
+def _lmdb_errors(path: str) -> Iterator[None]:
+    import lmdb
+
+    try:
+        yield
+    except lmdb.Error as e:
+        raise _trouble(f"store {path}: {e}") from None
+
+
+class Overlay:
+    """Writes that are not committed: keys that are new (or put again after a removal), changed, and removed."""
+
+    __slots__ = ("new", "changed", "removed")
+
+    def __init__(self) -> None:
+        self.new: dict[bytes, bytes] = {}
+        self.changed: dict[bytes, bytes] = {}
+        self.removed: set[bytes] = set()
+
+    def copy(self) -> Overlay:
+        other = Overlay()
+        other.new, other.changed, other.removed = dict(self.new), dict(self.changed), set(self.removed)
+        return other
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.changed or self.removed)
+
+
+class Store:
+    """One file, open once in a process however many variables hold it."""
+
+    def __init__(self, path: str):
+        import lmdb
+
+        self.path = path
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):
+            raise _trouble(f"store {path}: there is no folder {folder}")
+        if os.path.isdir(path):
+            raise _trouble(f"store {path}: it is a folder")
+        with _lmdb_errors(path):
+            self.env = lmdb.open(path, subdir=False, max_dbs=4, map_size=MAP_SIZE, max_readers=512, metasync=True)
+            self.data, self.order, self.meta = (self.env.open_db(name) for name in (b"data", b"order", b"meta"))
+        self.overlay = Overlay()
+        self.before: dict[int, Overlay] = {}
+        """By call in progress that has written: the overlay as it was."""
+        self.holders = 0
+        self.schemas: str | None = None
+        self.lock = threading.RLock()
+        self.writer: int | None = None
+
+    # ---- schemas
+    def read_schemas(self) -> str | None:
+        with _lmdb_errors(self.path), self.env.begin(self.meta) as txn:
+            found = txn.get(b"schema")
+            return None if found is None else bytes(found).decode()
+
+    def agree(self, text: str) -> None:
+        """The types of keys and values, which must be those the file was made with."""
+        known = self.schemas or self.read_schemas()
+        if known is not None and known != text:
+            raise faults.make("ValueError", f"store {self.path} holds other types of keys and values")
+        self.schemas = text
+
+    # ---- reading
+    def _key(self, key: bytes) -> bytes:
+        return b"=" + key if len(key) < LONGEST_KEY else b"#" + hashlib.sha256(key).digest()
+
+    def _base(self, key: bytes) -> bytes | None:
+        with _lmdb_errors(self.path), self.env.begin(self.data) as txn:
+            found = txn.get(self._key(key))
+            return None if found is None else bytes(found)[8:]
+
+    def get(self, key: bytes) -> bytes | None:
+        with self.lock:
+            o = self.overlay
+            found = o.new.get(key) or o.changed.get(key)
+            if found is not None:
+                return found
+            return None if key in o.removed else self._base(key)
+
+    def __len__(self) -> int:
+        with self.lock, _lmdb_errors(self.path), self.env.begin() as txn:
+            return txn.stat(self.data)["entries"] - len(self.overlay.removed) + len(self.overlay.new)
+
+    def keys(self) -> list[bytes]:
+        with self.lock, _lmdb_errors(self.path), self.env.begin() as txn:
+            removed = self.overlay.removed
+            base = [bytes(key) for _, key in txn.cursor(self.order)]
+            return [k for k in base if k not in removed] + list(self.overlay.new)
+
+    # ---- writing
+    def _begin_write(self, call: int) -> None:
+        self._lock_file()
+        if call and call not in self.before:
+            self.before[call] = self.overlay.copy()
+
+    def put(self, key: bytes, value: bytes, call: int = 0) -> None:
+        # A value is never empty here, so that `get` can tell what is there.
+        value = b"\1" + value
+        with self.lock:
+            self._begin_write(call)
+            o = self.overlay
+            if key not in o.new and key not in o.removed and self._base(key) is not None:
+                o.changed[key] = value
+            else:
+                o.new[key] = value
+
+    def remove(self, key: bytes, call: int = 0) -> bool:
+        with self.lock:
+            o = self.overlay
+            if self.get(key) is None:
+                return False
+            self._begin_write(call)
+            if key in o.new:
+                del o.new[key]
+            else:
+                o.changed.pop(key, None)
+                o.removed.add(key)
+            return True
+
+    def commit(self) -> None:
+        """All writes, or none, on disk when it returns."""
+        import lmdb
+
+        with self.lock:
+            while self.overlay:
+                try:
+                    with _lmdb_errors(self.path):
+                        self._write()
+                except faults.RuntimeFault as e:
+                    if "MDB_MAP_FULL" not in str(e):
+                        raise
+                    try:
+                        self.env.set_mapsize(2 * self.env.info()["map_size"])
+                    except lmdb.Error as error:
+                        raise _trouble(f"store {self.path}: {error}") from None
+                else:
+                    break
+            self.overlay = Overlay()
+            for call in self.before:
+                self.before[call] = Overlay()
+            self._unlock_file()
+
+    def _write(self) -> None:
+        o = self.overlay
+        with self.env.begin(write=True) as txn:
+            if self.schemas is not None:
+                txn.put(b"schema", self.schemas.encode(), db=self.meta)
+            last = txn.get(b"next", db=self.meta)
+            number = 0 if last is None else _NUMBER.unpack(last)[0]
+            for key in o.removed:
+                old = txn.pop(self._key(key), db=self.data)
+                if old is not None:
+                    txn.delete(bytes(old)[:8], db=self.order)
+            for key, value in o.changed.items():
+                old = txn.get(self._key(key), db=self.data)
+                if old is not None:
+                    txn.put(self._key(key), bytes(old)[:8] + value, db=self.data)
+            for key, value in o.new.items():
+                place = _NUMBER.pack(number)
+                number += 1
+                txn.put(self._key(key), place + value, db=self.data)
+                txn.put(place, key, db=self.order)
+            txn.put(b"next", _NUMBER.pack(number), db=self.meta)
+
+    def end_call(self, call: int, failed: bool) -> None:
+        with self.lock:
+            before = self.before.pop(call, None)
+            if failed and before is not None:
+                self.overlay = before
+                if not before:
+                    self._unlock_file()
+
+    # ---- one writing process
+    def _lock_file(self) -> None:
+        if self.writer is not None:
+            return
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(fd)
+                    raise _trouble(f"store {self.path}: another process is writing to it") from None
+                time.sleep(0.005)
+            except BaseException:
+                os.close(fd)
+                raise
+        self.writer = fd
+
+    def _unlock_file(self) -> None:
+        if self.writer is not None:
+            os.close(self.writer)
+            self.writer = None
+
+
+# ---- open stores
+_stores: dict[str, Store] = {}
+_lock = threading.RLock()
+holds: dict[int, Store] = {}
+"""By the handle of the block that compiled code holds."""
+_handles = itertools.count(1)
+
+
+def acquire(path: str) -> Store:
+    key = os.path.realpath(path)
+    with _lock:
+        found = _stores.get(key)
+        if found is None:
+            found = _stores[key] = Store(key)
+        found.holders += 1
+        return found
+
+
+def release(store: Store) -> None:
+    """The last to let go drops what was not committed."""
+    with _lock:
+        store.holders -= 1
+        if store.holders == 0:
+            _stores.pop(store.path, None)
+            store._unlock_file()
+            store.env.close()
+
+
+def release_hold(handle: int) -> None:
+    """Compiled code let go of a store's block."""
+    store = holds.pop(handle, None)
+    if store is not None:
+        release(store)
+
+
+def _after_fork() -> None:
+    global _lock
+    _stores.clear()
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+# ---- the services of compiled code
+class _Exchange:
+    """Keys and values of one service, as bytes. Its first argument is the block of the store."""
+
+    def __init__(self, codec: Codec, params: list[Type], results: list[Type]):
+        self.codec, self.params, self.results = codec, params, results
+        self.offsets, self.result_offsets = codec.layouts.offsets(params), codec.layouts.offsets(results)
+        self._schemas: dict[Type, Any] = {}
+        self._makers: dict[Type, Any] = {}
+
+    def store(self, args: int) -> Store:
+        block = word(args)
+        return holds[word(block + 16)]
+
+    def schema(self, t: Type) -> Any:
+        found = self._schemas.get(t)
+        if found is None:
+            found = self._schemas[t] = encoding.schema(self.codec, t)
+            self._makers[t] = encoding.Maker(found, self.codec)
+        return found
+
+    def bytes_of(self, i: int, args: int) -> bytes:
+        t = self.params[i]
+        return encoding.encode(self.schema(t), self.codec.read(t, args + self.offsets[i]))
+
+    def value(self, t: Type, data: bytes) -> Any:
+        s = self.schema(t)
+        return encoding.decode(s, data, self._makers[t])
+
+    def give(self, value: Any, results: int) -> None:
+        t = self.results[0]
+        leaves = self.codec.write_leaves(t, value, "store")
+        self.codec.layouts.of(t).struct.pack_into(MEMORY, results, *leaves)
+
+
+def _touch(context: Context, store: Store) -> int:
+    """The number of the call in which a store is written; it says when it ends."""
+    if context.stores is None:
+        context.stores = set()
+    context.stores.add(store)
+    return context.address
+
+
+def _open(x: _Exchange) -> Callable[[Context, int, int], None]:
+    key, value = x.params[1][1], x.params[2][1]
+
+    def service(context: Context, args: int, results: int) -> None:
+        schemas = json.dumps([x.schema(key), x.schema(value)], separators=(",", ":"), ensure_ascii=False)
+        store = acquire(x.codec.read(x.params[0], args))
+        try:
+            store.agree(schemas)
+        except BaseException:
+            release(store)
+            raise
+        handle = next(_handles)
+        holds[handle] = store
+        block = allocate(24)
+        TRIPLE.pack_into(MEMORY, block, 1, -1, handle)
+        x.codec.program.count_live(1)
+        MEMORY[results:results + 8] = block.to_bytes(8, "little")
+
+    return service
+
+
+def _get(x: _Exchange) -> Callable[[Context, int, int], None]:
+    item = x.results[0][1]
+
+    def service(context: Context, args: int, results: int) -> None:
+        found = x.store(args).get(x.bytes_of(1, args))
+        x.give(None if found is None else x.value(item, found[1:]), results)
+
+    return service
+
+
+def _put(x: _Exchange) -> Callable[[Context, int, int], None]:
+    def service(context: Context, args: int, results: int) -> None:
+        store = x.store(args)
+        store.put(x.bytes_of(1, args), x.bytes_of(2, args), _touch(context, store))
+
+    return service
+
+
+def _remove(x: _Exchange) -> Callable[[Context, int, int], None]:
+    def service(context: Context, args: int, results: int) -> None:
+        store = x.store(args)
+        x.give(store.remove(x.bytes_of(1, args), _touch(context, store)), results)
+
+    return service
+
+
+def _has(x: _Exchange) -> Callable[[Context, int, int], None]:
+    return lambda context, args, results: x.give(x.store(args).get(x.bytes_of(1, args)) is not None, results)
+
+
+def _len(x: _Exchange) -> Callable[[Context, int, int], None]:
+    return lambda context, args, results: x.give(len(x.store(args)), results)
+
+
+def _keys(x: _Exchange) -> Callable[[Context, int, int], None]:
+    item = x.codec.kind(x.results[0]).args[0]
+    return lambda context, args, results: x.give([x.value(item, k) for k in x.store(args).keys()], results)
+
+
+def _commit(x: _Exchange) -> Callable[[Context, int, int], None]:
+    return lambda context, args, results: x.store(args).commit()
+
+
+SERVICES: dict[str, Callable[[Codec, list[Type], list[Type]], Callable[[Context, int, int], None]]] = {
+    f"_store_{name}": (lambda make: lambda codec, params, results: make(_Exchange(codec, params, results)))(make)
+    for name, make in {
+        "open": _open, "get": _get, "put": _put, "remove": _remove, "has": _has, "len": _len, "keys": _keys,
+        "commit": _commit,
+    }.items()
+}
+
+
+# ---- from Python
+class OpenStore(MutableMapping):  # type: ignore[type-arg]
+    """A store's file as a dictionary. Writes last from `commit()` on; closing drops what was not committed."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        path = os.fspath(path)
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"there is no store {path}")
+        self._store: Store | None = acquire(path)
+        text = self._store.schemas or self._store.read_schemas()
+        if text is None:
+            self.close()
+            raise _trouble(f"store {path}: nothing was ever committed to it")
+        self._key, self._value = json.loads(text)
+        self._keys, self._values = encoding.Maker(self._key), encoding.Maker(self._value)
+
+    def _open(self) -> Store:
+        if self._store is None:
+            raise ValueError("the store is closed")
+        return self._store
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self._find(key)
+        if found is None:
+            raise KeyError(key)
+        return encoding.decode(self._value, found[1:], self._values)
+
+    def _find(self, key: Any) -> bytes | None:
+        try:
+            data = encoding.encode(self._key, key)
+        except ValueError:
+            return None
+        return self._open().get(data)
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._open().put(encoding.encode(self._key, key), encoding.encode(self._value, value))
+
+    def __delitem__(self, key: Any) -> None:
+        if not self._open().remove(encoding.encode(self._key, key)):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([encoding.decode(self._key, k, self._keys) for k in self._open().keys()])
+
+    def __len__(self) -> int:
+        return len(self._open())
+
+    def commit(self) -> None:
+        """Make all writes durable, all or none."""
+        self._open().commit()
+
+    def close(self) -> None:
+        if self._store is not None:
+            release(self._store)
+            self._store = None
+
+    def __enter__(self) -> OpenStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_store", None) is not None:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<store {self._store.path if self._store else 'closed'}>"
+
+
+def open_store(path: str | os.PathLike[str]) -> OpenStore:
+    """Open a store that a Hyb program made."""
+    return OpenStore(path)

@@ -1,0 +1,146 @@
+"""Values that stay on the native side: `Native`, function values, and random generators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from hybridc_runtime.classes import equal, text_of
+from hybridc_runtime.convert_out import Reading
+from hybridc_runtime.manifest import Type
+from hybridc_runtime.memory import HEADER, word
+
+if TYPE_CHECKING:
+    from hybridc_runtime.codec import Codec
+
+
+class Owned:
+    """Leaves of a native value, and one share of the blocks they point to."""
+
+    __slots__ = ("codec", "type", "leaves", "__weakref__")
+
+    def __init__(self, codec: Codec, t: Type, leaves: tuple[Any, ...]):
+        self.codec, self.type, self.leaves = codec, t, leaves
+
+    def share(self) -> tuple[Any, ...]:
+        """The leaves, with another share for whoever takes them."""
+        leaves = self.leaves
+        self.codec.retain(self.type, leaves)
+        return leaves
+
+    def replace(self, leaves: tuple[Any, ...]) -> None:
+        """Another value takes this one's place."""
+        old, self.leaves = self.leaves, leaves
+        self.codec.release_leaves(self.type, old)
+
+    def __del__(self) -> None:
+        leaves, self.leaves = getattr(self, "leaves", None), None
+        if leaves is not None:
+            self.codec.release_leaves(self.type, leaves)
+
+
+class Native:
+    """A Hyb value that has not been converted. It passes to functions as it is; `mut` parameters change it in place."""
+
+    __slots__ = ("_owned", "__weakref__")
+
+    def __init__(self, owned: Owned):
+        self._owned = owned
+
+    def _read(self, t: Type, leaves: tuple[Any, ...]) -> Any:
+        return self._owned.codec.read_leaves(t, leaves)
+
+    def to_python(self) -> Any:
+        """The value converted."""
+        return self._read(self._owned.type, self._owned.leaves)
+
+    def _list(self) -> tuple[Type, int, int] | None:
+        """Item type, block and size, of a list."""
+        owned = self._owned
+        kind = owned.codec.kind_or_none(owned.type)
+        if kind is None or kind.kind != "list":
+            return None
+        names = [n for n, _ in owned.codec.layouts.structs[owned.type[1]]]
+        parts = dict(zip(names, owned.leaves, strict=True))
+        return kind.args[0], parts["data"], parts["size"]
+
+    def __len__(self) -> int:
+        found = self._list()
+        return found[2] if found else len(self.to_python())
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self._list()
+        if found is None or not isinstance(index, int):
+            return self.to_python()[index]
+        item, block, size = found
+        at = index + size if index < 0 else index
+        if not 0 <= at < size:
+            raise IndexError(f"index {index} is out of range for length {size}")
+        codec = self._owned.codec
+        reading = Reading()
+        value = codec.readers.read(item, block + HEADER + at * codec.layouts.of(item).size, reading)
+        codec.finish(reading)
+        return value
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._list() is None:
+            return iter(self.to_python())
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return equal(self.to_python(), other.to_python() if isinstance(other, Native) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        text = self._owned.codec.show(self._owned.type)
+        try:
+            value = text_of(self.to_python())
+        except TypeError:
+            return f"<native {text}>"
+        return f"<native {text}: {value if len(value) <= 1000 else value[:1000] + '...'}>"
+
+
+class NativeFunction:
+    """A function value made by a Hyb program."""
+
+    __slots__ = ("_owned", "_call", "__weakref__")
+
+    def __init__(self, owned: Owned):
+        self._owned = owned
+        self._call = owned.codec.apply_caller(owned.type)
+
+    def __call__(self, *args: Any) -> Any:
+        return self._call((self, *args))
+
+    def __repr__(self) -> str:
+        return f"<{self._owned.codec.show(self._owned.type)}>"
+
+
+class rng:  # noqa: N801 (as the language calls it)
+    """A random generator; a function that takes one as `mut` moves it on."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, seed: int = 0):
+        if not isinstance(seed, int) or isinstance(seed, bool) or not -(1 << 63) <= seed < 1 << 63:
+            raise ValueError(f"a seed is a 64-bit int, found {seed!r}")
+        self._state: tuple[int, ...] = (seed,)
+
+    def __repr__(self) -> str:
+        return f"rng{self._state}"
+
+    def leaves(self, codec: Codec, t: Type) -> tuple[Any, ...]:
+        """The state as the program keeps it; a fresh one is made by the program from its seed."""
+        layout = codec.layouts.of(t)
+        if len(self._state) == len(layout.chars):
+            return self._state
+        maker = codec.kind(t).helpers.get("new")
+        if maker is not None:
+            self._state = codec.make_by_helper(maker, ["int"], t, self._state)
+        else:
+            self._state = (self._state[0], *layout.zeros[1:])
+        return self._state
+
+
+__all__ = ["Native", "NativeFunction", "Owned", "rng", "word"]

@@ -1,0 +1,72 @@
+"""Weights on disk: the safetensors format, always the same bytes for the same values."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from hybridc_runtime.arrays import DTYPES
+
+CODES = {"f32": "F32", "f64": "F64", "f16": "F16", "bf16": "BF16", "int": "I64", "i32": "I32", "u8": "U8", "bool": "BOOL"}
+_ELEMS = {code: elem for elem, code in CODES.items()}
+LONGEST_HEADER = 100 << 20
+
+
+def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], metadata: Mapping[str, str]) -> None:
+    """Write tensors (name -> element type, array) in their order; all of the file or nothing."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    at = 0
+    for name, (elem, array) in tensors.items():
+        header[name] = {"dtype": CODES[elem], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    target = os.fspath(path)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(target)), prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(struct.pack("<Q", len(text)))
+            f.write(text)
+            for _, array in tensors.values():
+                f.write(np.ascontiguousarray(array).tobytes())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[str, Any]], dict[str, str]]:
+    """Tensors (name -> element type, array) and metadata; OSError without a file, ValueError for a damaged one."""
+    with open(path, "rb") as f:
+        data = f.read()
+    what = f"{os.fspath(path)} is not a whole safetensors file"
+    if len(data) < 8:
+        raise ValueError(what)
+    (length,) = struct.unpack_from("<Q", data)
+    if length > min(LONGEST_HEADER, len(data) - 8):
+        raise ValueError(what)
+    try:
+        header = json.loads(data[8:8 + length])
+        metadata = header.pop("__metadata__", {})
+        out = {}
+        for name, row in header.items():
+            start, end = row["data_offsets"]
+            elem = _ELEMS.get(row["dtype"])
+            shape = tuple(row["shape"])
+            if elem is None:
+                continue
+            count = int(np.prod(shape, dtype=np.int64))
+            if end - start != count * DTYPES[elem].itemsize or not 0 <= start <= end <= len(data) - 8 - length:
+                raise ValueError(what)
+            out[name] = (elem, np.frombuffer(data, DTYPES[elem], count, 8 + length + start).reshape(shape))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ValueError(what) from e
+    return out, metadata
