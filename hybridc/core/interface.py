@@ -26,13 +26,14 @@ class Param:
 @dataclass
 class Entry:
     """A callable Core function. Its Core results are the result (none if `result` is None), then each `mut` parameter
-    in order."""
+    in order. `variants`, of a model's method, are the same for other numbers of leading dimensions (`*B`)."""
 
     symbol: str
     params: list[Param]
     result: Type | None
     result_shown: str = ""
     doc: str | None = None
+    variants: list[Entry] = field(default_factory=list)
 
 
 @dataclass

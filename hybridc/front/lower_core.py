@@ -35,7 +35,7 @@ class Parts:
     items: tuple[Value, ...]
 
 
-Value = Union[ir.Atom, Parts]
+Value = Union[ir.Atom, Parts]  # noqa: UP007
 
 
 class Refused(Exception):
@@ -48,12 +48,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A function made concrete: erased types for its type parameters, ranks of its packs, the model it belongs to."""
+    """A function made concrete: erased types for its type parameters, ranks of its packs, the model it belongs to, and
+    the dimension names that a parameter's model configuration gives."""
 
     key: str
     types: tuple[Type, ...] = ()
     packs: tuple[int, ...] = ()
     model: ModelType | None = None
+    dims: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
@@ -129,6 +131,7 @@ class Context:
             owner += "."
         elif not instance.key.startswith(self.program.module + ":"):
             owner = instance.key.rpartition(":")[0] + "."
+        types = types + [f"{key.rpartition('.')[2]}={value}" for key, value in instance.dims]
         ranks = "".join(f"*{rank}" for rank in instance.packs)
         return owner + decl.name + (f"[{', '.join(types)}]" if types else "") + ranks
 
@@ -210,6 +213,7 @@ class Lowerer:
         """Keys of the `mut` parameters, whose values are results too."""
         self.title = ""
         self.name = ""
+        self.hidden = False
         self.type_args: dict[str, Type] = {}
         self.packs: dict[str, tuple[Dim, ...]] = {}
         self.consts: dict[str, Dim] = {}
@@ -219,7 +223,7 @@ class Lowerer:
         self._fresh = itertools.count(1)
         if parent is not None:
             self.type_args, self.packs, self.consts = parent.type_args, parent.packs, parent.consts
-            self.model, self.self_type = parent.model, parent.self_type
+            self.model, self.self_type, self.hidden = parent.model, parent.self_type, parent.hidden
 
     # ---- types
     def concrete(self, t: Type) -> Type:
@@ -634,5 +638,7 @@ def generated(ctx: Context, name: str, title: str, params: Sequence[tuple[str, i
     return lw.finish(variables, branch, results, hidden=True, span=NOWHERE)
 
 
-__all__ = ["HANDLERS", "Branch", "BoundDim", "Context", "Instance", "LoopLabels", "Lowerer", "Parts", "Refused", "Value",
-           "bind_types", "erase", "generated", "is_concrete", "lowers", "signature_results"]
+__all__ = [
+    "HANDLERS", "Branch", "BoundDim", "Context", "Instance", "LoopLabels", "Lowerer", "Parts", "Refused", "Value",
+    "bind_types", "erase", "generated", "is_concrete", "lowers", "signature_results",
+]  # fmt: skip

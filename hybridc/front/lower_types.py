@@ -217,32 +217,50 @@ class Types:
         return None
 
 
-def bind_types(pattern: Type, actual: Type, types: dict[str, Type], packs: dict[str, int]) -> None:
-    """Find what the variables of a declared type stand for, by keys, from a concrete type of the same form."""
+def bind_types(
+    pattern: Type, actual: Type, types: dict[str, Type], packs: dict[str, int], dims: dict[str, int]
+) -> None:
+    """Find what the variables of a declared type stand for, by keys, from a concrete type of the same form. `dims` are
+    dimension names that a model's configuration gives."""
     match pattern, actual:
+        case ModelType(key, config), ModelType(other_key, others) if key == other_key:
+            for c, other in zip(config, others, strict=False):
+                _bind_config(c, other, types, packs, dims)
         case TypeVar(key=key), _:
             types.setdefault(key, actual)
         case Tensor(elem, shape), Tensor(actual_elem, actual_shape):
-            bind_types(elem, actual_elem, types, packs)
+            bind_types(elem, actual_elem, types, packs, dims)
             _bind_pack(shape, len(actual_shape), packs)
         case Tensor(elem, shape), _:
-            bind_types(elem, actual, types, packs)
+            bind_types(elem, actual, types, packs, dims)
             _bind_pack(shape, 0, packs)
         case TupleType(items), TupleType(others):
             for p, a in zip(items, others, strict=False):
-                bind_types(p, a, types, packs)
+                bind_types(p, a, types, packs, dims)
         case Option(item), Option(other):
-            bind_types(item, other, types, packs)
+            bind_types(item, other, types, packs, dims)
         case FnType(params, result), FnType(other_params, other_result):
             for (p, _), (a, _) in zip(params, other_params, strict=False):
-                bind_types(p, a, types, packs)
-            bind_types(result, other_result, types, packs)
+                bind_types(p, a, types, packs, dims)
+            bind_types(result, other_result, types, packs, dims)
         case Named(_, args), Named(_, others):
             for p, a in zip(args, others, strict=False):
                 if not isinstance(p, Dim) and not isinstance(a, Dim):
-                    bind_types(p, a, types, packs)
+                    bind_types(p, a, types, packs, dims)
         case _:
             pass
+
+
+def _bind_config(
+    c: object, actual: object, types: dict[str, Type], packs: dict[str, int], dims: dict[str, int]
+) -> None:
+    if isinstance(c, Dim) and isinstance(actual, Dim):
+        if c.variable is not None and actual.constant is not None:
+            dims.setdefault(c.variable.key, actual.constant)
+    elif isinstance(c, TypeVar):
+        types.setdefault(c.key, actual)  # type: ignore[arg-type]
+    elif isinstance(c, ModelType) and isinstance(actual, ModelType):
+        bind_types(c, actual, types, packs, dims)
 
 
 def _bind_pack(shape: Shape, rank: int, packs: dict[str, int]) -> None:

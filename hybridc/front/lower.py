@@ -1,0 +1,114 @@
+"""The typed tree to Core: every function that is asked for is made concrete, and with it whatever it calls.
+
+    lower(program, models) -> (Core, what Python sees of it, what could not be lowered)
+
+Each pair of a function and the types it is used with is an *instance*, one Core function; a worklist of them starts
+with what the file offers (lower_interface.py) and grows with every call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.types import ModelType, Void
+from hybridc.core import ir
+from hybridc.core.interface import Interface
+from hybridc.front import lower_comp, tree
+from hybridc.front.lower_call import enter_instance
+from hybridc.front.lower_closure import Closures
+from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
+from hybridc.front.lower_dims import bind_dims
+from hybridc.front.lower_interface import Surface
+from hybridc.front.lower_model import Models
+from hybridc.front.lower_stmt import block
+
+PARTS = (lower_comp,)
+"""Modules that lower kinds of nodes and are called by nothing else."""
+
+
+def lower(
+    program: tree.Program, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False
+) -> tuple[ir.Program, Interface, list[Diagnostic]]:
+    """Core and interface of the exports of a file (of all it declares if there are none, or with `all_names`), for the
+    configurations of models in `models` besides those exported."""
+    ctx = context(program)
+    surface = Surface(ctx, models, all_names, tests)
+    guarded(ctx, surface.targets)
+    drain(ctx)
+    guarded(ctx, surface.kinds)
+    drain(ctx)
+    ctx.closures.finish()
+    drain(ctx)
+    surface.interface.externs = list(ctx.externs)
+    return ctx.core, surface.interface, list(dict.fromkeys(ctx.diagnostics))
+
+
+def context(program: tree.Program) -> Context:
+    ctx = Context(program)
+    ctx.closures = Closures(ctx)
+    ctx.models = Models(ctx)
+    ctx.types.fn_enum = ctx.closures.enum
+    ctx.types.model_struct = ctx.models.struct
+    ctx.make_fn = lambda instance, name: make_fn(ctx, instance, name)
+    return ctx
+
+
+def drain(ctx: Context) -> None:
+    """Make every function that has been asked for."""
+    while ctx.work:
+        guarded(ctx, ctx.work.pop(0))
+
+
+def guarded(ctx: Context, work) -> None:  # noqa: ANN001
+    try:
+        work()
+    except Refused as refused:
+        ctx.diagnostics.append(refused.diagnostic)
+
+
+def make_fn(ctx: Context, instance: Instance, name: str) -> None:
+    """One declared function, concrete."""
+    decl = ctx.fn(instance.key)
+    lw = Lowerer(ctx)
+    enter_instance(lw, instance, decl)
+    lw.name, lw.title, lw.hidden = name, title_of(ctx, decl), is_library(decl)
+    lw.result_type = lw.concrete(decl.result)
+    results = [] if isinstance(lw.result_type, Void) else [lw.type(lw.result_type)]
+    lw.results = (*results, *(lw.type(p.var.type) for p in decl.params if p.mut))
+    lw.muts = [p.var.key for p in decl.params if p.mut]
+    params = [lw.b.var(lw.type(p.var.type), p.var.name) for p in decl.params]
+
+    def body() -> list[ir.Atom]:
+        lw.b.span = decl.span
+        prologue(lw, decl, params)
+        block(lw, decl.body)
+        if lw.tail is None and not isinstance(lw.result_type, Void):
+            lw.unreachable()
+        return [lw.whole(lw.read(k)) for k in lw.muts] if lw.tail is None else []
+
+    branch = lw.branch(body)
+    if isinstance(branch.tail, ir.Exit) and branch.tail.label == ir.RETURN:
+        branch.results, branch.tail = list(branch.tail.values), None
+    ctx.add(lw.finish(params, branch, lw.results, hidden=lw.hidden, span=decl.span))
+
+
+def prologue(lw: Lowerer, decl: tree.FnDecl, params: Sequence[ir.Var]) -> None:
+    """Parameters become variables; dimension names are bound and compared."""
+    for p, v in zip(decl.params, params, strict=True):
+        lw.declare(p.var, v)
+    own = [d.key for d in decl.dims if d.key not in lw.consts]
+    own += [v.key for pack in decl.packs for d in lw.packs[pack.key] for v in d.variables()]
+    typed = [(p.var.name, lw.concrete(p.var.type), v, decl.span) for p, v in zip(decl.params, params, strict=True)]
+    bind_dims(lw, own, typed)
+    for p in decl.params:
+        if p.mut:
+            lw.env[p.var.key] = lw.apart(lw.env[p.var.key])
+
+
+def title_of(ctx: Context, decl: tree.FnDecl) -> str:
+    """As call chains name it."""
+    return decl.name if decl.owner is None else f"{ctx.program.decls[decl.owner].name}.{decl.name}"
+
+
+def is_library(decl: tree.FnDecl) -> bool:
+    return decl.key.startswith("std.")

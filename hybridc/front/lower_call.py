@@ -1,0 +1,262 @@
+"""Calls: arguments in the order written, `mut` places taken after all of them and put back with what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hybridc.base.dims import Dim, DimVar
+from hybridc.base.types import FnRef, FnType, ModelType, Named, Tensor, Type, Void
+from hybridc.core import ir
+from hybridc.front import derive, tensor_lower, tree
+from hybridc.front.lower_builtin import BUILTINS
+from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, bind_types, erase, is_concrete, lowers
+from hybridc.front.lower_dims import needs_check, refine
+from hybridc.front.lower_expr import default_value
+from hybridc.front.lower_model import ItemAccess, SubAccess, keeps_params
+from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
+from hybridc.front.lower_scan import place_root
+
+DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
+    "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
+    "_hash": lambda lw, t, a: derive.hashed(lw, t, a[0]),
+    "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
+    "_show": lambda lw, t, a: derive.shown(lw, t, a[0], False),
+    "_repr": lambda lw, t, a: derive.shown(lw, t, a[0], True),
+}
+"""Externs of std.core that are made for each type."""
+
+RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_key": "KeyError", "_raise_os": "OSError",
+          "_raise_zero": "ZeroDivisionError", "_raise_memory": "MemoryError", "_raise": "HybError"}
+"""Externs of std.core that stop the program."""
+
+
+# ---- which instance --------------------------------------------------------------------------------------------------
+def resolve(lw: Lowerer, ref: FnRef, arg_types: Sequence[Type | None]) -> tuple[Instance, tree.FnDecl, Lowerer]:
+    """The instance a reference means here, from its arguments' types where they say more; and a Lowerer in which the
+    declaration's types are concrete."""
+    decl = lw.ctx.fn(ref.key)
+    types: dict[str, Type] = {}
+    packs: dict[str, int] = {}
+    dims: dict[str, int] = {}
+    for v, t in zip(decl.type_params, ref.types, strict=False):
+        concrete = lw.concrete(t)
+        if is_concrete(concrete):
+            types[v.key] = concrete
+    for pack, shape in zip(decl.packs, ref.packs, strict=False):
+        resolved = lw.concrete(Tensor(ir.INT, shape)) if shape else ir.INT
+        packs[pack.key] = len(resolved.shape) if isinstance(resolved, Tensor) else 0
+    for p, t in zip(decl.params, arg_types, strict=False):
+        if t is not None:
+            bind_types(p.var.type, lw.concrete(t), types, packs, dims)
+    model = _owner_model(lw, decl, arg_types)
+    if model is not None:
+        dims = {}
+    instance = Instance(
+        ref.key,
+        tuple(erase(types[v.key]) for v in decl.type_params),
+        tuple(packs.get(p.key, 0) for p in decl.packs),
+        model,
+        tuple(sorted(dims.items())),
+    )
+    return instance, decl, callee(lw, instance, decl)
+
+
+def _owner_model(lw: Lowerer, decl: tree.FnDecl, arg_types: Sequence[Type | None]) -> ModelType | None:
+    owner = lw.ctx.program.decls.get(decl.owner) if decl.owner else None
+    if not isinstance(owner, tree.ModelDecl):
+        return None
+    assert arg_types and arg_types[0] is not None
+    model = lw.concrete(arg_types[0])
+    assert isinstance(model, ModelType), f"{decl.key} called on {model}"
+    return model
+
+
+def callee(lw: Lowerer, instance: Instance, decl: tree.FnDecl) -> Lowerer:
+    """Knows what the types of a declaration are in one instance of it."""
+    inner = Lowerer(lw.ctx)
+    enter_instance(inner, instance, decl)
+    return inner
+
+
+def enter_instance(lw: Lowerer, instance: Instance, decl: tree.FnDecl) -> None:
+    """Make `lw` see a declaration's types as they are in an instance."""
+    lw.type_args = {v.key: t for v, t in zip(decl.type_params, instance.types, strict=True)}
+    for v, t in zip(decl.type_params, instance.types, strict=True):
+        if isinstance(t, ModelType):
+            lw.consts.update(lw.ctx.models.config_dims(t, v.key))
+    for pack, rank in zip(decl.packs, instance.packs, strict=True):
+        lw.packs[pack.key] = tuple(Dim.of(v) for v in pack_dims(pack.key, pack.name, rank))
+    lw.consts.update({key: Dim.of(value) for key, value in instance.dims})
+    if instance.model is not None:
+        model = lw.ctx.program.decls[instance.model.key]
+        assert isinstance(model, tree.ModelDecl)
+        lw.model = instance.model
+        lw.self_type = decl.params[0].var.type if decl.params else None
+        lw.ctx.models.enter(lw, instance.model)
+
+
+def pack_dims(key: str, name: str, rank: int) -> list[DimVar]:
+    """A variable for each dimension that a pack stands for."""
+    return [DimVar(f"{key}.{i}", f"{name}{i}") for i in range(rank)]
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+class Arguments:
+    """Evaluated arguments of a call: the atoms, and the places to write back."""
+
+    def __init__(self, lw: Lowerer):
+        self.lw = lw
+        self.atoms: dict[int, ir.Atom] = {}
+        self.places: dict[int, Access] = {}
+        self.copied = False
+
+    def evaluate(self, position: int, arg: tree.Arg) -> None:
+        if arg.value is not None:
+            self.atoms[position] = self.lw.expr(arg.value)
+        elif arg.place is not None:
+            self.places[position] = access(self.lw, arg.place)
+
+    def take(self, args: Sequence[tree.Arg]) -> None:
+        """Move the values out of their places. Two places within one variable are read instead: what one holds must
+        stay there for the other."""
+        roots = [place_root(a.place).key for a in args if a.place is not None]
+        self.copied = len(set(roots)) < len(roots) and any(
+            isinstance(p, (ElementAccess, PartAccess)) for p in self.places.values())
+        for position in sorted(self.places):
+            place = self.places[position]
+            value = place.load() if self.copied and not isinstance(place, VarAccess) else place.take()
+            self.atoms[position] = self.lw.whole(value)
+
+    def put(self, outs: Sequence[ir.Atom], decl: tree.FnDecl | None = None) -> None:
+        for position, out in zip(sorted(self.places), outs, strict=True):
+            place = self.places[position]
+            if isinstance(place, (SubAccess, ItemAccess)):
+                place.write(out, decl is not None and keeps_params(self.lw.ctx, decl, position))
+            elif self.copied and not isinstance(place, VarAccess):
+                place.store(out)
+            else:
+                place.put(out)
+
+    def list(self, count: int) -> list[ir.Atom]:
+        return [self.atoms[i] for i in range(count)]
+
+
+@lowers(tree.Call)
+def call(lw: Lowerer, e: tree.Call) -> Value | None:
+    decl = lw.ctx.fn(e.fn.key)
+    submodel = lw.ctx.models.element(lw, e)
+    if submodel is not None:
+        return submodel
+    arguments = Arguments(lw)
+    for position in e.order:
+        arguments.evaluate(position, e.args[position])
+    lw.b.span = e.span
+    arg_types = [_arg_type(a) for a in e.args]
+    instance, decl, inner = resolve(lw, e.fn, arg_types)
+    for position, arg in enumerate(e.args):
+        if arg.value is None and arg.place is None:
+            default = decl.params[position].default
+            assert default is not None
+            value = default_value(lw, default, {v: t for v, t in zip(decl.type_params, instance.types, strict=True)})
+            arguments.atoms[position] = lw.whole(value)
+    arguments.take(e.args)
+    lw.b.span = e.span
+    atoms = arguments.list(len(e.args))
+    if decl.host is not None:
+        return extern(lw, e, decl, instance, atoms, arguments)
+    outs = lw.b.call(lw.ctx.instance(instance), atoms, result_types(inner, decl))
+    return finish(lw, e, decl.result, list(outs), arguments, False, decl)
+
+
+def finish(lw: Lowerer, e: tree.Typed, result: Type, outs: Sequence[ir.Atom], arguments: Arguments,
+           checked: bool, decl: tree.FnDecl | None = None) -> Value | None:
+    """Write back what came out, and give the result; `checked` compares its dimensions with the type."""
+    nothing = isinstance(result, Void)
+    arguments.put(outs[0 if nothing else 1:], decl)
+    lw.b.span = e.span
+    if nothing:
+        return None
+    t = lw.concrete(e.type)
+    if checked and needs_check(lw, t):
+        return refine(lw, outs[0], t, t, e.span)
+    return outs[0]
+
+
+def result_types(inner: Lowerer, decl: tree.FnDecl) -> list[ir.Type]:
+    outs = [] if isinstance(decl.result, Void) else [inner.type(decl.result)]
+    return outs + [inner.type(p.var.type) for p in decl.params if p.mut]
+
+
+def _arg_type(arg: tree.Arg) -> Type | None:
+    node = arg.value if arg.value is not None else arg.place
+    return None if node is None else node.type
+
+
+# ---- externs ---------------------------------------------------------------------------------------------------------
+def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, atoms: list[ir.Atom],
+           arguments: Arguments) -> Value | None:
+    """An operator of Core, an operation derived for every type, a fault, or a service of the host."""
+    module = decl.key.rpartition(":")[0]
+    if module == "std.core":
+        if decl.name in RAISES:
+            lw.tail = ir.Fault(RAISES[decl.name], tuple(atoms), e.span)
+            return None
+        if decl.name in DERIVED:
+            return DERIVED[decl.name](lw, instance.types[0], atoms)
+        result = lw.type(e.type)
+        name = decl.name.removeprefix("_")
+        if isinstance(result, ir.TupleT):
+            return Parts(result, lw.b.ops(name, atoms, result.items))
+        return lw.op(name, atoms, result)
+    if not module.startswith("std."):
+        lw.ctx.externs[decl.name] = None
+    inner = callee(lw, instance, decl)
+    types = result_types(inner, decl)
+    outs = lw.b.ops("host", atoms, [_unknown(t) for t in types], name=decl.name)
+    return finish(lw, e, decl.result, outs, arguments, checked=True)
+
+
+def _unknown(t: ir.Type) -> ir.Type:
+    """The type of a value from outside: nothing is known of its sizes."""
+    return ir.TensorT(t.elem, tuple(None for _ in t.dims)) if isinstance(t, ir.TensorT) else t
+
+
+# ---- values of fn type, methods that only a bound promises -----------------------------------------------------------
+@lowers(tree.CallValue)
+def call_value(lw: Lowerer, e: tree.CallValue) -> Value | None:
+    fn_type = lw.concrete(e.fn.type)
+    assert isinstance(fn_type, FnType)
+    fn = lw.expr(e.fn)
+    arguments = Arguments(lw)
+    for position, arg in enumerate(e.args):
+        arguments.evaluate(position, arg)
+    arguments.take(e.args)
+    lw.b.span = e.span
+    outs = lw.ctx.closures.apply(lw, fn_type, fn, arguments.list(len(e.args)))
+    return finish(lw, e, fn_type.result, outs, arguments, checked=True)
+
+
+@lowers(tree.CallMethod)
+def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
+    """The concrete type's own method."""
+    node = e.receiver.value if e.receiver.value is not None else e.receiver.place
+    assert node is not None
+    receiver = lw.concrete(node.type)
+    decl = lw.ctx.method(receiver, e.name)
+    assert decl is not None, f"{receiver} has no method {e.name}"
+    types = tuple(a for a in receiver.args if not isinstance(a, Dim)) if isinstance(receiver, Named) else ()
+    args = (e.receiver, *e.args)
+    args += tuple(tree.Arg() for _ in decl.params[len(args):])
+    order = tuple(i for i, a in enumerate(args) if a.value is not None or a.place is not None)
+    return call(lw, tree.Call(e.type, e.span, FnRef(decl.key, types), args, order))
+
+
+@lowers(tree.Builtin)
+def builtin(lw: Lowerer, e: tree.Builtin) -> Value | None:
+    if e.name in BUILTINS:
+        result = BUILTINS[e.name](lw, e)
+        if result is not NotImplemented:
+            return result
+    handler = tensor_lower.LOWER.get(e.name)
+    assert handler is not None, f"no lowering of the built-in {e.name}"
+    return handler(lw, e)

@@ -1,0 +1,267 @@
+"""Functions as values, without function pointers: a fn type is an enum of everything that is used as a value of that
+type anywhere in the program (its fields are what is captured), and a call is a match on it.
+
+Every such enum also has the case `Host(id)`: a Python callable, called through the host operator "call"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hybridc.base.types import FnRef, FnType, Type, Void
+from hybridc.core import ir
+from hybridc.front import tree
+from hybridc.front.lower_call import resolve
+from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
+from hybridc.front.lower_dims import bind_dims, dims_of
+from hybridc.front.lower_stmt import block
+from hybridc.front.lower_types import erase
+
+HOST = "Host"
+
+
+@dataclass
+class Case:
+    """One function used as a value: the Core function takes the captures, then the arguments. A local function that
+    calls itself takes its own value first."""
+
+    name: str
+    fn: str
+    captures: tuple[tuple[str, ir.Type], ...]
+    takes_self: bool = False
+
+
+@dataclass
+class FnEnum:
+    type: FnType
+    name: str
+    cases: dict[object, Case] = field(default_factory=dict)
+
+
+class Closures:
+    """Every fn type of the program. The enums and the functions that apply them are complete only at the end, when all
+    values of each type are known: `finish`."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.enums: dict[FnType, FnEnum] = {}
+        self._names: set[str] = set()
+
+    def enum(self, t: FnType) -> str:
+        """The Core enum of an erased fn type."""
+        found = self.enums.get(t)
+        if found is None:
+            name = self.ctx.types.show(t)
+            found = self.enums[t] = FnEnum(t, name)
+            self.ctx.types.fronts[name] = t
+            self.ctx.core.enums[name] = ir.EnumDef(name, ((HOST, (("id", ir.INT),)),))
+        return found.name
+
+    def signature(self, t: FnType) -> tuple[list[ir.Type], list[ir.Type]]:
+        """Core parameters and results (the result, then `mut` parameters) of an erased fn type."""
+        types = self.ctx.types
+        params = [types.inner(p) for p, _ in t.params]
+        results = [] if isinstance(t.result, Void) else [types.inner(t.result)]
+        return params, results + [types.inner(p) for p, mut in t.params if mut]
+
+    def make(self, lw: Lowerer, t: FnType, identity: object, title: str, fn: str,
+             captures: Sequence[tuple[str, ir.Atom]], takes_self: bool = False) -> ir.Atom:
+        """A value of a fn type: the case for `identity`, made now if it is new."""
+        t = erase(t)  # type: ignore[assignment]
+        enum = self.enum(t)
+        cases = self.enums[t].cases
+        case = cases.get(identity)
+        if case is None:
+            fields = tuple((name or f"c{i}", a.type) for i, (name, a) in enumerate(captures))
+            case = cases[identity] = Case(self._case_name(cases, title), fn, fields, takes_self)
+            definition = self.ctx.core.enums[enum]
+            added = (case.name, tuple((n, _inner(k)) for n, k in fields))
+            self.ctx.core.enums[enum] = ir.EnumDef(enum, (*definition.cases, added))
+        return lw.op("enum", [a for _, a in captures], ir.EnumT(enum), case=case.name)
+
+    @staticmethod
+    def _case_name(cases: dict[object, Case], title: str) -> str:
+        taken = {c.name for c in cases.values()} | {HOST}
+        name, n = title, 2
+        while name in taken:
+            name, n = f"{title}#{n}", n + 1
+        return name
+
+    def apply_name(self, t: FnType) -> str:
+        t = erase(t)  # type: ignore[assignment]
+        self.enum(t)
+        return f"apply {self.enums[t].name}"
+
+    def apply(self, lw: Lowerer, t: FnType, fn: ir.Atom, args: Sequence[ir.Atom]) -> list[ir.Var]:
+        """Call a function value."""
+        erased = erase(t)
+        assert isinstance(erased, FnType)
+        return list(lw.b.call(self.apply_name(erased), [fn, *args], self.signature(erased)[1]))
+
+    def finish(self) -> None:
+        """Make the functions that apply each fn type."""
+        for t, enum in list(self.enums.items()):
+            self.ctx.add(self._apply(t, enum))
+
+    def _apply(self, t: FnType, enum: FnEnum) -> ir.Fn:
+        params, results = self.signature(t)
+        by_name = {c.name: c for c in enum.cases.values()}
+
+        def body(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
+            fn, args = v[0], v[1:]
+            arms = []
+            for case, fields in self.ctx.core.enums[enum.name].cases:
+                values = tuple(lw.b.var(k, n) for n, k in fields)
+                lw.b.open()
+                if case == HOST:
+                    outs = lw.b.ops("host", [values[0], *args], results, name="call")
+                else:
+                    own = [fn] if by_name[case].takes_self else []
+                    outs = lw.b.call(by_name[case].fn, [*own, *values, *args], results)
+                arms.append(ir.Arm(case, values, lw.b.close(ir.Yield(tuple(outs)))))
+            return list(lw.b.match(fn, arms, results))
+
+        named = [("f", ir.EnumT(enum.name)), *((f"x{i}", p) for i, p in enumerate(params))]
+        return generated(self.ctx, self.apply_name(t), "", named, results, body)
+
+
+def _inner(t: ir.Type) -> ir.Type:
+    """A type as it is inside an aggregate."""
+    return ir.TensorT(t.elem, tuple(None for _ in t.dims)) if isinstance(t, ir.TensorT) else t
+
+
+# ---- declared functions and methods as values ------------------------------------------------------------------------
+@lowers(tree.FnValue)
+def fn_value(lw: Lowerer, e: tree.FnValue) -> Value:
+    t = lw.concrete(e.type)
+    assert isinstance(t, FnType)
+    return _declared(lw, t, e.fn, [], [p for p, _ in t.params])
+
+
+@lowers(tree.BoundMethod)
+def bound_method(lw: Lowerer, e: tree.BoundMethod) -> Value:
+    t = lw.concrete(e.type)
+    assert isinstance(t, FnType)
+    receiver = lw.expr(e.receiver)
+    lw.b.span = e.span
+    return _declared(lw, t, e.fn, [("self", receiver)], [lw.concrete(e.receiver.type), *(p for p, _ in t.params)])
+
+
+def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.Atom]], args: list[Type]) -> ir.Atom:
+    """A declared function as a value. Where it is an extern, or takes defaults that the fn type leaves out, or drops a
+    result, a function of the right form stands between."""
+    instance, decl, inner = resolve(lw, ref, [*args, *(None for _ in decl_rest(lw, ref, args))])
+    ctx = lw.ctx
+    direct = decl.host is None and len(decl.params) == len(args) and (
+        isinstance(decl.result, Void) == isinstance(t.result, Void))
+    title = decl.name if decl.owner is None else f"{ctx.program.decls[decl.owner].name}.{decl.name}"
+    if direct:
+        fn = ctx.instance(instance)
+        return ctx.closures.make(lw, t, (instance, len(captures)), title, fn, captures)
+    kinds = [ctx.types.inner(inner.concrete(p.var.type)) for p in decl.params[: len(args)]]
+    _, results = ctx.closures.signature(erase(t))  # type: ignore[arg-type]
+    nothing = isinstance(t.result, Void)
+
+    def body(made: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
+        made.type_args, made.consts, made.packs = lw.type_args, lw.consts, lw.packs
+        made.model, made.self_type = lw.model, lw.self_type
+        nodes: list[tree.Arg] = []
+        muts: list[tree.Var] = []
+        for p, atom, kind in zip(decl.params, v, args, strict=False):
+            var = made.fresh(p.var.name, kind, atom, p.mut)
+            if p.mut:
+                muts.append(var)
+                nodes.append(tree.Arg(place=tree.PlaceVar(kind, decl.span, var)))
+            else:
+                nodes.append(tree.Arg(value=tree.Local(kind, decl.span, var)))
+        nodes += [tree.Arg() for _ in decl.params[len(args):]]
+        made.b.span = decl.span
+        order = tuple(range(len(args)))
+        result = made.effect(tree.Call(inner.concrete(decl.result), decl.span, ref, tuple(nodes), order))
+        outs = [] if nothing or result is None else [made.whole(result)]
+        return outs + [made.whole(made.env[var.key]) for var in muts]
+
+    name = ctx.later(f"{title} as {ctx.types.show(erase(t))}", lambda symbol: generated(
+        ctx, symbol, title, [(p.var.name, k) for p, k in zip(decl.params, kinds, strict=False)], results, body))
+    return ctx.closures.make(lw, t, name, title, name, captures)
+
+
+def decl_rest(lw: Lowerer, ref: FnRef, args: list[Type]) -> Sequence[tree.ParamDecl]:
+    """The parameters for which a fn type has no argument: they take their defaults."""
+    return lw.ctx.fn(ref.key).params[len(args):]
+
+
+# ---- lambdas and local functions -------------------------------------------------------------------------------------
+@lowers(tree.Lambda)
+def lambda_(lw: Lowerer, e: tree.Lambda) -> Value:
+    """A Core function whose first parameters are what the body was found to use from outside."""
+    ctx = lw.ctx
+    t = lw.concrete(e.type)
+    assert isinstance(t, FnType)
+    made = Lowerer(ctx, lw)
+    made.name = ctx.claim(f"{lw.name}.{e.self_var.name if e.self_var is not None else 'lambda'}")
+    title = lw.title or lw.name
+    made.title = f"{e.self_var.name} in {title}" if e.self_var is not None else f"lambda in {title}"
+    erased = erase(t)
+    assert isinstance(erased, FnType)
+    params, results = ctx.closures.signature(erased)
+    made.results, made.result_type = tuple(results), t.result
+    own: list[ir.Var] = []
+    variables = [made.b.var(k, p.name) for p, k in zip(e.params, params, strict=True)]
+    if e.self_var is not None:
+        self_value = made.b.var(ir.EnumT(ctx.closures.enum(erased)), e.self_var.name)
+        own.append(self_value)
+        made.env[e.self_var.key] = self_value
+        made.kinds[e.self_var.key] = self_value.type
+    made.muts = [p.key for p, mut in zip(e.params, e.mut, strict=True) if mut]
+
+    def body() -> list[ir.Atom]:
+        made.b.span = e.span
+        _own_dims(made, e, variables)
+        for p, v, mut in zip(e.params, variables, e.mut, strict=True):
+            made.declare(p, v)
+            if mut:
+                made.env[p.key] = made.apart(made.env[p.key])
+        block(made, e.body)
+        return [made.whole(made.read(k)) for k in made.muts] if made.tail is None else []
+
+    branch = made.branch(body)
+    captured = [v for v, _ in made.captures]
+    ctx.add(made.finish([*own, *captured, *variables], branch, results, hidden=lw.hidden, span=e.span))
+    atoms = [(v.name, a) for v, a in made.captures]
+    lw.b.span = e.span
+    return ctx.closures.make(lw, t, made.name, made.title, made.name, _unique(atoms), e.self_var is not None)
+
+
+def _unique(captures: list[tuple[str, ir.Atom]]) -> list[tuple[str, ir.Atom]]:
+    """Field names that differ."""
+    taken: set[str] = set()
+    result = []
+    for name, atom in captures:
+        unique, n = name, 2
+        while unique in taken:
+            unique, n = f"{name}#{n}", n + 1
+        taken.add(unique)
+        result.append((unique, atom))
+    return result
+
+
+def _own_dims(made: Lowerer, e: tree.Lambda, variables: list[ir.Var]) -> None:
+    """Dimension names that nothing outside has bound are bound by the parameters."""
+    own: dict[str, None] = {}
+    types = [made.concrete(p.type) for p in e.params]
+    for t in types:
+        for d in dims_of(made.ctx, t):
+            for v in d.variables():
+                if v.name != "?" and v.key not in made.consts and not _known_outside(made, v.key):
+                    own[v.key] = None
+    bind_dims(made, own, [(p.name, t, v, e.span) for p, t, v in zip(e.params, types, variables, strict=True)])
+
+
+def _known_outside(lw: Lowerer, key: str) -> bool:
+    outer = lw.parent
+    while outer is not None:
+        if key in outer.dims or key in outer.env or key in outer.captured:
+            return True
+        outer = outer.parent
+    return False

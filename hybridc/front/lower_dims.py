@@ -1,0 +1,238 @@
+"""Dimension names at run time: bound from the shapes of arguments, compared where the checker could not decide.
+
+Inside a function its own dimension names are ints, bound in its prologue by the parameter in which each first stands
+alone; every other dimension of a parameter that mentions them is compared there. Constant dimensions and those of the
+elements of containers are compared where values come in from outside (`check_entry`) and at a `Refine`: within the
+program the checker's types hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from hybridc.base.dims import Dim
+from hybridc.base.source import Span
+from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type
+from hybridc.core import ir
+from hybridc.core.builder import integer
+from hybridc.front import derive
+from hybridc.front.lower_core import BoundDim, Context, Lowerer, generated
+
+Get = Callable[[], ir.Atom]
+
+
+# ---- binding ---------------------------------------------------------------------------------------------------------
+def bind_dims(lw: Lowerer, own: Iterable[str], params: list[tuple[str, Type, ir.Atom, Span]]) -> None:
+    """Bind the names whose keys are in `own`, then compare the parameters' other dimensions that mention names."""
+    wanted = set(own)
+    rest: list[tuple[Dim, Get, str, Span]] = []
+    for name, t, atom, span in params:
+        for d, size, what in _bind(lw, t, atom, name, wanted):
+            rest.append((d, size, what, span))
+    for d, size, what, span in rest:
+        compare(lw, d, size, what, span)
+
+
+def _bind(lw: Lowerer, t: Type, value: ir.Atom, what: str, wanted: set[str]) -> list[tuple[Dim, Get, str]]:
+    """Bind what stands alone in a value's type; give the dimensions that remain to be compared."""
+    rest: list[tuple[Dim, Get, str]] = []
+    if not any(d.constant is None for d in dims_of(lw.ctx, t)):
+        return rest
+    match t:
+        case Tensor(_, shape):
+            for axis, d in enumerate(shape):
+                assert isinstance(d, Dim), f"{t} is not concrete"
+                v = d.variable
+                if v is not None and v.key in wanted:
+                    wanted.discard(v.key)
+                    lw.dims[v.key] = BoundDim(lw.b.op("dim", [value], ir.INT, v.name, axis=axis), v.name)
+                elif d.constant is None:
+                    rest.append((d, _size(lw, value, axis), f"dimension {axis} of {what}"))
+        case TupleType(items):
+            for i, item in enumerate(items):
+                if any(d.constant is None for d in dims_of(lw.ctx, item)):
+                    rest += _bind(lw, item, lw.whole(lw.item(value, i)), f"{what}[{i}]", wanted)
+        case Option(item):
+            if _mentions(lw, item, wanted):
+                assert isinstance(value.type, ir.OptionT)
+                inner = value.type.item
+                there = lw.op("is_some", [value], ir.BOOL)
+                _bind_if(lw, item, there, lambda: lw.op("unwrap", [value], inner), wanted)
+        case Named(key, args) if key == STD_TYPES["list"]:
+            if _mentions(lw, t, wanted):
+                data, size = lw.whole(lw.item(value, 0)), lw.whole(lw.item(value, 1))
+                kind = lw.ctx.types.inner(args[0])  # type: ignore[arg-type]
+                there = lw.op("gt", [size, integer(0)], ir.BOOL)
+                _bind_if(lw, args[0], there, lambda: lw.op("buffer_get", [data, integer(0)], kind), wanted)  # type: ignore[arg-type]
+        case Named(key, args) if key == STD_TYPES["map"]:
+            if _mentions(lw, args[1], wanted):  # type: ignore[arg-type]
+                values = lw.call_method(t, "values", [value])[0]
+                _bind(lw, Named(STD_TYPES["list"], args[1:]), values, what, wanted)
+        case Named() if t.key not in STD_TYPES.values() and lw.ctx.types.is_struct(t):
+            for i, (name, field) in enumerate(lw.ctx.types.fields(t)):
+                if any(d.constant is None for d in dims_of(lw.ctx, field)):
+                    rest += _bind(lw, field, lw.whole(lw.item(value, i)), f"{what}.{name}", wanted)
+        case _:
+            pass
+    return rest
+
+
+def _bind_if(lw: Lowerer, t: Type, there: ir.Atom, get: Get, wanted: set[str]) -> None:
+    """Names bound inside what may not be there are -1 without it."""
+    inner: dict[str, BoundDim] = {}
+    before = dict(lw.dims)
+
+    def found() -> list[ir.Atom]:
+        _bind(lw, t, get(), "", wanted)
+        inner.update({k: d for k, d in lw.dims.items() if k not in before})
+        return [d.atom for d in inner.values()]
+
+    branch = lw.branch(found)
+    lw.dims = before
+    missing = lw.branch(lambda: [integer(-1) for _ in inner])
+    outs = lw.join([branch, missing], [ir.INT] * len(inner), lambda blocks, types: lw.b.if_(there, *blocks, types))
+    for (key, d), out in zip(inner.items(), outs, strict=True):
+        lw.dims[key] = BoundDim(out, d.name, True)
+
+
+def _mentions(lw: Lowerer, t: object, keys: set[str]) -> bool:
+    return any(v.key in keys for d in dims_of(lw.ctx, t) for v in d.variables())
+
+
+def dims_of(ctx: Context, t: object) -> Iterator[Dim]:
+    """Every dimension in a type; of structs those of their arguments."""
+    match t:
+        case Dim():
+            yield t
+        case Tensor(_, shape):
+            for d in shape:
+                if isinstance(d, Dim):
+                    yield d
+        case TupleType(items):
+            for item in items:
+                yield from dims_of(ctx, item)
+        case Option(item):
+            yield from dims_of(ctx, item)
+        case Named(_, args):
+            for a in args:
+                yield from dims_of(ctx, a)
+            if isinstance(t, Named) and not args and ctx.types.is_struct(t):
+                yield from _struct_dims(ctx, t)
+        case _:
+            return
+
+
+def _struct_dims(ctx: Context, t: Named) -> tuple[Dim, ...]:
+    """The constant dimensions in the fields of a struct without parameters."""
+    found = ctx.memo.get(("dims", t))
+    if found is None:
+        ctx.memo["dims", t] = ()
+        found = ctx.memo["dims", t] = tuple(d for _, f in ctx.types.fields(t) for d in dims_of(ctx, f))
+    return found
+
+
+# ---- comparing -------------------------------------------------------------------------------------------------------
+def _size(lw: Lowerer, value: ir.Atom, axis: int) -> Get:
+    return lambda: lw.b.op("dim", [value], ir.INT, axis=axis)
+
+
+def compare(lw: Lowerer, d: Dim, size: Get, what: str, span: Span) -> None:
+    """ValueError unless the size is what the dimension says; unknown dimensions say nothing."""
+    d = lw.concrete_dim(d)
+    bounds = [lw.find_dim(v) for v in d.variables()]
+    if any(b is None for b in bounds):
+        return
+    got = size()
+    if len(bounds) == 1 and bounds[0] is not None and bounds[0].atom == got:
+        return
+    maybe = [b for b in bounds if b is not None and b.maybe]
+    if maybe:
+        # A name that nothing has bound is not compared.
+        known = lw.op("ge", [maybe[0].atom, integer(0)], ir.BOOL)
+        lw.if_(known, lambda: _compare(lw, d, got, what, span), lambda: None)
+        return
+    _compare(lw, d, got, what, span)
+
+
+def _compare(lw: Lowerer, d: Dim, got: ir.Atom, what: str, span: Span) -> None:
+    saved, lw.b.span = lw.b.span, span
+    want = lw.dim(d)
+    if want != got:
+        ok = lw.op("eq", [got, want], ir.BOOL)
+        middle = ", not " if d.constant is not None else f", but {d} is "
+        lw.check(ok, "ValueError", lambda: _message(lw, f"{what} is ", got, middle, want), span)
+    lw.b.span = saved
+
+
+def _message(lw: Lowerer, prefix: str, got: ir.Atom, middle: str, want: ir.Atom) -> ir.Atom:
+    params = [("prefix", ir.STR), ("got", ir.INT), ("middle", ir.STR), ("want", ir.INT)]
+
+    def body(inner: Lowerer, v: list[ir.Var]) -> list[ir.Atom]:
+        return [derive.concat(inner, [v[0], derive.show_int(inner, v[1]), v[2], derive.show_int(inner, v[3])])]
+
+    name = lw.ctx.later("shape message", lambda symbol: generated(lw.ctx, symbol, "", params, [ir.STR], body))
+    return lw.b.call(name, [lw.text(prefix), got, lw.text(middle), want], [ir.STR])[0]
+
+
+# ---- everything, also inside containers ------------------------------------------------------------------------------
+def needs_check(lw: Lowerer, t: Type) -> bool:
+    """Some dimension in the type is a number, a name, or made of names."""
+    return any(all(lw.find_dim(v) is not None for v in lw.concrete_dim(d).variables()) for d in dims_of(lw.ctx, t))
+
+
+def deep_check(lw: Lowerer, t: Type, value: ir.Atom, what: str, span: Span, within: tuple[Type, ...] = ()) -> None:
+    """Compare every dimension in a value with its type, through containers too (not through types that contain
+    themselves)."""
+    t = lw.concrete(t)
+    if t in within or not needs_check(lw, t):
+        return
+    within = (*within, t)
+    match t:
+        case Tensor():
+            for axis, d in enumerate(t.shape):
+                assert isinstance(d, Dim)
+                compare(lw, d, _size(lw, value, axis), f"dimension {axis} of {what}", span)
+        case TupleType(items):
+            for i, item in enumerate(items):
+                if needs_check(lw, item):
+                    deep_check(lw, item, lw.whole(lw.item(value, i)), f"{what}[{i}]", span, within)
+        case Option(item):
+            assert isinstance(value.type, ir.OptionT)
+            inner = value.type.item
+            there = lw.op("is_some", [value], ir.BOOL)
+            lw.if_(there, lambda: deep_check(lw, item, lw.op("unwrap", [value], inner), what, span, within),
+                   lambda: None)
+        case Named(key, args) if key == STD_TYPES["list"]:
+            item = args[0]
+            data, size = lw.whole(lw.item(value, 0)), lw.whole(lw.item(value, 1))
+            kind = lw.ctx.types.inner(item)  # type: ignore[arg-type]
+
+            def turn(label: int, state: list[ir.Var]) -> list[ir.Atom]:
+                more = lw.op("lt", [state[0], size], ir.BOOL)
+                lw.if_(more, lambda: None, lambda: lw.leave(label, []))
+                element = lw.op("buffer_get", [data, state[0]], kind)
+                deep_check(lw, item, element, f"an element of {what}", span, within)  # type: ignore[arg-type]
+                return [lw.op("add", [state[0], integer(1)], ir.INT)]
+
+            lw.loop([], [integer(0)], turn, ["i"])
+        case Named(key, args) if key == STD_TYPES["map"]:
+            values = lw.call_method(t, "values", [value])[0]
+            deep_check(lw, Named(STD_TYPES["list"], args[1:]), values, what, span, within)
+        case Named() if t.key not in STD_TYPES.values() and lw.ctx.types.is_struct(t):
+            for i, (name, field) in enumerate(lw.ctx.types.fields(t)):
+                if needs_check(lw, field):
+                    deep_check(lw, field, lw.whole(lw.item(value, i)), f"{what}.{name}", span, within)
+        case _:
+            pass
+
+
+def refine(lw: Lowerer, value: ir.Atom, old: Type, new: Type, span: Span) -> ir.Atom:
+    """A value under a type that says more about its dimensions."""
+    deep_check(lw, new, value, "the value", span)
+    if isinstance(new, Tensor) and isinstance(value.type, ir.TensorT):
+        kind = lw.type(new)
+        assert isinstance(kind, ir.TensorT)
+        if kind != value.type and any(d is not None for d in kind.dims):
+            sizes = [lw.b.op("dim", [value], ir.INT, axis=i) if d is None else integer(d)
+                     for i, d in enumerate(kind.dims)]
+            return lw.op("reshape", [value, *sizes], kind)
+    return value

@@ -1,0 +1,383 @@
+"""How a concrete model lies in memory: its parameters in one flat vector, its persistent values in a struct.
+
+The Core struct of a model is { params, then a field for each `state`, then one for each submodel that has state }; a
+submodel's field is its *state struct*, the same without `params`. A list or map of submodels keeps a list of their
+state structs, a tuple a tuple of those that have state. Everything here is known at compile time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybridc.base.dims import Dim
+from hybridc.base.types import STD_TYPES, ModelType, Named, Option, Prim, Tensor, Type
+from hybridc.core import ir
+from hybridc.front import tree
+from hybridc.front.lower_core import Context, Lowerer
+
+
+@dataclass
+class ParamSlot:
+    """A parameter: where it begins in its model's vector, and its shape."""
+
+    decl: tree.ModelParam
+    type: Type
+    offset: int
+    shape: tuple[int, ...]
+
+
+@dataclass
+class StateSlot:
+    """A persistent value: the index of its field in the Core struct."""
+
+    decl: tree.ModelState
+    type: Type
+    index: int
+
+
+@dataclass
+class Sub:
+    """What a `let` of a model holds. `kind` is model, list, tuple, map or none; `optional` if its type is an option;
+    `state` is the Core type of its state, if it has any; `index` the field of the owner's struct with it."""
+
+    kind: str
+    size: int
+    state: ir.Type | None
+    model: ModelType | None = None
+    items: list[Sub] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    optional: bool = False
+    offset: int = 0
+    index: int | None = None
+
+    @property
+    def stride(self) -> int:
+        """Parameters of each item of a list."""
+        return self.items[0].size if self.items else 0
+
+
+@dataclass
+class Layout:
+    type: ModelType
+    decl: tree.ModelDecl
+    struct: str
+    elem: Prim
+    size: int = 0
+    params: dict[str, ParamSlot] = field(default_factory=dict)
+    states: dict[str, StateSlot] = field(default_factory=dict)
+    subs: dict[str, Sub] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    """Names of params and submodels, in the order of the vector."""
+    state: ir.Type | None = None
+    """Its state struct, if it has state."""
+
+
+class Layouts:
+    """The layouts of the models of one program, made when first asked for."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.made: dict[ModelType, Layout] = {}
+        self._open: list[ModelType] = []
+
+    def decl(self, t: ModelType) -> tree.ModelDecl:
+        decl = self.ctx.program.decls[t.key]
+        assert isinstance(decl, tree.ModelDecl)
+        return decl
+
+    def enter(self, lw: Lowerer, t: ModelType) -> None:
+        """Let `lw` see the configuration of a model: ints as dimensions, everything else as types' arguments."""
+        decl = self.decl(t)
+        lw.consts = dict(lw.consts)
+        lw.type_args = dict(lw.type_args)
+        for param, value in zip(decl.config, t.config, strict=True):
+            if param.dim is not None and isinstance(value, Dim):
+                lw.consts[param.dim.key] = value
+            else:
+                lw.type_args[f"{t.key}.{param.name}"] = value  # type: ignore[assignment]
+
+    def config_dims(self, t: ModelType, prefix: str) -> dict[str, Dim]:
+        """`m.size` of a parameter that is any configuration."""
+        return {f"{prefix}.{p.name}": value for p, value in zip(self.decl(t).config, t.config, strict=True)
+                if isinstance(value, Dim)}
+
+    def inside(self, t: ModelType) -> Lowerer:
+        """Knows the types and constants in a model's declaration."""
+        lw = Lowerer(self.ctx)
+        lw.name = str(t)
+        lw.model = t
+        self.enter(lw, t)
+        return lw
+
+    def layout(self, t: ModelType) -> Layout:
+        found = self.made.get(t)
+        if found is not None:
+            return found
+        decl = self.decl(t)
+        lw = self.inside(t)
+        if t in self._open:
+            raise lw.refuse("HYB603", f"the model {decl.name} contains itself", decl.span)
+        self._open.append(t)
+        elem = lw.concrete(decl.elem)
+        assert isinstance(elem, Prim)
+        layout = Layout(t, decl, self.ctx.types.show(t), elem)
+        self.made[t] = layout
+        fields: list[tuple[str, ir.Type]] = []
+        for member in decl.members:
+            match member:
+                case tree.ModelParam():
+                    layout.params[member.name] = self._param(lw, layout, member)
+                    layout.order.append(member.name)
+                case tree.ModelLet():
+                    sub = self.sub(lw, member.value, lw.concrete(member.type))
+                    sub.offset = layout.size
+                    layout.size += sub.size
+                    layout.subs[member.name] = sub
+                    layout.order.append(member.name)
+                case tree.ModelState():
+                    kind = lw.concrete(member.type)
+                    layout.states[member.name] = StateSlot(member, kind, 1 + len(fields))
+                    fields.append((member.name, self.ctx.types.inner(kind)))
+        for name, sub in layout.subs.items():
+            if sub.state is not None:
+                sub.index = 1 + len(fields)
+                fields.append((name, sub.state))
+        vector = ir.TensorT(elem, (None,))
+        self.ctx.core.structs[layout.struct] = ir.StructDef(layout.struct, (("params", vector), *fields))
+        self.ctx.types.fronts[layout.struct] = t
+        if fields:
+            name = f"{layout.struct}.state"
+            self.ctx.core.structs[name] = ir.StructDef(name, tuple(fields))
+            layout.state = ir.StructT(name)
+        self._open.pop()
+        return layout
+
+    def _param(self, lw: Lowerer, layout: Layout, member: tree.ModelParam) -> ParamSlot:
+        t = lw.concrete(member.type)
+        dims: list[int] = []
+        for d in t.shape if isinstance(t, Tensor) else ():
+            assert isinstance(d, Dim)
+            if d.constant is None:
+                message = f"the shape of the parameter `{member.name}` is not known when the program is compiled"
+                raise lw.refuse("HYB604", message, member.span)
+            if d.constant < 0:
+                raise lw.refuse("HYB605", f"the parameter `{member.name}` has the shape {t}", member.span)
+            dims.append(d.constant)
+        size = 1
+        for n in dims:
+            size *= n
+        slot = ParamSlot(member, t, layout.size, tuple(dims))
+        layout.size += size
+        return slot
+
+    # ---- submodels
+    def sub(self, lw: Lowerer, e: tree.Expr, t: Type) -> Sub:
+        """What a `let` holds, from its expression."""
+        match e:
+            case tree.Const(value=None):
+                return Sub("none", 0, None, optional=True)
+            case tree.Some(value=inner):
+                made = self.sub(lw, inner, t.item if isinstance(t, Option) else t)
+                made.optional = True
+                return made
+            case tree.Conditional(cond=cond, then=then, orelse=orelse):
+                return self.sub(lw, then if self.static(lw, cond) else orelse, t)
+            case tree.MakeList(items=items):
+                return self._list("list", [self.sub(lw, i, lw.concrete(i.type)) for i in items])
+            case tree.MakeTuple(items=items):
+                subs = [self.sub(lw, i, lw.concrete(i.type)) for i in items]
+                states = tuple(s.state for s in subs if s.state is not None)
+                return Sub("tuple", _place(subs), ir.TupleT(states) if states else None, items=subs)
+            case tree.MakeMap(items=entries):
+                made = self._list("map", [self.sub(lw, v, lw.concrete(v.type)) for _, v in entries])
+                made.keys = [self.static(lw, k) for k, _ in entries]
+                return made
+            case tree.Comprehension():
+                return self._comprehension(lw, e)
+        model = lw.concrete(e.type)
+        if not isinstance(model, ModelType):
+            raise lw.refuse("HYB606", "a submodel is a model, or a list, tuple, option or map of models", e.span)
+        inner_layout = self.layout(model)
+        return Sub("model", inner_layout.size, inner_layout.state, model)
+
+    def _list(self, kind: str, subs: list[Sub]) -> Sub:
+        size = _place(subs)
+        state: ir.Type | None = None
+        if subs and subs[0].state is not None:
+            state = self.state_list(subs[0].state)
+        return Sub(kind, size, state, items=subs)
+
+    def state_list(self, item: ir.Type) -> ir.StructT:
+        """The Core struct of a list of state structs."""
+        name = f"list[{item.name if isinstance(item, (ir.StructT, ir.EnumT)) else item}]"
+        if name not in self.ctx.core.structs:
+            decl = self.ctx.program.decls[STD_TYPES["list"]]
+            assert isinstance(decl, tree.StructDecl)
+            names = [f.name for f in decl.fields]
+            fields = tuple(zip(names, (ir.BufferT(item), ir.INT), strict=True))
+            self.ctx.core.structs[name] = ir.StructDef(name, fields)
+        return ir.StructT(name)
+
+    def _comprehension(self, lw: Lowerer, e: tree.Comprehension) -> Sub:
+        """Over compile-time ranges and lists."""
+        subs: list[Sub] = []
+        keys: list[str] = []
+
+        def turns(clauses: tuple[tree.Clause, ...]) -> None:
+            if not clauses:
+                element = e.element if e.value is None else e.value
+                subs.append(self.sub(lw, element, lw.concrete(element.type)))
+                if e.value is not None:
+                    keys.append(self.static(lw, e.element))
+                return
+            clause = clauses[0]
+            for item in self.static(lw, clause.iterable):
+                if isinstance(clause.pattern, tree.BindPattern):
+                    key = clause.pattern.var.key
+                    lw.consts[key] = Dim.of(item) if isinstance(item, int) else Dim.of(0)
+                    self._known[key] = item
+                if all(self.static(lw, c) for c in clause.conditions):
+                    turns(clauses[1:])
+
+        turns(e.clauses)
+        made = self._list("list" if e.value is None else "map", subs)
+        made.keys = keys
+        return made
+
+    # ---- what is known when compiling
+    @property
+    def _known(self) -> dict[str, Any]:
+        return self.ctx.memo.setdefault("known", {})
+
+    def static(self, lw: Lowerer, e: tree.Expr) -> Any:
+        """The value of an expression over constants and configuration."""
+        match e:
+            case tree.Const(value=value):
+                return value
+            case tree.DimValue(dim=d):
+                constant = lw.concrete_dim(d).constant
+                if constant is not None:
+                    return constant
+            case tree.Local(var=var):
+                if var.key in self._known:
+                    return self._known[var.key]
+                if var.key in lw.consts:
+                    return lw.consts[var.key].constant
+            case tree.ConfigValueOf(model=_, name=name):
+                model = lw.concrete(e.model) if e.model != lw.self_type else lw.model
+                model = model if isinstance(model, ModelType) else lw.model
+                assert isinstance(model, ModelType)
+                for param, value in zip(self.decl(model).config, model.config, strict=True):
+                    if param.name == name:
+                        return _plain(value)
+            case tree.Unary(op=op, operand=operand):
+                value = self.static(lw, operand)
+                return not value if op == "not" else -value if op == "-" else value
+            case tree.Logic(op=op, left=left, right=right):
+                first = self.static(lw, left)
+                return (first and self.static(lw, right)) if op == "and" else (first or self.static(lw, right))
+            case tree.Conditional(cond=cond, then=then, orelse=orelse):
+                return self.static(lw, then if self.static(lw, cond) else orelse)
+            case tree.Binary(op=op, left=left, right=right):
+                return _OPERATORS[op](self.static(lw, left), self.static(lw, right))
+            case tree.Cast(operand=operand):
+                return self.static(lw, operand)
+            case tree.MakeList(items=items) | tree.MakeTuple(items=items):
+                return tuple(self.static(lw, i) for i in items)
+            case tree.Builtin(name="range", args=args):
+                return range(*(self.static(lw, a) for a in args))
+            case tree.Builtin(name="len", args=args):
+                return len(self.static(lw, args[0]))
+            case tree.Call(args=args) if e.fn.key.endswith("._get"):
+                return self.static(lw, args[0].value)[self.static(lw, args[1].value)]  # type: ignore[arg-type]
+            case tree.FString(parts=parts):
+                return "".join(p if isinstance(p, str) else format(self.static(lw, p[0]), p[1]) for p in parts)
+        raise lw.refuse("HYB607", "this is not known when the program is compiled", e.span)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Dim):
+        return value.constant
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+
+
+_OPERATORS: dict[str, Any] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "//": lambda a, b: a // b,
+    "/": lambda a, b: a / b, "%": lambda a, b: a % b, "**": lambda a, b: a**b, "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b, "in": lambda a, b: a in b,
+}  # fmt: skip
+
+
+def _place(subs: list[Sub]) -> int:
+    """Put submodels one after the other; their size together."""
+    size = 0
+    for sub in subs:
+        sub.offset = size
+        size += sub.size
+    return size
+
+
+@dataclass
+class Leaf:
+    """A parameter or state of a whole model: its path, and the model that declares it."""
+
+    path: str
+    model: ModelType
+    slot: ParamSlot | StateSlot
+    offset: int = 0
+    route: tuple[str | int, ...] = ()
+
+
+def leaves(layouts: Layouts, t: ModelType) -> Iterator[Leaf]:
+    """Every parameter of a model, in the order of its vector, then every state in the order of the declarations."""
+    yield from _params(layouts, layouts.layout(t), "", 0)
+    yield from _states(layouts, layouts.layout(t), "", ())
+
+
+def _params(layouts: Layouts, layout: Layout, path: str, at: int) -> Iterator[Leaf]:
+    for name in layout.order:
+        slot = layout.params.get(name)
+        if slot is not None:
+            yield Leaf(path + name, layout.type, slot, at + slot.offset)
+        else:
+            sub = layout.subs[name]
+            yield from _sub_params(layouts, sub, path + name, at + sub.offset)
+
+
+def _sub_params(layouts: Layouts, sub: Sub, path: str, at: int) -> Iterator[Leaf]:
+    if sub.model is not None:
+        yield from _params(layouts, layouts.layout(sub.model), path + ".", at)
+    for i, item in enumerate(sub.items):
+        name = sub.keys[i] if sub.keys else str(i)
+        yield from _sub_params(layouts, item, f"{path}.{name}", at + item.offset)
+
+
+def _states(layouts: Layouts, layout: Layout, path: str, route: tuple[str | int, ...]) -> Iterator[Leaf]:
+    for name, slot in layout.states.items():
+        yield Leaf(path + name, layout.type, slot, route=(*route, name))
+    for name, sub in layout.subs.items():
+        if sub.state is not None:
+            yield from _sub_states(layouts, sub, path + name, (*route, name))
+
+
+def _sub_states(layouts: Layouts, sub: Sub, path: str, route: tuple[str | int, ...]) -> Iterator[Leaf]:
+    if sub.model is not None:
+        yield from _states(layouts, layouts.layout(sub.model), path + ".", route)
+    at = 0
+    for i, item in enumerate(sub.items):
+        if item.state is None:
+            continue
+        name = sub.keys[i] if sub.keys else str(i)
+        yield from _sub_states(layouts, item, f"{path}.{name}", (*route, at))
+        at += 1
+
+
+def item_types(sub: Sub, t: Type) -> list[Type]:
+    """The types of what a `let` holds, one for each item."""
+    if isinstance(t, Option):
+        t = t.item
+    if isinstance(t, Named):
+        return [t.args[-1]] * len(sub.items)  # type: ignore[list-item]
+    return list(getattr(t, "items", ()))

@@ -1,0 +1,509 @@
+"""Models as values: reading parameters and submodels, writing state and submodels back, building one from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hybridc.base.source import Span
+from hybridc.base.types import (
+    FLOATS,
+    INT,
+    STD_TYPES,
+    STR,
+    ModelType,
+    Named,
+    Option,
+    Prim,
+    Tensor,
+    TupleType,
+    Type,
+    TypeVar,
+)
+from hybridc.core import ir, tensor_build
+from hybridc.core.builder import integer
+from hybridc.front import derive, tree
+from hybridc.front.lower_core import Context, Lowerer, Parts, Value, generated, lowers
+from hybridc.front.lower_expr import empty, make_list
+from hybridc.front.lower_layout import Layout, Layouts, ParamSlot, StateSlot, Sub, leaves
+from hybridc.front.lower_place import Access, PartAccess, VarAccess, replaced
+from hybridc.front.lower_scan import place_root, walk
+from hybridc.front.lower_types import UNKNOWN
+from hybridc.front.tensor_lower_init import init_tensor
+
+Indexed = tuple[Type, ir.Atom, Callable[[ir.Atom], Value]]
+
+
+class Models(Layouts):
+    """What lowering does with models."""
+
+    def struct(self, t: ModelType) -> str:
+        return self.layout(t).struct
+
+    def field_types(self, t: ModelType) -> list[Type]:
+        """For comparing models: their parameters and their own state."""
+        layout = self.layout(t)
+        from_states = [s.type for s in layout.states.values()]
+        return [Tensor(layout.elem, (UNKNOWN,)), *from_states]
+
+    # ---- reading
+    def field(self, lw: Lowerer, e: tree.Field, t: ModelType) -> Value:
+        layout = self.layout(t)
+        value = lw.value(e.value)
+        lw.b.span = e.span
+        slot = layout.params.get(e.name)
+        if slot is not None:
+            return view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
+        if e.name in layout.states:
+            return lw.item(value, layout.states[e.name].index)
+        sub = layout.subs[e.name]
+        return self._sub_of(lw, value, sub, lw.concrete(e.type))
+
+    def _sub_of(self, lw: Lowerer, owner: Value, sub: Sub, t: Type) -> Value:
+        state = None if sub.index is None else lw.item(owner, sub.index)
+        return self.build(lw, sub, t, lw.whole(lw.item(owner, 0)), integer(sub.offset), state)
+
+    def build(self, lw: Lowerer, sub: Sub, t: Type, params: ir.Atom, at: ir.Atom, state: Value | None) -> Value:
+        """The value of a submodel field: views of the owner's parameters beside its state."""
+        if isinstance(t, Option):
+            kind = lw.ctx.types.inner(t)
+            if sub.kind == "none":
+                return lw.op("none", [], kind)
+            return lw.op("some", [lw.whole(self.build(lw, sub, t.item, params, at, state))], kind)
+        if sub.kind == "model":
+            assert sub.model is not None
+            layout = self.layout(sub.model)
+            vector = lw.op("tensor_view", [params, at, integer(layout.size)], ir.TensorT(layout.elem, (layout.size,)))
+            fields = [] if state is None else [lw.item(state, i) for i in range(self._state_count(layout))]
+            return Parts(ir.StructT(layout.struct), (vector, *fields))
+        items: list[Value] = []
+        position = 0
+        for item, kind_of in zip(sub.items, _item_types(sub, t), strict=True):
+            own: Value | None = None
+            if item.state is not None:
+                assert state is not None
+                own = self._state_item(lw, sub, state, integer(position))
+                position += 1
+            items.append(self.build(lw, item, kind_of, params, offset(lw, at, item.offset), own))
+        if sub.kind == "tuple":
+            return Parts(lw.ctx.types.inner(t), tuple(items))
+        assert isinstance(t, Named)
+        if sub.kind == "list":
+            return make_list(lw, t, [lw.whole(i) for i in items])
+        whole = lw.whole(empty(lw, t))
+        for key, item_value in zip(sub.keys, items, strict=True):
+            whole = lw.call_method(t, "_set", [whole, lw.text(key), lw.whole(item_value)])[-1]
+        return whole
+
+    def _state_count(self, layout: Layout) -> int:
+        return len(self.ctx.core.structs[layout.struct].fields) - 1
+
+    def _state_item(self, lw: Lowerer, sub: Sub, state: Value, index: ir.Atom) -> Value:
+        if sub.kind == "tuple":
+            assert isinstance(index, ir.Const)
+            return lw.item(state, int(index.value))
+        item = sub.items[0].state
+        assert item is not None
+        return lw.op("buffer_get", [lw.whole(lw.item(state, 0)), index], item)
+
+    def list_field(self, lw: Lowerer, t: ModelType, owner: tree.Expr, name: str) -> Indexed | None:
+        """A list of submodels without making the list: its item type, length, and how to get one."""
+        sub = self.layout(t).subs.get(name)
+        if sub is None or sub.kind != "list" or sub.optional or not sub.items or sub.items[0].kind != "model":
+            return None
+        value = lw.value(owner)
+        params = lw.whole(lw.item(value, 0))
+        state = None if sub.index is None else lw.item(value, sub.index)
+        item = sub.items[0].model
+        assert item is not None
+
+        def at(i: ir.Atom) -> Value:
+            own = None if state is None else self._state_item(lw, sub, state, i)
+            return self.build(lw, sub.items[0], item, params, strided(lw, sub, i), own)
+
+        return item, integer(len(sub.items)), at
+
+    def element(self, lw: Lowerer, e: tree.Call) -> Value | None:
+        """`self.layers[i]`, `self.named["left"]` without making the container; None for anything else."""
+        first = e.args[0].value if e.args else None
+        if not isinstance(first, tree.Field) or len(e.args) != 2 or e.args[1].value is None:
+            return None
+        owner = lw.concrete(first.value.type)
+        if not isinstance(owner, ModelType):
+            return None
+        sub = self.layout(owner).subs.get(first.name)
+        if sub is None or sub.optional:
+            return None
+        index = e.args[1].value
+        if e.fn.key == f"{STD_TYPES['list']}._get":
+            found = self.list_field(lw, owner, first.value, first.name)
+            if found is None:
+                return None
+            at = lw.expr(index)
+            lw.b.span = e.span
+            return found[2](self.checked_index(lw, at, len(sub.items)))
+        if e.fn.key == f"{STD_TYPES['map']}._get" and isinstance(index, tree.Const) and index.value in sub.keys:
+            place = sub.keys.index(index.value)  # type: ignore[arg-type]
+            value = lw.value(first.value)
+            lw.b.span = e.span
+            return self._item_of(lw, value, sub, place, lw.concrete(e.type))
+        return None
+
+    def _item_of(self, lw: Lowerer, owner: Value, sub: Sub, place: int, t: Type) -> Value:
+        item = sub.items[place]
+        state: Value | None = None
+        if item.state is not None:
+            assert sub.index is not None
+            before = sum(s.state is not None for s in sub.items[:place])
+            state = self._state_item(lw, sub, lw.item(owner, sub.index), integer(before))
+        params = lw.whole(lw.item(owner, 0))
+        return self.build(lw, item, t, params, integer(sub.offset + item.offset), state)
+
+    def checked_index(self, lw: Lowerer, i: ir.Atom, n: int) -> ir.Atom:
+        """An index from the front; IndexError when out of range."""
+        if isinstance(i, ir.Const) and -n <= i.value < n:
+            return integer(int(i.value) % n)
+        return lw.call_fn("std.core:_place", [i, integer(n)])[0]
+
+    # ---- writing
+    def field_access(self, lw: Lowerer, base: Access, model: ModelType, name: str, t: Type) -> Access:
+        layout = self.layout(model)
+        if name in layout.states:
+            index = layout.states[name].index
+            if isinstance(base, VarAccess):
+                return VarAccess(lw, t, base.key, (*base.path, index))
+            return PartAccess(lw, t, base, index)
+        if name in layout.params:
+            slot = layout.params[name]
+            return ParamAccess(lw, t, base, slot)
+        return SubAccess(lw, t, base, layout.subs[name])
+
+    def item_access(self, lw: Lowerer, base: Access, index: int, t: Type) -> Access | None:
+        return ItemAccess(lw, t, base, integer(index)) if isinstance(base, SubAccess) else None
+
+    def element_access(self, lw: Lowerer, base: Access, index: Value, t: Type) -> Access | None:
+        if not isinstance(base, SubAccess):
+            return None
+        at = lw.whole(index)
+        if base.sub.kind == "map":
+            return ItemAccess(lw, t, base, key_index(lw, base.sub, at))
+        return ItemAccess(lw, t, base, self.checked_index(lw, at, len(base.sub.items)))
+
+    # ---- whole vectors
+    def with_params(self, lw: Lowerer, t: ModelType, value: Value, vector: ir.Atom, span: Span) -> Value:
+        """The model over another vector; ValueError if its length is another."""
+        layout = self.layout(t)
+        size = lw.op("dim", [vector], ir.INT, axis=0)
+        ok = lw.op("eq", [size, integer(layout.size)], ir.BOOL)
+        lw.check(ok, "ValueError", f"the vector does not have the {layout.size} parameters of {layout.struct}", span)
+        return replaced(lw, value, (0,), vector)
+
+    # ---- building
+    def init(self, t: ModelType) -> str:
+        """The Core function that builds a model from a seed."""
+        layout = self.layout(t)
+
+        def body(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
+            vectors: list[ir.Atom] = []
+            index = 0
+            for leaf in leaves(self, t):
+                if isinstance(leaf.slot, ParamSlot):
+                    made = self._init_param(lw, leaf.model, leaf.slot, v[0], index)
+                    vectors.append(made)
+                    index += 1
+            if vectors:
+                params = vectors[0] if len(vectors) == 1 else tensor_build.concat(lw.b, vectors, 0)
+            else:
+                params = tensor_build.full(lw.b, ir.Const(0.0, layout.elem), [integer(0)])
+            fields: list[ir.Atom] = []
+            if layout.state is not None:
+                state = lw.b.call(self.init_state(t), [], [layout.state])[0]
+                fields = [lw.whole(lw.item(state, i)) for i in range(self._state_count(layout))]
+            return [lw.op("struct", [params, *fields], ir.StructT(layout.struct))]
+
+        title = layout.decl.name
+        return self.ctx.later(f"{layout.struct}.init", lambda symbol: generated(
+            self.ctx, symbol, title, [("seed", ir.INT)], [ir.StructT(layout.struct)], body))
+
+    def _init_param(self, lw: Lowerer, model: ModelType, slot: ParamSlot, seed: ir.Atom, index: int) -> ir.Atom:
+        """A parameter's first values, as a vector."""
+        node = slot.decl.init
+        made = Lowerer(self.ctx)
+        made.b, made.env, made.kinds, made.name = lw.b, lw.env, lw.kinds, lw.name
+        made.model = model
+        self.enter(made, model)
+        lw.b.span = slot.decl.span
+        assert isinstance(node, tree.Builtin)
+        key = derive.mixed(lw, derive.hashed(lw, INT, seed), integer(index + 1))
+        value = init_tensor(made, node, key)
+        size = 1
+        for n in slot.shape:
+            size *= n
+        return tensor_build.reshape(lw.b, value, [integer(size)])
+
+    def init_state(self, t: ModelType) -> str:
+        """The Core function that gives a model's first state."""
+        layout = self.layout(t)
+        assert layout.state is not None
+        state = layout.state
+
+        def body(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
+            lw.model = t
+            self.enter(lw, t)
+            values: list[ir.Atom] = []
+            for slot in layout.states.values():
+                lw.b.span = slot.decl.span
+                values.append(self._first_value(lw, slot))
+            for sub in layout.subs.values():
+                if sub.state is not None:
+                    values.append(self._first_state(lw, sub))
+            return [lw.op("struct", values, state)]
+
+        return self.ctx.later(f"{layout.struct}.init state", lambda symbol: generated(
+            self.ctx, symbol, layout.decl.name, [], [state], body))
+
+    def _first_value(self, lw: Lowerer, slot: StateSlot) -> ir.Atom:
+        if slot.decl.init is not None:
+            return lw.expr(slot.decl.init)
+        return zero(lw, slot.type, slot.decl.span)
+
+    def _first_state(self, lw: Lowerer, sub: Sub) -> ir.Atom:
+        assert sub.state is not None
+        if sub.kind == "model":
+            assert sub.model is not None
+            return lw.b.call(self.init_state(sub.model), [], [sub.state])[0]
+        items = [self._first_state(lw, i) for i in sub.items if i.state is not None]
+        if sub.kind == "tuple":
+            return lw.op("tuple", items, sub.state)
+        kind = ir.BufferT(items[0].type)
+        data: ir.Atom = lw.op("buffer_new", [integer(len(items))], kind)
+        for i, item in enumerate(items):
+            data = lw.op("buffer_set", [data, integer(i), item], kind)
+        return lw.op("struct", [data, integer(len(items))], sub.state)
+
+
+# ---- views -----------------------------------------------------------------------------------------------------------
+def view(lw: Lowerer, params: ir.Atom, at: ir.Atom, t: Type, shape: Sequence[int]) -> ir.Atom:
+    """A parameter, in the flat vector."""
+    return lw.op("tensor_view", [params, at, *map(integer, shape)], lw.type(t))
+
+
+def offset(lw: Lowerer, at: ir.Atom, more: int) -> ir.Atom:
+    if isinstance(at, ir.Const):
+        return integer(int(at.value) + more)
+    return lw.op("add", [at, integer(more)], ir.INT) if more else at
+
+
+def strided(lw: Lowerer, sub: Sub, i: ir.Atom) -> ir.Atom:
+    """Where item `i` of a list of submodels begins."""
+    if isinstance(i, ir.Const):
+        return integer(sub.offset + int(i.value) * sub.stride)
+    return offset(lw, lw.op("mul", [i, integer(sub.stride)], ir.INT), sub.offset)
+
+
+def _item_types(sub: Sub, t: Type) -> list[Type]:
+    if isinstance(t, TupleType):
+        return list(t.items)
+    assert isinstance(t, Named)
+    return [t.args[-1]] * len(sub.items)  # type: ignore[list-item]
+
+
+def key_index(lw: Lowerer, sub: Sub, key: ir.Atom) -> ir.Atom:
+    """The position of a key among those of a map of submodels; KeyError if there is none."""
+    result: ir.Atom = integer(-1)
+    for i, name in enumerate(sub.keys):
+        same = lw.call_method(STR, "_eq", [key, lw.text(name)])[0]
+        result = lw.op("select", [same, integer(i), result], ir.INT)
+    ok = lw.op("ge", [result, integer(0)], ir.BOOL)
+    lw.check(ok, "KeyError", lambda: key)
+    return result
+
+
+# ---- places ----------------------------------------------------------------------------------------------------------
+class SubAccess(Access):
+    """A submodel field. Writing one back writes its state, and its parameters where they may be others."""
+
+    def __init__(self, lw: Lowerer, type: Type, base: Access, sub: Sub):
+        super().__init__(lw, type)
+        self.base, self.sub = base, sub
+        self.view: ir.Atom | None = None
+
+    def load(self) -> Value:
+        lw = self.lw
+        value = lw.ctx.models._sub_of(lw, self.base.load(), self.sub, self.type)
+        if isinstance(value, Parts) and self.sub.kind == "model":
+            self.view = lw.whole(value.items[0])
+        return value
+
+    def store(self, value: Value) -> None:
+        self.write(value, False)
+
+    def write(self, value: Value, params_kept: bool) -> None:
+        lw = self.lw
+        if self.sub.kind != "model":
+            raise lw.refuse("HYB608", "a list, tuple or map of submodels is not assigned as a whole", lw.b.span)
+        new = lw.apart(value)
+        assert isinstance(new, Parts)
+        whole = self.base.take()
+        if self.sub.index is not None:
+            state = Parts(_must(self.sub.state), new.items[1:])
+            whole = replaced(lw, whole, (self.sub.index,), state)
+        if not params_kept and new.items[0] != self.view:
+            whole = write_params(lw, whole, integer(self.sub.offset), self.sub.size, lw.whole(new.items[0]))
+        self.base.put(whole)
+
+
+class ItemAccess(Access):
+    """A submodel in a list, tuple or map of them."""
+
+    def __init__(self, lw: Lowerer, type: Type, field: SubAccess, index: ir.Atom):
+        super().__init__(lw, type)
+        self.field, self.index = field, index
+        self.view: ir.Atom | None = None
+
+    def _item(self) -> Sub:
+        sub = self.field.sub
+        return sub.items[int(self.index.value)] if isinstance(self.index, ir.Const) else sub.items[0]
+
+    def _at(self) -> ir.Atom:
+        sub = self.field.sub
+        if isinstance(self.index, ir.Const):
+            return integer(sub.offset + sub.items[int(self.index.value)].offset)
+        return strided(self.lw, sub, self.index)
+
+    def _state_index(self) -> ir.Atom:
+        sub = self.field.sub
+        if sub.kind == "tuple":
+            assert isinstance(self.index, ir.Const)
+            return integer(sum(s.state is not None for s in sub.items[: int(self.index.value)]))
+        return self.index
+
+    def load(self) -> Value:
+        lw, sub, item = self.lw, self.field.sub, self._item()
+        owner = self.field.base.load()
+        state: Value | None = None
+        if item.state is not None:
+            assert sub.index is not None
+            state = lw.ctx.models._state_item(lw, sub, lw.item(owner, sub.index), self._state_index())
+        value = lw.ctx.models.build(lw, item, self.type, lw.whole(lw.item(owner, 0)), self._at(), state)
+        if isinstance(value, Parts):
+            self.view = lw.whole(value.items[0])
+        return value
+
+    def store(self, value: Value) -> None:
+        self.write(value, False)
+
+    def write(self, value: Value, params_kept: bool) -> None:
+        lw, sub, item = self.lw, self.field.sub, self._item()
+        new = lw.apart(value)
+        assert isinstance(new, Parts)
+        whole = lw.apart(self.field.base.take())
+        if item.state is not None:
+            assert sub.index is not None
+            state = Parts(item.state, new.items[1:])
+            index = self._state_index()
+            if sub.kind == "tuple":
+                assert isinstance(index, ir.Const)
+                whole = replaced(lw, whole, (sub.index, int(index.value)), state)
+            else:
+                data = lw.whole(lw.item(lw.item(whole, sub.index), 0))
+                changed = lw.op("buffer_set", [data, index, lw.whole(state)], data.type)
+                whole = replaced(lw, whole, (sub.index, 0), changed)
+        if not params_kept and new.items[0] != self.view:
+            whole = write_params(lw, whole, self._at(), item.size, lw.whole(new.items[0]))
+        self.field.base.put(whole)
+
+
+class ParamAccess(Access):
+    """A parameter, as a place."""
+
+    def __init__(self, lw: Lowerer, type: Type, base: Access, slot: ParamSlot):
+        super().__init__(lw, type)
+        self.base, self.slot = base, slot
+
+    def load(self) -> Value:
+        params = self.lw.whole(self.lw.item(self.base.load(), 0))
+        return view(self.lw, params, integer(self.slot.offset), self.slot.type, self.slot.shape)
+
+    def store(self, value: Value) -> None:
+        size = 1
+        for n in self.slot.shape:
+            size *= n
+        flat = tensor_build.reshape(self.lw.b, self.lw.whole(value), [integer(size)])
+        whole = self.base.take()
+        self.base.put(write_params(self.lw, whole, integer(self.slot.offset), size, flat))
+
+
+def write_params(lw: Lowerer, owner: Value, at: ir.Atom, size: int, vector: ir.Atom) -> Value:
+    """The owner with a part of its vector replaced."""
+    params = lw.whole(lw.item(owner, 0))
+    stop = offset(lw, at, size)
+    return replaced(lw, owner, (0,), tensor_build.update(lw.b, params, ("ab",), vector, [at, stop], (0,)))
+
+
+def keeps_params(
+    ctx: Context, decl: tree.FnDecl, position: int, seen: frozenset[tuple[str, int]] = frozenset()
+) -> bool:
+    """Whether a function leaves the parameters of the model at a `mut` position as they are."""
+    if (decl.key, position) in seen:
+        return True
+    seen = seen | {(decl.key, position)}
+    key = decl.params[position].var.key
+
+    def rooted(place: object) -> bool:
+        return isinstance(place, _PLACES) and place_root(place).key == key  # type: ignore[arg-type]
+
+    for node in walk(decl.body):
+        match node:
+            case tree.Builtin(name="set_params", args=args) if rooted(args[0]):
+                return False
+            case tree.Assign(targets=targets):
+                if any(rooted(p) and isinstance(p.type, (ModelType, TypeVar)) for p in targets):
+                    return False
+            case tree.Call(fn=fn, args=args):
+                for i, arg in enumerate(args):
+                    if rooted(arg.place) and isinstance(arg.place.type, (ModelType, TypeVar)):
+                        if not keeps_params(ctx, ctx.fn(fn.key), i, seen):
+                            return False
+            case tree.CallValue(args=args) | tree.CallMethod(args=args):
+                if any(rooted(a.place) for a in args):
+                    return False
+                if isinstance(node, tree.CallMethod) and rooted(node.receiver.place):
+                    return False
+    return True
+
+
+_PLACES = (tree.PlaceVar, tree.PlaceField, tree.PlaceItem, tree.PlaceElement, tree.PlaceTensor)
+
+
+def _must(t: ir.Type | None) -> ir.Type:
+    assert t is not None
+    return t
+
+
+# ---- values without an initialiser, new models -----------------------------------------------------------------------
+def zero(lw: Lowerer, t: Type, span: Span) -> ir.Atom:
+    """The empty value of a type."""
+    match t:
+        case Prim():
+            return ir.Const(False if t == ir.BOOL else 0.0 if t in FLOATS else 0, t)
+        case Tensor(elem, shape):
+            value = ir.Const(False if elem == ir.BOOL else 0.0 if elem in FLOATS else 0, elem)  # type: ignore[arg-type]
+            return tensor_build.full(lw.b, value, [lw.dim(d) for d in shape])  # type: ignore[arg-type]
+        case Option():
+            return lw.op("none", [], lw.type(t))
+        case TupleType(items):
+            return lw.op("tuple", [zero(lw, i, span) for i in items], lw.type(t))
+        case Named() if t == STR:
+            return lw.text("")
+        case Named(key) if key in STD_TYPES.values():
+            return lw.whole(empty(lw, t))
+    raise lw.refuse("HYB609", "this state needs a first value", span, "write `= ...`")
+
+
+@lowers(tree.MakeModel)
+def make_model(lw: Lowerer, e: tree.MakeModel) -> Value:
+    t = lw.concrete(e.type)
+    assert isinstance(t, ModelType)
+    seed = integer(0) if e.seed is None else lw.expr(e.seed)
+    lw.b.span = e.span
+    return lw.b.call(lw.ctx.models.init(t), [seed], [ir.StructT(lw.ctx.models.struct(t))])[0]
