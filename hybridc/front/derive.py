@@ -27,7 +27,7 @@ from hybridc.base.types import (
 )
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
-from hybridc.front import tree
+from hybridc.front import derive_deep, tree
 from hybridc.front.lower_core import Context, Lowerer, generated
 from hybridc.front.lower_types import erase
 
@@ -131,6 +131,10 @@ def _need(lw: Lowerer, ok: ir.Atom) -> None:
 
 def _equal_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
     a, b = v
+    if derive_deep.is_head(lw.ctx, t) and derive_deep.family(lw.ctx, t):
+        derive_deep.equal_deep(lw, t, a, b, lambda k, x, y: equal(lw, k, x, y),
+                               lambda k, x, y, each: _match_both(lw, k, x, y, each))
+        return [boolean(True)]
     match t:
         case Option(item):
             there = lw.op("is_some", [a], ir.BOOL)
@@ -222,6 +226,9 @@ def _less_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
 # ---- hash ------------------------------------------------------------------------------------------------------------
 def _hash_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
     a = v[0]
+    if derive_deep.is_head(lw.ctx, t) and derive_deep.family(lw.ctx, t):
+        return [derive_deep.hash_deep(lw, t, a, lambda k, x: hashed(lw, k, x), lambda x, y: mixed(lw, x, y),
+                                      lambda x, arm: match_all(lw, x, arm))]
 
     def of(kinds: Sequence[Type], items: Sequence[ir.Atom], seed: ir.Atom) -> ir.Atom:
         for kind, item in zip(kinds, items, strict=True):
@@ -298,6 +305,10 @@ def concat(lw: Lowerer, parts: Sequence[ir.Atom]) -> ir.Atom:
 
 def _show_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
     a = v[0]
+    if derive_deep.is_head(lw.ctx, t) and derive_deep.family(lw.ctx, t):
+        writer = derive_deep.Show(lw, t, lambda k, x: shown(lw, k, x, True))
+        writer.push(t, a)
+        return [writer.run(lambda x, arm: match_all(lw, x, arm))]
     match t:
         case Option(item):
             kind = lw.ctx.types.inner(item)
