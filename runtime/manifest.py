@@ -41,6 +41,7 @@ class Entry:
     result: Type | None
     result_shown: str = ""
     doc: str | None = None
+    pace: str = ""
 
 
 @dataclass(slots=True)

@@ -76,6 +76,10 @@ def jit() -> Jit:
 # ---- interrupts: a thread raises the flag of every context in a call, every 50 ms
 active: set[int] = set()
 """Addresses of flags of contexts in calls."""
+cells: dict[int, int] = {}
+"""For fast calls: the address of a word that is 0 while a context is in a call, and the address of the context's flag."""
+AWAKE = allocate(8)
+"""The address of a word that is not 0 while the thread is at it."""
 _parked = True
 _wake = threading.Event()
 _timer: threading.Thread | None = None
@@ -84,19 +88,28 @@ _timer: threading.Thread | None = None
 def _tick() -> None:
     global _parked
     idle = 0
+    _parked = False
+    set_word(AWAKE, 1)
     while True:
         time.sleep(TICK)
-        flags = tuple(active)
+        flags = (*active, *_lent())
         for flag in flags:
             MEMORY[flag] = 1
         idle = 0 if flags else idle + 1
         if idle > 20:
             _wake.clear()
             _parked = True
-            if not active:
+            set_word(AWAKE, 0)
+            if not active and not _lent():
                 _wake.wait()
             _parked = False
+            set_word(AWAKE, 1)
             idle = 0
+
+
+def _lent() -> list[int]:
+    """Flags of contexts in fast calls."""
+    return [flag for cell, flag in tuple(cells.items()) if not word(cell)]
 
 
 def _start_timer() -> None:
@@ -127,6 +140,7 @@ class watch:  # noqa: N801 (used as a statement)
 def _after_fork() -> None:
     global _timer, _parked, _wake
     _timer, _parked, _wake = None, True, threading.Event()
+    set_word(AWAKE, 0)
     active.clear()
 
 
@@ -339,6 +353,8 @@ class Program:
         self._trackers: list[Any] = []
         self._functions: dict[tuple[str, Any], Any] = {}
         self.live = self.find("hyb.live")
+        self.cell: Any = None
+        """The context of fast calls (fastcall.py)."""
 
     # ---- symbols
     def find(self, symbol: str) -> int:

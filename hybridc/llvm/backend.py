@@ -28,6 +28,11 @@ def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
     return target.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel="small")
 
 
+def required(cpu: str) -> list[str]:
+    """Features of the processor that code for it may use: all of this one's for "host"; unknown (none) for a named one."""
+    return sorted(name for name, has in llvm.get_host_cpu_features().items() if has) if cpu == "host" else []
+
+
 def parse(text: str) -> llvm.ModuleRef:
     _ready()
     module = llvm.parse_assembly(text)

@@ -39,6 +39,11 @@ class Compiled:
     _asm: str | None = field(default=None, repr=False)
 
     @property
+    def requires(self) -> list[str]:
+        """Processor features without which the object must not be run."""
+        return backend.required(self.cpu)
+
+    @property
     def asm(self) -> str:
         """The assembly, made when asked for."""
         if self._asm is None:
