@@ -1,0 +1,134 @@
+"""exp, log, sigmoid and tanh of f32 as straight-line polynomials (after Cephes), which loops over tensors vectorise.
+
+Errors are at most 2.5 units in the last place; nan, infinities and subnormal results are right. Everything else is a
+call of the C library (scalar_ops.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from hybridc.base.types import BF16, F16, F32, Prim
+from hybridc.llvm.casts import narrow, widen
+from hybridc.llvm.code import Code, float_text
+from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.scalar_ops import AS_THEY_ARE, emit_scalar
+
+LOG2E = 1.44269504088896341
+ROUNDER = 12582912.0
+"""1.5 * 2**23: adding it rounds to an integer, which then stands in the low bits."""
+ROUNDER_BITS = 0x4B400000
+
+
+def constant(value: float) -> str:
+    return float_text(value, "float")
+
+
+def _add(k: Code, a: str, b: str) -> str:
+    return k.ins(f"fadd contract float {a}, {b}")
+
+
+def _sub(k: Code, a: str, b: str) -> str:
+    return k.ins(f"fsub contract float {a}, {b}")
+
+
+def _mul(k: Code, a: str, b: str) -> str:
+    return k.ins(f"fmul contract float {a}, {b}")
+
+
+def _fma(k: Code, a: str, b: str, c: str) -> str:
+    return k.call("float", "@llvm.fmuladd.f32", [("float", a), ("float", b), ("float", c)])
+
+
+def polynomial(k: Code, x: str, coefficients: Sequence[float]) -> str:
+    """Highest power first."""
+    value = constant(coefficients[0])
+    for c in coefficients[1:]:
+        value = _fma(k, value, x, constant(c))
+    return value
+
+
+def _power_of_two(k: Code, n: str) -> str:
+    """2**n for -126 <= n <= 127, from an i32."""
+    bits = k.op2("shl", "i32", k.op2("add", "i32", n, "127"), "23")
+    return k.convert("bitcast", "i32", bits, "float")
+
+
+def exp(k: Code, x: str) -> str:
+    # Beyond these the result is 0 or infinity; nan goes through both comparisons.
+    x = k.select(k.fcmp("ogt", "float", x, constant(90.0)), "float", constant(90.0), x)
+    x = k.select(k.fcmp("olt", "float", x, constant(-105.0)), "float", constant(-105.0), x)
+    rounded = k.ins(f"fadd float {k.ins(f'fmul float {x}, {constant(LOG2E)}')}, {constant(ROUNDER)}")
+    whole = k.ins(f"fsub float {rounded}, {constant(ROUNDER)}")
+    n = k.op2("sub", "i32", k.convert("bitcast", "float", rounded, "i32"), str(ROUNDER_BITS))
+    r = _fma(k, whole, constant(-0.693359375), x)
+    r = _fma(k, whole, constant(2.12194440e-4), r)
+    p = polynomial(k, r, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
+                          5.0000001201e-1))
+    p = _fma(k, p, _mul(k, r, r), r)
+    p = k.ins(f"fadd float {p}, {constant(1.0)}")
+    # In two steps, so that neither factor leaves the range when the result is subnormal.
+    half = k.op2("ashr", "i32", n, "1")
+    p = k.ins(f"fmul float {p}, {_power_of_two(k, half)}")
+    return k.ins(f"fmul float {p}, {_power_of_two(k, k.op2('sub', 'i32', n, half))}")
+
+
+def sigmoid(k: Code, x: str) -> str:
+    e = exp(k, k.ins(f"fneg float {x}"))
+    return k.ins(f"fdiv float {constant(1.0)}, {k.ins(f'fadd float {constant(1.0)}, {e}')}")
+
+
+def tanh(k: Code, x: str) -> str:
+    size = k.call("float", "@llvm.fabs.f32", [("float", x)])
+    square = _mul(k, x, x)
+    p = polynomial(k, square, (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1,
+                               -3.33332819422e-1))
+    small = _fma(k, _mul(k, p, square), x, x)
+    e = exp(k, k.ins(f"fadd float {size}, {size}"))
+    ratio = k.ins(f"fdiv float {constant(2.0)}, {k.ins(f'fadd float {e}, {constant(1.0)}')}")
+    large = k.ins(f"fsub float {constant(1.0)}, {ratio}")
+    large = k.call("float", "@llvm.copysign.f32", [("float", large), ("float", x)])
+    return k.select(k.fcmp("olt", "float", size, constant(0.625)), "float", small, large)
+
+
+def log(k: Code, x: str) -> str:
+    tiny = k.fcmp("olt", "float", x, constant(2.0**-126))
+    scaled = k.select(tiny, "float", k.ins(f"fmul float {x}, {constant(2.0**23)}"), x)
+    bits = k.convert("bitcast", "float", scaled, "i32")
+    exponent = k.op2("sub", "i32", k.op2("lshr", "i32", bits, "23"), "126")
+    exponent = k.select(tiny, "i32", k.op2("sub", "i32", exponent, "23"), exponent)
+    m_bits = k.op2("or", "i32", k.op2("and", "i32", bits, str(0x007FFFFF)), str(0x3F000000))
+    m = k.convert("bitcast", "i32", m_bits, "float")  # in [0.5, 1)
+    low = k.fcmp("olt", "float", m, constant(math.sqrt(0.5)))
+    exponent = k.select(low, "i32", k.op2("sub", "i32", exponent, "1"), exponent)
+    m = k.select(low, "float", k.ins(f"fadd float {m}, {m}"), m)
+    f = k.ins(f"fsub float {m}, {constant(1.0)}")
+    e = k.convert("sitofp", "i32", exponent, "float")
+    z = _mul(k, f, f)
+    p = polynomial(k, f, (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+                          -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1))
+    y = _mul(k, _mul(k, p, f), z)
+    y = _fma(k, e, constant(-2.12194440e-4), y)
+    y = _fma(k, z, constant(-0.5), y)
+    y = _fma(k, e, constant(0.693359375), _add(k, f, y))
+    zero = k.fcmp("oeq", "float", x, constant(0.0))
+    y = k.select(zero, "float", constant(-math.inf), y)
+    y = k.select(k.fcmp("olt", "float", x, constant(0.0)), "float", constant(math.nan), y)
+    same = k.op2("or", "i1", k.fcmp("uno", "float", x, x), k.fcmp("oeq", "float", x, constant(math.inf)))
+    return k.select(same, "float", x, y)
+
+
+FAST: dict[str, Callable[[Code, str], str]] = {"exp": exp, "sigmoid": sigmoid, "tanh": tanh, "log": log}
+
+
+def element(
+    k: FnEmitter, fn: str, args: tuple[str, ...], types: tuple[Prim, ...], out: Prim, attrs: Mapping[str, object]
+) -> str:
+    """A scalar operator inside a kernel."""
+    kind = types[0] if types else out
+    if fn not in FAST or kind not in (F32, F16, BF16) or fn in AS_THEY_ARE:
+        return emit_scalar(k, fn, args, types, out, attrs)
+    if kind == F32:
+        return FAST[fn](k, args[0])
+    return narrow(k, FAST[fn](k, widen(k, args[0], kind)), kind)
