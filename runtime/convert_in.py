@@ -257,14 +257,16 @@ class Writers:
 
         def fill(v: Any, c: Writing, block: int) -> None:
             before = len(c.jobs)
+            c.open.add(block)
             try:
                 pack(MEMORY, block + HEADER, *write(v.__dict__, c, block + HEADER))
             except KeyError as e:
                 raise Misfit(cls._hyb_name, f"one without field {e}") from None
             if len(c.jobs) > before:
-                # Below the work of its parts, so that a value met again until then contains itself.
-                c.open.add(block)
+                # Below the work of its parts: a value met again until then contains itself.
                 c.jobs.insert(before, (close, None, block))
+            else:
+                c.open.discard(block)
 
         return fill
 

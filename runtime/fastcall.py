@@ -440,7 +440,7 @@ class Cell:
     """The context of a program's fast calls, and the word that holds its address while no call has it."""
 
     def __init__(self, program: native.Program):
-        self.context = native.Context(program, native.stack_limit())
+        self.context = native.Context(program)
         self.address = allocate(8)
         set_word(self.address, self.context.address)
         native.cells[self.address] = self.context.flag

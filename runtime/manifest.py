@@ -42,6 +42,7 @@ class Entry:
     result_shown: str = ""
     doc: str | None = None
     pace: str = ""
+    variants: list[Entry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -148,7 +149,8 @@ def _param(j: dict[str, Any]) -> Param:
 
 def _entry(j: dict[str, Any]) -> Entry:
     result = None if j["result"] is None else as_type(j["result"])
-    return Entry(**{**j, "params": [_param(p) for p in j["params"]], "result": result})
+    variants = [_entry(e) for e in j.get("variants", ())]
+    return Entry(**{**j, "params": [_param(p) for p in j["params"]], "result": result, "variants": variants})
 
 
 def _model(j: dict[str, Any]) -> Model:

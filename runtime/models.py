@@ -169,12 +169,30 @@ class ModelBase:
         return self._enter(f"{self._declared.name}.{name}", entry, args, kwargs)
 
     def _enter(self, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if entry.variants:
+            return self._enter_variant(name, entry, args, kwargs)
         caller, signature = self._part.method(name, entry)
         values = (self, *signature.bind(args, kwargs))
         if caller.muts and caller.muts[0] == 0:
             with self._lock:
                 return caller(values)
         return caller(values)
+
+    def _enter_variant(self, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The method for the numbers of leading dimensions that the arguments have."""
+        first: ArgumentError | None = None
+        for variant in [entry, *entry.variants]:
+            caller, signature = self._part.method(name, variant)
+            values = (self, *signature.bind(args, kwargs))
+            try:
+                with self._lock:
+                    return caller(values)
+            except ArgumentError as e:
+                if e.frames:
+                    raise
+                first = first or e
+        assert first is not None
+        raise first
 
     def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """The method's value and its derivative with respect to the parameters, as one vector."""

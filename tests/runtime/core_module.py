@@ -9,7 +9,6 @@ from hybridc.core.reader import read
 from hybridc.link import surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm.compile import compile_program
-from hybridc.passes import ownership
 from hybridc_runtime.module import Module, link
 
 STR = "struct str { bytes: buffer[u8], size: int, count: int }\n"
@@ -31,7 +30,7 @@ def interface(**fns: Entry) -> Interface:
 def module(text: str, made: Interface, **options: object) -> Module:
     program, diagnostics = read(text)
     assert program is not None, diagnostics
-    compiled = compile_program(ownership.run(program), surface.symbols(made), surface.types(made, program))
+    compiled = compile_program(program, surface.symbols(made), surface.types(made, program))
     manifest = manifest_of("test", "test.hyb", made, program, compiled.sites, compiled.hosts, {})
     return link(type(manifest).from_json(manifest.to_json()), [compiled.object], **options)
 

@@ -74,7 +74,7 @@ def test_classes(mod):
     assert mod.tree(t) == t and isinstance(t, mod.Tree) and not isinstance(mod.Tree.Empty, mod.Tree.Leaf)
     assert mod.tree(mod.Tree.Many([], None)) == mod.Tree.Many([], None)
     assert live(mod) == before
-    assert repr(t.left) == "Tree.Leaf(word=1)" and copy.copy(t) is t and {t: 1}[mod.tree(t)] == 1
+    assert repr(t.left) == "Tree.Leaf(word=1)" and copy.copy(t) is t and {t.left: 1}[mod.tree(t).left] == 1
     match t:
         case mod.Tree.Node(mod.Tree.Leaf(n), right):
             assert n == 1 and right.items[1] == mod.Tree.Empty
