@@ -26,13 +26,15 @@ class Param:
 @dataclass
 class Entry:
     """A callable Core function. Its Core results are the result (none if `result` is None), then each `mut` parameter
-    in order. `variants`, of a model's method, are the same for other numbers of leading dimensions (`*B`)."""
+    in order. `variants`, of a model's method, are the same for other numbers of leading dimensions (`*B`).
+    `pace` says how long a call may last (link/pace.py)."""
 
     symbol: str
     params: list[Param]
     result: Type | None
     result_shown: str = ""
     doc: str | None = None
+    pace: str = ""
     variants: list[Entry] = field(default_factory=list)
 
 

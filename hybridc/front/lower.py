@@ -34,11 +34,9 @@ def lower(
     ctx = context(program)
     surface = Surface(ctx, models, all_names, tests)
     guarded(ctx, surface.targets)
-    drain(ctx)
-    guarded(ctx, surface.kinds)
-    drain(ctx)
-    ctx.closures.finish()
-    drain(ctx)
+    # What crosses is made of other types, whose helpers are functions that may bring in more.
+    while ctx.work or ctx.closures.finish() or surface.more():
+        drain(ctx)
     surface.interface.externs = list(ctx.externs)
     return ctx.core, surface.interface, list(dict.fromkeys(ctx.diagnostics))
 
@@ -95,14 +93,16 @@ def make_fn(ctx: Context, instance: Instance, name: str) -> None:
 def prologue(lw: Lowerer, decl: tree.FnDecl, params: Sequence[ir.Var]) -> None:
     """Parameters become variables; dimension names are bound and compared."""
     for p, v in zip(decl.params, params, strict=True):
-        lw.declare(p.var, v)
+        if not p.mut:
+            lw.declare(p.var, v)
     own = [d.key for d in decl.dims if d.key not in lw.consts]
     own += [v.key for pack in decl.packs for d in lw.packs[pack.key] for v in d.variables()]
     typed = [(p.var.name, lw.concrete(p.var.type), v, decl.span) for p, v in zip(decl.params, params, strict=True)]
     bind_dims(lw, own, typed)
-    for p in decl.params:
+    for p, v in zip(decl.params, params, strict=True):
         if p.mut:
-            lw.env[p.var.key] = lw.apart(lw.env[p.var.key])
+            lw.declare(p.var, v)
+            lw.env[p.var.key] = lw.apart(v) if not p.var.mutable else lw.env[p.var.key]
 
 
 def title_of(ctx: Context, decl: tree.FnDecl) -> str:

@@ -192,6 +192,8 @@ BUILTINS: dict[str, Lower] = {
     "u8": _number("_parse_int", ir.U8),
     "f64": _number("_parse_f64", ir.F64),
     "f32": _number("_parse_f64", ir.F32),
+    "f16": _number("_parse_f64", ir.F16),
+    "bf16": _number("_parse_f64", ir.BF16),
     "hash": _hash,
     "params": _params,
     "num_params": _num_params,

@@ -45,7 +45,7 @@ class Closures:
     def __init__(self, ctx: Context):
         self.ctx = ctx
         self.enums: dict[FnType, FnEnum] = {}
-        self._names: set[str] = set()
+        self._applied: dict[FnType, int] = {}
 
     def enum(self, t: FnType) -> str:
         """The Core enum of an erased fn type."""
@@ -98,10 +98,16 @@ class Closures:
         assert isinstance(erased, FnType)
         return list(lw.b.call(self.apply_name(erased), [fn, *args], self.signature(erased)[1]))
 
-    def finish(self) -> None:
-        """Make the functions that apply each fn type."""
+    def finish(self) -> bool:
+        """Make the functions that apply each fn type, once no function is waiting to be made; whether any was new or
+        has more cases than before."""
+        changed = False
         for t, enum in list(self.enums.items()):
-            self.ctx.add(self._apply(t, enum))
+            if self._applied.get(t) != len(enum.cases):
+                self._applied[t] = len(enum.cases)
+                self.ctx.add(self._apply(t, enum))
+                changed = True
+        return changed
 
     def _apply(self, t: FnType, enum: FnEnum) -> ir.Fn:
         params, results = self.signature(t)

@@ -12,9 +12,10 @@ from hybridc.base.dims import Dim
 from hybridc.base.types import STD_TYPES, FnRef, FnType, ModelType, Named, Type, TypeVar, Void, show_config
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
+from hybridc.core.walk import statements
 from hybridc.front import tree
 from hybridc.front.lower_call import enter_instance
-from hybridc.front.lower_core import Context, Instance, Lowerer, bind_types, generated
+from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated
 from hybridc.front.lower_dims import bind_dims, deep_check, dims_of
 from hybridc.front.lower_layout import ParamSlot, leaves
 from hybridc.front.lower_scan import walk
@@ -33,6 +34,8 @@ class Surface:
         self.all_names = all_names or not self.program.exports
         self.tests = tests
         self._kinds: dict[str, None] = {}
+        self._done: set[str] = set()
+        self._looked: set[str] = set()
 
     # ---- targets
     def targets(self) -> None:
@@ -252,16 +255,23 @@ class Surface:
             case ir.StructT(name) | ir.EnumT(name):
                 self._kinds.setdefault(name)
 
-    def kinds(self) -> None:
-        """Records for every struct and enum that crosses."""
-        done: set[str] = set()
-        while True:
-            waiting = [name for name in self._kinds if name not in done]
-            if not waiting:
-                break
-            for name in waiting:
-                done.add(name)
+    def more(self) -> bool:
+        """Records for every struct and enum that crosses and has none yet; whether there were any."""
+        for name, fn in list(self.ctx.core.fns.items()):
+            if name not in self._looked and not name.startswith("apply "):
+                self._looked.add(name)
+                for stmt in statements(fn.body):
+                    if isinstance(stmt, ir.Op) and stmt.op == "host":
+                        for atom in (*stmt.args, *stmt.outs):
+                            self.reach(atom.type)
+        waiting = [name for name in self._kinds if name not in self._done]
+        for name in waiting:
+            self._done.add(name)
+            try:
                 self._kind(name)
+            except Refused as refused:
+                self.ctx.diagnostics.append(refused.diagnostic)
+        return bool(waiting)
 
     def _kind(self, name: str) -> None:
         ctx = self.ctx
