@@ -88,8 +88,9 @@ class Named:
         return self.name + (f"[{', '.join(map(str, self.args))}]" if self.args else "")
 
 
-ConfigValue = Union[Dim, float, bool, str, "FnRef", "ModelType", tuple["ConfigValue", ...], None]
-"""A model's configuration argument: an int is a Dim (a list is a tuple here)."""
+ConfigValue = Union[Dim, float, bool, str, "FnRef", "ModelType", "TypeVar", tuple["ConfigValue", ...], None]
+"""A model's configuration argument: an int is a Dim (a list is a tuple here). Inside a model its own arguments are
+variables: a DimVar for an int, a TypeVar "MODULE:Model.name" (bound "config" or "model") for anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def show_config(value: ConfigValue) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TypeVar:
-    """A type parameter. `bound` is none, one of `int float number key order model`, "model MODULE:Name" for a
+    """A type parameter. `bound` is none, one of `int float number key order model config`, "model MODULE:Name" for a
     parameter declared as a bare model `m: Net` (the variable then stands for its configuration; `m.size` is the
     DimVar "KEY.size"), or "method" when its declaration lists required methods."""
 
@@ -233,5 +234,7 @@ def _substitute_config(c: ConfigValue, s: Substitution) -> ConfigValue:
             return FnRef(key, tuple(substitute(t, s) for t in types), tuple(substitute_shape(p, s) for p in packs))
         case tuple():
             return tuple(_substitute_config(x, s) for x in c)
+        case TypeVar():
+            return s.get(c, c)  # type: ignore[return-value]
         case _:
             return c

@@ -1,0 +1,574 @@
+"""The checker of one body: its scopes, what is inferred so far, and the questions that every rule asks.
+
+`Body` is what the rules in `check_expr`, `check_ops`, `check_call`, `check_stmt`, ... work on; it is also the context
+that the typing of tensor functions (`tensor_check`) sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from hybridc.base.dims import Dim, DimVar
+from hybridc.base.source import Span
+from hybridc.base.types import (
+    BOOL,
+    F32,
+    FLOATS,
+    INT,
+    INTS,
+    POISON,
+    VOID,
+    FnType,
+    ModelType,
+    Named,
+    Option,
+    Poison,
+    Tensor,
+    TupleType,
+    Type,
+    TypeVar,
+)
+from hybridc.front import check_builtin, check_expr, check_model, syntax, tree
+from hybridc.front.bounds import elem_of, implied, is_resource, satisfies, wanted
+from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
+from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
+from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, World
+from hybridc.front.typeexpr import TypeReader, nearest
+
+if TYPE_CHECKING:
+    from hybridc.front.check import Checker
+
+INT_RANGES = {"int": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1), "u8": (0, 255)}
+
+
+class Body:
+    """One function body (or initialiser) being checked."""
+
+    def __init__(self, checker: Checker, module: ModuleDecls, reader: TypeReader, key: str, std: bool,
+                 model: ModelSig | None = None):
+        self.checker = checker
+        self.world: World = checker.world
+        self.module = module
+        self.key = key
+        self.std = std
+        self.model = model
+        self.solver = Solver()
+        self.frames: list[Frame] = []
+        self.narrowed: set[str] = set()
+        self.prechecked: dict[int, tree.Expr] = {}
+        self.parallel: list[tuple[int, int]] = []
+        """Where each enclosing `parallel` body begins: how many frames and scopes there were."""
+        self.had_errors = False
+        self.sig: FnSig | None = None
+        self.initialising = False
+        """Whether this is the initialiser of a model's member: everything in it is known at compile time."""
+        self.local_fns: dict[str, list[str]] = {}
+        """The parameter names of local fns, by variable."""
+        self._counts: dict[str, int] = {}
+        self.reader = reader.child(key, value=self._dim_of_name, report=self.error, model_value=self._model_type)
+        self.reader.dims = reader.dims
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+    def error(self, code: str, message: str, span: Span, help: str | None = None,
+              notes: tuple[tuple[str, Span], ...] = ()) -> None:
+        self.had_errors = True
+        self.checker.report(code, message, span, help, notes)
+
+    def poison(self, span: Span) -> tree.Expr:
+        """An expression that is wrong already and causes no further message."""
+        return tree.Const(POISON, span, None)
+
+    def show(self, t: Type) -> str:
+        return str(self.resolve(t))
+
+    # -- scopes --------------------------------------------------------------------------------------------------------
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    def push(self) -> None:
+        self.frame.scopes.append({})
+
+    def pop(self) -> None:
+        self.frame.scopes.pop()
+
+    def new_var(self, name: str, t: Type, mutable: bool) -> tree.Var:
+        n = self._counts[name] = self._counts.get(name, 0) + 1
+        return tree.Var(f"{self.key}.{name}" + (f"#{n}" if n > 1 else ""), name, t, mutable)
+
+    def declare(self, name: str, t: Type, kind: str, span: Span, mutable: bool = False, dim: Dim | None = None,
+                var: tree.Var | None = None) -> Local:
+        """A new variable in the innermost scope; it may hide an older one of the same name."""
+        if not mutable and kind != "param":
+            t = self.fresh_unknowns(t)
+        var = var or self.new_var(name, t, mutable)
+        local = Local(var, kind, span)
+        if not mutable and self.head(t) == INT:
+            local.dim = dim
+            if dim is None:
+                d = DimVar(var.key, name)
+                local.dim = Dim.of(d)
+                self.solver.births[d] = self.solver.tick()
+        self.frame.scopes[-1][name] = local
+        return local
+
+    def find(self, name: str) -> tuple[Local | None, int]:
+        """The variable of this name and the frame that it belongs to."""
+        for depth in range(len(self.frames) - 1, -1, -1):
+            local = self.frames[depth].find(name)
+            if local is not None:
+                return local, depth
+            own = self.frames[depth].self_local
+            if own is not None and own.var.name == name:
+                self.frames[depth].self_used = True
+                return own, depth
+        return None, -1
+
+    def use(self, name: str, span: Span) -> Local | None:
+        """A variable that is read here: inside a closure it is captured."""
+        local, depth = self.find(name)
+        if local is None:
+            return None
+        if depth < len(self.frames) - 1:
+            if is_resource(self.world, self.resolve(local.var.type)):
+                self.error("HYB508", f"a closure copies what it captures, and `{name}` is a "
+                           f"{self.word(local.var.type)}, which is never copied", span,
+                           help=f"pass it as a parameter: `mut {name}: {self.show(local.var.type)}`")
+            for frame in self.frames[depth + 1:]:
+                frame.captures.setdefault(local.var.key, local.var)
+        return local
+
+    def is_captured(self, name: str) -> bool:
+        local, depth = self.find(name)
+        return local is not None and depth < len(self.frames) - 1
+
+    def word(self, t: Type) -> str:
+        t = self.resolve(t)
+        return t.name if isinstance(t, Named) else f"model that holds a store ({t})"
+
+    def entity(self, name: str) -> Entity | None:
+        """What a name means outside of the body: in this module, else in the prelude."""
+        entity = self.module.names.get(name)
+        if entity is None:
+            entity = self.checker.prelude.get(name)
+            if entity is None and self.std:
+                entity = self.checker.std_core.get(name)
+        return entity
+
+    def known_names(self) -> list[str]:
+        names = [n for frame in self.frames for scope in frame.scopes for n in scope]
+        return [*names, *self.reader.dims, *self.reader.config, *self.module.names, *self.module.cases,
+                *(n for n in self.checker.prelude if n[0] != "_"), *check_builtin.NAMES]
+
+    def unknown_name(self, name: str, span: Span) -> tree.Expr:
+        entity = self.module.names.get(name)
+        if entity is None:
+            self.error("HYB201", f"there is no `{name}` here", span, help=self.hint_for(name))
+        else:
+            self.had_errors = True
+        return self.poison(span)
+
+    def hint_for(self, name: str) -> str | None:
+        special = {"True": "true", "False": "false", "None": "none", "append": "push", "dict": "map"}
+        if name in special:
+            return f"write `{special[name]}`"
+        return nearest(name, self.known_names())
+
+    # -- types ---------------------------------------------------------------------------------------------------------
+    def head(self, t: Type) -> Type:
+        return self.solver.head(t)
+
+    def resolve(self, t: Type) -> Type:
+        return self.solver.resolve(t)
+
+    def fresh(self, span: Span, what: str, bounds: tuple[str, ...] = ()) -> Type:
+        return self.solver.fresh(span, what, bounds)  # type: ignore[return-value]
+
+    def fresh_dim(self) -> Dim:
+        return self.solver.unknown()
+
+    def fresh_unknowns(self, t: Type) -> Type:
+        """Each `?` of a tensor type becomes one of its own: two values of type f32[?] need not agree."""
+        h = self.head(t)
+        if not isinstance(h, Tensor):
+            return t
+        seen: dict[DimVar, Dim] = {}
+
+        def renew(d: Dim) -> Dim:
+            for v in d.variables():
+                if is_unknown(v) and v not in seen:
+                    seen[v] = self.solver.unknown()
+            return d.substitute(seen)
+
+        new = map_dims(h, renew)
+        return new if seen else t
+
+    def equal_dims(self, a: Dim, b: Dim) -> bool | None:
+        """Whether two dimensions are equal; a dimension that is still open becomes the other."""
+        a, b = self.solver.dim(a), self.solver.dim(b)
+        for one, other in ((a, b), (b, a)):
+            v = one.variable
+            if v is not None and v.key.startswith("~") and v not in other.variables():
+                self.solver.dims[v] = other
+                return True
+        return equal_dims(a, b)
+
+    def meets(self, t: Type, bound: str) -> bool:
+        return satisfies(self.world, self.resolve(t), bound)
+
+    def bounds_of(self, t: TypeVar) -> frozenset[str]:
+        return implied(t.bound)
+
+    def require(self, t: Type, bound: str, span: Span, what: str) -> None:
+        """Report if a type does not meet a bound; one that is not known yet is checked at the end."""
+        h = self.head(t)
+        if isinstance(h, Meta):
+            if bound not in h.bounds:
+                h.bounds = (*h.bounds, bound)
+            self.solver.bound_checks.append((h, span))
+        elif not self.meets(h, bound):
+            shown = self.show(h)
+            help = None
+            if isinstance(h, TypeVar):
+                word = bound.split()[0]
+                help = f"declare it `[{h.name}: {word}]`"
+            elif bound == "key":
+                help = "keys are made of ints, bools, strings, tuples, enums and structs of these"
+            self.error("HYB309", f"{what}: {shown} is not {wanted(bound)}", span, help=help)
+
+    # -- expressions ---------------------------------------------------------------------------------------------------
+    def expr(self, e: syntax.Expr, expected: Type | None = None) -> tree.Expr:
+        """The typed expression. `expected` guides literals, `[]`, lambdas and case names; `coerce` is what demands."""
+        ready = self.prechecked.pop(id(e), None)
+        if ready is not None:
+            return ready
+        return check_expr.check(self, e, None if expected is None else self.head(expected))
+
+    def value(self, e: syntax.Expr, expected: Type | None = None) -> tree.Expr:
+        """An expression that must have a value."""
+        x = self.expr(e, expected)
+        if self.head(x.type) == VOID:
+            self.error("HYB301", "this call gives no value", x.span)
+            return self.poison(x.span)
+        return x
+
+    def typed(self, e: syntax.Expr, to: Type, what: str) -> tree.Expr:
+        """An expression of a demanded type."""
+        return self.coerce(self.value(e, to), to, what)
+
+    def coerce(self, e: tree.Expr, to: Type, what: str) -> tree.Expr:
+        """The expression as a value of type `to`: literals adapt, options wrap, dimensions that may differ are checked
+        at run time; everything else is an error."""
+        to, frm = self.head(to), self.head(e.type)
+        if isinstance(to, Poison) or isinstance(frm, Poison):
+            return e
+        if isinstance(e, tree.Const) and not isinstance(to, Meta) and e.value is not None:
+            literal = self.literal_as(e, to)
+            if literal is not None:
+                return literal
+        if isinstance(to, Option) and not isinstance(frm, Option):
+            if isinstance(frm, Meta):
+                self.solver.unify(frm, to)
+                return e
+            mark = self.solver.mark()
+            inner = self._fit(e, to.item)
+            if inner is not None:
+                return tree.Some(Option(inner.type), e.span, inner)
+            self.solver.undo(mark)
+        else:
+            fitted = self._fit(e, to)
+            if fitted is not None:
+                return fitted
+        self.mismatch(e, to, what)
+        return self.poison(e.span)
+
+    def _fit(self, e: tree.Expr, to: Type) -> tree.Expr | None:
+        """The expression under the type `to`, or None if it does not fit."""
+        head = self.head(to)
+        if isinstance(e, tree.Const) and e.value is not None:
+            literal = self.literal_as(e, head)
+            if literal is not None:
+                return literal
+        start = len(self.solver.undecided)
+        waiting = len(self.solver.postponed)
+        before = self.resolve(e.type)
+        if not self.solver.unify(to, e.type):
+            del self.solver.undecided[start:]
+            return None
+        open_dims = len(self.solver.postponed) > waiting
+        undecided = self.solver.undecided[start:]
+        del self.solver.undecided[start:]
+        if undecided and not open_dims:
+            return tree.Refine(self._promised(before, self.resolve(to)), e.span, e)
+        return e
+
+    def _promised(self, frm: Type, to: Type) -> Type:
+        """`to`, where it leaves dimensions open as `frm` has them."""
+        if isinstance(frm, Tensor) and isinstance(to, Tensor) and len(frm.shape) == len(to.shape):
+            shape = tuple(a if isinstance(b, Dim) and any(is_unknown(v) for v in b.variables()) else b
+                          for a, b in zip(frm.shape, to.shape))
+            return Tensor(to.elem, shape)
+        return to
+
+    def literal_as(self, e: tree.Const, to: Type) -> tree.Expr | None:
+        """A number literal as another number type; None if `e` is none or needs no change."""
+        value = e.value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        is_int = isinstance(value, int) or (e.type in INTS)
+        if to == e.type:
+            return None
+        if to in FLOATS or (isinstance(to, TypeVar) and "float" in self.bounds_of(to)):
+            return tree.Const(to, e.span, float(value))
+        if is_int and e.type == INT and (to in INTS or (isinstance(to, TypeVar) and "number" in self.bounds_of(to))):
+            low, high = INT_RANGES.get(str(to), INT_RANGES["int"])
+            if not low <= value <= high:
+                self.error("HYB313", f"{value} does not fit {to} ({low} to {high})", e.span)
+                return self.poison(e.span)
+            return tree.Const(to, e.span, value)
+        return None
+
+    def mismatch(self, e: tree.Expr, to: Type, what: str) -> None:
+        """`expected ..., found ...`, with a remedy where one is known."""
+        want, found = self.resolve(to), self.resolve(e.type)
+        help = None
+        te, fe = elem_of(want), elem_of(found)
+        if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS:
+            help = f"cast it: `{te}(...)`"
+        elif isinstance(found, Option) and not isinstance(want, Option):
+            help = "give a default, `... ?? default`, or test it first, `if x != none:`"
+        elif isinstance(want, Named) and want.name == "str":
+            help = "show it: `f\"{...}\"`" if not isinstance(found, FnType | ModelType) else None
+        elif want == BOOL and found in INTS:
+            help = "write the comparison, `... != 0`"
+        elif isinstance(want, Tensor) and isinstance(found, Tensor):
+            code = "HYB401"
+            text = f"{what}: expected {want}, found {found}"
+            self.error(code, text, e.span)
+            return
+        self.error("HYB301", f"{what}: expected {want}, found {found}", e.span, help=help)
+
+    def join(self, a: tree.Expr, b: tree.Expr, what: str, span: Span) -> tuple[tree.Expr, tree.Expr, Type]:
+        """Two expressions under one type: branches of a conditional, elements of a list."""
+        s, t = self.head(a.type), self.head(b.type)
+        if isinstance(s, Poison) or isinstance(t, Poison):
+            return a, b, s if isinstance(t, Poison) else t
+        if s == t:
+            return a, b, s
+        if isinstance(a, tree.Const) and a.value is not None:
+            literal = self.literal_as(a, t)
+            if literal is not None:
+                return literal, b, t
+        if isinstance(b, tree.Const) and b.value is not None:
+            literal = self.literal_as(b, s)
+            if literal is not None:
+                return a, literal, s
+        if isinstance(s, Option) != isinstance(t, Option) and not isinstance(s, Meta) and not isinstance(t, Meta):
+            to = s if isinstance(s, Option) else t
+            return self.coerce(a, to, what), self.coerce(b, to, what), to
+        joined = self.join_types(s, t)
+        if joined is None:
+            self.error("HYB301", f"{what}: {self.show(s)} and {self.show(t)} are different types", span)
+            return a, b, POISON
+        return a, b, joined
+
+    def join_types(self, s: Type, t: Type) -> Type | None:
+        """One type for two values: dimensions that may differ become `?`."""
+        s, t = self.head(s), self.head(t)
+        if isinstance(s, Tensor) and isinstance(t, Tensor) and len(s.shape) == len(t.shape):
+            if not self.solver.unify(s.elem, t.elem):
+                return None
+            items = []
+            for x, y in zip(s.shape, t.shape):
+                if isinstance(x, Dim) and isinstance(y, Dim):
+                    items.append(x if self.equal_dims(x, y) else self.fresh_dim())
+                elif x == y:
+                    items.append(x)  # type: ignore[arg-type]
+                else:
+                    return None
+            return Tensor(s.elem, tuple(items))
+        if isinstance(s, Named) and isinstance(t, Named) and s.key == t.key and s.args:
+            args: list[Any] = []
+            for a, b in zip(s.args, t.args):
+                if isinstance(a, Dim) and isinstance(b, Dim):
+                    args.append(a if self.equal_dims(a, b) else self.fresh_dim())
+                else:
+                    joined = self.join_types(a, b)  # type: ignore[arg-type]
+                    if joined is None:
+                        return None
+                    args.append(joined)
+            return Named(s.key, tuple(args))
+        if isinstance(s, TupleType) and isinstance(t, TupleType) and len(s.items) == len(t.items):
+            parts = [self.join_types(a, b) for a, b in zip(s.items, t.items)]
+            return None if any(p is None for p in parts) else TupleType(tuple(parts))  # type: ignore[arg-type]
+        if isinstance(s, Option) and isinstance(t, Option):
+            inner = self.join_types(s.item, t.item)
+            return None if inner is None else Option(inner)
+        if isinstance(s, ModelType) and isinstance(t, ModelType) and s.key == t.key and len(s.config) == len(t.config):
+            config: list[Any] = []
+            for x, y in zip(s.config, t.config):
+                if isinstance(x, Dim) and isinstance(y, Dim):
+                    config.append(x if self.equal_dims(x, y) else self.fresh_dim())
+                elif x == y:
+                    config.append(x)
+                else:
+                    return None
+            return ModelType(s.key, tuple(config))
+        return s if self.solver.unify(s, t) else None
+
+    def condition(self, e: syntax.Expr) -> tree.Expr:
+        """A condition: a bool, and nothing else."""
+        x = self.value(e, BOOL)
+        t = self.head(x.type)
+        if t == BOOL or isinstance(t, Poison):
+            return x
+        if isinstance(t, Meta):
+            self.solver.unify(BOOL, t)
+            return x
+        text = self.checker.text(e.span)
+        if len(text) > 30 or "\n" in text:
+            text = "..."
+        match t:
+            case Option():
+                help = f"write `{text} != none`"
+            case Named(key) if self.world.method(key, "_len") is not None:
+                help = f"write `len({text}) > 0`"
+            case Tensor(elem=elem) if elem == BOOL:
+                help = f"write `any({text})` or `all({text})`"
+            case _ if t in INTS | FLOATS:
+                help = f"write `{text} != 0`"
+            case _:
+                help = "write a comparison"
+        self.error("HYB305", f"a condition is a bool, found {self.show(t)}", e.span, help=help)
+        return self.poison(e.span)
+
+    # -- constants and dimensions --------------------------------------------------------------------------------------
+    def const(self, e: syntax.Expr) -> Any:
+        """The value of a compile-time constant; None if the expression is not one."""
+        try:
+            return constant(e, self._const_name)
+        except NotConst:
+            return None
+
+    def _const_name(self, name: str) -> Any:
+        if self.find(name)[0] is not None:
+            raise KeyError(name)
+        entity = self.module.names.get(name)
+        if entity is None:
+            return BUILTIN_CONSTS[name]
+        sig = self.world.sigs.get(entity.key)
+        if isinstance(sig, ConstSig) and sig.value is not None:
+            return sig.value
+        raise KeyError(name)
+
+    def dim_of(self, e: tree.Expr) -> Dim:
+        """An int expression as a dimension; what is no polynomial over fixed values is a fresh `?`."""
+        known = self.known_dim(e)
+        return self.fresh_dim() if known is None else known
+
+    def known_dim(self, e: tree.Expr) -> Dim | None:
+        match e:
+            case tree.Const(value=int() as value) if not isinstance(value, bool):
+                return Dim.of(value)
+            case tree.DimValue(dim=d):
+                return d
+            case tree.Local(var=var):
+                local = self.find(var.name)[0]
+                if local is not None and local.var.key == var.key:
+                    return local.dim
+                return None
+            case tree.Unary(op="-", operand=x):
+                d = self.known_dim(x)
+                return None if d is None else Dim.of(0) - d
+            case tree.Binary(op="+" | "-" | "*" as op, left=l, right=r):
+                a, b = self.known_dim(l), self.known_dim(r)
+                if a is None or b is None:
+                    return None
+                return a + b if op == "+" else a - b if op == "-" else a * b
+            case tree.Binary(op="**", left=l, right=tree.Const(value=int() as power)) if 0 <= power <= 16:
+                a = self.known_dim(l)
+                return None if a is None else a.power(power)
+            case tree.Call(fn=fn, args=(tree.Arg(value=tree.Builtin(name="shape", args=(x,))),
+                                        tree.Arg(value=tree.Const(value=int() as i)))) if fn.key.endswith("list._get"):
+                t = self.head(x.type)
+                if isinstance(t, Tensor) and -len(t.shape) <= i < len(t.shape):
+                    d = t.shape[i]
+                    if isinstance(d, Dim) and not any(is_unknown(v) for v in d.variables()):
+                        return d
+            case tree.Builtin(name="len", args=(x,)):
+                t = self.head(x.type)
+                if isinstance(t, Tensor) and isinstance(t.shape[0], Dim):
+                    d = t.shape[0]
+                    if not any(is_unknown(v) for v in d.variables()):
+                        return d
+            case tree.ConfigValueOf() | tree.Field():
+                return check_model.dim_of_member(self, e)
+        return None
+
+    def _dim_of_name(self, name: str) -> Dim | None:
+        """A dimension named in a type inside the body: an int that never changes."""
+        if "." in name:
+            base, _, field = name.partition(".")
+            local = self.find(base)[0]
+            if local is None:
+                return None
+            return check_model.dims_of(self, self.resolve(local.var.type)).get(field)
+        local = self.use(name, Span("", 0, 0)) if self.find(name)[0] is not None else None
+        if local is None:
+            return None
+        if local.dim is not None:
+            return local.dim
+        if self.head(local.var.type) != INT:
+            self.error("HYB403", f"`{name}` is {self.show(local.var.type)}; a dimension is an int", local.span)
+        else:
+            self.error("HYB403", f"`{name}` is a `var`, and may change; a dimension is fixed", local.span,
+                       help=f"copy it first: `let size = {name}`")
+        return self.fresh_dim()
+
+    def _model_type(self, e: Any) -> Type | None:
+        """A model expression given as configuration (`Residual(Linear(3, 3))`): its type."""
+        if isinstance(e, syntax.Call):
+            x = self.expr(e)
+            t = self.resolve(x.type)
+            if isinstance(t, ModelType | TypeVar | Poison):
+                return t
+        return None
+
+    def result_name(self) -> str:
+        node = self.frame.node
+        return node.name if isinstance(node, syntax.Fn) else self.sig.name if self.sig is not None else "this"
+
+    # -- narrowing -----------------------------------------------------------------------------------------------------
+    def forget(self, key: str) -> None:
+        """What was known of a variable no longer holds."""
+        if self.narrowed:
+            self.narrowed = {p for p in self.narrowed if p != key and not p.startswith(key + ".")}
+
+    def under(self, facts: Iterable[str], run: Callable[[], Any]) -> Any:
+        """Run with more paths known not to be none."""
+        saved = self.narrowed
+        self.narrowed = saved | set(facts)
+        try:
+            return run()
+        finally:
+            self.narrowed = saved & self.narrowed
+
+    # -- finishing -----------------------------------------------------------------------------------------------------
+    def finish(self, node: Any) -> Any:
+        """The tree with final types. Types that nothing decided are reported, unless something else is wrong."""
+        for meta, span in self.solver.bound_checks:
+            if meta.ref is not None and not self.had_errors:
+                for bound in meta.bounds:
+                    if not isinstance(self.head(meta), Meta):  # type: ignore[arg-type]
+                        self.require(meta, bound, span, meta.what)  # type: ignore[arg-type]
+        zonk = Zonk(self.solver)
+        done = zonk.node(node)
+        if zonk.unsolved and not self.had_errors:
+            for meta in {m.span: m for m in zonk.unsolved}.values():
+                self.error("HYB308", f"the type of {meta.what} is not known", meta.span,
+                           help="write a type: `let x: list[int] = []`, `f[int](...)`, `fn(x: int): ...`")
+        return done
+
+
+DEFAULT_FLOAT = F32

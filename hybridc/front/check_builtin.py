@@ -1,0 +1,476 @@
+"""Built-in functions that are not about tensors alone, and what the language adds to methods of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hybridc.base.types import (
+    BOOL,
+    F32,
+    INT,
+    PRIMS,
+    STD_TYPES,
+    STR,
+    VOID,
+    ModelType,
+    Named,
+    Option,
+    Poison,
+    Prim,
+    Tensor,
+    TupleType,
+    Type,
+    TypeVar,
+    list_of,
+)
+from hybridc.front import (
+    check_access,
+    check_call,
+    check_grad,
+    check_make,
+    check_model,
+    check_ops,
+    check_place,
+    check_stmt,
+    syntax,
+    tree,
+)
+from hybridc.front.bounds import is_float, is_number
+from hybridc.front.infer import Meta
+from hybridc.front.scope import FnSig, StructSig
+from hybridc.front.tensor_check import BUILTINS as TENSOR_BUILTINS
+from hybridc.front.tensor_check import binary_tensor
+
+if TYPE_CHECKING:
+    from hybridc.front.check_body import Body
+
+OF_LIST = {"sum": "_sum", "min": "_min", "max": "_max", "sorted": "sorted", "reversed": "reversed", "any": "_any",
+           "all": "_all", "prod": "_prod"}
+"""Functions that are methods of lists too."""
+BY_KEY = {"sort": "_sort_by", "sorted": "_sorted_by", "min": "_min_by", "max": "_max_by"}
+"""The method that takes `key=`."""
+
+
+def call(c: Body, name: str, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
+    """A call of a name that no declaration has taken."""
+    if brackets is not None:
+        c.error("HYB306", f"`{name}` takes no arguments in brackets", e.fn.span)
+        check_call.poison_args(c, e)
+        return c.poison(e.span)
+    if name in PRIMS:
+        return cast(c, PRIMS[name], e)
+    if name in c.reader.types:
+        return cast(c, c.reader.types[name], e)
+    special = SPECIAL.get(name)
+    if special is not None:
+        return special(c, e, expected)
+    if name in OF_LIST:
+        return of_list(c, name, e, expected)
+    if name in TENSOR_BUILTINS:
+        return TENSOR_BUILTINS[name](c, e, expected)
+    check_call.poison_args(c, e)
+    return c.unknown_name(name, e.fn.span)
+
+
+def _args(c: Body, e: syntax.Call, name: str, least: int, most: int | None) -> list[syntax.Expr] | None:
+    """Arguments by position only."""
+    for a in e.args:
+        if a.name is not None:
+            c.error("HYB306", f"`{name}` has no parameter `{a.name}`", a.span)
+            check_call.poison_args(c, e)
+            return None
+    if len(e.args) < least or (most is not None and len(e.args) > most):
+        wanted = f"{least}" if most == least else f"{least} to {most}" if most is not None else f"at least {least}"
+        c.error("HYB306", f"`{name}` takes {wanted} argument{'' if wanted == '1' else 's'}, {len(e.args)} given", e.span)
+        check_call.poison_args(c, e)
+        return None
+    return [a.value for a in e.args]
+
+
+# ---- casts -----------------------------------------------------------------------------------------------------------
+def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
+    """`f64(x)`, `int("3")`."""
+    args = _args(c, e, str(to), 1, 1)
+    if args is None:
+        return tree.Const(to, e.span, None) if isinstance(to, Prim) else c.poison(e.span)
+    hint = to if isinstance(args[0], syntax.Literal) else None
+    x = c.value(args[0], hint)
+    t = c.head(x.type)
+    if isinstance(t, Poison):
+        return tree.Const(to, e.span, 0)
+    if isinstance(t, Meta):
+        c.solver.unify(t, to)
+        return x
+    if isinstance(x, tree.Const) and t == to and not isinstance(x.value, str):
+        return tree.Const(to, e.span, x.value)
+    if t == STR and to in (INT, *(p for p in PRIMS.values() if p != BOOL)):
+        return tree.Builtin(to, e.span, str(to), (x,))
+    if isinstance(t, Tensor):
+        if to == BOOL and t.elem != BOOL:
+            return binary_tensor(c, "!=", x, tree.Const(t.elem, e.span, 0), e.span, e.span)
+        return x if t.elem == to else tree.Cast(Tensor(to, t.shape), e.span, x, False)
+    if to == BOOL and is_number(t):
+        zero = tree.Const(t, e.span, 0.0 if is_float(t) else 0)
+        return tree.Binary(BOOL, e.span, "!=", x, zero)
+    if is_number(t) or (t == BOOL and to != BOOL):
+        return x if t == to else tree.Cast(to, e.span, x, False)
+    if t == to:
+        return x
+    help = "an option may be none: `x ?? 0`" if isinstance(t, Option) else None
+    c.error("HYB317", f"{c.show(t)} cannot be cast to {to}", e.span, help=help)
+    return tree.Const(to, e.span, 0)
+
+
+# ---- printing, lengths, ranges ---------------------------------------------------------------------------------------
+def print_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    values: list[tree.Expr] = []
+    for a in e.args:
+        if a.name is not None:
+            c.error("HYB306", f"`print` has no parameter `{a.name}`", a.span, help="join the text in an f-string")
+        x = c.value(a.value)
+        check_make.showable(c, x)
+        values.append(x)
+    return tree.Builtin(VOID, e.span, "print", tuple(values))
+
+
+def to_str(c: Body, e: syntax.Call, name: str = "str") -> tree.Expr:
+    args = _args(c, e, name, 1, 1)
+    if args is None:
+        return tree.Const(STR, e.span, "")
+    x = c.value(args[0])
+    check_make.showable(c, x)
+    return tree.Builtin(STR, e.span, name, (x,))
+
+
+def len_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "len", 1, 1)
+    if args is None:
+        return tree.Const(INT, e.span, 0)
+    x = c.value(args[0])
+    t = c.head(x.type)
+    match t:
+        case Poison():
+            return tree.Const(INT, e.span, 0)
+        case Tensor() | TupleType():
+            return tree.Builtin(INT, e.span, "len", (x,))
+        case Named(key):
+            sig = c.world.method(key, "_len")
+            if sig is not None:
+                return check_call.method_call(c, sig, x, [], e.span)
+        case Meta():
+            c.error("HYB308", "the type of this value is not known here", x.span,
+                    help="write its type where it is declared")
+            return tree.Const(INT, e.span, 0)
+        case ModelType() | TypeVar():
+            pass
+    help = "it may be none: test it first, `if x != none:`" if isinstance(t, Option) else None
+    c.error("HYB302", f"{c.show(t)} has no length", e.span, help=help)
+    return tree.Const(INT, e.span, 0)
+
+
+def range_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "range", 1, 3)
+    values = tuple(c.typed(a, INT, "a bound of `range`") for a in args or ())
+    return tree.Builtin(list_of(INT), e.span, "range", values)
+
+
+def enumerate_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "enumerate", 1, 2)
+    if args is None:
+        return c.poison(e.span)
+    x, item = check_stmt.iterable(c, args[0])
+    values = [x, *(c.typed(a, INT, "the start of `enumerate`") for a in args[1:])]
+    return tree.Builtin(list_of(TupleType((INT, item))), e.span, "enumerate", tuple(values))
+
+
+def zip_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "zip", 2, None)
+    if args is None:
+        return c.poison(e.span)
+    pairs = [check_stmt.iterable(c, a) for a in args]
+    return tree.Builtin(list_of(TupleType(tuple(t for _, t in pairs))), e.span, "zip", tuple(x for x, _ in pairs))
+
+
+# ---- lists and scalars -----------------------------------------------------------------------------------------------
+def of_list(c: Body, name: str, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    """`sum(xs)`, `max(a, b)`, `sorted(xs, key=f)`: of a list, of scalars, or the tensor function."""
+    if not e.args or e.args[0].name is not None or e.args[0].mut:
+        if name in TENSOR_BUILTINS:
+            return TENSOR_BUILTINS[name](c, e, expected)
+        c.error("HYB306", f"`{name}` needs a list", e.span)
+        return c.poison(e.span)
+    scalars = name in ("min", "max") and len(e.args) > 1 and all(a.name is None for a in e.args)
+    if scalars:
+        return extreme(c, name, e, expected)
+    first = e.args[0].value
+    hint = None
+    if name in ("sorted", "reversed"):
+        hint = expected
+    elif isinstance(first, syntax.List) and expected is not None and is_number(c.head(expected)):
+        hint = list_of(c.head(expected))
+    value = c.value(first, hint)
+    t = c.head(value.type)
+    if isinstance(t, Poison):
+        check_call.poison_args(c, syntax.Call(e.span, e.fn, e.args[1:]))
+        return c.poison(e.span)
+    if isinstance(t, Named):
+        return list_method(c, name, value, t, e)
+    if name in TENSOR_BUILTINS:
+        c.prechecked[id(first)] = value
+        return TENSOR_BUILTINS[name](c, e, expected)
+    c.error("HYB302", f"`{name}` is for lists, not {c.show(t)}", e.span)
+    return c.poison(e.span)
+
+
+def list_method(c: Body, name: str, value: tree.Expr, t: Named, e: syntax.Call) -> tree.Expr:
+    method = OF_LIST[name]
+    if any(a.name == "key" for a in e.args):
+        method = BY_KEY.get(name, method)
+    sig = c.world.method(t.key, method)
+    if sig is None:
+        to_list = c.world.method(t.key, "_to_list")
+        if to_list is not None:
+            value = check_call.method_call(c, to_list, value, [], e.args[0].value.span)
+            t = c.head(value.type)  # type: ignore[assignment]
+            sig = c.world.method(t.key, method)
+    if sig is None:
+        c.error("HYB302", f"`{name}` is not for {c.show(t)}", e.span)
+        return c.poison(e.span)
+    rest = syntax.Call(e.span, e.fn, e.args[1:])
+    return check_call.call_fn(c, sig, (e.args[0].value, value), rest, None, None)
+
+
+def extreme(c: Body, name: str, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    """`max(a, b)` of scalars; of tensors it is the tensor function."""
+    values: list[tree.Expr] = [c.poison(e.span)] * len(e.args)
+    anchor: Type | None = None
+    for literal in (False, True):
+        for i, a in enumerate(e.args):
+            if check_ops.untyped(c, a.value) is literal:
+                values[i] = c.value(a.value, anchor if anchor is not None else expected)
+                if anchor is None:
+                    anchor = values[i].type
+    if any(isinstance(c.head(v.type), Tensor) for v in values):
+        for a, v in zip(e.args, values):
+            c.prechecked[id(a.value)] = v
+        return TENSOR_BUILTINS[name](c, e, expected)
+    t: Type = values[0].type
+    for i in range(1, len(values)):
+        a, b = values[0], values[i]
+        if is_number(c.head(a.type)) and is_number(c.head(b.type)):
+            joined = check_ops.join_numbers(c, f"{name}()", a, b, e.span)
+            if joined is None:
+                return c.poison(e.span)
+            values[0], values[i], t = joined
+        else:
+            values[0], values[i], t = c.join(a, b, f"the arguments of `{name}`", e.span)
+    if isinstance(c.head(t), Poison):
+        return c.poison(e.span)
+    done = tuple(v if c.head(v.type) == c.head(t) else _as(c, v, t) for v in values)
+    c.require(t, "order", e.span, f"`{name}`")
+    return tree.Builtin(t, e.span, name, done)
+
+
+def _as(c: Body, v: tree.Expr, t: Type) -> tree.Expr:
+    if c.head(v.type) == INT and is_float(c.head(t)):
+        return tree.Cast(t, v.span, v, True)
+    return c.coerce(v, t, "an argument")
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+def _elem(c: Body, t: Type) -> Type:
+    found = check_access.model_of(c, t)
+    if found is None:
+        return F32
+    return check_model.elem_of_model(c.checker, found[0]) or F32
+
+
+def _model_arg(c: Body, x: tree.Expr, name: str) -> Type | None:
+    t = c.head(x.type)
+    if isinstance(t, Poison):
+        return None
+    if isinstance(t, ModelType) or (isinstance(t, TypeVar) and (t.bound or "").startswith("model")):
+        return t
+    if isinstance(t, TypeVar) and t.bound == "method":
+        return t
+    c.error("HYB301", f"`{name}` is for models, not {c.show(t)}", x.span)
+    return None
+
+
+def params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "params", 1, 1)
+    if args is None:
+        return c.poison(e.span)
+    x = c.value(args[0])
+    t = _model_arg(c, x, "params")
+    if t is None:
+        return c.poison(e.span)
+    return tree.Builtin(Tensor(_elem(c, t), (c.fresh_dim(),)), e.span, "params", (x,))
+
+
+def num_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "num_params", 1, 1)
+    x = c.value(args[0]) if args is not None else c.poison(e.span)
+    if args is not None:
+        _model_arg(c, x, "num_params")
+    return tree.Builtin(INT, e.span, "num_params", (x,))
+
+
+def with_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "with_params", 2, 2)
+    if args is None:
+        return c.poison(e.span)
+    x = c.value(args[0])
+    t = _model_arg(c, x, "with_params")
+    if t is None:
+        c.expr(args[1])
+        return c.poison(e.span)
+    check_place.not_copied(c, x, "`with_params` would copy it")
+    v = c.typed(args[1], Tensor(_elem(c, t), (c.fresh_dim(),)), "the parameters")
+    return tree.Builtin(t, e.span, "with_params", (x, v))
+
+
+def set_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    args = _args(c, e, "set_params", 2, 2)
+    if args is None:
+        return c.poison(e.span)
+    if not e.args[0].mut:
+        c.error("HYB506", "`set_params` changes its model: mark it at the call", args[0].span,
+                help=f"write `mut {c.checker.text(args[0].span)}`")
+        c.expr(args[1])
+        return tree.Builtin(VOID, e.span, "pass", ())
+    place = check_place.place(c, args[0], "mut")
+    if place is None:
+        c.expr(args[1])
+        return tree.Builtin(VOID, e.span, "pass", ())
+    t = _model_arg(c, place, "set_params")  # type: ignore[arg-type]
+    elem = F32 if t is None else _elem(c, t)
+    v = c.typed(args[1], Tensor(elem, (c.fresh_dim(),)), "the parameters")
+    return tree.Builtin(VOID, e.span, "set_params", (place, v))  # type: ignore[arg-type]
+
+
+def call_any_model(c: Body, value: tree.Expr, e: syntax.Call) -> tree.Expr:
+    """A call of a model of which only `model` is known: its `forward` is settled when it is made concrete."""
+    args: list[tree.Arg] = []
+    shape: Type | None = None
+    for a in e.args:
+        x = c.value(a.value)
+        t = c.head(x.type)
+        if shape is None and isinstance(t, Tensor):
+            shape = t
+        args.append(tree.Arg(x))
+    result: Type = shape if shape is not None else F32
+    return tree.CallMethod(result, e.span, tree.Arg(value), "forward", tuple(args))
+
+
+# ---- what the language adds to methods of the library ----------------------------------------------------------------
+def method(c: Body, receiver: tree.Expr, t: Type, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
+           expected: Type | None) -> tree.Expr | None:
+    """`xs.sort(key=f)`, `g.normal[3, 4]()`; None if the method is an ordinary one."""
+    if not isinstance(t, Named):
+        return None
+    if brackets is None and fn.name in BY_KEY and any(a.name == "key" for a in e.args):
+        sig = c.world.method(t.key, BY_KEY[fn.name])
+        if sig is not None:
+            return check_call.call_fn(c, sig, (fn.value, receiver), e, None, expected)
+    if t.key == STD_TYPES["rng"] and brackets is not None:
+        return draw(c, e, fn, receiver, brackets, expected)
+    return None
+
+
+def draw(c: Body, e: syntax.Call, fn: syntax.Attribute, receiver: tree.Expr, brackets: tuple[Any, ...],
+         expected: Type | None) -> tree.Expr:
+    """`g.normal[3, 4]()`: a vector of as many numbers, in that shape."""
+    sig = c.world.method(STD_TYPES["rng"], f"_{fn.name}_tensor")
+    if sig is None:
+        c.error("HYB306", f"`{fn.name}` takes no arguments in brackets", fn.name_span)
+        return c.poison(e.span)
+    sizes = tuple(b for b in brackets)
+    count: syntax.Expr = syntax.Literal(e.span, 1)
+    for i, b in enumerate(sizes):
+        count = b if i == 0 else syntax.Binary(e.span, "*", count, b, e.span)
+    inner = syntax.Call(e.span, fn, (*e.args, syntax.Argument(e.span, None, False, count)))
+    drawn = check_call.call_fn(c, sig, (fn.value, receiver), inner, None, None)
+    if isinstance(c.head(drawn.type), Poison):
+        return drawn
+    c.prechecked[id(inner)] = drawn
+    shaped = syntax.Call(e.span, syntax.Name(e.span, "reshape"),
+                         tuple(syntax.Argument(x.span, None, False, x) for x in (inner, *sizes)))
+    return TENSOR_BUILTINS["reshape"](c, shaped, expected)
+
+
+def make_container(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr | None:
+    """`str(x)`, `list(xs)`, `set(xs)`, `store[K, V](path)`, `rng(seed)`, `heap[int, str]()`; None for other structs."""
+    if sig.key != STD_TYPES.get(sig.name) or c.module.name == f"std.{sig.name}":
+        return None
+    given = None
+    if brackets is not None:
+        given = c.reader.generic(sig, brackets, e.fn.span)
+        if isinstance(given, Poison):
+            check_call.poison_args(c, e)
+            return c.poison(e.span)
+    if sig.name == "str":
+        return to_str(c, e)
+    if sig.name == "rng":
+        args = [a if a.name is None else syntax.Argument(a.span, None, a.mut, a.value) for a in e.args
+                if a.name in (None, "seed")]
+        if len(e.args) != 1 or len(args) != 1:
+            c.error("HYB306", "`rng` takes its seed: `rng(0)`", e.span)
+            return c.poison(e.span)
+        seed = c.typed(args[0].value, INT, "the seed of `rng`")
+        return tree.MakeStruct(Named(sig.key), e.span, (seed, *(None for _ in sig.fields[1:])))
+    if sig.name == "store":
+        opener = c.world.sigs.get("std.store:_open")
+        if isinstance(opener, FnSig):
+            return check_call.call_fn(c, opener, None, e, given.args if isinstance(given, Named) else None, expected)
+    if not e.args:
+        _, t = check_call.fresh_args(c, sig, e.span)
+        if given is not None:
+            c.solver.unify(t, given)
+        elif expected is not None:
+            c.solver.attempt(expected, t)
+        return tree.MakeStruct(t, e.span, tuple(None for _ in sig.fields))
+    if sig.name in ("list", "set", "deque") and len(e.args) == 1 and e.args[0].name is None:
+        return collected(c, sig.name, e, given, expected)
+    if sig.name == "map" and len(e.args) == 1 and e.args[0].name is None:
+        return collected(c, "map", e, given, expected)
+    c.error("HYB306", f"`{sig.name}(...)` takes nothing, or one value to copy the elements of", e.span)
+    check_call.poison_args(c, e)
+    return c.poison(e.span)
+
+
+def collected(c: Body, name: str, e: syntax.Call, given: Type | None, expected: Type | None) -> tree.Expr:
+    """`set(xs)`: as a comprehension over it."""
+    span = e.span
+    want = given if given is not None else expected
+    if name == "deque":
+        sig = c.world.sigs.get("std.deque:deque_from_wire")
+        if isinstance(sig, FnSig):
+            return check_call.call_fn(c, sig, None, e, given.args if isinstance(given, Named) else None, expected)
+    if name == "map":
+        pair = syntax.TuplePattern(span, (syntax.Bind(span, "_k"), syntax.Bind(span, "_v")))
+        clause = syntax.ForClause(span, pair, e.args[0].value, ())
+        comp = syntax.Comprehension(span, "map", syntax.Name(span, "_k"), syntax.Name(span, "_v"), (clause,), False)
+    else:
+        clause = syntax.ForClause(span, syntax.Bind(span, "_x"), e.args[0].value, ())
+        comp = syntax.Comprehension(span, name, syntax.Name(span, "_x"), None, (clause,), False)
+    return check_make.comprehension(c, comp, want)
+
+
+SPECIAL: dict[str, Callable[[Body, syntax.Call, Type | None], tree.Expr]] = {
+    "print": print_,
+    "len": len_,
+    "range": range_,
+    "enumerate": enumerate_,
+    "zip": zip_,
+    "repr": lambda c, e, expected: to_str(c, e, "repr"),
+    "params": params,
+    "num_params": num_params,
+    "with_params": with_params,
+    "set_params": set_params,
+    "grad": check_grad.gradient,
+    "value_and_grad": check_grad.gradient,
+}
+NAMES = frozenset(SPECIAL) | frozenset(OF_LIST) | frozenset(TENSOR_BUILTINS) | frozenset(PRIMS)
+"""Every built-in function."""

@@ -1,0 +1,689 @@
+"""Calls: which declaration is meant, arguments in their places, type parameters solved, what is made by a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hybridc.base.dims import Dim, DimVar, PackVar, Shape
+from hybridc.base.source import Span
+from hybridc.base.types import (
+    INT,
+    POISON,
+    RNG,
+    VOID,
+    FnRef,
+    FnType,
+    ModelType,
+    Named,
+    Option,
+    Poison,
+    Prim,
+    Substitution,
+    Type,
+    TypeVar,
+    substitute,
+)
+from hybridc.front import check_access, check_builtin, check_expr, check_fn, check_model, check_place, syntax, tree
+from hybridc.front.check_literal import open_literal
+from hybridc.front.declare import shapes_in
+from hybridc.front.infer import Meta
+from hybridc.front.scope import Entity, EnumSig, FieldSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig
+from hybridc.front.typeexpr import nearest
+
+if TYPE_CHECKING:
+    from hybridc.front.check_body import Body
+
+
+# ---- which call ------------------------------------------------------------------------------------------------------
+def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    fn = e.fn
+    brackets: tuple[Any, ...] | None = None
+    if isinstance(fn, syntax.Index):
+        if _takes_brackets(c, fn.value):
+            fn, brackets = fn.value, fn.items
+    if isinstance(fn, syntax.Name) and c.find(fn.id)[0] is None:
+        entity = c.entity(fn.id)
+        case = _expected_case(c, fn.id, expected)
+        if case is not None:
+            return make_enum(c, case, fn.id, e.args, e, expected)
+        if entity is not None:
+            return call_entity(c, entity, e, brackets, expected)
+        enum = enum_of_case(c, fn.id, fn.span, expected)
+        if enum is not None:
+            return make_enum(c, enum, fn.id, e.args, e, expected)
+        if fn.id not in c.module.cases and fn.id not in c.reader.config and fn.id not in c.reader.dims:
+            return check_builtin.call(c, fn.id, e, brackets, expected)
+    if isinstance(fn, syntax.Attribute):
+        entity = check_access.qualified(c, fn)
+        if entity is not None:
+            return call_entity(c, entity, e, brackets, expected)
+        enum = check_access.enum_named(c, fn.value)
+        if enum is not None and fn.name in enum.cases:
+            types = bracket_args(c, enum, fn.value) if isinstance(fn.value, syntax.Index) else None
+            return make_enum(c, enum, fn.name, e.args, e, expected, types)
+        if enum is None:
+            return call_attribute(c, fn, e, brackets, expected)
+    value = c.value(fn)
+    return call_value(c, value, e, expected)
+
+
+def _takes_brackets(c: Body, fn: syntax.Expr) -> bool:
+    """Whether brackets after `fn` give type or dimension arguments to what is called."""
+    if isinstance(fn, syntax.Name):
+        if c.find(fn.id)[0] is not None:
+            return False
+        entity = c.entity(fn.id)
+        return entity is not None and entity.kind != "const"
+    if isinstance(fn, syntax.Attribute):
+        if check_access.module_path(c, fn.value) is not None:
+            return True
+        if check_access.enum_named(c, fn.value) is not None:
+            return False
+        value = c.value(fn.value)
+        c.prechecked[id(fn.value)] = value
+        t = c.head(value.type)
+        if t == RNG:
+            return True
+        sig = check_access.method_of(c, t, fn.name)
+        return sig is not None and bool(sig.brackets)
+    return False
+
+
+def _expected_case(c: Body, name: str, expected: Type | None) -> EnumSig | None:
+    while isinstance(expected, Option):
+        expected = c.head(expected.item)
+    if isinstance(expected, Named):
+        sig = c.world.type(expected.key)
+        if isinstance(sig, EnumSig) and name in sig.cases:
+            return sig
+    return None
+
+
+def enum_of_case(c: Body, name: str, span: Span, expected: Type | None) -> EnumSig | None:
+    """The enum that a case name means here: of the expected type, else the only one that has it."""
+    sig = _expected_case(c, name, expected)
+    if sig is not None:
+        return sig
+    keys = c.module.cases.get(name, ())
+    if len(keys) > 1:
+        shown = " or ".join(f"`{k.rpartition(':')[2]}.{name}`" for k in keys)
+        c.error("HYB207", f"several enums have a case `{name}`", span, help=f"write {shown}")
+        return None
+    found = c.world.type(keys[0]) if keys else None
+    return found if isinstance(found, EnumSig) else None
+
+
+def call_entity(c: Body, entity: Entity, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
+    sig = c.world.sigs.get(entity.key)
+    match sig:
+        case FnSig():
+            types = bracket_types(c, sig, brackets, e.fn.span) if brackets is not None else None
+            return call_fn(c, sig, None, e, types, expected)
+        case StructSig():
+            return make_struct(c, sig, e, brackets, expected)
+        case ModelSig():
+            return make_model(c, sig, e, brackets)
+        case EnumSig():
+            c.error("HYB307", f"`{sig.name}` is an enum: one of its cases makes a value", e.fn.span,
+                    help="write " + " or ".join(f"`{n}`" for n in list(sig.cases)[:4]))
+            return c.poison(e.span)
+    if entity.kind == "missing":
+        poison_args(c, e)
+        return c.poison(e.span)
+    return call_value(c, check_expr.entity_value(c, entity, e.fn, None), e, expected)
+
+
+def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
+    """`value.name(...)`: a method, or a field that is called."""
+    receiver = c.value(fn.value)
+    t = c.head(receiver.type)
+    if isinstance(t, Poison):
+        poison_args(c, e)
+        return c.poison(e.span)
+    special = check_builtin.method(c, receiver, t, fn, e, brackets, expected)
+    if special is not None:
+        return special
+    sig = check_access.method_of(c, t, fn.name)
+    if sig is not None:
+        types = bracket_types(c, sig, brackets, fn.name_span) if brackets is not None else None
+        return call_fn(c, sig, (fn.value, receiver), e, types, expected)
+    if isinstance(t, TypeVar):
+        demanded = demanded_method(c, t, fn.name)
+        if demanded is not None:
+            return call_demanded(c, demanded, receiver, e)
+    value = check_access.field(c, receiver, fn.name, fn.span)
+    if value is not None:
+        return call_value(c, check_expr.narrow(c, value), e, expected, fn)
+    check_access.no_member(c, t, fn.name, fn.name_span)
+    poison_args(c, e)
+    return c.poison(e.span)
+
+
+def demanded_method(c: Body, t: TypeVar, name: str) -> MethodSig | None:
+    """The method that a bound of the type parameter promises."""
+    m = c.sig.methods.get(t.key) if c.sig is not None else None
+    return m if m is not None and m.name == name else None
+
+
+def call_demanded(c: Body, m: MethodSig, receiver: tree.Expr, e: syntax.Call) -> tree.Expr:
+    s: Substitution = {d: Dim.of(c.solver.fresh_dim(d.name)) for d in m.free_dims}
+    s.update({p: (c.solver.fresh_pack(p.name),) for p in m.free_packs})
+    params = [ParamSig(f"argument {i + 1}", substitute(t, s), mut, False, e.span)
+              for i, (t, mut) in enumerate(m.params)]
+    args = positional(c, params, e, f"`{m.name}`")
+    if args is None:
+        return c.poison(e.span)
+    return tree.CallMethod(c.fresh_unknowns(substitute(m.result, s)), e.span, tree.Arg(receiver), m.name, args)
+
+
+def poison_args(c: Body, e: syntax.Call) -> None:
+    """Look for independent mistakes in the arguments of a call that is wrong itself."""
+    for a in e.args:
+        if not isinstance(a.value, syntax.Lambda):
+            c.expr(a.value)
+
+
+def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None,
+               at: syntax.Attribute | None = None) -> tree.Expr:
+    """A call of a value: of fn type, or a model, whose `forward` is meant."""
+    t = c.head(value.type)
+    match t:
+        case Poison():
+            poison_args(c, e)
+            return c.poison(e.span)
+        case FnType(params, result):
+            sigs = [ParamSig(f"argument {i + 1}", p, mut, False, e.span) for i, (p, mut) in enumerate(params)]
+            args = positional(c, sigs, e, "this function")
+            if args is None:
+                return c.poison(e.span)
+            return tree.CallValue(c.fresh_unknowns(result), e.span, value, args)
+        case ModelType() | TypeVar():
+            sig = check_access.method_of(c, t, "forward")
+            if sig is not None:
+                return call_fn(c, sig, (e.fn, value), e, None, expected)
+            if isinstance(t, TypeVar):
+                demanded = demanded_method(c, t, "forward")
+                if demanded is not None:
+                    return call_demanded(c, demanded, value, e)
+                if t.bound == "model":
+                    return check_builtin.call_any_model(c, value, e)
+            if isinstance(t, ModelType):
+                c.error("HYB307", f"{c.show(t)} has no `forward`, so it cannot be called", e.fn.span)
+                poison_args(c, e)
+                return c.poison(e.span)
+        case Option():
+            c.error("HYB307", f"{c.show(t)} may be none, so it cannot be called", e.fn.span,
+                    help="test it first: `if f != none:`")
+            poison_args(c, e)
+            return c.poison(e.span)
+        case Meta():
+            args_e = [c.value(a.value) for a in e.args if not a.mut]
+            if len(args_e) == len(e.args):
+                result_t = c.fresh(e.span, "the result of this call")
+                c.solver.unify(t, FnType(tuple((a.type, False) for a in args_e), result_t))
+                return tree.CallValue(result_t, e.span, value, tuple(tree.Arg(a) for a in args_e))
+    poison_args(c, e)
+    c.error("HYB307", f"{c.show(t)} is not a function", e.fn.span)
+    return c.poison(e.span)
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+def bind(c: Body, names: Sequence[str], optional: Sequence[bool], args: tuple[syntax.Argument, ...], span: Span,
+         what: str) -> tuple[list[syntax.Argument | None], tuple[int, ...]] | None:
+    """Arguments by parameter, as in Python, and the order in which they were written; None if they do not fit."""
+    bound: list[syntax.Argument | None] = [None] * len(names)
+    order: list[int] = []
+    ok = True
+    for i, a in enumerate(args):
+        if a.name is None:
+            if i >= len(names):
+                shown = "no arguments" if not names else f"{len(names)} argument" + ("s" if len(names) > 1 else "")
+                c.error("HYB306", f"{what} takes {shown}, {len(args)} given", a.span)
+                return None
+            at = i
+        else:
+            if a.name not in names:
+                help = nearest(a.name, names)
+                if a.name == "dim" and "axis" in names:
+                    help = "it is called `axis=`"
+                c.error("HYB306", f"{what} has no parameter `{a.name}`", a.span, help=help)
+                ok = False
+                continue
+            at = names.index(a.name)
+        if bound[at] is not None:
+            c.error("HYB306", f"`{names[at]}` of {what} is given twice", a.span)
+            ok = False
+            continue
+        bound[at] = a
+        order.append(at)
+    missing = [n for n, o, b in zip(names, optional, bound) if b is None and not o]
+    if missing and ok:
+        shown = ", ".join(f"`{n}`" for n in missing)
+        c.error("HYB306", f"{what} needs {shown}", span)
+        ok = False
+    return (bound, tuple(order)) if ok else None
+
+
+def positional(c: Body, params: list[ParamSig], e: syntax.Call, what: str) -> tuple[tree.Arg, ...] | None:
+    """The arguments of a call of a value: by position only."""
+    for a in e.args:
+        if a.name is not None:
+            c.error("HYB306", f"{what} is a value: its arguments have no names", a.span)
+            return None
+    if len(e.args) != len(params):
+        c.error("HYB306", f"{what} takes {len(params)} argument" + ("" if len(params) == 1 else "s")
+                + f", {len(e.args)} given", e.span)
+        poison_args(c, e)
+        return None
+    bound = [a for a in e.args]
+    done = arguments(c, params, bound, {}, what, tuple(range(len(params))))
+    return tuple(done)
+
+
+def arguments(c: Body, params: Sequence[ParamSig], bound: Sequence[syntax.Argument | None], s: Substitution, what: str,
+              order: Sequence[int], sig: FnSig | None = None, hint: tuple[Type, Type] | None = None) -> list[tree.Arg]:
+    """Check each argument against its parameter. What has a type of its own comes first, then what takes its type
+    from context, then lambdas; `hint` is (result, expected) to solve type parameters from, in between."""
+    done: list[tree.Arg] = [tree.Arg() for _ in params]
+    ranks = {i: _rank(c, bound[i].value) for i in order if bound[i] is not None}  # type: ignore[union-attr]
+    hinted = hint is None
+    for rank in (0, 1, 2):
+        if rank > 0 and not hinted and hint is not None:
+            hinted = True
+            c.solver.attempt(hint[1], hint[0])
+        for i in order:
+            a = bound[i]
+            if a is None or ranks[i] != rank:
+                continue
+            done[i] = argument(c, params[i], a, substitute(params[i].type, s), what)
+            if sig is not None:
+                link_models(c, sig, s)
+    places = [(a.place, bound[i]) for i, a in enumerate(done) if a.place is not None]
+    check_place.distinct(c, [(p, b.span) for p, b in places if b is not None])
+    return done
+
+
+def _rank(c: Body, e: syntax.Expr) -> int:
+    if isinstance(e, syntax.Lambda):
+        return 2
+    return 1 if open_literal(c, e) else 0
+
+
+def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tree.Arg:
+    shown = f"`{p.name}` of {what}" if not p.name.startswith("argument ") else f"{p.name} of {what}"
+    if p.mut:
+        if not a.mut:
+            c.error("HYB506", f"{shown} is a `mut` parameter: what it changes is marked at the call too", a.value.span,
+                    help=f"write `mut {c.checker.text(a.value.span)}`")
+            return tree.Arg(c.poison(a.span))
+        place = check_place.place(c, a.value, "mut")
+        if place is None:
+            return tree.Arg(c.poison(a.span))
+        before = c.resolve(place.type)
+        if not c.solver.unify(t, place.type):
+            c.error("HYB401" if str(before).partition("[")[0] == c.show(t).partition("[")[0] else "HYB301",
+                    f"{shown}: expected {c.show(t)}, found {before}", a.value.span,
+                    help="a `mut` argument has exactly the parameter's type")
+            return tree.Arg(c.poison(a.span))
+        c.solver.undecided.clear()
+        return tree.Arg(place=place)
+    if a.mut:
+        c.error("HYB506", f"{shown} is not a `mut` parameter", a.span, help="leave out the `mut`")
+    value = c.value(a.value, t)
+    check_place.not_copied(c, value, f"{shown} would copy it")
+    return tree.Arg(c.coerce(value, t, shown))
+
+
+# ---- functions and methods -------------------------------------------------------------------------------------------
+def instantiate(c: Body, sig: FnSig, span: Span, types: Sequence[Any] | None
+                ) -> tuple[Substitution, tuple[Type, ...], tuple[Shape, ...]]:
+    """Fresh inference variables for all that a call of `sig` may choose; `types` are those given in brackets."""
+    s: Substitution = {}
+    given = dict(zip(sig.brackets, types)) if types is not None else {}
+    metas: list[Type] = []
+    for v in sig.type_params:
+        t = given.get(v)
+        if t is None:
+            bounds = (v.bound,) if v.bound is not None and v.bound not in ("method", "config") else ()
+            t = c.fresh(span, f"`{v.name}` in the call of `{sig.name}`", bounds)
+            if v.bound is not None and v.bound.startswith("model "):
+                model = c.world.model(v.bound.removeprefix("model "))
+                for p in model.config:
+                    if isinstance(p.var, DimVar):
+                        d = DimVar(f"{v.key}.{p.name}", p.name)
+                        s[d] = Dim.of(c.solver.fresh_dim(p.name))
+        s[v] = t
+        metas.append(t)
+    for d in sig.dims:
+        s[d] = given[d] if d in given else Dim.of(c.solver.fresh_dim(d.name))
+    packs: list[Shape] = []
+    for p in sig.packs:
+        shape = given[p] if p in given else (c.solver.fresh_pack(p.name),)
+        s[p] = shape
+        packs.append(shape)
+    for q in unknowns_of(sig):
+        s[q] = c.fresh_dim()
+    return s, tuple(metas), tuple(packs)
+
+
+def unknowns_of(sig: FnSig) -> list[DimVar]:
+    """The `?`s of the result: each call gives new ones."""
+    found: list[DimVar] = []
+    if sig.result is not None:
+        for shape in shapes_in(sig.result):
+            for item in shape:
+                if isinstance(item, Dim):
+                    found += [v for v in sorted(item.variables()) if v.name == "?" and v not in found]
+    return found
+
+
+def link_models(c: Body, sig: FnSig, s: Substitution) -> None:
+    """`m.size` of a bare model argument, once its configuration is known."""
+    for v in sig.type_params:
+        if v.bound is None or not v.bound.startswith("model "):
+            continue
+        actual = c.head(s[v])  # type: ignore[arg-type]
+        model = check_access.model_of(c, actual)
+        if model is None:
+            continue
+        for p, value in zip(model[0].config, model[1].config):
+            key = DimVar(f"{v.key}.{p.name}", p.name)
+            if isinstance(value, Dim) and isinstance(s.get(key), Dim):
+                c.solver.unify_dim(s[key], value)  # type: ignore[arg-type]
+
+
+def bracket_types(c: Body, sig: FnSig, items: Sequence[Any], span: Span) -> tuple[Any, ...] | None:
+    """The type and dimension arguments in brackets, one for each bracket parameter (a pack takes all that is left)."""
+    out: list[Any] = []
+    brackets = [b for b in sig.brackets]
+    if len(brackets) == 1 and isinstance(brackets[0], PackVar):
+        dims = []
+        for i in items:
+            dims.append(_dim_item(c, i))
+        return (tuple(dims),)
+    if len(items) != len(brackets):
+        c.error("HYB306", f"`{sig.name}` takes {len(brackets)} type argument" + ("" if len(brackets) == 1 else "s")
+                + f", {len(items)} given", span)
+        return None
+    for b, i in zip(brackets, items):
+        if isinstance(b, TypeVar):
+            t = c.reader.type(i)
+            if b.bound is not None and b.bound not in ("method", "config"):
+                c.require(t, b.bound, i.span, f"`{b.name}` of `{sig.name}`")
+            out.append(t)
+        else:
+            out.append(_dim_item(c, i))
+    return tuple(out)
+
+
+def _dim_item(c: Body, item: Any) -> Dim:
+    if isinstance(item, syntax.Unknown | syntax.Pack | syntax.Slice | syntax.TypeName):
+        return c.reader.dim(item)
+    x = c.typed(item, INT, "a dimension")
+    return c.dim_of(x)
+
+
+def bracket_args(c: Body, sig: StructSig | EnumSig, e: syntax.Index) -> Type | None:
+    t = c.reader.type(e)
+    return None if isinstance(t, Poison) else t
+
+
+def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None, e: syntax.Call,
+            types: Sequence[Any] | None, expected: Type | None) -> tree.Expr:
+    """A call of a declared function, or of a method of `receiver`."""
+    c.checker.ensure_result(c, sig, e.fn.span)
+    s, metas, packs = instantiate(c, sig, e.span, types)
+    waiting = len(c.solver.postponed)
+    what = f"`{sig.name}`"
+    first: list[tree.Arg] = []
+    params = sig.params
+    if receiver is not None:
+        params = sig.params[1:]
+        arg = receiver_arg(c, sig, receiver, substitute(sig.params[0].type, s))
+        if arg is None:
+            poison_args(c, e)
+            return c.poison(e.span)
+        first = [arg]
+        link_models(c, sig, s)
+    found = bind(c, [p.name for p in params], [p.has_default for p in params], e.args, e.span, what)
+    if found is None:
+        poison_args(c, e)
+        return tree.Const(_known_result(sig), e.span, None)
+    bound, order = found
+    hint = None
+    if expected is not None and sig.result is not None and (metas or sig.dims or packs):
+        result = substitute(sig.result, s)
+        want = c.head(expected)
+        if isinstance(c.head(result), Meta):
+            while isinstance(want, Option):
+                want = c.head(want.item)
+        hint = (result, want)
+    args = arguments(c, params, bound, s, what, order, sig, hint)
+    bad = c.solver.settle_postponed(waiting)
+    if bad is not None:
+        c.error("HYB401", f"{what}: a dimension must be {bad[0]}, and it is {bad[1]}", e.span)
+    for v, t in zip(sig.type_params, metas):
+        if v.key in sig.methods:
+            check_demand(c, sig, sig.methods[v.key], t, s, e.span)
+        elif v.bound is not None and v.bound not in ("method", "config"):
+            c.require(t, v.bound, e.span, f"`{v.name}` of {what}")
+    if receiver is not None:
+        order = (0, *(i + 1 for i in order))
+    if sig.mutates_self and receiver is not None and first[0].place is not None:
+        check_place.distinct(c, [(p.place, e.span) for p in [*first, *args] if p.place is not None])
+    for a in [*first, *args]:
+        if a.place is not None:
+            check_place.changed(c, a.place)
+    if sig.result is None:
+        return c.poison(e.span)
+    check_resource_use(c, sig, receiver, e.span)
+    result = c.fresh_unknowns(substitute(sig.result, s)) if sig.result != VOID else VOID
+    return tree.Call(result, e.span, FnRef(sig.key, metas, packs), (*first, *args), order)
+
+
+def _known_result(sig: FnSig) -> Type:
+    """The result type where it does not depend on the arguments, so that one mistake gives one message."""
+    return sig.result if isinstance(sig.result, Prim) else POISON
+
+
+def receiver_arg(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr], t: Type) -> tree.Arg | None:
+    at, value = receiver
+    if not sig.mutates_self:
+        return tree.Arg(c.coerce(value, t, "the receiver"))
+    place = check_place.place(c, at, f"`{sig.name}`")
+    if place is None:
+        return None
+    c.solver.unify(t, place.type)
+    return tree.Arg(place=place)
+
+
+def check_resource_use(c: Body, sig: FnSig, receiver: Any, span: Span) -> None:
+    if c.parallel and receiver is not None and sig.name not in ("at",):
+        check_place.parallel_resource(c, receiver[1], span)
+
+
+def check_demand(c: Body, sig: FnSig, m: MethodSig, actual: Type, s: Substitution, span: Span) -> None:
+    """Whether an argument's type has the method that the bound demands; solves the dimensions of the bound."""
+    t = c.head(actual)
+    if isinstance(t, Meta | Poison):
+        return
+    if isinstance(t, TypeVar):
+        own = demanded_method(c, t, m.name)
+        if own is not None:
+            _unify_method(c, m, own.params, own.result, s)
+            return
+    method = check_access.method_of(c, t, m.name)
+    if method is None:
+        c.error("HYB309", f"{c.show(t)} has no method `{m.name}`, which `{sig.name}` asks for", span)
+        return
+    c.checker.ensure_result(c, method, span)
+    ms, _, _ = instantiate(c, method, span, None)
+    c.solver.unify(substitute(method.params[0].type, ms), t)
+    link_models(c, method, ms)
+    params = tuple((substitute(p.type, ms), p.mut) for p in method.params[1:])
+    if not _unify_method(c, m, params, substitute(method.result or VOID, ms), s):
+        c.error("HYB309", f"`{m.name}` of {c.show(t)} does not have the signature that `{sig.name}` asks for", span)
+
+
+def _unify_method(c: Body, m: MethodSig, params: tuple[tuple[Type, bool], ...], result: Type, s: Substitution) -> bool:
+    free: Substitution = {**s, **{d: Dim.of(c.solver.fresh_dim(d.name)) for d in m.free_dims},
+                          **{p: (c.solver.fresh_pack(p.name),) for p in m.free_packs}}
+    if len(params) != len(m.params):
+        return False
+    ok = all(c.solver.unify(a, substitute(b, free)) for (a, _), (b, _) in zip(params, m.params))
+    return ok and c.solver.unify(substitute(m.result, free), result)
+
+
+def owner_substitution(c: Body, sig: FnSig, t: Named) -> Substitution:
+    """The type arguments of a receiver, for the signature of its method."""
+    owner = c.world.type(t.key)
+    assert isinstance(owner, StructSig | EnumSig)
+    return dict(zip(owner.params, t.args))  # type: ignore[arg-type]
+
+
+def method_call(c: Body, sig: FnSig, receiver: tree.Expr, args: list[tree.Expr], span: Span) -> tree.Expr:
+    """A call of a method of the element protocol with checked arguments."""
+    c.checker.ensure_result(c, sig, span)
+    s, metas, packs = instantiate(c, sig, span, None)
+    c.solver.unify(substitute(sig.params[0].type, s), receiver.type)
+    done = [c.coerce(a, substitute(p.type, s), f"`{p.name}`") for a, p in zip(args, sig.params[1:])]
+    if c.parallel:
+        check_place.parallel_resource(c, receiver, span)
+    result = c.fresh_unknowns(substitute(sig.result or POISON, s))
+    return tree.Call(result, span, FnRef(sig.key, metas, packs),
+                     (tree.Arg(receiver), *(tree.Arg(a) for a in done)), tuple(range(len(done) + 1)))
+
+
+def option_int(c: Body, e: syntax.Expr | None, span: Span) -> tree.Expr:
+    """A bound of a slice as an `int?`."""
+    if e is None:
+        return tree.Const(Option(INT), span, None)
+    x = c.typed(e, INT, "a bound of a slice")
+    return tree.Some(Option(INT), x.span, x)
+
+
+# ---- making values ---------------------------------------------------------------------------------------------------
+def fresh_args(c: Body, sig: StructSig | EnumSig, span: Span) -> tuple[Substitution, Named]:
+    s: Substitution = {}
+    args: list[Type | Dim] = []
+    for p in sig.params:
+        if isinstance(p, DimVar):
+            d = Dim.of(c.solver.fresh_dim(p.name))
+            s[p] = d
+            args.append(d)
+        else:
+            t = c.fresh(span, f"`{p.name}` of `{sig.name}`", (p.bound,) if p.bound and p.bound != "method" else ())
+            s[p] = t
+            args.append(t)
+    return s, Named(sig.key, tuple(args))
+
+
+def fields(c: Body, fs: Sequence[FieldSig], e: syntax.Call, args: tuple[syntax.Argument, ...], s: Substitution,
+           what: str, hint: tuple[Type, Type] | None) -> tuple[tree.Expr | None, ...] | None:
+    found = bind(c, [f.name for f in fs], [f.has_default for f in fs], args, e.span, what)
+    if found is None:
+        poison_args(c, e)
+        return None
+    bound, order = found
+    params = [ParamSig(f.name, f.type, False, f.has_default, f.span) for f in fs]
+    waiting = len(c.solver.postponed)
+    done = arguments(c, params, bound, s, what, order, None, hint)
+    bad = c.solver.settle_postponed(waiting)
+    if bad is not None:
+        c.error("HYB401", f"{what}: a dimension must be {bad[0]}, and it is {bad[1]}", e.span)
+    return tuple(a.value for a in done)
+
+
+def make_struct(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
+    s, t = fresh_args(c, sig, e.span)
+    special = check_builtin.make_container(c, sig, e, brackets, expected)
+    if special is not None:
+        return special
+    if brackets is not None:
+        given = c.reader.generic(sig, brackets, e.fn.span)
+        if isinstance(given, Poison):
+            poison_args(c, e)
+            return c.poison(e.span)
+        c.solver.unify(t, given)
+    hint = None
+    if expected is not None and sig.params:
+        want = c.head(expected)
+        while isinstance(want, Option):
+            want = c.head(want.item)
+        hint = (t, want)
+    values = fields(c, sig.fields, e, e.args, s, f"`{sig.name}`", hint)
+    if values is None:
+        return tree.Const(t if not sig.params else POISON, e.span, None)
+    return tree.MakeStruct(t, e.span, values)
+
+
+def make_enum(c: Body, sig: EnumSig, case: str, args: tuple[syntax.Argument, ...] | None, e: syntax.Expr,
+              expected: Type | None, given: Type | None = None) -> tree.Expr:
+    fs = sig.cases[case]
+    if args is None and fs:
+        if isinstance(expected, FnType):
+            return check_fn.builtin_value(c, e, expected)
+        c.error("HYB306", f"`{case}` of `{sig.name}` has fields: "
+                + ", ".join(f"{f.name}: {f.type}" for f in fs), e.span, help=f"write `{case}(...)`")
+        return c.poison(e.span)
+    s, t = fresh_args(c, sig, e.span)
+    if given is not None:
+        c.solver.unify(t, given)
+    want = c.head(expected) if expected is not None else None
+    while isinstance(want, Option):
+        want = c.head(want.item)
+    hint = (t, want) if want is not None and sig.params else None
+    if args is None or not isinstance(e, syntax.Call):
+        if hint is not None:
+            c.solver.attempt(hint[1], hint[0])
+        return tree.MakeEnum(t, e.span, case, ())
+    values = fields(c, fs, e, args, s, f"`{case}`", hint)
+    if hint is not None and not e.args:
+        c.solver.attempt(hint[1], hint[0])
+    if values is None:
+        return tree.Const(t if not sig.params else POISON, e.span, None)
+    return tree.MakeEnum(t, e.span, case, values)
+
+
+def make_model(c: Body, sig: ModelSig, e: syntax.Call, brackets: Any) -> tree.Expr:
+    """`M(8, "relu", seed=1)`: its configuration becomes part of its type."""
+    if brackets is not None:
+        c.error("HYB306", f"the configuration of `{sig.name}` is given as arguments", e.fn.span,
+                help=f"write `{sig.name}(...)`")
+        return c.poison(e.span)
+    seed: tree.Expr | None = None
+    rest: list[syntax.Argument] = []
+    for a in e.args:
+        if a.name == "seed":
+            seed = c.typed(a.value, INT, "`seed`")
+        else:
+            rest.append(a)
+    found = bind(c, [p.name for p in sig.config], [p.has_default for p in sig.config], tuple(rest), e.span,
+                 f"`{sig.name}`")
+    if found is None:
+        return c.poison(e.span)
+    config: list[Any] = []
+    for p, a in zip(sig.config, found[0]):
+        if a is None:
+            config.append(p.default)
+        elif p.type == INT:
+            x = c.typed(a.value, INT, f"`{p.name}` of `{sig.name}`")
+            d = c.known_dim(x)
+            if d is None:
+                if not isinstance(c.head(x.type), Poison) and c.model is None:
+                    c.error("HYB602", f"`{p.name}` of `{sig.name}` must be known when the program is compiled",
+                            a.value.span, help="a configuration argument is a constant or the configuration of a model")
+                d = c.fresh_dim()
+            else:
+                check_place.static_dim(c, d, p.name, sig.name, a.value.span)
+            config.append(d)
+        else:
+            config.append(c.reader.config_value(a.value, p))
+    return tree.MakeModel(ModelType(sig.key, tuple(config)), e.span, seed)
+
+
+def config_substitution(c: Body, sig: ModelSig, model: ModelType) -> Substitution:
+    """From a model's own configuration variables to the configuration of `model`."""
+    return check_model.config_substitution(sig, model)
+

@@ -1,0 +1,199 @@
+"""`grad(f)` and `value_and_grad(f)`: what can be differentiated with respect to what, and the type of the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hybridc.base.dims import Dim
+from hybridc.base.types import (
+    BUFFER,
+    F32,
+    FLOATS,
+    RNG,
+    FnType,
+    ModelType,
+    Named,
+    Option,
+    Poison,
+    Tensor,
+    TupleType,
+    Type,
+    TypeVar,
+)
+from hybridc.front import check_access, check_model, check_place, syntax, tree
+from hybridc.front.bounds import is_float, parts_of
+from hybridc.front.infer import Meta
+
+if TYPE_CHECKING:
+    from hybridc.front.check_body import Body
+
+
+def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    name = e.fn.id if isinstance(e.fn, syntax.Name) else "grad"
+    with_value = name == "value_and_grad"
+    f_arg: syntax.Argument | None = None
+    wrt: tuple[str, ...] | None = None
+    for a in e.args:
+        if a.name is None and f_arg is None:
+            f_arg = a
+        elif a.name == "wrt":
+            value = c.const(a.value)
+            if isinstance(value, str):
+                wrt = (value,)
+            elif isinstance(value, tuple) and value and all(isinstance(v, str) for v in value):
+                wrt = value
+            else:
+                c.error("HYB306", "`wrt` names parameters: `wrt=\"b\"` or `wrt=(\"a\", \"b\")`", a.value.span)
+                return c.poison(e.span)
+        else:
+            c.error("HYB306", f"`{name}` takes a function, and `wrt=`", a.span)
+            return c.poison(e.span)
+    if f_arg is None:
+        c.error("HYB306", f"`{name}` takes the function to differentiate", e.span)
+        return c.poison(e.span)
+    stateful: tree.Place | None = None
+    if f_arg.mut:
+        found = stateful_method(c, f_arg.value)
+        if found is None:
+            return c.poison(e.span)
+        f, stateful = found
+    else:
+        f = c.value(f_arg.value)
+    t = c.head(f.type)
+    if isinstance(t, Poison):
+        return f
+    if not isinstance(t, FnType):
+        c.error("HYB604", f"`{name}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span)
+        return c.poison(e.span)
+    names = parameter_names(c, f, f_arg.value)
+    positions = choose(c, f, t, wrt, names, e)
+    if positions is None or not scalar_result(c, t, f_arg.value, name):
+        return c.poison(e.span)
+    targets: list[Type] = []
+    for p in positions:
+        target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
+        d = derivative(c, target)
+        if d is None:
+            shown = "the model" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
+            c.error("HYB604", f"there is no derivative with respect to {shown}: {target} holds no floats, so it is not "
+                    "differentiable", e.span)
+            return c.poison(e.span)
+        targets.append(d)
+    g: Type = targets[0] if wrt is None or len(positions) == 1 else TupleType(tuple(targets))
+    result: Type = TupleType((t.result, g)) if with_value else g
+    c.checker.gradients.append((f, e.span))
+    return tree.Gradient(FnType(t.params, result), e.span, f, with_value, tuple(positions), stateful)
+
+
+def stateful_method(c: Body, e: syntax.Expr) -> tuple[tree.Expr, tree.Place] | None:
+    """`mut m.loss`: a method that may write the model's state."""
+    if not isinstance(e, syntax.Attribute):
+        c.error("HYB506", "`mut` stands before a method of a model here: `value_and_grad(mut m.loss)`", e.span)
+        return None
+    place = check_place.place(c, e.value, "mut")
+    if place is None:
+        return None
+    receiver = c.value(e.value)
+    t = c.head(receiver.type)
+    sig = check_access.method_of(c, t, e.name)
+    if sig is None:
+        check_access.no_member(c, t, e.name, e.name_span)
+        return None
+    saved = sig.mutates_self
+    c.checker.ensure_result(c, sig, e.span)
+    sig.mutates_self = False
+    f = check_access.bound_method(c, receiver, sig, e, None)
+    sig.mutates_self = saved
+    return f, place
+
+
+def receiver_of(f: tree.Expr) -> Type:
+    assert isinstance(f, tree.BoundMethod)
+    return f.receiver.type
+
+
+def parameter_names(c: Body, f: tree.Expr, e: syntax.Expr) -> list[str] | None:
+    """The names of the parameters, where the function is a declared one or written here."""
+    match f:
+        case tree.FnValue(fn=fn):
+            return [p.name for p in c.world.fn(fn.key).params]
+        case tree.BoundMethod(fn=fn):
+            return [p.name for p in c.world.fn(fn.key).params[1:]]
+        case tree.Lambda(params=params):
+            return [p.name for p in params]
+        case tree.Local(var=var):
+            return c.local_fns.get(var.key)
+    return None
+
+
+def choose(c: Body, f: tree.Expr, t: FnType, wrt: tuple[str, ...] | None, names: list[str] | None, e: syntax.Call
+           ) -> list[int] | None:
+    """The positions to differentiate by: the model of a bound method, else the first parameter, else those named."""
+    if wrt is None:
+        if isinstance(f, tree.BoundMethod) and check_access.model_of(c, c.head(f.receiver.type)) is not None:
+            return [-1]
+        if not t.params:
+            c.error("HYB604", "a function without parameters has no derivative", e.span)
+            return None
+        return [0]
+    if names is None:
+        c.error("HYB604", "`wrt` needs a declared function, whose parameters have names", e.span)
+        return None
+    out: list[int] = []
+    for w in wrt:
+        if w not in names:
+            c.error("HYB604", f"there is no parameter `{w}` to differentiate by", e.span,
+                    help="its parameters are " + ", ".join(f"`{n}`" for n in names))
+            return None
+        out.append(names.index(w))
+    return out
+
+
+def scalar_result(c: Body, t: FnType, e: syntax.Expr, name: str) -> bool:
+    result = c.resolve(t.result)
+    first = result
+    if isinstance(result, TupleType) and len(result.items) == 2:
+        first = result.items[0]
+    if is_float(first) or isinstance(first, Poison | Meta):
+        return True
+    if isinstance(first, Tensor):
+        c.error("HYB604", f"`{name}` needs a scalar result, and this gives {result}", e.span,
+                help="reduce it first: `sum(...)` or `mean(...)`")
+    else:
+        c.error("HYB604", f"`{name}` needs a function with a float result, and this gives {result}: it has no derivative",
+                e.span)
+    return False
+
+
+def derivative(c: Body, t: Type) -> Type | None:
+    """The type of the derivative with respect to a value of type `t`; None if it holds no floats."""
+    if isinstance(t, ModelType) or check_access.model_of(c, t) is not None:
+        found = check_access.model_of(c, t)
+        elem = check_model.elem_of_model(c.checker, found[0]) if found is not None else F32
+        return Tensor(elem or F32, (c.fresh_dim(),))
+    if isinstance(t, TypeVar):
+        return t if is_float(t) or t.bound in (None, "number", "method", "model") else None
+    return t if holds_floats(c, t, frozenset()) else None
+
+
+def holds_floats(c: Body, t: Type, seen: frozenset[Type]) -> bool:
+    match t:
+        case Tensor(elem):
+            return elem in FLOATS or is_float(elem)
+        case TupleType(items):
+            return any(holds_floats(c, i, seen) for i in items)
+        case Option(item):
+            return holds_floats(c, item, seen)
+        case TypeVar():
+            return is_float(t) or t.bound is None
+        case ModelType():
+            return True
+        case Named(key, args):
+            if t in seen or t == RNG:
+                return False
+            if key == BUFFER or (key.startswith("std.") and args):
+                return any(holds_floats(c, a, seen | {t}) for a in args if not isinstance(a, Dim))
+            return any(holds_floats(c, p, seen | {t}) for p in parts_of(c.world.type(key), args))
+    return t in FLOATS
+
+

@@ -1,0 +1,114 @@
+"""Values of expressions that are known at compile time: `const`s, dimensions, configurations, axes."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from hybridc.front import syntax
+
+
+class NotConst(Exception):
+    """The expression is not a compile-time constant. `span_of` is the part that is not; `why` may say more."""
+
+    def __init__(self, at: syntax.Expr, why: str = ""):
+        super().__init__(why)
+        self.at = at
+        self.why = why
+
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
+    "%": operator.mod, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift,
+    ">>": operator.rshift,
+}
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}
+LIMIT = 1 << 4096
+"""Constants are exact; beyond this they are refused rather than computed."""
+
+
+def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
+    """The value: an int, float, bool, str, or a tuple (of a tuple or list). `lookup` raises KeyError for a name that
+    is not a constant. Raises NotConst."""
+    match e:
+        case syntax.Literal(value=value) if value is not None:
+            return value
+        case syntax.Name(id=name):
+            try:
+                return lookup(name)
+            except KeyError:
+                raise NotConst(e) from None
+        case syntax.Unary(op="-", operand=x):
+            return -_number(constant(x, lookup), e)
+        case syntax.Unary(op="+", operand=x):
+            return _number(constant(x, lookup), e)
+        case syntax.Unary(op="not", operand=x):
+            return not constant(x, lookup)
+        case syntax.Binary(op=op, left=l, right=r):
+            return _binary(e, op, constant(l, lookup), constant(r, lookup))
+        case syntax.Compare(operands=(l, r), ops=(op,)) if op in _COMPARE:
+            return _COMPARE[op](constant(l, lookup), constant(r, lookup))
+        case syntax.Logic(op=op, left=l, right=r):
+            first = constant(l, lookup)
+            return (first and constant(r, lookup)) if op == "and" else (first or constant(r, lookup))
+        case syntax.Conditional(cond=c, then=t, orelse=o):
+            return constant(t if constant(c, lookup) else o, lookup)
+        case syntax.Tuple(items=items) | syntax.List(items=items):
+            return tuple(constant(i, lookup) for i in items)
+        case syntax.Index(value=v, items=(i,)) if not isinstance(i, syntax.Slice):
+            value, index = constant(v, lookup), constant(i, lookup)  # type: ignore[arg-type]
+            if isinstance(value, tuple | str) and isinstance(index, int) and -len(value) <= index < len(value):
+                return value[index]
+            raise NotConst(e)
+        case syntax.Call(fn=syntax.Name(id="len"), args=(syntax.Argument(value=v),)):
+            value = constant(v, lookup)
+            if isinstance(value, tuple | str):
+                return len(value)
+    raise NotConst(e)
+
+
+def _number(value: Any, e: syntax.Expr) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NotConst(e)
+    return value
+
+
+def _binary(e: syntax.Expr, op: str, left: Any, right: Any) -> Any:
+    if isinstance(left, str) and isinstance(right, str) and op == "+":
+        return left + right
+    if isinstance(left, tuple) and isinstance(right, tuple) and op == "+":
+        return left + right
+    if isinstance(left, bool) and isinstance(right, bool) and op in "&|^":
+        return _BINARY[op](left, right)
+    left, right = _number(left, e), _number(right, e)
+    whole = isinstance(left, int) and isinstance(right, int)
+    if op in ("//", "%", "/") and right == 0:
+        raise NotConst(e, "division by zero")
+    if op == "**":
+        if whole and (right < 0 or (abs(left) > 1 and right > 4096)):
+            raise NotConst(e, "the power is negative or too large")
+        try:
+            result = left ** right
+        except (OverflowError, ZeroDivisionError):
+            raise NotConst(e, "out of range") from None
+        if isinstance(result, complex):
+            raise NotConst(e, "not a real number")
+    elif op in _BINARY and (whole or op in ("+", "-", "*", "/", "//", "%")):
+        if op in ("<<", ">>") and not 0 <= right <= 4096:
+            raise NotConst(e, "the shift is negative or too large")
+        try:
+            result = _BINARY[op](left, right)
+        except OverflowError:
+            raise NotConst(e, "out of range") from None
+    else:
+        raise NotConst(e)
+    if isinstance(result, int) and abs(result) > LIMIT:
+        raise NotConst(e, "too large")
+    return result
+
+
+BUILTIN_CONSTS: dict[str, float] = {"inf": math.inf, "nan": math.nan}
