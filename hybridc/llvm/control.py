@@ -30,7 +30,7 @@ from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Leaves, Module, symbol
-from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.table import EMIT
@@ -207,15 +207,10 @@ class Writer:
             args += zip(e.layouts.types(a.type), e.leaves(a), strict=True)
         results = leaf_types(self.unit, callee.results)
         faults = self.unit.facts.may_fault(stmt.fn)
-        parts = (["i32"] if faults else []) + results
-        returned = "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
-        name = fn_symbol(stmt.fn)
-        value = e.call(returned, name, args)
-        fields = [value] if len(parts) == 1 else [e.ins(f"extractvalue {returned} {value}, {i}") for i in range(len(parts))]
+        status, found = call_fn(e, fn_symbol(stmt.fn), args, results, faults)
         if faults:
-            e.leave_unless(e.icmp("eq", fields[0], "0", "i32"))
-            del fields[0]
-        self.bind(stmt.outs, tuple(fields))
+            e.leave_unless(e.icmp("eq", status, "0", "i32"))
+        self.bind(stmt.outs, tuple(load_results(e, found, results)))
 
     def if_(self, stmt: If) -> None:
         e = self.e

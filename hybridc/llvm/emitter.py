@@ -43,14 +43,46 @@ Cleanup = tuple[tuple[str, str], ...]
 """(release helper, operand) pairs."""
 
 
+IN_REGISTERS = 6
+"""A function returns up to so many leaves as its LLVM result; more go to memory, 8 bytes each."""
+
+
+def result_type(results: Sequence[str], faults: bool) -> str:
+    """What a function with results of these leaves returns: a status first if it may fault."""
+    parts = (["i32"] if faults else []) + (list(results) if len(results) <= IN_REGISTERS else [])
+    return "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
+
+
+def call_fn(code: Code, name: str, args: Sequence[tuple[str, str]], results: Sequence[str], faults: bool) -> tuple[str, list[str]]:
+    """Call a function made by FnEmitter: its status ("" if it cannot fault), and how to get its results: call
+    `load_results` with them when the status is 0."""
+    returned = result_type(results, faults)
+    if len(results) > IN_REGISTERS:
+        out = code.alloca(8 * len(results))
+        status = code.call(returned, name, [*args, ("ptr", out)])
+        return status, [out]
+    value = code.call(returned, name, args)
+    parts = len(results) + faults
+    fields = [value] if parts == 1 else [code.ins(f"extractvalue {returned} {value}, {i}") for i in range(parts)]
+    return (fields.pop(0) if faults else ""), fields
+
+
+def load_results(code: Code, found: list[str], results: Sequence[str]) -> list[str]:
+    """The leaves of a call's results."""
+    if len(results) > IN_REGISTERS:
+        return [code.load(llvm, code.ptr_add(found[0], 8 * i)) for i, llvm in enumerate(results)]
+    return found
+
+
 class FnEmitter(Code):
     def __init__(self, module: Module, fn: Fn, name: str, params: Sequence[tuple[str, str]], results: Sequence[str], *, faults: bool, linkage: str = "internal"):
-        """`results` are the LLVM types of the result's leaves; a function that may fault returns a status first."""
+        """`results` are the LLVM types of the result's leaves (see `result_type`)."""
         self.results = list(results)
         self.faults = faults
-        returned = (["i32"] if faults else []) + self.results
-        result = "void" if not returned else returned[0] if len(returned) == 1 else "{ " + ", ".join(returned) + " }"
-        super().__init__(module, name, [("ptr", CTX), *params], result, linkage=linkage)
+        params = [("ptr", CTX), *params]
+        if len(self.results) > IN_REGISTERS:
+            params.append(("ptr", "%out"))
+        super().__init__(module, name, params, result_type(results, faults), linkage=linkage)
         self.fn = fn
         self.env: dict[int, Leaves] = {}
         self.span: Span = fn.span
@@ -224,6 +256,12 @@ class FnEmitter(Code):
         self._return("0", value)
 
     def _return(self, status: str, value: Sequence[str]) -> None:
+        if len(self.results) > IN_REGISTERS:
+            if status == "0":
+                for i, (llvm, operand) in enumerate(zip(self.results, value, strict=True)):
+                    self.store(llvm, operand, self.ptr_add("%out", 8 * i))
+            self.ret(status if self.faults else "")
+            return
         parts = ([("i32", status)] if self.faults else []) + list(zip(self.results, value, strict=True))
         if not parts:
             self.ret()

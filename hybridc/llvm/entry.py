@@ -12,6 +12,7 @@ from hybridc.core.types import type_key
 from hybridc.llvm import refcount
 from hybridc.llvm.code import Code, Module, symbol
 from hybridc.llvm.control import Unit, fn_symbol, leaf_types
+from hybridc.llvm.emitter import call_fn, load_results
 from hybridc.llvm.support import CTX
 
 
@@ -33,11 +34,8 @@ def emit_entry(unit: Unit, fn: Fn) -> None:
     operands = [code.load(leaf.llvm, code.ptr_add("%args", leaf.offset)) for leaf in given.leaves]
     args = [("ptr", "%ctx"), *zip([leaf.llvm for leaf in given.leaves], operands, strict=True)]
     faults = unit.facts.may_fault(fn.name)
-    parts = (["i32"] if faults else []) + leaf_types(unit, fn.results)
-    returned = "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
-    value = code.call(returned, fn_symbol(fn.name), args)
-    fields = [value] if len(parts) == 1 else [code.ins(f"extractvalue {returned} {value}, {i}") for i in range(len(parts))]
-    status = fields.pop(0) if faults else "0"
+    results = leaf_types(unit, fn.results)
+    status, found = call_fn(code, fn_symbol(fn.name), args, results, faults)
     at = 0
     for var, keeps in zip(fn.params, unit.borrowed[fn.name], strict=True):
         count = len(layouts.leaves(var.type))
@@ -48,7 +46,7 @@ def emit_entry(unit: Unit, fn: Fn) -> None:
         with code.when(code.icmp("ne", status, "0", "i32")):
             code.ret(status)
     wanted = layouts.struct(fn.results)
-    for leaf, operand in zip(wanted.leaves, fields, strict=True):
+    for leaf, operand in zip(wanted.leaves, load_results(code, found, results), strict=True):
         code.store(leaf.llvm, operand, code.ptr_add("%results", leaf.offset))
     code.ret("0")
     code.finish()
