@@ -40,6 +40,7 @@ from hybridc.core.ir import (
     Atom,
     Block,
     Call,
+    EnumT,
     Exit,
     Fault,
     Fn,
@@ -58,7 +59,7 @@ from hybridc.core.ir import (
 )
 from hybridc.core.ops import OPS
 from hybridc.core.types import parts
-from hybridc.core.walk import diverges, highest_id, map_blocks
+from hybridc.core.walk import args_of, diverges, highest_id, map_blocks
 from hybridc.passes.borrow import Borrowed, consumed_vars, infer_borrowed
 from hybridc.passes.hoist import hoist_gets
 from hybridc.passes.liveness import Counted, Live, Liveness
@@ -204,6 +205,9 @@ class _Frame:
             self.statement(b.stmts[i], after[i], owned, exits, out)
             if diverges(b.stmts[i]):
                 return Block(tuple(out), b.tail if isinstance(b.tail, Fault) else Yield())
+            for a in args_of(b.stmts[i]):
+                if isinstance(a, Var) and a.id in owned and a.id not in after[i]:
+                    self.split(a, after[i], owned, out)
             self.release_dead(owned, after[i], out)
         match b.tail:
             case Yield(values):
@@ -365,24 +369,25 @@ class _Frame:
     def alias(self, op: Op, after: Live, owned: Owned, out: list[Stmt]) -> None:
         out.append(op)
         part, whole = op.outs[0], op.args[0]
-        if not isinstance(whole, Var) or not self.counted(part):
+        if not isinstance(whole, Var):
             return
-        self.adopt(whole, part)
-        if op.op == "get":
-            index = op.attr("index")
-            assert isinstance(index, int)
-            self.field[part.id] = index
+        if self.counted(part):
+            self.adopt(whole, part)
+            if op.op == "get":
+                index = op.attr("index")
+                assert isinstance(index, int)
+                self.field[part.id] = index
         if whole.id in owned and whole.id not in after:
-            self.split(whole, op.op, after, owned, out)
+            self.split(whole, after, owned, out)
 
-    def split(self, whole: Var, name: str, after: Live, owned: Owned, out: list[Stmt]) -> None:
+    def split(self, whole: Var, after: Live, owned: Owned, out: list[Stmt]) -> None:
         """The last mention of an owned aggregate: if its parts in use were all named in this block, they become the
         owners, and the other parts are released."""
-        children = [c for c in self.children[whole.id] if self.needed(c.id, after)]
+        children = [c for c in self.children.get(whole.id, ()) if self.needed(c.id, after)]
         if not children or any(self.home[c.id] != self.here for c in children):
             return
         if not isinstance(whole.type, (TupleT, StructT)):
-            if len(children) == 1 and name in ("unwrap", "tensor_view"):
+            if len(children) == 1 and not isinstance(whole.type, EnumT):  # an option, a view of a tensor
                 del owned[whole.id]
                 self.emancipate(children[0])
                 owned[children[0].id] = children[0]

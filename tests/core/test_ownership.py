@@ -7,6 +7,7 @@ import pytest
 from hybridc.core.interp import Interpreter, InterpFault
 from hybridc.core.ir import INT, Program
 from hybridc.core.printer import print_program
+from hybridc.core.reader import read
 from hybridc.core.values import Buffer, EnumValue, Some
 from hybridc.core.verify import verify
 from hybridc.passes.ownership import own
@@ -50,3 +51,130 @@ def test_random_programs(seed: int) -> None:
     program = program_of(seed)
     assert verify(program) == [], print_program(program)
     compare(program)
+
+
+HEAD = """
+struct str { bytes: buffer[u8], size: int, count: int }
+struct List { data: buffer[int], size: int }
+struct Nested { data: buffer[List], size: int }
+enum Tree { Nil Node(l: Tree, xs: List, r: Tree) }
+fn push(self%1: List, x%2: int) -> (List) {
+  n%3: int = get[index=1](self%1)
+  data%4: buffer[int] = get[index=0](self%1)
+  cap%5: int = buffer_len(data%4)
+  full%6: bool = ge(n%3, cap%5)
+  room%7: buffer[int] = if full%6 {
+    more%8: int = add(n%3, 8)
+    grown%9: buffer[int] = buffer_resize(data%4, more%8)
+    yield grown%9
+  } else {
+    yield data%4
+  }
+  set%10: buffer[int] = buffer_set(room%7, n%3, x%2)
+  m%11: int = add(n%3, 1)
+  out%12: List = struct(set%10, m%11)
+  exit 0 out%12
+}
+fn sum(self%1: List) -> (int) {
+  data%2: buffer[int] = get[index=0](self%1)
+  n%3: int = get[index=1](self%1)
+  s%4: int = loop 1 (i%5: int = 0, t%6: int = 0) {
+    done%7: bool = ge(i%5, n%3)
+    if done%7 { exit 1 t%6 } else { yield }
+    x%8: int = buffer_get(data%2, i%5)
+    u%9: int = add(t%6, x%8)
+    j%10: int = add(i%5, 1)
+    yield j%10, u%9
+  }
+  exit 0 s%4
+}
+"""
+
+
+def counted(text: str) -> Counting:
+    program, diagnostics = read(HEAD + text)
+    assert program is not None, diagnostics
+    assert verify(program) == []
+    return Counting(own(program))
+
+
+def test_pushing_in_a_loop_is_in_place() -> None:
+    c = counted("""
+fn main(n%1: int) -> (List) {
+  b%2: buffer[int] = buffer_new(0)
+  l%3: List = struct(b%2, 0)
+  r%4: List = loop 1 (i%5: int = 0, xs%6: List = l%3) {
+    done%7: bool = ge(i%5, n%1)
+    if done%7 { exit 1 xs%6 } else { yield }
+    ys%8: List = call push(xs%6, i%5)
+    t%9: int = call sum(ys%8)
+    j%10: int = add(i%5, 1)
+    yield j%10, ys%8
+  }
+  exit 0 r%4
+}
+""")
+    ((data, size),) = c.run("main", [20])
+    assert size == 20 and data.items()[:20] == list(range(20))  # type: ignore[attr-defined]
+    assert c.owned.borrowed == {"push": (False, True), "sum": (True,), "main": (True,)}
+    assert (c.copies, c.retains) == (0, 0)
+
+
+def test_an_element_taken_is_changed_in_place() -> None:
+    c = counted("""
+fn main(all%1: Nested, i%2: int) -> (Nested) {
+  data%3: buffer[List] = get[index=0](all%1)
+  n%4: int = get[index=1](all%1)
+  rest%5: buffer[List], xs%6: List = buffer_take(data%3, i%2)
+  ys%7: List = call push(xs%6, 5)
+  back%8: buffer[List] = buffer_set(rest%5, i%2, ys%7)
+  n2%9: int = get[index=1](all%1)
+  out%10: Nested = struct(back%8, n2%9)
+  exit 0 out%10
+}
+""")
+    ((data, _),) = c.run("main", [(Buffer([(Buffer([0] * 4), 2)]), 1), 0])
+    assert data == Buffer([(Buffer([0, 0, 5, 0]), 3)])
+    assert c.copies == 0
+
+
+def test_a_part_of_a_matched_value_is_changed_in_place() -> None:
+    c = counted("""
+fn grow(t%1: Tree) -> (Tree) {
+  r%2: Tree = match t%1 {
+    Nil() {
+      yield t%1
+    }
+    Node(l%3: Tree, xs%4: List, r%5: Tree) {
+      ys%6: List = call push(xs%4, 1)
+      l2%7: Tree = call grow(l%3)
+      r2%8: Tree = call grow(r%5)
+      new%9: Tree = enum[case="Node"](l2%7, ys%6, r2%8)
+      yield new%9
+    }
+  }
+  exit 0 r%2
+}
+fn size(t%1: Tree) -> (int) {
+  r%2: int = match t%1 {
+    Nil() { yield 0 }
+    Node(l%3: Tree, xs%4: List, r%5: Tree) {
+      a%6: int = call size(l%3)
+      b%7: int = call sum(xs%4)
+      c%8: int = add(a%6, b%7)
+      yield c%8
+    }
+  }
+  exit 0 r%2
+}
+""")
+    nil = EnumValue(0)
+    tree = EnumValue(1, (nil, (Buffer([0] * 9), 0), EnumValue(1, (nil, (Buffer([0] * 9), 0), nil))))
+    (grown,) = c.run("grow", [tree])
+    assert grown.fields[1][1] == 1  # type: ignore[attr-defined]
+    assert c.copies == 0
+    assert c.owned.borrowed["grow"] == (False,)
+    assert c.owned.borrowed["size"] == (True,)
+    c.retains = 0
+    assert c.run("size", [grown]) == (1,)
+    assert c.retains == 0

@@ -1,0 +1,152 @@
+"""Puts small functions where they are called.
+
+Call chains must stay as the user wrote them, so a function is only inlined if nobody can miss its frame: library code
+(`hidden`), or code that can neither fault nor be interrupted. What is inlined bears the place of the call, which is
+where a fault in library code is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hybridc.base.source import Span
+from hybridc.core.ir import (
+    RETURN,
+    Atom,
+    Block,
+    Call,
+    Exit,
+    Fault,
+    Fn,
+    Program,
+    Scope,
+    Stmt,
+    Tail,
+    Var,
+    Yield,
+)
+from hybridc.core.walk import (
+    Freshener,
+    all_blocks,
+    calls,
+    count,
+    diverges,
+    exits_to,
+    highest_id,
+    highest_label,
+    map_atoms,
+    map_blocks,
+    map_tail,
+)
+from hybridc.passes.dce import pure_functions
+
+SMALL = 16
+"""Statements of a function that is inlined wherever it is called."""
+ONCE = 120
+"""Statements of a function that is inlined if it is called in one place only."""
+LARGEST = 4000
+"""Statements beyond which a function takes nothing more in."""
+
+
+def inline(program: Program, roots: Iterable[str] = ()) -> Program:
+    """Callees first, so that what is inlined is finished. `roots` are called from outside too."""
+    places: dict[str, int] = dict.fromkeys(roots, 2)
+    for fn in program.fns.values():
+        for name, times in calls(fn).items():
+            places[name] = places.get(name, 0) + times
+    pure = pure_functions(program)
+    done: dict[str, Fn] = {}
+    sizes: dict[str, int] = {}
+
+    def wanted(name: str) -> bool:
+        callee = done.get(name)
+        if callee is None or not (callee.hidden or name in pure):
+            return False
+        if sizes[name] > (ONCE if places.get(name) == 1 else SMALL):
+            return False
+        return name not in calls(callee)
+
+    for name in _callees_first(program):
+        fn = program.fns[name]
+        if count(fn.body) < LARGEST and any(wanted(c) for c in calls(fn)):
+            fn = _Inliner(fn, done, wanted).run()
+        done[name] = fn
+        sizes[name] = count(fn.body)
+    return Program(program.structs, program.enums, {n: done[n] for n in program.fns})
+
+
+def _callees_first(program: Program) -> list[str]:
+    order: list[str] = []
+    seen: set[str] = set()
+    for root in program.fns:
+        stack = [(root, iter(calls(program.fns[root])))] if root not in seen else []
+        seen.add(root)
+        while stack:
+            name, rest = stack[-1]
+            callee = next(rest, None)
+            if callee is None:
+                order.append(name)
+                stack.pop()
+            elif callee not in seen:
+                seen.add(callee)
+                stack.append((callee, iter(calls(program.fns[callee]))))
+    return order
+
+
+class _Inliner:
+    def __init__(self, fn: Fn, done: dict[str, Fn], wanted) -> None:
+        self.fn = fn
+        self.done = done
+        self.wanted = wanted
+        self.fresh = Freshener(highest_id(fn) + 1, highest_label(fn) + 1)
+        self.value: dict[int, Atom] = {}
+
+    def run(self) -> Fn:
+        return replace(self.fn, body=self.block(self.fn.body))
+
+    def atom(self, a: Atom) -> Atom:
+        return self.value.get(a.id, a) if isinstance(a, Var) else a
+
+    def block(self, b: Block) -> Block:
+        out: list[Stmt] = []
+        for stmt in b.stmts:
+            stmt = map_atoms(stmt, self.atom)
+            if isinstance(stmt, Call) and self.wanted(stmt.fn):
+                tail = self.call(stmt, out)
+                if tail is not None:
+                    return Block(tuple(out), tail)
+            else:
+                out.append(map_blocks(stmt, self.block))
+        return Block(tuple(out), map_tail(b.tail, self.atom))
+
+    def call(self, stmt: Call, out: list[Stmt]) -> Tail | None:
+        """Append what the callee does; a tail if it never returns."""
+        callee = self.done[stmt.fn]
+        values: dict[Var, Atom] = dict(zip(callee.params, stmt.args, strict=True))
+        body = _at(callee.body, stmt.span)
+        early = any(
+            isinstance(b.tail, Exit) and b.tail.label == RETURN for b in all_blocks(body) if b is not body
+        )
+        if early:
+            label = self.fresh.label()
+            copied = self.fresh.copy(body, values, {RETURN: label})
+            if isinstance(copied.tail, Exit):
+                copied = Block(copied.stmts, Yield(copied.tail.values))
+            assert exits_to(copied, label)
+            out.append(Scope(stmt.outs, label, copied, stmt.span))
+            return None
+        copied = self.fresh.copy(body, values, {})
+        out += copied.stmts
+        if copied.stmts and diverges(copied.stmts[-1]):
+            return Yield()
+        if isinstance(copied.tail, Fault):
+            return copied.tail
+        self.value.update((o.id, v) for o, v in zip(stmt.outs, copied.tail.values, strict=True))
+        return None
+
+
+def _at(b: Block, span: Span) -> Block:
+    """The block with every place replaced by the place of the call."""
+    tail = replace(b.tail, span=span) if isinstance(b.tail, Fault) else b.tail
+    return Block(tuple(map_blocks(replace(s, span=span), lambda i: _at(i, span)) for s in b.stmts), tail)

@@ -1,0 +1,295 @@
+"""Local rewriting: constants are computed, copies and dead branches go, what was just put together is not taken apart.
+
+Nothing that can fault or has an effect is removed or moved; floats are only computed here where every backend rounds
+the same way. Spans stay with their statements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hybridc.base.types import FLOATS, INTS
+from hybridc.core.interp_scalar import scalar_function
+from hybridc.core.ir import (
+    BOOL,
+    Arm,
+    Atom,
+    Block,
+    Call,
+    Const,
+    EnumT,
+    Exit,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Prim,
+    Program,
+    Scope,
+    Stmt,
+    Tail,
+    Var,
+    Yield,
+)
+from hybridc.core.values import InterpFault
+from hybridc.core.walk import diverges, exits_to, map_atoms, map_tail
+
+EXACT = frozenset(
+    "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr mulhi"
+    " eq ne lt le gt ge not cast bitcast sqrt floor round".split()
+)
+"""Scalar operators whose result is the same on every machine (`pow`, `floordiv` and `mod` for integers)."""
+
+
+def simplify(program: Program) -> Program:
+    """Every function, simplified once from top to bottom."""
+    return Program(program.structs, program.enums, {n: simplify_fn(f, program) for n, f in program.fns.items()})
+
+
+def simplify_fn(fn: Fn, program: Program) -> Fn:
+    return replace(fn, body=_Simplifier(program).block(fn.body))
+
+
+class _Simplifier:
+    def __init__(self, program: Program):
+        self.program = program
+        self.value: dict[int, Atom] = {}
+        """What stands for a variable."""
+        self.made: dict[int, Op] = {}
+        """The operator that made a variable, its arguments simplified."""
+
+    def atom(self, a: Atom) -> Atom:
+        while isinstance(a, Var) and a.id in self.value:
+            a = self.value[a.id]
+        return a
+
+    def block(self, b: Block) -> Block:
+        out: list[Stmt] = []
+        ended = self.into(b, out)
+        return Block(tuple(out), ended)
+
+    def into(self, b: Block, out: list[Stmt]) -> Tail:
+        """Append the block's statements; its tail, or the tail of a branch that is always taken and ends it."""
+        for stmt in b.stmts:
+            tail = self.statement(map_atoms(stmt, self.atom), out)
+            if tail is not None:
+                return tail
+            if out and diverges(out[-1]):
+                return Yield()
+        return map_tail(b.tail, self.atom)
+
+    def bind(self, outs: tuple[Var, ...], values: tuple[Atom, ...]) -> None:
+        self.value.update((o.id, v) for o, v in zip(outs, values, strict=True))
+
+    def splice(self, b: Block, outs: tuple[Var, ...], out: list[Stmt]) -> Tail | None:
+        """A branch that is certainly taken: its statements stand here."""
+        tail = self.into(b, out)
+        if out and diverges(out[-1]):
+            return Yield()
+        if isinstance(tail, Yield):
+            self.bind(outs, tail.values)
+            return None
+        return tail
+
+    def statement(self, stmt: Stmt, out: list[Stmt]) -> Tail | None:
+        match stmt:
+            case Op():
+                self.operator(stmt, out)
+            case Call():
+                out.append(stmt)
+            case If():
+                return self.if_(stmt, out)
+            case Match():
+                return self.match(stmt, out)
+            case Loop():
+                self.loop(stmt, out)
+            case Scope(outs, label, body, _):
+                if not exits_to(body, label):
+                    return self.splice(body, outs, out)
+                out.append(replace(stmt, body=self.block(body)))
+            case Parallel():
+                out.append(replace(stmt, body=self.block(stmt.body)))
+        return None
+
+    # ---- control
+    def if_(self, stmt: If, out: list[Stmt]) -> Tail | None:
+        cond = stmt.cond
+        if isinstance(cond, Const):
+            return self.splice(stmt.then if cond.value else stmt.orelse, stmt.outs, out)
+        inverted = self.made.get(cond.id)
+        if inverted is not None and inverted.op == "not":
+            swapped = If(stmt.outs, inverted.args[0], stmt.orelse, stmt.then, stmt.span)
+            return self.if_(swapped, out)
+        self.value[cond.id] = Const(True, BOOL)
+        then = self.block(stmt.then)
+        self.value[cond.id] = Const(False, BOOL)
+        orelse = self.block(stmt.orelse)
+        del self.value[cond.id]
+        if isinstance(then.tail, Yield) and isinstance(orelse.tail, Yield):
+            if then.stmts or orelse.stmts:
+                reached = not any(diverges(s) for s in (*then.stmts[-1:], *orelse.stmts[-1:]))
+            else:
+                reached = True
+            if reached:
+                return self.join(stmt, cond, then, orelse, out)
+        out.append(If(stmt.outs, cond, then, orelse, stmt.span))
+        return None
+
+    def join(self, stmt: If, cond: Atom, then: Block, orelse: Block, out: list[Stmt]) -> None:
+        """Results that are the same from both branches need no branch; nothing at all needs no `if`."""
+        outs: list[Var] = []
+        firsts: list[Atom] = []
+        seconds: list[Atom] = []
+        inside = {o.id for b in (then, orelse) for s in b.stmts for o in _defined(s)}
+        for o, x, y in zip(stmt.outs, then.tail.values, orelse.tail.values, strict=True):
+            if x == y and _identical(x, y) and not (isinstance(x, Var) and x.id in inside):
+                self.value[o.id] = x
+            elif x == Const(True, BOOL) and y == Const(False, BOOL):
+                self.value[o.id] = cond
+            else:
+                outs.append(o)
+                firsts.append(x)
+                seconds.append(y)
+        if outs or then.stmts or orelse.stmts:
+            first, second = Block(then.stmts, Yield(tuple(firsts))), Block(orelse.stmts, Yield(tuple(seconds)))
+            out.append(If(tuple(outs), cond, first, second, stmt.span))
+
+    def match(self, stmt: Match, out: list[Stmt]) -> Tail | None:
+        subject = stmt.subject
+        made = self.made.get(subject.id) if isinstance(subject, Var) else None
+        if made is not None and made.op == "enum":
+            arm = next(a for a in stmt.arms if a.case == made.attr("case"))
+            self.bind(arm.fields, made.args)
+            return self.splice(arm.body, stmt.outs, out)
+        arms = []
+        for arm in stmt.arms:
+            # In an arm the subject is the case with these fields; a match on it again is decided.
+            if isinstance(subject, Var):
+                self.made[subject.id] = Op((subject,), "enum", arm.fields, (("case", arm.case),), stmt.span)
+            arms.append(Arm(arm.case, arm.fields, self.block(arm.body)))
+        if isinstance(subject, Var):
+            if made is None:
+                self.made.pop(subject.id, None)
+            else:
+                self.made[subject.id] = made
+        out.append(Match(stmt.outs, subject, tuple(arms), stmt.span))
+        return None
+
+    def loop(self, stmt: Loop, out: list[Stmt]) -> None:
+        """A parameter that every turn hands on unchanged is its initial value."""
+        again = stmt.body.tail.values if isinstance(stmt.body.tail, Yield) else ()
+        kept: list[int] = []
+        if again or isinstance(stmt.body.tail, Yield):
+            if stmt.body.stmts and diverges(stmt.body.stmts[-1]):
+                kept = list(range(len(stmt.params)))
+            else:
+                for i, (p, init, value) in enumerate(zip(stmt.params, stmt.inits, again, strict=True)):
+                    value = self.atom(value)
+                    if value == p or (value == init and _identical(value, init)):
+                        self.value[p.id] = init
+                    else:
+                        kept.append(i)
+        else:
+            kept = list(range(len(stmt.params)))
+        body = self.block(stmt.body)
+        if isinstance(body.tail, Yield) and len(kept) < len(stmt.params) and body.tail.values:
+            body = Block(body.stmts, Yield(tuple(body.tail.values[i] for i in kept)))
+        params, inits = tuple(stmt.params[i] for i in kept), tuple(stmt.inits[i] for i in kept)
+        out.append(Loop(stmt.outs, stmt.label, params, inits, body, stmt.span))
+
+    # ---- operators
+    def operator(self, op: Op, out: list[Stmt]) -> None:
+        value = self.known(op)
+        if value is not None:
+            self.value[op.outs[0].id] = value
+            return
+        if op.op == "destruct" and isinstance(op.args[0], Var):
+            made = self.made.get(op.args[0].id)
+            if made is not None and made.op in ("tuple", "struct"):
+                self.bind(op.outs, made.args)
+                return
+        out.append(op)
+        if len(op.outs) == 1:
+            self.made[op.outs[0].id] = op
+
+    def known(self, op: Op) -> Atom | None:
+        """An atom that equals the operator's result."""
+        args = op.args
+        if op.op in EXACT and all(isinstance(a, Const) for a in args):
+            return _computed(op)
+        made = self.made.get(args[0].id) if args and isinstance(args[0], Var) else None
+        match op.op:
+            case "get" if made is not None and made.op in ("tuple", "struct"):
+                return made.args[op.attr("index")]  # type: ignore[index]
+            case "is_some" if made is not None and made.op in ("some", "none"):
+                return Const(made.op == "some", BOOL)
+            case "unwrap" if made is not None and made.op == "some":
+                return made.args[0]
+            case "tag" if made is not None and made.op == "enum" and isinstance(args[0].type, EnumT):
+                names = [n for n, _ in self.program.enums[args[0].type.name].cases]
+                return Const(names.index(made.attr("case")), op.outs[0].type)  # type: ignore[arg-type]
+            case "not" if made is not None and made.op == "not":
+                return made.args[0]
+            case "cast" if args[0].type == op.outs[0].type:
+                return args[0]
+            case "select":
+                if isinstance(args[0], Const):
+                    return args[1] if args[0].value else args[2]
+                if args[1] == args[2] and _identical(args[1], args[2]):
+                    return args[1]
+        return _identity(op)
+
+
+def _defined(stmt: Stmt) -> tuple[Var, ...]:
+    return (stmt.out,) if isinstance(stmt, Parallel) else stmt.outs
+
+
+def _identical(a: Atom, b: Atom) -> bool:
+    """Not only equal: 0.0 and -0.0 are two values."""
+    return not isinstance(a, Const) or repr(a.value) == repr(b.value)  # type: ignore[union-attr]
+
+
+def _computed(op: Op) -> Const | None:
+    source, target = op.args[0].type, op.outs[0].type
+    assert isinstance(source, Prim) and isinstance(target, Prim)
+    if source in FLOATS and op.op in ("pow", "floordiv", "mod"):
+        return None
+    try:
+        value = scalar_function(op.op, source, target, bool(op.attr("checked", False)))(*(a.value for a in op.args))  # type: ignore[union-attr]
+    except InterpFault:
+        return None
+    return None if value != value else Const(value, target)
+
+
+def _identity(op: Op) -> Atom | None:
+    """x + 0 and the like, of integers."""
+    if len(op.args) != 2 or op.args[0].type not in INTS:
+        return None
+    a, b = op.args
+    if isinstance(b, Const):
+        if b.value == 0 and op.op in ("add", "sub", "bit_or", "bit_xor", "shl", "shr", "lshr"):
+            return a
+        if b.value == 1 and op.op in ("mul", "floordiv", "pow"):
+            return a
+        if b.value == 0 and op.op == "mul":
+            return b
+    if isinstance(a, Const):
+        if (a.value == 0 and op.op in ("add", "bit_or", "bit_xor")) or (a.value == 1 and op.op == "mul"):
+            return b
+        if a.value == 0 and op.op == "mul":
+            return a
+    if a == b:
+        if op.op in ("eq", "le", "ge"):
+            return Const(True, BOOL)
+        if op.op in ("ne", "lt", "gt"):
+            return Const(False, BOOL)
+        if op.op in ("sub", "bit_xor"):
+            return Const(0, a.type)  # type: ignore[arg-type]
+        if op.op in ("minimum", "maximum", "bit_and", "bit_or"):
+            return a
+    return None
+
+
+__all__ = ["Exit", "simplify", "simplify_fn"]

@@ -1,0 +1,185 @@
+"""Passes keep the meaning of random programs, and do what they are for on small ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hybridc.core.interp import Interpreter, InterpFault
+from hybridc.core.ir import Program
+from hybridc.core.printer import print_program
+from hybridc.core.reader import read
+from hybridc.core.values import Buffer
+from hybridc.core.verify import check_after, verify
+from hybridc.passes.dce import dce, prune
+from hybridc.passes.inline import inline
+from hybridc.passes.ownership import own
+from hybridc.passes.simplify import simplify
+from tests.core.counting import Counting
+from tests.core.generate import program_of
+from tests.core.test_ownership import argument, outcome
+
+PASSES = {"inline": inline, "simplify": simplify, "dce": dce}
+PIPELINE = ("simplify", "inline", "simplify", "dce", "simplify", "dce")
+
+
+def optimised(program: Program) -> Program:
+    for name in PIPELINE:
+        program = PASSES[name](program)
+        check_after(name, program)
+    return program
+
+
+@pytest.mark.parametrize("seed", range(200, 300))
+def test_random_programs_keep_their_meaning(seed: int) -> None:
+    program = program_of(seed)
+    for i, name in enumerate(program.fns):
+        program.fns[name] = replace(program.fns[name], hidden=i < 2)
+    better = optimised(program)
+    plain, fast = Interpreter(program, depth_limit=60), Interpreter(better, depth_limit=60)
+    counting = Counting(own(better), depth_limit=60)
+    for fn in program.fns.values():
+        args = [argument(p.type) for p in fn.params]
+        expected = outcome(plain.call, fn.name, args)
+        if isinstance(expected, tuple) and expected[0] == "RecursionError":
+            continue  # inlining uses up fewer calls
+        assert outcome(fast.call, fn.name, args) == expected
+        assert outcome(counting.run, fn.name, args) == expected
+
+
+def after(text: str, *names: str) -> str:
+    program, diagnostics = read(text)
+    assert program is not None, diagnostics
+    assert verify(program) == []
+    for name in names:
+        program = PASSES[name](program)
+        check_after(name, program)
+    return print_program(program)
+
+
+def same_text(got: str, wanted: str) -> None:
+    program, diagnostics = read(wanted)
+    assert program is not None, diagnostics
+    assert got == print_program(program)
+
+
+def test_constants_and_branches() -> None:
+    same_text(
+        after(
+            """
+fn f(x%1: int) -> (int) {
+  a%2: int = add(2, 3)
+  c%3: bool = gt(a%2, 4)
+  r%4: int = if c%3 { b%5: int = mul(x%1, 1) yield b%5 } else { fault ValueError }
+  s%6: int = add(r%4, 0)
+  exit 0 s%6
+}
+""",
+            "simplify",
+        ),
+        "fn f(x%1: int) -> (int) { exit 0 x%1 }",
+    )
+
+
+def test_a_fault_is_not_folded_away() -> None:
+    text = "fn f() -> (int) { a%1: int = floordiv(1, 0) exit 0 3 }"
+    same_text(after(text, "simplify", "dce"), text)
+
+
+def test_what_is_put_together_is_not_taken_apart() -> None:
+    same_text(
+        after(
+            """
+struct P { a: int, b: f64 }
+enum E { A(x: int) B }
+fn f(x%1: int, y%2: f64) -> (int, f64) {
+  p%3: P = struct(x%1, y%2)
+  o%4: P? = some(p%3)
+  c%5: bool = is_some(o%4)
+  r%6: f64 = if c%5 { q%7: P = unwrap(o%4) z%8: f64 = get[index=1](q%7) yield z%8 } else { yield 0.0 }
+  e%9: E = enum[case="A"](x%1)
+  s%10: int = match e%9 { A(v%11: int) { yield v%11 } B() { yield 0 } }
+  exit 0 s%10, r%6
+}
+""",
+            "simplify",
+            "dce",
+        ),
+        "struct P { a: int, b: f64 } enum E { A(x: int) B } fn f(x%1: int, y%2: f64) -> (int, f64) { exit 0 x%1, y%2 }",
+    )
+
+
+def test_dead_results_and_loop_parameters() -> None:
+    same_text(
+        after(
+            """
+fn f(n%1: int) -> (int) {
+  a%2: int, b%3: int = loop 1 (i%4: int = 0, dead%5: int = 0, same%6: int = n%1) {
+    c%7: bool = ge(i%4, same%6)
+    if c%7 { exit 1 i%4, dead%5 } else { yield }
+    j%8: int = add(i%4, 1)
+    d%9: int = add(dead%5, j%8)
+    yield j%8, d%9, same%6
+  }
+  exit 0 a%2
+}
+""",
+            "simplify",
+            "dce",
+        ),
+        """
+fn f(n%1: int) -> (int) {
+  a%2: int = loop 1 (i%4: int = 0) {
+    c%7: bool = ge(i%4, n%1)
+    if c%7 { exit 1 i%4 } else { yield }
+    j%8: int = add(i%4, 1)
+    yield j%8
+  }
+  exit 0 a%2
+}
+""",
+    )
+
+
+LIBRARY = """
+hidden fn at(b%1: buffer[int], i%2: int) -> (int) @lib:0:9 {
+  n%3: int = buffer_len(b%1) @lib:1:2
+  c%4: bool = lt(i%2, n%3)
+  if c%4 { yield } else { fault IndexError i%2, n%3 @lib:3:4 }
+  x%5: int = buffer_get(b%1, i%2)
+  exit 0 x%5
+}
+fn shown(i%1: int) -> (int) { r%2: int = mod(7, i%1) @user:5:6 exit 0 r%2 }
+fn main(b%1: buffer[int], i%2: int) -> (int) @user:7:8 {
+  x%3: int = call at(b%1, i%2) @user:10:20
+  y%4: int = call shown(x%3) @user:30:40
+  exit 0 y%4
+}
+"""
+
+
+def test_inlined_library_code_faults_at_the_call() -> None:
+    program, _ = read(LIBRARY)
+    assert program is not None
+    inlined = prune(inline(program), ["main"])
+    check_after("inline", inlined)
+    assert set(inlined.fns) == {"shown", "main"}
+    for p in (program, inlined):
+        seen = []
+        for args in ([0], 5), ([1], 3):
+            with pytest.raises(InterpFault) as info:
+                Interpreter(p).call("main", [argument_buffer(args[0]), args[1]])
+            trace = [(f, s.path, s.start) for f, s in info.value.trace if not p.fns[f].hidden]
+            seen.append((str(info.value), trace))
+        assert seen == [
+            ("IndexError: index 5 is out of range for length 1", [("main", "user", 10)]),
+            ("IndexError: index 3 is out of range for length 1", [("main", "user", 10)]),
+        ]
+        with pytest.raises(InterpFault) as info:
+            Interpreter(p).call("main", [argument_buffer([0]), 0])
+        assert [(f, s.start) for f, s in info.value.trace] == [("shown", 5), ("main", 30)]
+
+
+def argument_buffer(items: list[int]) -> Buffer:
+    return Buffer(list(items))
