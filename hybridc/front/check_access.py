@@ -214,8 +214,10 @@ def bound_method(c: Body, value: tree.Expr, sig: FnSig, e: syntax.Attribute, exp
     c.checker.ensure_result(c, sig, e.span)
     if sig.result is None:
         return c.poison(e.span)
-    s, metas, packs = check_call.instantiate(c, sig, e.span, None)
-    receiver = c.coerce(value, substitute(sig.params[0].type, s), "the receiver")
+    s, metas, packs = check_call.instantiate(c, sig, e.span, None, value.type)
+    receiver = value
+    if model_of(c, c.head(value.type)) is None:
+        receiver = c.coerce(value, substitute(sig.params[0].type, s), "the receiver")
     check_call.link_models(c, sig, s)
     t = FnType(tuple((substitute(p.type, s), p.mut) for p in sig.params[1:]), substitute(sig.result, s))
     if isinstance(expected, FnType) and len(expected.params) == len(t.params):

@@ -336,10 +336,14 @@ def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tr
 
 
 # ---- functions and methods -------------------------------------------------------------------------------------------
-def instantiate(c: Body, sig: FnSig, span: Span, types: Sequence[Any] | None
+def instantiate(c: Body, sig: FnSig, span: Span, types: Sequence[Any] | None, receiver: Type | None = None
                 ) -> tuple[Substitution, tuple[Type, ...], tuple[Shape, ...]]:
-    """Fresh inference variables for all that a call of `sig` may choose; `types` are those given in brackets."""
+    """Fresh inference variables for all that a call of `sig` may choose; `types` are those given in brackets. The
+    `receiver` of a model's method gives its configuration."""
     s: Substitution = {}
+    model = check_access.model_of(c, c.head(receiver)) if receiver is not None else None
+    if model is not None and sig.owner == model[0].key:
+        s.update(config_substitution(c, *model))
     given = dict(zip(sig.brackets, types)) if types is not None else {}
     metas: list[Type] = []
     for v in sig.type_params:
@@ -433,7 +437,7 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
             types: Sequence[Any] | None, expected: Type | None) -> tree.Expr:
     """A call of a declared function, or of a method of `receiver`."""
     c.checker.ensure_result(c, sig, e.fn.span)
-    s, metas, packs = instantiate(c, sig, e.span, types)
+    s, metas, packs = instantiate(c, sig, e.span, types, None if receiver is None else receiver[1].type)
     waiting = len(c.solver.postponed)
     what = f"`{sig.name}`"
     first: list[tree.Arg] = []
@@ -489,12 +493,16 @@ def _known_result(sig: FnSig) -> Type:
 
 def receiver_arg(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr], t: Type) -> tree.Arg | None:
     at, value = receiver
+    is_model = check_access.model_of(c, c.head(value.type)) is not None
     if not sig.mutates_self:
+        if is_model:
+            return tree.Arg(value)
         return tree.Arg(c.coerce(value, t, "the receiver"))
     place = check_place.place(c, at, f"`{sig.name}`")
     if place is None:
         return None
-    c.solver.unify(t, place.type)
+    if not is_model:
+        c.solver.unify(t, place.type)
     return tree.Arg(place=place)
 
 
@@ -518,8 +526,9 @@ def check_demand(c: Body, sig: FnSig, m: MethodSig, actual: Type, s: Substitutio
         c.error("HYB309", f"{c.show(t)} has no method `{m.name}`, which `{sig.name}` asks for", span)
         return
     c.checker.ensure_result(c, method, span)
-    ms, _, _ = instantiate(c, method, span, None)
-    c.solver.unify(substitute(method.params[0].type, ms), t)
+    ms, _, _ = instantiate(c, method, span, None, t)
+    if check_access.model_of(c, t) is None:
+        c.solver.unify(substitute(method.params[0].type, ms), t)
     link_models(c, method, ms)
     params = tuple((substitute(p.type, ms), p.mut) for p in method.params[1:])
     if not _unify_method(c, m, params, substitute(method.result or VOID, ms), s):

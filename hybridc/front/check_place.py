@@ -254,16 +254,17 @@ def _index_key(e: tree.Expr) -> object:
 
 
 # ---- resources -------------------------------------------------------------------------------------------------------
-def not_copied(c: Body, e: tree.Expr, why: str) -> None:
-    """A resource that is read from a variable, field or element may not be used as a value."""
+def not_copied(c: Body, e: tree.Expr, why: str) -> bool:
+    """A resource that is read from a variable, field or element may not be used as a value: reports, and False."""
     t = c.head(e.type)
     if not isinstance(t, Named | ModelType | TypeVar) or not is_resource(c.world, t):
-        return
+        return True
     if c.std or isinstance(e, tree.Call | tree.MakeStruct | tree.MakeModel | tree.CallValue | tree.CallMethod):
-        return
+        return True
     word = c.word(t)
     help = "pass it as `mut`" if word != "rng" else "pass it as `mut`, or make another: `g.clone()`, `g.at(i)`"
     c.error("HYB508", f"a {word} is never copied: {why}", e.span, help=help)
+    return False
 
 
 def static_dim(c: Body, d: Dim, name: str, model: str, span: Span) -> None:

@@ -287,13 +287,17 @@ class Solver:
         to, frm = self.shape(to), self.shape(frm)
         for one, other in ((to, frm), (frm, to)):
             at = next((i for i, p in enumerate(one) if isinstance(p, PackVar) and is_dim_meta(p)), None)
-            if at is not None and at == 0:
-                pack, rest = one[0], len(one) - 1
-                if rest > len(other) or any(isinstance(p, PackVar) for p in other[len(other) - rest:]):
-                    return False
-                self.packs[pack] = other[: len(other) - rest]  # type: ignore[index]
-                self._trail.append(pack)  # type: ignore[arg-type]
-                return self.unify_shape(to, frm)
+            if at is None:
+                continue
+            pack, after = one[at], len(one) - 1 - at
+            if len(other) < len(one) - 1:
+                return False
+            fixed = [*other[:at], *other[len(other) - after:]]
+            if any(isinstance(p, PackVar) for p in fixed):
+                return False
+            self.packs[pack] = other[at: len(other) - after]  # type: ignore[index]
+            self._trail.append(pack)  # type: ignore[arg-type]
+            return self.unify_shape(to, frm)
         if len(to) != len(frm):
             return False
         ok = True

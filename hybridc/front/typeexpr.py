@@ -171,11 +171,11 @@ class TypeReader:
 
     def shape(self, args: Iterable[Any]) -> Shape:
         items: list[Dim | PackVar] = []
-        for i, a in enumerate(args):
+        for a in args:
             if isinstance(a, syntax.Pack):
                 pack = self._pack(a)
-                if pack is not None and i > 0:
-                    self.report("HYB310", "`*" + a.name + "` stands for leading dimensions: it comes first", a.span)
+                if any(isinstance(x, PackVar) for x in items):
+                    self.report("HYB310", f"a shape has one `*`, and `*{a.name}` would be a second", a.span)
                 elif pack is not None:
                     items.append(pack)
             else:
