@@ -50,9 +50,13 @@ F32_LIMIT = 3.4028235677973366e38
 # Of CPython 3.11 and numpy: header of an object, items of a tuple, bytes; fields of an array.
 TYPE, ITEMS, BYTES = 8, 24, 32
 DATA, RANK, DIMS, DESCR, FLAGS = 16, 24, 32, 56, 64
+FUNCTION, SELF = 16, 24
+"""The callable of a functools.partial; the first argument of a built-in function."""
+TYPE_VECTORCALL, TYPE_FLAGS, HAVE_VECTORCALL = 56, 168, 1 << 11
 GOOD = 0x101
 """Flags of an array: contiguous in C's order, aligned."""
 METH_FASTCALL_KEYWORDS = 0x82
+OPT = 1
 
 
 def _float_bits(x: float) -> str:
@@ -370,6 +374,14 @@ slow:
   ret ptr %forwarded
 }}
 declare double @llvm.fabs.f64(double)
+
+define ptr @hyb_vector(ptr %callable, ptr %args, i64 %n, ptr %names) {{
+{at("function", "%callable", FUNCTION, "ptr")}
+{at("self", "%function", SELF, "ptr")}
+  %plain = and i64 %n, {(1 << 63) - 1}
+  %result = tail call ptr @hyb_fast(ptr %self, ptr %args, i64 %plain, ptr %names)
+  ret ptr %result
+}}
 """
 
 
@@ -407,32 +419,87 @@ def _array_agrees(a: Any) -> bool:
     return ndim == 0 or tuple(word(dims + 8 * i) for i in range(ndim)) == a.shape
 
 
-@functools.cache
-def _maker() -> Callable[[str, str | None, tuple[Any, ...]], Any] | None:
-    """f(name, doc, self) -> the C function; None where there are no fast calls."""
-    if not _layouts_agree():
-        return None
-    jit = native.jit()
-    with jit.lock:
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=2, codemodel="large", jit=True)
-        module = llvm.parse_assembly(_ir())
-        module.data_layout = str(machine.target_data)
-        options = llvm.create_pipeline_tuning_options(speed_level=1)
-        passes = llvm.create_pass_builder(machine, options)
-        passes.getModulePassManager().run(module, passes)
-        image = machine.emit_object(module)
+class _Native:
+    """The C functions: `fast` is for METH_FASTCALL | METH_KEYWORDS, `vector` the vectorcall of a partial of it."""
+
+    def __init__(self) -> None:
+        jit = native.jit()
+        machine = llvm.Target.from_default_triple().create_target_machine(opt=OPT, codemodel="large", jit=True)
+        image = machine.emit_object(llvm.parse_assembly(_ir()))
         builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
-        builder.export_symbol("hyb_fast")
-        tracker = builder.link(jit.lljit, "hyb_fastcall")
-    address = tracker["hyb_fast"]
-    new = ctypes.pythonapi["PyCFunction_NewEx"]
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+        for name in ("hyb_fast", "hyb_vector"):
+            builder.export_symbol(name)
+        with jit.lock:
+            self.tracker = builder.link(jit.lljit, "hyb_fastcall")
+        self.fast, self.vector = self.tracker["hyb_fast"], self.tracker["hyb_vector"]
+        new = ctypes.pythonapi["PyCFunction_NewEx"]
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+        self.new = new
 
-    def make(name: str, doc: str | None, own: tuple[Any, ...]) -> Any:
-        method = _Method(name.encode(), address, METH_FASTCALL_KEYWORDS, doc.encode() if doc else None)
-        return new(ctypes.addressof(method), (*own, method, tracker), None)
+    def make(self, name: str, doc: str | None, words: bytes, slow: object, fault: object, *keep: object) -> Any:
+        """The C function of a descriptor."""
+        method = _Method(name.encode(), self.fast, METH_FASTCALL_KEYWORDS, doc.encode() if doc else None)
+        return self.new(ctypes.addressof(method), (words, slow, fault, *keep, method, self), None)
 
-    return make
+
+@functools.cache
+def _native() -> _Native | None:
+    """None where there are no fast calls."""
+    return _Native() if _layouts_agree() else None
+
+
+# ---- callable objects
+def _not_served(*args: Any, **kwargs: Any) -> Any:
+    raise TypeError("this function has nothing to call yet")
+
+
+class Quick(functools.partial):  # type: ignore[type-arg]
+    """A callable object with attributes that costs hardly more than what serves its calls (`_serve`)."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return super().__new__(cls, _not_served)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if _partials_agree() and word(id(cls) + TYPE_FLAGS) == cls.__flags__:
+            # Python 3.12 does this by itself: calls need no tuple of their arguments.
+            set_word(id(cls) + TYPE_FLAGS, cls.__flags__ | HAVE_VECTORCALL)
+
+    def _serve(self, function: Callable[..., Any]) -> None:
+        """From now on this serves calls. What did is kept, since it may be in the middle of one."""
+        own = self.__dict__
+        own.setdefault("_served", []).append(function)
+        self.__setstate__((function, (), {}, own))
+        given = getattr(function, "__self__", None)
+        if type(given) is tuple and given and type(given[-1]) is _Native and _partials_agree():
+            # Straight to the C function, past the two calls that partial and the built-in function would add.
+            set_word(id(self) + word(id(functools.partial) + TYPE_VECTORCALL), given[-1].vector)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot pickle {self!r}")
+
+
+@functools.cache
+def _partials_agree() -> bool:
+    """Do partials, built-in functions and types lie in memory as used above?"""
+    if not _layouts_agree() or functools.partial.__module__ != "functools":
+        return False
+    vectorcall = ctypes.pythonapi["PyVectorcall_Function"]
+    vectorcall.restype, vectorcall.argtypes = ctypes.c_void_p, [ctypes.py_object]
+    method, cls = [].append, functools.partial
+    p = cls(method)
+    if word(id(p) + FUNCTION) != id(p.func) or word(id(method) + SELF) != id(method.__self__):
+        return False
+    if word(id(cls) + TYPE_FLAGS) != cls.__flags__ or not cls.__flags__ & HAVE_VECTORCALL:
+        return False
+    offset = word(id(cls) + TYPE_VECTORCALL)
+    return 0 < offset <= cls.__basicsize__ - 8 and word(id(p) + offset) == vectorcall(p) != 0
 
 
 # ---- contexts
@@ -506,16 +573,12 @@ def _descriptor(program: native.Program, entry: Entry, cell: Cell) -> bytes | No
 
 def wrap(program: native.Program, entry: Entry, slow: Callable[..., Any], name: str = "") -> Callable[..., Any]:
     """A built-in function that does what `slow` does, for calls of this entry; `slow` itself where that cannot be."""
-    if not eligible(entry):
-        return slow
-    make = _maker()
-    if make is None:
+    code = _native() if eligible(entry) else None
+    if code is None:
         return slow
     cell = _cell(program)
     words = _descriptor(program, entry, cell)
-    if words is None:
-        return slow
-    return make(name or entry.symbol, entry.doc, (words, slow, cell.fault, program))
+    return slow if words is None else code.make(name or entry.symbol, entry.doc, words, slow, cell.fault, program)
 
 
-__all__ = ["eligible", "wrap"]
+__all__ = ["Quick", "eligible", "wrap"]

@@ -85,7 +85,7 @@ def test_classes(mod):
 def test_deep(mod):
     leaf = mod.Tree.Leaf(0)
     t = leaf
-    for _ in range(300_000):
+    for _ in range(100_000):
         t = mod.Tree.Node(t, leaf)
     before = live(mod)
     found = mod.tree(t)
