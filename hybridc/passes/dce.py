@@ -45,7 +45,7 @@ def prune(program: Program, roots: Iterable[str]) -> Program:
     return Program(program.structs, program.enums, {n: f for n, f in program.fns.items() if n in kept})
 
 
-def dce(program: Program) -> Program:
+def run(program: Program) -> Program:
     """Every function without its dead statements."""
     pure = pure_functions(program)
     return Program(program.structs, program.enums, {n: _Dce(f, pure).run() for n, f in program.fns.items()})

@@ -23,7 +23,6 @@ from hybridc.core.ir import (
 from hybridc.core.walk import (
     all_blocks,
     args_of,
-    highest_id,
     map_atoms,
     map_blocks,
     map_tail,

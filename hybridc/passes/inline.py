@@ -49,7 +49,7 @@ LARGEST = 4000
 """Statements beyond which a function takes nothing more in."""
 
 
-def inline(program: Program, roots: Iterable[str] = ()) -> Program:
+def run(program: Program, roots: Iterable[str] = ()) -> Program:
     """Callees first, so that what is inlined is finished. `roots` are called from outside too."""
     places: dict[str, int] = dict.fromkeys(roots, 2)
     for fn in program.fns.values():

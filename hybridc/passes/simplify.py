@@ -18,7 +18,6 @@ from hybridc.core.ir import (
     Call,
     Const,
     EnumT,
-    Exit,
     Fn,
     If,
     Loop,
@@ -43,7 +42,7 @@ EXACT = frozenset(
 """Scalar operators whose result is the same on every machine (`pow`, `floordiv` and `mod` for integers)."""
 
 
-def simplify(program: Program) -> Program:
+def run(program: Program) -> Program:
     """Every function, simplified once from top to bottom."""
     return Program(program.structs, program.enums, {n: simplify_fn(f, program) for n, f in program.fns.items()})
 
@@ -292,4 +291,4 @@ def _identity(op: Op) -> Atom | None:
     return None
 
 
-__all__ = ["Exit", "simplify", "simplify_fn"]
+__all__ = ["run", "simplify_fn"]

@@ -15,7 +15,6 @@ from hybridc.core.ir import (
     Atom,
     Block,
     BufferT,
-    Const,
     EnumDef,
     EnumT,
     Exit,

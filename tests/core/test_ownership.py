@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridc.core.interp import Interpreter, InterpFault
+from hybridc.core.interp import InterpFault, Interpreter
 from hybridc.core.ir import INT, Program
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
@@ -12,7 +12,7 @@ from hybridc.core.values import Buffer, EnumValue, Some
 from hybridc.core.verify import verify
 from hybridc.passes.ownership import own
 from tests.core.counting import Counting
-from tests.core.generate import B, BB, BOTH, NEST, PAIR, TREE, BufferT, OptionT, program_of
+from tests.core.generate import BB, BOTH, NEST, PAIR, TREE, B, BufferT, OptionT, program_of
 
 PAIR_VALUE = (Buffer([1, 2]), 7, Buffer([3]))
 TREE_VALUE = EnumValue(2, (EnumValue(1, (Buffer([4]),)), EnumValue(0, ()), PAIR_VALUE))

@@ -6,21 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from hybridc.core.interp import Interpreter, InterpFault
+from hybridc.core.interp import InterpFault, Interpreter
 from hybridc.core.ir import Program
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
 from hybridc.core.values import Buffer
 from hybridc.core.verify import check_after, verify
-from hybridc.passes.dce import dce, prune
-from hybridc.passes.inline import inline
+from hybridc.passes import dce, inline, simplify
 from hybridc.passes.ownership import own
-from hybridc.passes.simplify import simplify
 from tests.core.counting import Counting
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
 
-PASSES = {"inline": inline, "simplify": simplify, "dce": dce}
+PASSES = {"inline": inline.run, "simplify": simplify.run, "dce": dce.run}
 PIPELINE = ("simplify", "inline", "simplify", "dce", "simplify", "dce")
 
 
@@ -162,7 +160,7 @@ fn main(b%1: buffer[int], i%2: int) -> (int) @user:7:8 {
 def test_inlined_library_code_faults_at_the_call() -> None:
     program, _ = read(LIBRARY)
     assert program is not None
-    inlined = prune(inline(program), ["main"])
+    inlined = dce.prune(inline.run(program), ["main"])
     check_after("inline", inlined)
     assert set(inlined.fns) == {"shown", "main"}
     for p in (program, inlined):
