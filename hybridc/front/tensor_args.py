@@ -54,6 +54,9 @@ class Arguments:
         t = self.ctx.resolve(value.type)
         if isinstance(t, Poison):
             raise Stop
+        flat = _flat(value)
+        if flat is not None:
+            return tree.MakeTensor(Tensor(self.ctx.resolve(flat[1][0].type), tuple(map(Dim.of, flat[0]))), e.span, flat[1])
         if not is_numeric(t) and not is_literal(value):
             raise self.wrong(f"{self.name} takes tensors and numbers, not {t}", e)
         return value if t is value.type else replace(value, type=t)
@@ -208,3 +211,15 @@ def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Argument
         raise Stop
     return Arguments(ctx, call, name, given, rest)
 
+
+def _flat(e: tree.Expr) -> tuple[tuple[int, ...], tuple[tree.Expr, ...]] | None:
+    """The dimensions and elements of a list literal of numbers whose rows are equally long; None if it is none."""
+    if not isinstance(e, tree.MakeList) or not e.items:
+        return None
+    if not isinstance(e.items[0], tree.MakeList):
+        return ((len(e.items),), e.items) if all(is_numeric(i.type) for i in e.items) else None
+    rows = [_flat(i) for i in e.items]
+    first = rows[0]
+    if first is None or any(r is None or r[0] != first[0] for r in rows):
+        return None
+    return (len(rows), *first[0]), tuple(x for r in rows if r is not None for x in r[1])
