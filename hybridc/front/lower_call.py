@@ -28,6 +28,8 @@ DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
 RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_key": "KeyError", "_raise_os": "OSError",
           "_raise_zero": "ZeroDivisionError", "_raise_memory": "MemoryError", "_raise": "HybError"}
 """Externs of std.core that stop the program."""
+PAIRS = frozenset({"buffer_take", "format_float", "format_float32"})
+"""Operators of two results, which are the items of the extern's tuple."""
 
 
 # ---- which instance --------------------------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, ato
             return DERIVED[decl.name](lw, instance.types[0], atoms)
         result = lw.type(e.type)
         name = decl.name.removeprefix("_")
-        if isinstance(result, ir.TupleT):
+        if name in PAIRS and isinstance(result, ir.TupleT):
             return Parts(result, lw.b.ops(name, atoms, result.items))
         return lw.op(name, atoms, result)
     if not module.startswith("std."):
