@@ -140,7 +140,7 @@ def emit_map(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     types = tuple(elem(a.type) for a in op.args)
     attrs = tuple((n, v) for n, v in op.attrs if n not in ("fn", "axes"))
     faults = fn == "cast" and bool(op.attr("checked")) or fn in INT_FAULTS and types[-1] not in FLOATS
-    kernel = _kernel(e.module, fn, types, out.elem, attrs, patterns, tuple(moves), faults)
+    kernel = map_kernel(e.module, fn, types, out.elem, attrs, patterns, tuple(moves), faults)
     args = [("ptr", out.data), *(("i64", product(e, g)) for g, _ in groups)]
     args += [("ptr" if m else SCALARS[t.name][0], v) for m, v, t in zip(moves, values, types, strict=True)]
     if not faults:
@@ -153,7 +153,7 @@ def emit_map(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     return (out.leaves,)
 
 
-def _kernel(
+def map_kernel(
     module: Module, fn: str, types: tuple[Prim, ...], out: Prim, attrs: tuple[tuple[str, object], ...],
     patterns: tuple[tuple[bool, ...], ...], moves: tuple[bool, ...], faults: bool,
 ) -> str:
@@ -162,7 +162,8 @@ def _kernel(
     def make(name: str) -> None:
         loops = len(patterns)
         params = [("ptr noalias", "%out"), *(("i64", f"%n{i}") for i in range(loops))]
-        params += [("ptr" if m else SCALARS[t.name][0], f"%x{i}") for i, (m, t) in enumerate(zip(moves, types, strict=True))]
+        kinds = ["ptr" if m else SCALARS[t.name][0] for m, t in zip(moves, types, strict=True)]
+        params += [(kind, f"%x{i}") for i, kind in enumerate(kinds)]
         k = Kernel(module, name, params, "i32" if faults else "void")
         # How far an operand moves with one turn of each loop: the extents of the loops within along which it moves.
         strides: list[list[str | None]] = []

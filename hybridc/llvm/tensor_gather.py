@@ -1,0 +1,515 @@
+"""Operators that go by indices: take, put, gather, scatter, nonzero; sorting; windows; comparison of whole tensors.
+
+Kernels check indices as they go and return where the first wrong one stands (-1 for none); the function then faults
+with that index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.base.types import BF16, F16, F32, F64, FLOATS, INT, U8, Prim
+from hybridc.core.ir import Op, TensorT
+from hybridc.core.tensor_ops import elem
+from hybridc.llvm.casts import widen
+from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.emitter import FnEmitter, N
+from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.scalar_ops import emit_scalar
+from hybridc.llvm.tensor_access import (
+    Tensor,
+    count_elements,
+    load_element,
+    new_tensor,
+    release_tensor,
+    tensor_of,
+    writable,
+)
+from hybridc.llvm.tensor_copy import checked_index, copy_strided, strides_of, times
+from hybridc.llvm.tensor_map import message, product, same_size
+
+Results = tuple[Leaves, ...]
+
+
+def _as_int(k: Code, kind: Prim, value: str) -> str:
+    if kind == INT:
+        return value
+    return k.convert("zext" if kind == U8 else "sext", SCALARS[kind.name][0], value, "i64")
+
+
+def _position(k: Code, kind: Prim, base: str, at: str, n: str, wrap: bool) -> str:
+    """The index at a place of an index tensor, from the front; if it is wrong the kernel returns that place."""
+    llvm = SCALARS[kind.name][0]
+    i = _as_int(k, kind, k.load(llvm, k.element(base, llvm, at)))
+    if wrap:
+        i = k.select(k.icmp("slt", i, "0"), "i64", k.add(i, n), i)
+    good, bad = k.label("ok"), k.label("bad")
+    k.branch(k.icmp("ult", i, n), good, bad)
+    with k.out_of_line(bad):
+        k.ret(at)
+    k.start(good)
+    return i
+
+
+def _report(e: FnEmitter, bad: str, idx: Tensor, n: str) -> None:
+    """IndexError for the index at the place `bad`, unless that is -1."""
+    with e.unless(e.icmp("slt", bad, "0")):
+        e.fault_index(_as_int(e, idx.elem, load_element(e, idx, bad)), n)
+
+
+def _split(e: FnEmitter, x: Tensor, axis: int) -> tuple[str, str, str]:
+    return product(e, x.dims[:axis]), x.dims[axis], product(e, x.dims[axis + 1 :])
+
+
+def _axis(op: Op) -> int:
+    axis = op.attr("axis")
+    assert isinstance(axis, int)
+    return axis
+
+
+# ---- take and put ----------------------------------------------------------------------------------------------------
+def emit_take(e: FnEmitter, op: Op) -> Results:
+    x, axis, wrap = tensor_of(e, op.args[0]), _axis(op), bool(op.attr("wrap"))
+    outer, n, inner = _split(e, x, axis)
+    if not isinstance(op.args[1].type, TensorT):
+        i = _as_int(e, elem(op.args[1].type), e.one(op.args[1]))
+        if wrap:
+            i = checked_index(e, i, n)
+        else:
+            e.index_check(i, n)
+        dims = [*x.dims[:axis], *x.dims[axis + 1 :]]
+        if not dims:
+            return ((load_element(e, x, i),),)
+        out = new_tensor(e, x.elem, dims)
+        source = e.element(x.data, x.llvm, times(e, i, inner))
+        copy_strided(e, x.elem, out.data, source, [outer, inner], [inner, "1"], [times(e, n, inner), "1"])
+        return (out.leaves,)
+    idx = tensor_of(e, op.args[1])
+    dims = [*x.dims[:axis], *idx.dims, *x.dims[axis + 1 :]]
+    out = new_tensor(e, x.elem, dims)
+    count = count_elements(e, idx.dims)
+    kernel = _take_kernel(e.module, x.size, idx.elem, wrap)
+    args = [("ptr", out.data), ("ptr", x.data), ("ptr", idx.data)]
+    bad = e.call("i64", kernel, [*args, *(("i64", v) for v in (outer, n, inner, count))])
+    with e.holding(out.owner):
+        _report(e, bad, idx, n)
+    return (out.leaves,)
+
+
+def _take_kernel(module: Module, size: int, index: Prim, wrap: bool) -> str:
+    """(out, in, indices, outer, n, inner, count). Indices are checked though there is nothing to copy."""
+
+    def make(name: str) -> None:
+        params = [("ptr noalias", "%out"), ("ptr", "%x"), ("ptr", "%idx")]
+        params += [("i64", f"%{p}") for p in ("outer", "n", "inner", "count")]
+        k = Code(module, name, params, "i64")
+        llvm = f"i{8 * size}"
+        with k.loop("%count") as j:
+            i = _position(k, index, "%idx", j.index, "%n", wrap)
+            with k.loop("%outer") as o:
+                to = k.mul(k.add(k.mul(o.index, "%count"), j.index), "%inner")
+                source = k.mul(k.add(k.mul(o.index, "%n"), i), "%inner")
+                target, origin = k.element("%out", llvm, to), k.element("%x", llvm, source)
+                with k.loop("%inner") as c:
+                    k.store(llvm, k.load(llvm, k.element(origin, llvm, c.index)), k.element(target, llvm, c.index))
+        k.ret("-1")
+        k.finish()
+
+    return module.helper(("kernel.take", size, index, wrap), make)
+
+
+def emit_put(e: FnEmitter, op: Op) -> Results:
+    x, axis, fn = tensor_of(e, op.args[0]), _axis(op), str(op.attr("fn"))
+    idx_type, value_type = op.args[1].type, op.args[2].type
+    idx_dims: Sequence[str] = tensor_of(e, op.args[1]).dims if isinstance(idx_type, TensorT) else ()
+    wanted = [*x.dims[:axis], *idx_dims, *x.dims[axis + 1 :]]
+    outer, n, inner = _split(e, x, axis)
+    with e.giving_up(op.args[:1]):
+        if isinstance(value_type, TensorT):
+            v = tensor_of(e, op.args[2])
+            shown = message("a value of shape ", v.dims, " does not fit in a place of shape ", wanted)
+            for a, b in zip(v.dims, wanted, strict=True):
+                same_size(e, a, b, shown)
+            data = v.data
+        else:
+            data = _slot(e, elem(value_type), e.one(op.args[2]))
+    x = writable(e, x)
+    if isinstance(idx_type, TensorT):
+        idx = tensor_of(e, op.args[1])
+    else:
+        idx = Tensor(elem(idx_type), "null", _slot(e, elem(idx_type), e.one(op.args[1])), ("1",))
+    count = count_elements(e, idx.dims)
+    kernel = _put_kernel(e.module, fn, x.elem, idx.elem)
+    args = [("ptr", x.data), ("ptr", idx.data), ("ptr", data)]
+    bad = e.call("i64", kernel, [*args, *(("i64", s) for s in (outer, n, inner, count))])
+    with e.holding(x.owner):
+        _report(e, bad, idx, n)
+    return (x.leaves,)
+
+
+def _slot(e: FnEmitter, kind: Prim, value: str) -> str:
+    """A scalar in memory."""
+    slot = e.alloca(8)
+    e.store(SCALARS[kind.name][0], value, slot)
+    return slot
+
+
+def _step(k: Code, fn: str, kind: Prim, to: str, value: str) -> None:
+    """One element set or accumulated."""
+    llvm = SCALARS[kind.name][0]
+    if fn != "set":
+        value = emit_scalar(k, fn, (k.load(llvm, to), value), (kind, kind), kind)  # type: ignore[arg-type]
+    k.store(llvm, value, to)
+
+
+def _put_kernel(module: Module, fn: str, kind: Prim, index: Prim) -> str:
+    """(target, indices, value, outer, n, inner, count)"""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%x"), ("ptr", "%idx"), ("ptr noalias", "%v")]
+        params += [("i64", f"%{p}") for p in ("outer", "n", "inner", "count")]
+        k = Code(module, name, params, "i64")
+        llvm = SCALARS[kind.name][0]
+        with k.loop("%count") as j:
+            i = _position(k, index, "%idx", j.index, "%n", True)
+            with k.loop("%outer") as o:
+                to = k.element("%x", llvm, k.mul(k.add(k.mul(o.index, "%n"), i), "%inner"))
+                source = k.element("%v", llvm, k.mul(k.add(k.mul(o.index, "%count"), j.index), "%inner"))
+                with k.loop("%inner") as c:
+                    _step(k, fn, kind, k.element(to, llvm, c.index), k.load(llvm, k.element(source, llvm, c.index)))
+        k.ret("-1")
+        k.finish()
+
+    return module.helper(("kernel.put." + fn, kind, index), make)
+
+
+# ---- gather and scatter ----------------------------------------------------------------------------------------------
+def _check_fits(e: FnEmitter, what: str, x: Tensor, idx: Tensor, axis: int) -> None:
+    for i in range(x.rank):
+        if i != axis and idx.dims[i] != x.dims[i]:
+            parts = message(f"{what} of shape ", x.dims, " by indices of shape ", idx.dims)
+            e.check(e.icmp("sle", idx.dims[i], x.dims[i]), "ValueError", *parts)
+
+
+def emit_gather(e: FnEmitter, op: Op) -> Results:
+    x, idx, axis = tensor_of(e, op.args[0]), tensor_of(e, op.args[1]), _axis(op)
+    _check_fits(e, "gather", x, idx, axis)
+    out = new_tensor(e, x.elem, idx.dims)
+    kernel = _gather_kernel(e.module, None, x.elem, idx.elem, x.rank, axis)
+    args = [("ptr", out.data), ("ptr", x.data), ("ptr", idx.data)]
+    sizes = [*idx.dims, *strides_of(e, x.dims), *strides_of(e, idx.dims), x.dims[axis]]
+    bad = e.call("i64", kernel, args + [("i64", s) for s in sizes])
+    with e.holding(out.owner):
+        _report(e, bad, idx, x.dims[axis])
+    return (out.leaves,)
+
+
+def emit_scatter(e: FnEmitter, op: Op) -> Results:
+    x, idx, v = (tensor_of(e, a) for a in op.args)
+    axis, fn = _axis(op), str(op.attr("fn"))
+    with e.giving_up(op.args[:1]):
+        _check_fits(e, "scatter", x, idx, axis)
+        for i in range(x.rank):
+            if idx.dims[i] != v.dims[i]:
+                parts = message("scatter of a value of shape ", v.dims, " by indices of shape ", idx.dims)
+                e.check(e.icmp("sle", idx.dims[i], v.dims[i]), "ValueError", *parts)
+    x = writable(e, x)
+    kernel = _gather_kernel(e.module, fn, x.elem, idx.elem, x.rank, axis)
+    args = [("ptr", v.data), ("ptr", x.data), ("ptr", idx.data)]
+    sizes = [*idx.dims, *strides_of(e, x.dims), *strides_of(e, v.dims), x.dims[axis]]
+    bad = e.call("i64", kernel, args + [("i64", s) for s in sizes])
+    with e.holding(x.owner):
+        _report(e, bad, idx, x.dims[axis])
+    return (x.leaves,)
+
+
+def _gather_kernel(module: Module, fn: str | None, kind: Prim, index: Prim, count: int, axis: int) -> str:
+    """(y, x, indices, dims of the indices..., strides of x..., strides of y..., n). Gather (fn is none) writes y, the
+    others go from y to x."""
+
+    def make(name: str) -> None:
+        params = [("ptr noalias", "%y"), ("ptr noalias", "%x"), ("ptr", "%idx")]
+        params += [("i64", f"%{letter}{i}") for letter in "dst" for i in range(count)]
+        k = Code(module, name, [*params, ("i64", "%n")], "i64")
+        llvm = SCALARS[kind.name][0]
+
+        def nest(i: int, x_at: str, y_at: str, at: str) -> None:
+            if i == count:
+                p = _position(k, index, "%idx", at, "%n", False)
+                x = k.element("%x", llvm, k.add(x_at, k.mul(p, f"%s{axis}")))
+                y = k.element("%y", llvm, y_at)
+                if fn is None:
+                    k.store(llvm, k.load(llvm, x), y)
+                else:
+                    _step(k, fn, kind, x, k.load(llvm, y))
+                return
+            with k.loop(f"%d{i}") as turn:
+                x_next = x_at if i == axis else k.add(x_at, k.mul(turn.index, f"%s{i}"))
+                y_next = k.add(y_at, k.mul(turn.index, f"%t{i}"))
+                nest(i + 1, x_next, y_next, k.add(k.mul(at, f"%d{i}"), turn.index) if at != "0" else turn.index)
+
+        nest(0, "0", "0", "0")
+        k.ret("-1")
+        k.finish()
+
+    return module.helper(("kernel.gather" if fn is None else "kernel.scatter." + fn, kind, index, count, axis), make)
+
+
+def emit_nonzero(e: FnEmitter, op: Op) -> Results:
+    mask = tensor_of(e, op.args[0])
+    n = mask.dims[0]
+    with e.loop(n, [("i64", "0")]) as turn:
+        one = e.convert("zext", "i1", load_element(e, mask, turn.index), "i64")
+        turn.next = [e.ins(f"add i64 {turn.values[0]}, {one}")]
+    out = new_tensor(e, INT, [turn.values[0]])
+    with e.loop(n, [("i64", "0")]) as turn:
+        at = turn.values[0]
+        hit = load_element(e, mask, turn.index)
+        with e.when(hit):
+            e.store("i64", turn.index, e.element(out.data, "i64", at))
+        turn.next = [e.ins(f"add i64 {at}, {e.convert('zext', 'i1', hit, 'i64')}")]
+    return (out.leaves,)
+
+
+# ---- sorting ---------------------------------------------------------------------------------------------------------
+def _before(k: Code, kind: Prim, a: str, b: str, descending: bool) -> str:
+    """Does a stand before b, and not merely beside it? nan is the greatest."""
+    if kind in (F16, BF16):
+        a, b = widen(k, a, kind), widen(k, b, kind)
+        kind = F32
+    llvm = SCALARS[kind.name][0]
+    if kind not in FLOATS:
+        sign = "u" if kind.name in ("u8", "bool") else "s"
+        return k.icmp(sign + ("gt" if descending else "lt"), a, b, llvm)
+    # Unordered comparison against the other's order: one of them is nan.
+    one, other = (a, b) if descending else (b, a)
+    alone = k.op2("and", "i1", k.fcmp("uno", llvm, one, one), k.fcmp("ord", llvm, other, other))
+    return k.op2("or", "i1", k.fcmp("ogt" if descending else "olt", llvm, a, b), alone)
+
+
+def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
+    """void (out, scratch, in, rows, n): merge sort of positions, from runs of one upwards; stable."""
+
+    def make(name: str) -> None:
+        params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        llvm = SCALARS[kind.name][0]
+        with k.loop("%rows") as row:
+            base = k.mul(row.index, "%n")
+            result, x = k.element("%out", "i64", base), k.element("%x", llvm, base)
+            with k.loop("%n") as i:
+                k.store("i64", i.index, k.element(result, "i64", i.index))
+            _passes(k, kind, llvm, descending, result, x)
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.argsort", kind, descending), make)
+
+
+def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: str) -> None:
+    """Runs of `width` are merged in pairs, then of twice the width, between two buffers that change places."""
+    before, head, work, done = k.here, k.label("pass"), k.label("merge"), k.label("merged")
+    k.jump(head)
+    k.start(head)
+    width, width_slot = k.phi_slot("i64")
+    source, source_slot = k.phi_slot("ptr")
+    target, target_slot = k.phi_slot("ptr")
+    k.branch(k.icmp("slt", width, "%n"), work, done)
+    k.start(work)
+    double = k.mul(width, "2")
+    pairs = k.op2("udiv", "i64", k.add("%n", k.ins(f"sub i64 {double}, 1")), double)
+    with k.loop(pairs) as pair:
+        low = k.mul(pair.index, double)
+        middle = k.call("i64", "@llvm.smin.i64", [("i64", k.add(low, width)), ("i64", "%n")])
+        high = k.call("i64", "@llvm.smin.i64", [("i64", k.add(low, double)), ("i64", "%n")])
+        with k.loop(high, [("i64", low), ("i64", middle)], start=low) as place:
+            i, j = place.values
+            left_open, right_open = k.icmp("slt", i, middle), k.icmp("slt", j, high)
+            # Where one run is used up its place is read all the same, at a position that exists.
+            safe_i = k.select(left_open, "i64", i, low)
+            safe_j = k.select(right_open, "i64", j, low)
+            left = k.load("i64", k.element(source, "i64", safe_i))
+            right = k.load("i64", k.element(source, "i64", safe_j))
+            a, b = k.load(llvm, k.element(x, llvm, left)), k.load(llvm, k.element(x, llvm, right))
+            first = k.op2("and", "i1", right_open, _before(k, kind, b, a, descending))
+            first = k.op2("or", "i1", first, k.op2("xor", "i1", left_open, "true"))
+            k.store("i64", k.select(first, "i64", right, left), k.element(target, "i64", place.index))
+            moved = k.convert("zext", "i1", first, "i64")
+            place.next = [k.add(i, k.op2("xor", "i64", moved, "1")), k.add(j, moved)]
+    k.fill_phi(width_slot, [("1", before), (double, k.here)])
+    k.fill_phi(source_slot, [(result, before), (target, k.here)])
+    k.fill_phi(target_slot, [("%scratch", before), (source, k.here)])
+    k.jump(head)
+    k.start(done)
+    with k.when(k.icmp("ne", source, result, "ptr")):
+        k.copy_bytes(result, source, k.mul("%n", "8"))
+
+
+def emit_argsort(e: FnEmitter, op: Op) -> Results:
+    x = tensor_of(e, op.args[0])
+    out = new_tensor(e, INT, x.dims)
+    with e.holding(out.owner):
+        scratch = new_tensor(e, INT, [x.dims[-1]])
+    kernel = _sort_kernel(e.module, x.elem, bool(op.attr("descending")))
+    args = [("ptr", out.data), ("ptr", scratch.data), ("ptr", x.data)]
+    e.call("void", kernel, [*args, ("i64", product(e, x.dims[:-1])), ("i64", x.dims[-1])])
+    release_tensor(e, scratch)
+    return (out.leaves,)
+
+
+# ---- windows ---------------------------------------------------------------------------------------------------------
+def emit_windows(e: FnEmitter, op: Op) -> Results:
+    x = tensor_of(e, op.args[0])
+    kh, kw, sh, sw, ph, pw, dh, dw, fill = (e.one(a) for a in op.args[1:])
+    n, channels, height, width = x.dims
+    for v, least in ((kh, 1), (kw, 1), (sh, 1), (sw, 1), (dh, 1), (dw, 1), (ph, 0), (pw, 0)):
+        if v.startswith(("%", "-")) or int(v) < least:
+            e.check(e.icmp("sge", v, str(least)), "ValueError",
+                    "a window's size, stride and dilation are positive and its padding is not negative")
+    spans = []
+    outs = []
+    for size, k, s, p, d in ((height, kh, sh, ph, dh), (width, kw, sw, pw, dw)):
+        area = _plus(e, size, times(e, p, "2"))
+        reach = _plus(e, times(e, d, _plus(e, k, "-1")), "1")
+        spans.append((reach, area))
+        outs.append((_plus(e, _plus(e, area, "1"), times(e, reach, "-1")), s))
+    parts = message("a window of ", [s[0] for s in spans], " does not fit in ", [s[1] for s in spans])
+    dims = []
+    for room, s in outs:
+        if room.startswith("%") or int(room) < 1:
+            e.check(e.icmp("sge", room, "1"), "ValueError", *parts)
+        less = _plus(e, room, "-1")
+        if not less.startswith("%") and not s.startswith("%") and int(less) >= 0 and int(s) > 0:
+            dims.append(str(int(less) // int(s) + 1))
+        else:
+            dims.append(_plus(e, e.op2("sdiv", "i64", less, s), "1"))
+    rows, columns = dims
+    out = new_tensor(e, x.elem, [n, channels, kh, kw, rows, columns])
+    kernel = _windows_kernel(e.module, x.elem)
+    sizes = [times(e, n, channels), height, width, kh, kw, sh, sw, ph, pw, dh, dw, rows, columns]
+    args = [("ptr", out.data), ("ptr", x.data), (x.llvm, fill)]
+    e.call("void", kernel, args + [("i64", s) for s in sizes])
+    return (out.leaves,)
+
+
+def _plus(e: Code, a: str, b: str) -> str:
+    if not a.startswith("%") and not b.startswith("%"):
+        return str(int(a) + int(b))
+    return e.add(a, b)
+
+
+def _windows_kernel(module: Module, kind: Prim) -> str:
+    names = ("planes", "h", "w", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "rows", "columns")
+
+    def make(name: str) -> None:
+        llvm = SCALARS[kind.name][0]
+        params = [("ptr noalias", "%out"), ("ptr", "%x"), (llvm, "%fill"), *(("i64", f"%{n}") for n in names)]
+        k = Code(module, name, params, "void")
+        area = k.mul("%h", "%w")
+        out_area = k.mul("%rows", "%columns")
+        with k.loop("%planes") as plane, k.loop("%kh") as i, k.loop("%kw") as j, k.loop("%rows") as r:
+            source = k.element("%x", llvm, k.mul(plane.index, area))
+            cell = k.add(k.mul(k.add(k.mul(plane.index, "%kh"), i.index), "%kw"), j.index)
+            to = k.element("%out", llvm, k.add(k.mul(cell, out_area), k.mul(r.index, "%columns")))
+            y = k.ins(f"sub i64 {k.add(k.mul(r.index, '%sh'), k.mul(i.index, '%dh'))}, %ph")
+            inside_y = k.icmp("ult", y, "%h")
+            start = k.ins(f"sub i64 {k.mul(j.index, '%dw')}, %pw")
+            line = k.element(source, llvm, k.mul(k.select(inside_y, "i64", y, "0"), "%w"))
+            with k.loop("%columns") as c:
+                at = k.add(k.mul(c.index, "%sw"), start)
+                inside = k.op2("and", "i1", inside_y, k.icmp("ult", at, "%w"))
+                read, write = k.label("read"), k.label("write")
+                here = k.here
+                k.branch(inside, read, write)
+                k.start(read)
+                value = k.load(llvm, k.element(line, llvm, at))
+                loaded = k.here
+                k.jump(write)
+                k.start(write)
+                chosen = k.phi(llvm, [("%fill", here), (value, loaded)])
+                k.store(llvm, chosen, k.element(to, llvm, c.index))
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.windows", kind), make)
+
+
+# ---- whole tensors ---------------------------------------------------------------------------------------------------
+def emit_equal(e: FnEmitter, op: Op) -> Results:
+    a, b = tensor_of(e, op.args[0]), tensor_of(e, op.args[1])
+    same = "true"
+    for x, y in zip(a.dims, b.dims, strict=True):
+        if x != y:
+            same = e.op2("and", "i1", same, e.icmp("eq", x, y))
+    # Of tensors of different shapes no element is compared.
+    count = e.select(same, "i64", count_elements(e, a.dims), "0") if same != "true" else count_elements(e, a.dims)
+    kind = a.elem
+
+    def make(name: str) -> None:
+        llvm = SCALARS[kind.name][0]
+        k = Code(e.module, name, [("ptr", "%a"), ("ptr", "%b"), ("i64", "%n")], "i1")
+        with k.loop("%n") as turn:
+            x, y = (k.load(llvm, k.element(p, llvm, turn.index)) for p in ("%a", "%b"))
+            if kind in (F16, BF16):
+                x, y = widen(k, x, kind), widen(k, y, kind)
+            t = "float" if kind in (F16, BF16) else llvm
+            differs = k.fcmp("une", t, x, y) if kind in FLOATS else k.icmp("ne", x, y, t)
+            with k.when(differs):
+                k.ret("false")
+        k.ret("true")
+        k.finish()
+
+    kernel = e.module.helper(("kernel.equal", kind), make)
+    elements = e.call("i1", kernel, [("ptr", a.data), ("ptr", b.data), ("i64", count)])
+    return ((elements if same == "true" else e.op2("and", "i1", same, elements),),)
+
+
+def emit_orthogonal(e: FnEmitter, op: Op) -> Results:
+    """Rows (columns of a tall matrix) made orthonormal one after the other, each twice against those before it."""
+    x = tensor_of(e, op.args[0])
+    x = writable(e, x)
+    kind = x.elem
+    assert kind in (F32, F64)
+
+    def make(name: str) -> None:
+        t = SCALARS[kind.name][0]
+        params = [("ptr", "%x"), ("i64", "%rows"), ("i64", "%n"), ("i64", "%row"), ("i64", "%step")]
+        k = Code(e.module, name, params, "void", attributes="noinline nounwind")
+
+        def place(row: str, i: str) -> str:
+            return k.element("%x", t, k.add(k.mul(row, "%row"), k.mul(i, "%step")))
+
+        def dot(a: str, b: str) -> str:
+            from_zero = "0.0"
+            with k.loop("%n", [(t, from_zero)]) as c:
+                both = k.ins(f"fmul contract {t} {k.load(t, place(a, c.index))}, {k.load(t, place(b, c.index))}")
+                c.next = [k.ins(f"fadd contract {t} {c.values[0]}, {both}")]
+            return c.values[0]
+
+        with k.loop("%rows") as i:
+            with k.loop("2"), k.loop(i.index) as j:
+                share = dot(i.index, j.index)
+                with k.loop("%n") as c:
+                    part = k.ins(f"fmul contract {t} {share}, {k.load(t, place(j.index, c.index))}")
+                    to = place(i.index, c.index)
+                    k.store(t, k.ins(f"fsub contract {t} {k.load(t, to)}, {part}"), to)
+            length = k.call(t, f"@llvm.sqrt.{'f32' if kind == F32 else 'f64'}", [(t, dot(i.index, i.index))])
+            with k.loop("%n") as c:
+                to = place(i.index, c.index)
+                k.store(t, k.ins(f"fdiv {t} {k.load(t, to)}, {length}"), to)
+        k.ret()
+        k.finish()
+
+    kernel = e.module.helper(("kernel.orthogonal", kind), make)
+    n, m = x.dims
+    tall = e.icmp("sgt", n, m)
+    sizes = [e.select(tall, "i64", m, n), e.select(tall, "i64", n, m), e.select(tall, "i64", "1", m),
+             e.select(tall, "i64", m, "1")]
+    e.call("void", kernel, [("ptr", x.data), *(("i64", s) for s in sizes)])
+    return (x.leaves,)
+
+
+ROWS = {
+    "take": emit_take, "put": emit_put, "gather": emit_gather, "scatter": emit_scatter, "nonzero": emit_nonzero,
+    "argsort": emit_argsort, "windows": emit_windows, "tensor_equal": emit_equal, "orthogonal": emit_orthogonal,
+}  # fmt: skip
+__all__ = ["N", "ROWS"]
