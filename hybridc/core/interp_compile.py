@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hybridc.base.source import Span
 from hybridc.base.types import F32, F64, I32, INT, U8
 from hybridc.core.interp_ops import MAKERS
-from hybridc.core.interp_scalar import round_f32, wrap64
+from hybridc.core.interp_scalar import ROUND, round_f32, wrap64
 from hybridc.core.ir import (
     RETURN,
     Atom,
@@ -102,12 +102,13 @@ class _Compiler:
     def atom(self, a: Atom) -> str:
         if isinstance(a, Var):
             return f"v{a.id}"
-        if isinstance(a.value, float):
-            if a.value != a.value:
+        value = ROUND[a.type](a.value)
+        if isinstance(value, float):
+            if value != value:
                 return "_nan"
-            if math.isinf(a.value):
-                return "_inf" if a.value > 0 else "(-_inf)"
-        text = repr(a.value)
+            if math.isinf(value):
+                return "_inf" if value > 0 else "(-_inf)"
+        text = repr(value)
         return f"({text})" if text.startswith("-") else text
 
     def atoms(self, atoms: Sequence[Atom]) -> str:
@@ -232,7 +233,7 @@ class _Compiler:
             case Call(outs, fn, args, span):
                 self.site(span)
                 call = f"{self.symbols[fn]}({''.join(self.atom(a) + ', ' for a in args)}d + 1)"
-                self.emit((", ".join(f"v{o.id}" for o in outs) + ("," if len(outs) == 1 else "") + " = " if outs else "") + call)
+                self.emit("".join(f"v{o.id}, " for o in outs) + ("= " if outs else "") + call)
             case If(outs, cond, then, orelse, _):
                 self.emit(f"if {self.atom(cond)}:")
                 self.inner(then, outs)
