@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-from hybridc import driver
+from hybridc import build as builder
+from hybridc import driver, loading
 from hybridc.base.diagnostic import CompileError
-from hybridc.link import build as linker
+from hybridc_runtime import RuntimeFault
 
+USER_ERRORS = (RuntimeFault, TypeError, KeyboardInterrupt)
 STAGES = ["tokens", "ast", "core", "llvm", "asm"]
 
 
@@ -53,7 +55,7 @@ def build(files: tuple[str, ...], output: str | None, target: str, weights: tupl
                 click.echo(driver.emit(file, emit, root=root, target=target), nl=False)
                 continue
             with driver.progress(f"building {file}"):
-                linker.build(file, output, root=root, target=target, weights=dict(_pair(w) for w in weights))
+                builder.build(file, output, root=root, target=target, weights=dict(_pair(w) for w in weights))
         except CompileError as e:
             failed = True
             _errors(e).show()
@@ -99,7 +101,7 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
             values.append(text)
     try:
         with driver.progress(f"compiling {file}"):
-            module = linker.load(file, root=root)
+            module = loading.load(file, root=root)
     except CompileError as e:
         raise _errors(e) from None
     target = getattr(module, function, None)
@@ -107,7 +109,7 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
         raise Failure(f"{file} has no function {function}; it has: {', '.join(n for n in dir(module) if not n.startswith('_'))}")
     try:
         result = target(*values)
-    except linker.USER_ERRORS as e:
+    except USER_ERRORS as e:
         raise Failure(f"{type(e).__name__}: {e}") from None
     if result is not None:
         click.echo(repr(result))
@@ -122,7 +124,7 @@ def test(files: tuple[str, ...], root: str | None) -> None:
     for file in files:
         try:
             with driver.progress(f"compiling {file}"):
-                tests = linker.tests(file, root=root)
+                tests = loading.tests(file, root=root)
         except CompileError as e:
             _errors(e).show()
             failed += 1
@@ -130,7 +132,7 @@ def test(files: tuple[str, ...], root: str | None) -> None:
         for name, call in tests:
             try:
                 call()
-            except linker.USER_ERRORS as e:
+            except USER_ERRORS as e:
                 failed += 1
                 click.echo(f"FAIL {Path(file).name}: {name}\n{type(e).__name__}: {e}", err=True)
             else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, loading
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
@@ -27,17 +27,17 @@ class TestPrograms:
 
     def test_interpreted_after_the_passes(self, path: Path) -> None:
         core, interface = driver.lower(driver.check(str(path)), tests=True)
-        machine = Interpreter(driver.optimise(core))
+        machine = Interpreter(driver.optimise(core, interface))
         for title, symbol in interface.tests:
             assert machine.call(symbol, ()) == (), title
 
     def test_compiled(self, path: Path) -> None:
-        assert [call() for _, call in driver.tests(str(path))]
+        assert [call() for _, call in loading.tests(str(path))]
 
     def test_from_an_artifact(self, path: Path, tmp_path: Path) -> None:
         file = tmp_path / "program.hybx"
-        file.write_bytes(driver.artifact(str(path), tests=True))
-        assert [call() for _, call in hybridc.load(str(file)).__tests__]
+        file.write_bytes(driver.artifact(driver.check(str(path)), tests=True))
+        assert [call() for _, call in hybridc.load(str(file))._tests]
 
     def test_core_text_round_trip(self, path: Path) -> None:
         core, _ = driver.lower(driver.check(str(path)), tests=True)

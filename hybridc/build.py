@@ -1,0 +1,25 @@
+"""`hybridc build`: NAME.hybx and NAME.pyi beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hybridc import driver
+from hybridc.link import cache
+from hybridc.link.pyi import stub
+
+
+def build(
+    path: str, output: str | None, *, root: str | None = None, target: str = "cpu", weights: Mapping[str, str] | None = None
+) -> Path:
+    """Compile a file; the path of the artifact. Both files appear whole or not at all."""
+    checked = driver.check(path, root)
+    core, interface = driver.lower(checked)
+    data = driver.artifact(checked, target=target)
+    folder = Path(output) if output else Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    target_file = folder / (Path(path).stem + ".hybx")
+    cache.write(target_file, data)
+    cache.write(target_file.with_suffix(".pyi"), stub(interface, core).encode())
+    return target_file

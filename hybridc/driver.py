@@ -1,0 +1,167 @@
+"""The road from a file to code, as literal lists of stages; each stage can be entered and printed alone."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridc.base import knobs
+from hybridc.base.dims import Dim
+from hybridc.base.diagnostic import CompileError, Diagnostic
+from hybridc.base.source import Source, Sources, Span
+from hybridc.base.types import ModelType
+from hybridc.core import ir
+from hybridc.core.interface import Interface
+from hybridc.core.printer import print_program
+from hybridc.core.verify import check_after
+from hybridc.front import dump, tree
+from hybridc.front import lower as lowering
+from hybridc.front.check import Checker
+from hybridc.front.parse import parse
+from hybridc.link import artifact as container
+from hybridc.link import std_cache, surface
+from hybridc.link.manifest import manifest_of
+from hybridc.llvm.compile import Compiled, compile_program
+from hybridc.passes import dce, inline, simplify
+
+PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
+    ("prune", dce.prune),
+    ("simplify", lambda core, roots: simplify.run(core)),
+    ("inline", inline.run),
+    ("simplify", lambda core, roots: simplify.run(core)),
+    ("dce", lambda core, roots: dce.run(core)),
+    ("prune", dce.prune),
+]
+"""Core to Core, given the functions that are called from outside; the verifier runs after each."""
+
+
+@dataclass
+class Checked:
+    """A program that has no errors, and the texts it was read from."""
+
+    program: tree.Program
+    sources: Sources
+    path: str
+
+
+def read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def check(path: str, root: str | None = None) -> Checked:
+    """Read, parse and check a file and all it imports; CompileError with every error."""
+    checker = Checker(read_text, root, std_cache.standard())
+    program = checker.run(path)
+    if checker.diagnostics or program is None:
+        raise CompileError(checker.diagnostics, checker.sources)
+    return Checked(program, checker.sources, path)
+
+
+def lower(
+    checked: Checked, *, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False
+) -> tuple[ir.Program, Interface]:
+    """Core, verified, and what it offers; CompileError for what cannot be compiled."""
+    core, interface, diagnostics = lowering.lower(checked.program, models=models, all_names=all_names, tests=tests)
+    if diagnostics:
+        raise CompileError(diagnostics, checked.sources)
+    if knobs.verify():
+        check_after("lower", core)
+    return core, interface
+
+
+def optimise(core: ir.Program, interface: Interface) -> ir.Program:
+    """All passes, each followed by the verifier."""
+    roots = surface.symbols(interface)
+    for name, run in PASSES:
+        core = run(core, roots)
+        if knobs.verify():
+            check_after(name, core)
+    return core
+
+
+def native(core: ir.Program, interface: Interface, target: str = "cpu") -> Compiled:
+    """Machine code for everything the interface names."""
+    return compile_program(
+        core, surface.symbols(interface), surface.types(interface, core),
+        cpu=_processor(target), opt=knobs.opt_level(),
+    )
+
+
+def _processor(target: str) -> str:
+    kind, _, name = target.partition(":")
+    if kind != "cpu":
+        raise CompileError([Diagnostic("HYB701", f"there is no target {target!r}; targets are cpu and cpu:NAME", Span("", 0, 0))], {})
+    return name or "host"
+
+
+def artifact(
+    checked: Checked, *, target: str = "cpu", all_names: bool = False, tests: bool = False,
+    model: tuple[str, list[Any]] | None = None,
+) -> bytes:
+    """The bytes of a `.hybx`: the exports, with `all_names` everything the file declares, or with `model` (its key and
+    configuration) only what concerns that configuration."""
+    models = [] if model is None else [model_type(checked.program, *model)]
+    core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
+    if model is not None:
+        surface.keep_model(interface, models[0].key)
+    core = optimise(core, interface)
+    compiled = native(core, interface, target)
+    manifest = manifest_of(Path(checked.path).stem, checked.path, interface, core, compiled.sites, compiled.hosts, checked.sources)
+    return container.pack(manifest, compiled, print_program(core))
+
+
+def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelType:
+    """A configuration as Python gives it, as a type."""
+    return ModelType(key, tuple(_config_value(v) for v in config))
+
+
+def _config_value(value: Any) -> Any:
+    match value:
+        case bool() | float() | str() | None:
+            return value
+        case int():
+            return Dim.of(value)
+        case list() | tuple():
+            return tuple(_config_value(v) for v in value)
+    raise TypeError(f"a configuration argument is an int, float, bool, str or a list of these, not {type(value).__name__}")
+
+
+def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu") -> str:
+    """The text of one stage of a file."""
+    if stage in ("tokens", "ast"):
+        source = Source(path, read_text(path))
+        if stage == "tokens":
+            return dump.dump_tokens(source)
+        file, diagnostics = parse(source)
+        if file is None or diagnostics:
+            raise CompileError(diagnostics, {path: source})
+        return dump.dump_ast(file)
+    core, interface = lower(check(path, root))
+    core = optimise(core, interface)
+    if stage == "core":
+        return print_program(core)
+    compiled = native(core, interface, target)
+    return compiled.llvm if stage == "llvm" else compiled.asm
+
+
+@contextlib.contextmanager
+def progress(text: str) -> Iterator[None]:
+    """A spinner on a terminal, once the work has taken a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    status = Console(stderr=True).status(text)
+    timer = threading.Timer(1.0, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        status.stop()

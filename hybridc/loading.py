@@ -1,0 +1,69 @@
+"""`hybridc.load`: a module from source, compiled in memory or taken from the cache, or from an artifact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hybridc_runtime
+from hybridc.base import knobs
+from hybridc.link import cache
+from hybridc_runtime.artifact import unpack
+from hybridc_runtime.module import Module, link
+
+
+def load(path: str | os.PathLike[str], *, root: str | None = None, externs: Mapping[str, Any] | None = None) -> Module:
+    """The module of a `.hyb` file or a `.hybx` artifact.
+
+    Args:
+        path: the file.
+        root: where imports are looked up besides the file's own folder (source only).
+        externs: what the file's `extern fn`s mean: Python callables, ctypes function pointers, numba cfuncs, by name.
+
+    Raises:
+        CompileError: with every error of the source.
+        OSError: there is no such file. ValueError: a damaged artifact, or an extern is missing.
+    """
+    path = os.fspath(path)
+    if path.endswith(".hybx"):
+        return hybridc_runtime.load_artifact(path, externs=externs)
+    return _Source(path, root).load(externs)
+
+
+def tests(path: str, *, root: str | None = None) -> list[tuple[str, Callable[[], None]]]:
+    """The `test` blocks of a file: (title, call), ready to run."""
+    module = _Source(path, root, tests=True).load(None)
+    return module._tests
+
+
+@dataclass
+class _Source:
+    """A file that is loaded; compiles more of it when Python asks for another configuration of a model."""
+
+    path: str
+    root: str | None
+    tests: bool = False
+
+    def load(self, externs: Mapping[str, Any] | None) -> Module:
+        manifest, objects = unpack(self.unit(None))
+        return link(manifest, objects, externs=externs, specialise=self.specialise)
+
+    def specialise(self, key: str, config: list[Any]) -> tuple[Any, Any]:
+        return unpack(self.unit((key, config)))
+
+    def unit(self, model: tuple[str, list[Any]] | None) -> bytes:
+        """The artifact of the file, or of what concerns one configuration of a model."""
+        name = cache.name_of((os.path.abspath(self.path), self.root, knobs.opt_level(), self.tests, model))
+        found = cache.find(name)
+        if found is None:
+            # The compiler is imported only now: what is in the cache loads without it.
+            from hybridc import driver
+
+            checked = driver.check(self.path, self.root)
+            found = driver.artifact(checked, all_names=True, tests=self.tests, model=model)
+            files = [(p, s.text.encode()) for p, s in checked.sources.items() if Path(p).is_file()]
+            cache.keep(name, files, found)
+        return found
