@@ -295,7 +295,12 @@ class Solver:
             fixed = [*other[:at], *other[len(other) - after:]]
             if any(isinstance(p, PackVar) for p in fixed):
                 return False
-            self.packs[pack] = other[at: len(other) - after]  # type: ignore[index]
+            run = other[at: len(other) - after]
+            if run == (pack,):
+                break
+            if pack in run:
+                return False
+            self.packs[pack] = run  # type: ignore[index]
             self._trail.append(pack)  # type: ignore[arg-type]
             return self.unify_shape(to, frm)
         if len(to) != len(frm):

@@ -319,7 +319,8 @@ class TypeReader:
                 d = self._dim_attribute(base, name)
                 if d is not None:
                     return d
-            case syntax.Index(value=syntax.Name(id=name), items=(item,)) if name in self.config:
+            case (syntax.Index(value=syntax.Name(id=name), items=(item,))
+                  | syntax.TypeName(name=name, args=(item,))) if name in self.config:
                 index = item.value if isinstance(item, syntax.Literal) else None
                 if isinstance(item, syntax.Unary) and item.op == "-" and isinstance(item.operand, syntax.Literal):
                     index = -item.operand.value  # type: ignore[operator]
