@@ -330,16 +330,12 @@ def _show_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
             def arm(case: str, xs: Sequence[ir.Var]) -> list[ir.Atom]:
                 if not xs:
                     return [lw.text(case)]
-                texts = [shown(lw, k, x, True) for (_, k), x in zip(cases[case], xs, strict=True)]
-                return [_row(lw, case + "(", texts)]
+                return [_named_row(lw, case, [(n, k, x) for (n, k), x in zip(cases[case], xs, strict=True)])]
 
             return match_all(lw, a, arm, [ir.STR])
         case Named():
-            fields = lw.ctx.types.fields(t)
-            texts = []
-            for i, (name, kind_of) in enumerate(fields):
-                texts.append(concat(lw, [lw.text(name + "="), shown(lw, kind_of, lw.whole(lw.item(a, i)), True)]))
-            return [_row(lw, lw.ctx.program.decls[t.key].name + "(", texts)]
+            fields = [(n, k, lw.whole(lw.item(a, i))) for i, (n, k) in enumerate(lw.ctx.types.fields(t))]
+            return [_named_row(lw, lw.ctx.program.decls[t.key].name, fields)]
     raise AssertionError(f"no text of {t}")
 
 
@@ -350,6 +346,15 @@ def _row(lw: Lowerer, start: str, texts: Sequence[ir.Atom], end: str = ")") -> i
             parts.append(lw.text(", "))
         parts.append(text)
     return concat(lw, [*parts, lw.text(end)])
+
+
+def _named_row(lw: Lowerer, name: str, fields: Sequence[tuple[str, Type, ir.Atom]]) -> ir.Atom:
+    """As Python shows a dataclass."""
+    parts: list[ir.Atom] = []
+    for i, (field, kind, value) in enumerate(fields):
+        parts.append(lw.text((", " if i else name + "(") + field + "="))
+        parts.append(shown(lw, kind, value, True))
+    return concat(lw, [*parts, lw.text(")" if fields else name + "()")])
 
 
 def _show_tensor(lw: Lowerer, t: Tensor, a: ir.Atom) -> ir.Atom:

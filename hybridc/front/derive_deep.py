@@ -349,7 +349,7 @@ class Show:
 
                 def arm(case: str, xs: Sequence[ir.Var]) -> None:
                     if xs:
-                        self.row(case + "(", [(None, k, v) for (_, k), v in zip(kinds[case], xs, strict=True)])
+                        self.row(case + "(", [(n, k, v) for (n, k), v in zip(kinds[case], xs, strict=True)])
                     else:
                         self.text(case)
 

@@ -79,7 +79,7 @@ fn simplify(e: Expr) -> Expr:
 fn main() -> str:
     let a = simplify(Add(Add(Num(0), Num(2)), Neg(Neg(Num(7)))))
     return f"{a} {simplify(Neg(Num(6)))} {simplify(Neg(Num(4)))} {a == Add(Num(2), Num(7))} {Unknown}"
-''', "Add(Num(2), Num(7)) Num(-6) Neg(Num(4)) true Unknown"),
+''', "Add(left=Num(value=2), right=Num(value=7)) Num(value=-6) Neg(inner=Num(value=4)) true Unknown"),
     "deep values": ('''
 enum Chain:
     End
@@ -93,7 +93,7 @@ fn chain(n: int) -> Chain:
 
 fn main() -> str:
     return f"{chain(20000) == chain(20000)} {chain(20000) == chain(20001)} {chain(3)}"
-''', "true false Link(2, Link(1, Link(0, End)))"),
+''', "true false Link(head=2, tail=Link(head=1, tail=Link(head=0, tail=End)))"),
     "maps and sets": ('''
 fn main() -> str:
     var m: map[str, list[int]] = {"a": [1]}
