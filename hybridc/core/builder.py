@@ -79,7 +79,9 @@ class Builder:
         self.add(Op((out,), op, tuple(args), attrs_of(attrs), self.span))
         return out
 
-    def ops(self, op: str, args: Iterable[Atom], types: Iterable[Type], names: Iterable[str] = (), **attrs: object) -> tuple[Var, ...]:
+    def ops(
+        self, op: str, args: Iterable[Atom], types: Iterable[Type], names: Iterable[str] = (), **attrs: object
+    ) -> tuple[Var, ...]:
         """An operator with any number of results."""
         given = list(names)
         outs = tuple(self.var(t, given[i] if i < len(given) else "") for i, t in enumerate(types))
@@ -102,7 +104,9 @@ class Builder:
         self.add(Match(outs, subject, tuple(arms), self.span))
         return outs
 
-    def loop(self, label: int, params: Iterable[Var], inits: Iterable[Atom], body: Block, types: Iterable[Type] = ()) -> tuple[Var, ...]:
+    def loop(
+        self, label: int, params: Iterable[Var], inits: Iterable[Atom], body: Block, types: Iterable[Type] = ()
+    ) -> tuple[Var, ...]:
         outs = tuple(self.var(t) for t in types)
         self.add(Loop(outs, label, tuple(params), tuple(inits), body, self.span))
         return outs

@@ -31,8 +31,8 @@ def str_value(text: str) -> tuple[Buffer, int, int]:
 
 def str_text(value: object) -> str:
     """A Core str as Python's."""
-    data, size, _ = value  # type: ignore[misc]
-    return bytes(data.items()[:size]).decode("utf-8", "surrogatepass")
+    assert isinstance(value, tuple) and isinstance(value[0], Buffer)
+    return bytes(value[0].items()[: value[1]]).decode("utf-8", "surrogatepass")  # type: ignore[arg-type]
 
 
 def _scalar(op: Op, machine: Machine) -> Callable[..., object]:

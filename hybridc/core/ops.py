@@ -200,7 +200,8 @@ _ROWS: list[OpRow] = [
     *_each("add sub mul", _alike(2, NUMBERS), "integers wrap"),
     OpRow("div", _alike(2, FLOATS), doc="IEEE division"),
     OpRow("floordiv", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
-          doc="towards minus infinity, as Python; an integer by 0: ZeroDivisionError; the least integer by -1 wraps; a float by 0 is IEEE"),
+          doc="towards minus infinity, as Python; an integer by 0: ZeroDivisionError; the least integer by -1 wraps;"
+          " a float by 0 is IEEE"),
     OpRow("mod", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
           doc="sign of the divisor, as Python; an integer by 0: ZeroDivisionError; a float by 0 is nan"),
     OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
@@ -211,7 +212,8 @@ _ROWS: list[OpRow] = [
     *_each("bit_and bit_or bit_xor", _alike(2, INTS_AND_BOOL), "bit by bit"),
     OpRow("bit_not", _alike(1, INTS_AND_BOOL), doc="of a bool: not"),
     OpRow("shl", _alike(2, INTS), faults=True, doc="0 from the width on; a negative amount: ValueError"),
-    OpRow("shr", _alike(2, INTS), faults=True, doc="arithmetic (u8: logical); an amount from the width on gives 0 or -1; a negative one: ValueError"),
+    OpRow("shr", _alike(2, INTS), faults=True,
+          doc="arithmetic (u8: logical); an amount from the width on gives 0 or -1; a negative one: ValueError"),
     OpRow("lshr", _alike(2, INTS), faults=True, doc="logical; 0 from the width on; a negative amount: ValueError"),
     OpRow("mulhi", _alike(2, frozenset({INT})), doc="high half of the product of both as unsigned 64-bit numbers"),
     *_each("eq ne lt le gt ge", _alike(2, SCALARS, BOOL), "comparison; false < true"),
@@ -219,7 +221,7 @@ _ROWS: list[OpRow] = [
     OpRow("select", _select, doc="select(c, a, b): a if c else b, of types that hold no counted memory"),
     OpRow("cast", _cast, faults=True, fault_if=_cast_faults,
           doc="to the type of the result; float to integer truncates; to bool: is it not 0. `checked`: out of range"
-          " or nan: ValueError, else integers wrap and floats saturate (nan gives 0). To f16 beyond its range: infinity"),
+          " or nan: ValueError, else integers wrap and floats saturate (nan gives 0). To f16 beyond it: infinity"),
     OpRow("bitcast", _bitcast, doc="the same bits, between f64 and int, f32 and i32"),
     *_each(
         "exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid floor round",
@@ -258,7 +260,8 @@ _ROWS: list[OpRow] = [
           doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
     # text
     OpRow("format_float", _signature((F64, INT, INT), (BYTES, INT)),
-          doc="(x, kind, precision): text and its length; kind is the code of one of `efg%`, or 0: the shortest text that reads back"),
+          doc="(x, kind, precision): text and its length; kind is the code of one of `efg%`, or 0: the shortest text"
+          " that reads back"),
     OpRow("format_float32", _signature((F32,), (BYTES, INT)), doc="the shortest text that reads back as f32"),
     OpRow("parse_float", _signature((BYTES, INT, INT), (OptionT(F64),)),
           doc="(text, start, n): the number that bytes start to start + n spell, none if they do not"),

@@ -1,4 +1,4 @@
-"""Core as text, which core/reader.py reads back to the same program. The grammar is at the head of core/ir.py; beside it:
+"""Core as text, which core/reader.py reads back to the same program. The grammar heads core/ir.py; beside it:
 
     var      NAME%ID at its definition with `: type`; the name may be missing
     names    that are not plain words stand in backquotes
@@ -21,7 +21,6 @@ from hybridc.core.ir import (
     Atom,
     Block,
     Call,
-    Const,
     EnumDef,
     Exit,
     Fault,
@@ -189,6 +188,6 @@ class _Printer:
                 self.lines.append(f"{head}scope {label}{place} {{")
                 self.block(body, depth + 1)
             case Parallel(_, index, count, body, _):
-                self.lines.append(f"{head}parallel {_var(index)}: {show_type(index.type)} < {show_atom(count)}{place} {{")
+                self.lines.append(f"{head}parallel {_defs([index])} < {show_atom(count)}{place} {{")
                 self.block(body, depth + 1)
         self.lines.append(pad + "}")

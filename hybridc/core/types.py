@@ -33,8 +33,10 @@ def same(a: Type, b: Type) -> bool:
             return a.elem == b.elem and len(a.dims) == len(b.dims)
         case TupleT(xs), TupleT(ys):
             return len(xs) == len(ys) and all(map(same, xs, ys))
-        case (OptionT(), OptionT()) | (BufferT(), BufferT()):
-            return same(a.item, b.item)
+        case OptionT(x), OptionT(y):
+            return same(x, y)
+        case BufferT(x), BufferT(y):
+            return same(x, y)
     return False
 
 

@@ -165,7 +165,8 @@ class _Checker:
             if known is None:
                 self.wrong(f"{_var(a)} is not visible here" if a.id in self.assigned else f"{_var(a)} is not defined")
             elif known != a:
-                self.wrong(f"{_var(a)} is used as {show_type(a.type)} and defined as {_var(known)}: {show_type(known.type)}")
+                defined = f"{_var(known)}: {show_type(known.type)}"
+                self.wrong(f"{_var(a)} is used as {show_type(a.type)} and defined as {defined}")
         elif isinstance(a, Const):
             self.const(a)
         else:
@@ -264,7 +265,7 @@ class _Checker:
                 self.block(orelse, wanted, f"{here}, else")
                 self.at = here
                 self.bind(outs)
-            case Match(outs, subject, arms, _):
+            case Match(outs, subject, _, _):
                 self.atom(subject)
                 self.arms(stmt, here)
                 self.at = here

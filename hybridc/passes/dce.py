@@ -67,7 +67,9 @@ def pure_functions(program: Program) -> frozenset[str]:
 
 
 def _impure(b: Block) -> bool:
-    return isinstance(b.tail, Fault) or any(isinstance(s, (Loop, Parallel)) or (isinstance(s, Op) and not is_pure(s)) for s in b.stmts)
+    return isinstance(b.tail, Fault) or any(
+        isinstance(s, (Loop, Parallel)) or (isinstance(s, Op) and not is_pure(s)) for s in b.stmts
+    )
 
 
 class _Dce:
@@ -142,7 +144,8 @@ class _Dce:
                 return stmt.fn not in self.pure
         key = id(stmt)
         if key not in self.lasting:
-            own = {s.label for s in (stmt, *(i for b in blocks_of(stmt) for i in statements(b))) if isinstance(s, (Loop, Scope))}
+            within = [stmt, *(i for b in blocks_of(stmt) for i in statements(b))]
+            own = {s.label for s in within if isinstance(s, (Loop, Scope))}
             self.lasting[key] = isinstance(stmt, (Loop, Parallel)) or any(
                 self.block_lasts(b, own) for inner in blocks_of(stmt) for b in all_blocks(inner)
             )
@@ -151,10 +154,7 @@ class _Dce:
     def block_lasts(self, b: Block, own: set[int]) -> bool:
         if isinstance(b.tail, Fault) or (isinstance(b.tail, Exit) and b.tail.label not in own):
             return True
-        return any(
-            isinstance(s, (Loop, Parallel)) or (isinstance(s, Op) and not is_pure(s)) or (isinstance(s, Call) and s.fn not in self.pure)
-            for s in b.stmts
-        )
+        return _impure(b) or any(isinstance(s, Call) and s.fn not in self.pure for s in b.stmts)
 
     # ---- what is left
     def kept(self, targets: tuple[Var, ...], values: tuple[Atom, ...]) -> tuple[Atom, ...]:
@@ -175,7 +175,8 @@ class _Dce:
             case If(outs, cond, then, orelse, span):
                 return If(self.vars(outs), cond, self.sweep(then, outs), self.sweep(orelse, outs), span)
             case Match(outs, subject, arms, span):
-                return Match(self.vars(outs), subject, tuple(Arm(a.case, a.fields, self.sweep(a.body, outs)) for a in arms), span)
+                swept_arms = tuple(Arm(a.case, a.fields, self.sweep(a.body, outs)) for a in arms)
+                return Match(self.vars(outs), subject, swept_arms, span)
             case Scope(outs, label, body, span):
                 return Scope(self.vars(outs), label, self.sweep(body, outs), span)
             case Loop(outs, label, params, inits, body, span):

@@ -1,7 +1,7 @@
 """Before ownership: an aggregate that is only taken apart is taken apart where it is made.
 
-Then its parts live and die on their own: `data = get(list, 0)` followed much later by `n = get(list, 1)` would otherwise
-keep the whole list alive, and `data` shared, in between. Every block and statement of the result is a new object.
+Then its parts live and die on their own: `data = get(list, 0)` followed much later by `n = get(list, 1)` would
+otherwise keep the whole list alive, and `data` shared, in between. Every block and statement of the result is new.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class _Hoist:
             stmt = map_atoms(stmt, self.atom)
             match stmt:
                 case Match():
-                    stmt = replace(stmt, arms=tuple(Arm(a.case, a.fields, self.block(a.body, a.fields)) for a in stmt.arms))
+                    arms = (Arm(a.case, a.fields, self.block(a.body, a.fields)) for a in stmt.arms)
+                    stmt = replace(stmt, arms=tuple(arms))
                 case Loop():
                     stmt = replace(stmt, body=self.block(stmt.body, stmt.params))
                 case Op():

@@ -6,15 +6,15 @@ What the code generator is given, and has to do
 - An operator takes over the arguments that its row marks `c` and only reads the others; its results are new counts of
   their own, except that the result of an `alias` row (get, unwrap, tensor_view) is a part of its argument and carries
   none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts as the owners: there is
-  nothing to do.) So `buffer_get` and the fields of other copies retain what they copy; the fields of a `match` arm do not.
+  nothing to do.) So `buffer_get` retains what it copies; the fields of a `match` arm are parts of the subject.
 - `borrowed[fn][i]`: a call reads argument i; else the callee takes it over, also when it faults (it then releases it,
   in its prologue too, if the call depth is exceeded). Results of calls are owned by the caller.
 - The values of `exit`, `yield` and of a fault (the message) are handed over. Everything else that a function owns has
   been released before the tail, so a tail needs no clean-up. Parameters of loops are handed over by the initial values
   and each `yield`.
 - Fault clean-up: `cleanup[id(stmt)]` are the variables whose counts the function still has to release when that
-  operator, call or parallel faults: a variable may stand there twice. Consumed arguments are not among them: an operator
-  or call that faults has disposed of what it consumes. A statement not in the table has nothing to release. For a
+  operator, call or parallel faults. Consumed arguments are not among them: an operator or call that faults has disposed
+  of what it consumes. A statement not in the table has nothing to release. For a
   `loop` it is what is owned at the head of its body, before the first statement (parameters included), for polling.
 - The body of a `parallel` is a function of its own: everything from outside is borrowed in it, `cleanup` of statements
   inside names only what the body owns, and the value it yields is handed over. If a turn faults, the parallel does: it
@@ -23,10 +23,11 @@ What the code generator is given, and has to do
 
 How it decides
     A variable of a counted type is, at each point, owned (its count is this frame's to give back), an alias of a parent
-    (part of a value that stays alive as long as the alias is needed), or borrowed for good. The last use of an owner moves
-    it where it is consumed; a use that is not the last, or of an alias, is preceded by a retain; an owner that is needed no
-    more is released right after the statement of its last use, at the head of the branch that does not use it, or before
-    the exit. So a list that nobody else holds reaches `buffer_set` with a count of one, and is written in place.
+    (part of a value that stays alive as long as the alias is needed), or borrowed for good. The last use of an owner
+    moves it where it is consumed; a use that is not the last, or of an alias, is preceded by a retain; an owner that is
+    needed no more is released right after the statement of its last use, at the head of the branch that does not use
+    it, or before the exit. So a list that nobody else holds reaches `buffer_set` with a count of one, and is written in
+    place.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ from hybridc.passes.borrow import Borrowed, consumed_vars, infer_borrowed
 from hybridc.passes.hoist import hoist_gets
 from hybridc.passes.liveness import Counted, Live, Liveness
 
+Cleanup = dict[int, tuple[Var, ...]]
+"""By the identity of a statement: what to release if it faults."""
+
 
 @dataclass
 class OwnedProgram:
@@ -71,7 +75,7 @@ class OwnedProgram:
 
     program: Program
     borrowed: dict[str, tuple[bool, ...]]
-    cleanup: dict[int, tuple[Var, ...]]
+    cleanup: Cleanup
 
 
 def own(program: Program) -> OwnedProgram:
@@ -79,7 +83,7 @@ def own(program: Program) -> OwnedProgram:
     counted = Counted(program)
     prepared = Program(program.structs, program.enums, {n: hoist_gets(f, counted) for n, f in program.fns.items()})
     borrowed = infer_borrowed(prepared, counted)
-    cleanup: dict[int, tuple[Var, ...]] = {}
+    cleanup: Cleanup = {}
     fns = {n: _Frame(prepared, f, borrowed, counted, cleanup).run() for n, f in prepared.fns.items()}
     return OwnedProgram(Program(program.structs, program.enums, fns), borrowed, cleanup)
 
@@ -89,7 +93,7 @@ Owned = dict[int, Var]
 
 
 class _Frame:
-    def __init__(self, program: Program, fn: Fn, borrowed: Borrowed, counted: Counted, cleanup: dict[int, tuple[Var, ...]]):
+    def __init__(self, program: Program, fn: Fn, borrowed: Borrowed, counted: Counted, cleanup: Cleanup):
         self.program = program
         self.fn = fn
         self.borrowed = borrowed

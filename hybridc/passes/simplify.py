@@ -132,7 +132,8 @@ class _Simplifier:
             else:
                 reached = True
             if reached:
-                return self.join(stmt, cond, then, orelse, out)
+                self.join(stmt, cond, then, orelse, out)
+                return None
         out.append(If(stmt.outs, cond, then, orelse, stmt.span))
         return None
 
@@ -221,7 +222,7 @@ class _Simplifier:
         made = self.made.get(args[0].id) if args and isinstance(args[0], Var) else None
         match op.op:
             case "get" if made is not None and made.op in ("tuple", "struct"):
-                return made.args[op.attr("index")]  # type: ignore[index]
+                return made.args[op.attr("index")]  # type: ignore[call-overload, no-any-return]
             case "is_some" if made is not None and made.op in ("some", "none"):
                 return Const(made.op == "some", BOOL)
             case "unwrap" if made is not None and made.op == "some":

@@ -190,7 +190,7 @@ class _Maker:
     def bulk(self, depth: int) -> None:
         b, _ = self.buffer()
         if self.rng.random() < 0.5:
-            args = [b, integer(self.rng.randint(0, 1)), integer(self.rng.randint(0, 1)), integer(self.rng.randint(0, 2))]
+            args = [b, *(integer(self.rng.randint(0, top)) for top in (1, 1, 2))]
             self.add(self.b.op("buffer_move", args, b.type))
         else:
             source = self.b.op("buffer_resize", [self.atom(b.type), integer(2)], b.type)
