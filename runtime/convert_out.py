@@ -105,7 +105,7 @@ class Readers:
         every = [n for group in names.values() for n in group]
         match kind.kind:
             case "str":
-                return f"{self._name(read_text)}({names['bytes'][0]}, {names['size'][0]})"
+                return f"{self._name(read_text)}({every[0]}, {every[1]})"
             case "list":
                 read = self._lazy(self._items_reader, kind.args[0])
                 return f"{self._name(read)}({names['data'][0]}, {names['size'][0]}, r)"

@@ -56,7 +56,8 @@ TYPE_VECTORCALL, TYPE_FLAGS, HAVE_VECTORCALL = 56, 168, 1 << 11
 GOOD = 0x101
 """Flags of an array: contiguous in C's order, aligned."""
 METH_FASTCALL_KEYWORDS = 0x82
-OPT = 1
+OPT = 0
+"""Better code would cost 40 ms once, and gain a nanosecond."""
 
 
 def _float_bits(x: float) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hybridc_runtime import hosts, parallel
+from hybridc_runtime import fastcall, hosts, parallel
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.codec import Codec
 from hybridc_runtime.faults import ArgumentError
@@ -95,10 +95,11 @@ class Signature:
 _MISSING = object()
 
 
-class Function:
+class Function(fastcall.Quick):
     """A function of the module. `f.native(...)` leaves its result native."""
 
     def __init__(self, module: Module, name: str):
+        self.__doc__ = None
         self._module = module
         self._name = name
         self._overloads: list[tuple[Signature, Caller]] = []
@@ -110,6 +111,8 @@ class Function:
         if entries and not self.__doc__:
             self.__doc__ = entries[0].doc
         self._single = self._overloads[0] if len(self._overloads) == 1 else None
+        self._called = False
+        self._serve(self._first if self._single else self._call)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -118,7 +121,15 @@ class Function:
         shown = caller.entry.result_shown or ("None" if caller.entry.result is None else inspect.Signature.empty)
         return python.replace(return_annotation=shown)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _first(self, *args: Any, **kwargs: Any) -> Any:
+        """The first calls: who calls twice may call often."""
+        if self._called and self._single is not None:
+            caller = self._single[1]
+            self._serve(fastcall.wrap(caller.codec.program, caller.entry, self._call, self._name))
+        self._called = True
+        return self._call(*args, **kwargs)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         if self._single is not None:
             signature, caller = self._single
             return caller(args if len(args) == signature.count and not kwargs else signature.bind(args, kwargs))
