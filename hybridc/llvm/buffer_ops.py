@@ -19,6 +19,8 @@ CTX_AND_BLOCK = [CTX, ("ptr", "%block")]
 def element_at(e: Code, item: Type, block: str, index: str) -> str:
     """The address of an element."""
     size = e.layouts.shape(item).size
+    if not index.startswith("%"):
+        return e.ptr_add(block, HEADER + size * int(index))
     data = e.ptr_add(block, HEADER)
     if size in (1, 2, 4, 8):
         return e.element(data, f"i{8 * size}", index)
@@ -90,6 +92,8 @@ def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -
 
 def owned(e: FnEmitter, item: Type, block: str) -> str:
     """A block, known not to be null, that may be written: itself, or a copy if it is shared."""
+    if block in e.sole:
+        return block
     copy, ready = e.label("copy"), e.label("mine")
     before = e.here
     e.branch(refcount.unique(e, block), ready, copy)
@@ -99,13 +103,16 @@ def owned(e: FnEmitter, item: Type, block: str) -> str:
         copied = e.here
         e.jump(ready)
     e.start(ready)
-    return e.phi("ptr", [(block, before), (fresh, copied)])
+    mine = e.phi("ptr", [(block, before), (fresh, copied)])
+    e.sole.add(mine)
+    return mine
 
 
 def _checked(e: FnEmitter, block: str, result: str) -> str:
     """The result of a helper that gives null for a block when there is no memory."""
     ok = e.op2("or", "i1", e.icmp("ne", result, "null", "ptr"), e.icmp("eq", block, "null", "ptr"))
     e.leave_unless(ok)
+    e.sole.add(result)
     return result
 
 
@@ -116,7 +123,9 @@ def _new(e: FnEmitter, op: Op) -> Results:
     count = e.one(op.args[0])
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    return ((e.alloc_buffer(e.layouts.shape(t.item).size, count),),)
+    block = e.alloc_buffer(e.layouts.shape(t.item).size, count)
+    e.sole.add(block)
+    return ((block,),)
 
 
 def _len(e: FnEmitter, op: Op) -> Results:
@@ -158,6 +167,7 @@ def _resize(e: FnEmitter, op: Op) -> Results:
             e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
     block = e.call("ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)])
     e.leave_unless(e.icmp("ne", block, "null", "ptr"))
+    e.sole.add(block)
     return ((block,),)
 
 

@@ -33,8 +33,14 @@ from hybridc.llvm.code import Leaves, Module, symbol
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
+from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
 
+KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
+    "tuple", "struct", "get", "destruct", "some", "is_some", "unwrap", "release", "enum",
+    *(name for name in EMIT if name.startswith("buffer_")),
+}
+"""Operators that give no argument, or no part of one that goes on living, another owner."""
 Owned = Mapping[int, tuple[Var, ...]]
 """id of a statement or tail -> the variables that its fault must release."""
 
@@ -46,6 +52,8 @@ class Join:
     label: str
     types: list[str]
     arrivals: list[tuple[Leaves, str]] = field(default_factory=list)
+    shared: set[int] = field(default_factory=set)
+    """Leaves that on some way are not known to have one owner."""
 
 
 @dataclass
@@ -119,8 +127,13 @@ class Writer:
 
     def arrive(self, join: Join, values: Sequence[Atom]) -> None:
         leaves = tuple(leaf for a in values for leaf in self.e.leaves(a))
-        join.arrivals.append((leaves, self.e.here))
+        self.bring(join, leaves)
         self.e.jump(join.label)
+
+    def bring(self, join: Join, leaves: Leaves) -> None:
+        """These values arrive from the block being written."""
+        join.arrivals.append((leaves, self.e.here))
+        join.shared.update(i for i, leaf in enumerate(leaves) if leaf not in self.e.sole)
 
     def meet(self, join: Join) -> Leaves:
         """Begin the join's block; its values. Without arrivals what follows is dead."""
@@ -135,6 +148,8 @@ class Writer:
             given = [(leaves[i], block) for leaves, block in join.arrivals]
             same = all(v == given[0][0] for v, _ in given)
             values.append(given[0][0] if same else self.e.phi(llvm, given))
+            if i not in join.shared:
+                self.e.sole.add(values[-1])
         return tuple(values)
 
     def bind(self, outs: Sequence[Var], value: Leaves) -> None:
@@ -169,6 +184,10 @@ class Writer:
         match stmt:
             case Op():
                 results = EMIT[stmt.op](e, stmt)
+                if stmt.op not in KEEPS_SOLE:
+                    for a in stmt.args:
+                        e.share(e.leaves(a))
+                assert len(results) == len(stmt.outs), f"{stmt.op} gives {len(results)} results"
                 for var, value in zip(stmt.outs, results, strict=True):
                     e.bind(var, value)
             case Call():
@@ -207,12 +226,14 @@ class Writer:
             args += zip(e.layouts.types(a.type), e.leaves(a), strict=True)
         results = leaf_types(self.unit, callee.results)
         faults = self.unit.facts.may_fault(stmt.fn)
+        e.share(operand for _, operand in args)
         status, found = call_fn(e, fn_symbol(stmt.fn), args, results, faults)
         if faults:
             e.leave_unless(e.icmp("eq", status, "0", "i32"))
         self.bind(stmt.outs, tuple(load_results(e, found, results)))
 
     def if_(self, stmt: If) -> None:
+        """An arm that only yields needs no block: the branch leads straight to the end; two such are a select."""
         e = self.e
         if isinstance(stmt.cond, Const):
             taken = stmt.then if stmt.cond.value else stmt.orelse
@@ -220,13 +241,29 @@ class Writer:
             self.block(taken, end)
             self.bind(stmt.outs, self.meet(end))
             return
-        yes, no = e.label("then"), e.label("else")
         end = self.join(stmt.outs, "end")
-        e.branch(e.one(stmt.cond), yes, no)
-        for label, body in ((yes, stmt.then), (no, stmt.orelse)):
-            e.start(label)
-            self.block(body, end)
+        direct = [not arm.stmts and isinstance(arm.tail, Yield) for arm in (stmt.then, stmt.orelse)]
+        cond = e.one(stmt.cond)
+        if all(direct):
+            self.choose(stmt, cond, end.types)
+            return
+        labels = [end.label if d else e.label(hint) for d, hint in zip(direct, ("then", "else"), strict=True)]
+        for d, arm in zip(direct, (stmt.then, stmt.orelse), strict=True):
+            if d:
+                self.bring(end, tuple(leaf for a in arm.tail.values for leaf in e.leaves(a)))
+        e.branch(cond, *labels)
+        for d, label, arm in zip(direct, labels, (stmt.then, stmt.orelse), strict=True):
+            if not d:
+                e.start(label)
+                self.block(arm, end)
         self.bind(stmt.outs, self.meet(end))
+
+    def choose(self, stmt: If, cond: str, types: list[str]) -> None:
+        e = self.e
+        a, b = (tuple(leaf for x in arm.tail.values for leaf in e.leaves(x)) for arm in (stmt.then, stmt.orelse))
+        chosen = [x if x == y else e.select(cond, t, x, y) for t, x, y in zip(types, a, b, strict=True)]
+        e.sole.update(c for c, x, y in zip(chosen, a, b, strict=True) if x in e.sole and y in e.sole)
+        self.bind(stmt.outs, tuple(chosen))
 
     def match(self, stmt: Match) -> None:
         e = self.e
@@ -265,6 +302,8 @@ class Writer:
         head, before = e.label("loop"), e.here
         e.jump(head)
         e.start(head)
+        # What was known before the loop may have changed in an earlier turn.
+        e.sole.clear()
         phis = [e.phi_slot(llvm) for llvm in types]
         self.bind(stmt.params, tuple(name for name, _ in phis))
         e.poll()

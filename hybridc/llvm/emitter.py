@@ -20,7 +20,7 @@ makes a `Code`, writes it and calls `finish()`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -93,6 +93,8 @@ class FnEmitter(Code):
         self.on_leave: list[str] = []
         """Instructions before every return."""
         self._flag: str | None = None
+        self.sole: set[str] = set()
+        """Operands of buffers known to have one owner, so that they can be written without asking."""
 
     # ---- values
     def leaves(self, atom: Atom) -> Leaves:
@@ -148,7 +150,7 @@ class FnEmitter(Code):
 
     def _exit(self) -> str:
         """The block that ends the call for a fault at this statement; the caller branches there from here."""
-        cleanup = tuple(self._held) + self._release_plan(self.owned)
+        cleanup = self._release_plan(self.owned) + tuple(self._held)
         if cleanup not in self._faulting:
             self._faulting[cleanup] = (self.label("fail"), [])
         label, incoming = self._faulting[cleanup]
@@ -276,13 +278,23 @@ class FnEmitter(Code):
 
     def finish(self) -> None:
         """Write the exits for faults, then the function."""
-        for cleanup, (label, incoming) in self._faulting.items():
+        if self._faulting and () not in self._faulting:
+            self._faulting[()] = (self.label("fail"), [])
+        # Longest first: a block releases what it has more than the longest other one it begins with, and goes on there.
+        for cleanup in sorted(self._faulting, key=len, reverse=True):
+            label, incoming = self._faulting[cleanup]
             with self.out_of_line(label):
-                site = self.phi("i64", incoming)
-                self.call("void", support.push_site(self.module), [("ptr", CTX), ("i64", site)])
-                for helper, operand in cleanup:
+                site = incoming[0][0] if len(incoming) == 1 else self.phi("i64", incoming)
+                if not cleanup:
+                    self.call("void", support.push_site(self.module), [("ptr", CTX), ("i64", site)])
+                    self._leave_faulted()
+                    continue
+                rest = next(cleanup[:n] for n in range(len(cleanup) - 1, -1, -1) if cleanup[:n] in self._faulting)
+                for helper, operand in cleanup[len(rest) :]:
                     self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
-                self._leave_faulted()
+                following, arrivals = self._faulting[rest]
+                arrivals.append((site, label))
+                self.jump(following)
         super().finish()
 
     # ---- memory
@@ -307,7 +319,12 @@ class FnEmitter(Code):
         """The length; 0 for null. Not for foreign blocks."""
         return self.call("i64", support.buffer_length(self.module), [("ptr", block)])
 
+    def share(self, value: Iterable[str]) -> None:
+        """These operands may get other owners now."""
+        self.sole.difference_update(value)
+
     def retain(self, t: Type, value: Leaves) -> None:
+        self.share(value)
         for leaf, operand in zip(self.layouts.leaves(t), value, strict=True):
             if leaf.counted is not None:
                 self.call("void", refcount.retain_helper(self.module), [("ptr", operand)])
