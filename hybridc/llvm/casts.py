@@ -14,12 +14,13 @@ def widen(e: Code, value: str, t: Prim) -> str:
     """f16 or bf16 to float, exactly."""
     if t == F16:
         return e.convert("fpext", "half", value, "float")
-    bits = e.convert("zext", "i16", e.convert("bitcast", "bfloat", value, "i16"), "i32")
+    bits = e.convert("zext", "i16", value, "i32")
     return e.convert("bitcast", "i32", e.op2("shl", "i32", bits, "16"), "float")
 
 
 def narrow(e: Code, value: str, t: Prim) -> str:
-    """float to f16 or bf16, nearest, ties to even. bf16 by integer arithmetic, which vectorises and needs no library."""
+    """float to f16 or bf16, nearest, ties to even. bf16 by integer arithmetic, which vectorises and needs no library; its
+    values are i16 everywhere, since LLVM keeps its own bfloat as a float between blocks and calls a library to go back."""
     if t == F16:
         return e.convert("fptrunc", "float", value, "half")
     bits = e.convert("bitcast", "float", value, "i32")
@@ -27,8 +28,7 @@ def narrow(e: Code, value: str, t: Prim) -> str:
     rounded = e.op2("add", "i32", bits, e.op2("add", "i32", odd, "32767"))
     is_nan = e.fcmp("uno", "float", value, value)
     chosen = e.select(is_nan, "i32", "2143289344", rounded)  # 0x7fc00000
-    high = e.convert("trunc", "i32", e.op2("lshr", "i32", chosen, "16"), "i16")
-    return e.convert("bitcast", "i16", high, "bfloat")
+    return e.convert("trunc", "i32", e.op2("lshr", "i32", chosen, "16"), "i16")
 
 
 def double_to_float_odd(module: Module) -> str:

@@ -44,7 +44,7 @@ def float_text(value: float, llvm: str) -> str:
             return "0xH" + struct.pack(">e", value).hex().upper()
         except OverflowError:
             return "0xH7C00" if value > 0 else "0xHFC00"
-    return f"0xR{bf16_bits(value):04X}"
+    raise ValueError(f"no float type {llvm}")
 
 
 def bf16_bits(value: float) -> int:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from hybridc.core.ir import NOWHERE, Atom, Const, Fn, Span, Type, Var
 from hybridc.llvm import refcount, support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.code import Code, Leaves, Module, float_text
+from hybridc.llvm.code import Code, Leaves, Module, bf16_bits, float_text
 from hybridc.llvm.layout import HEADER
 
 
@@ -110,6 +110,8 @@ class FnEmitter(Code):
     def constant(self, c: Const) -> str:
         if c.type.name == "bool":
             return "true" if c.value else "false"
+        if c.type.name == "bf16":
+            return str(bf16_bits(float(c.value)))
         llvm = self.layouts.leaves(c.type)[0].llvm
         if llvm.startswith("i"):
             width = int(llvm[1:])
