@@ -41,6 +41,8 @@ def _service(codec: Codec, name: str, params: list[Type], results: list[Type], e
         return _extern(codec, name, params, results, extern_function(name, externs[name], params, results))
     if name in ("print", "_print"):
         return _print(codec, params)
+    if name in CASES:
+        return _letters(codec, params, results, CASES[name])
     if name == "call":
         return _call(codec, params, results)
     operation = store.SERVICES.get(name)
@@ -93,6 +95,19 @@ class Exchange:
             writing.undo()
             raise
         writing.commit()
+
+
+CASES: dict[str, Callable[[str], str]] = {"_str_lower": str.lower, "_str_upper": str.upper}
+"""Letters beyond ASCII change their case in Python."""
+
+
+def _letters(codec: Codec, params: list[Type], results: list[Type], change: Callable[[str], str]) -> Service:
+    exchange = Exchange(codec, params, results)
+
+    def service(context: Context, args: int, target: int) -> None:
+        exchange.write([change(exchange.read(args)[0])], target, ["text"])
+
+    return service
 
 
 def _extern(codec: Codec, name: str, params: list[Type], results: list[Type], function: Callable[..., Any]) -> Service:

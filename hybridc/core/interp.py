@@ -41,11 +41,16 @@ FRAMES_PER_CALL = 12
 
 
 def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> Sequence[object]:
-    """The default host: prints, and knows no externs."""
-    if name != "print":
-        raise InterpFault("HostError", f"there is no host function {name}")
-    print(str_text(args[0]))
-    return ()
+    """The default host: prints, changes the case of letters, and knows no externs."""
+    match name:
+        case "print":
+            print(str_text(args[0]))
+            return ()
+        case "_str_lower":
+            return (str_value(str_text(args[0]).lower()),)
+        case "_str_upper":
+            return (str_value(str_text(args[0]).upper()),)
+    raise InterpFault("HostError", f"there is no host function {name}")
 
 
 class Interpreter:

@@ -56,15 +56,14 @@ def _len(lw: Lowerer, e: tree.Builtin) -> Any:
 
 
 def _print(lw: Lowerer, e: tree.Builtin) -> None:
-    """Texts joined by spaces, and a newline."""
+    """Texts joined by spaces; the host ends the line."""
     parts: list[ir.Atom] = []
     for i, arg in enumerate(e.args):
         if i:
             parts.append(lw.text(" "))
         parts.append(derive.shown(lw, arg.type, lw.expr(arg), False))
     lw.b.span = e.span
-    line = derive.concat(lw, [*parts, lw.text("\n")])
-    lw.b.ops("host", [line], [], name="print")
+    lw.b.ops("host", [derive.concat(lw, parts)], [], name="print")
 
 
 def _extreme(op: str, method: str) -> Lower:
