@@ -9,7 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from hybridc.base.dims import Dim
-from hybridc.base.types import STD_TYPES, FnRef, FnType, ModelType, Named, Type, TypeVar, Void, show_config
+from hybridc.base.types import (
+    STD_TYPES,
+    FnRef,
+    FnType,
+    ModelType,
+    Named,
+    Option,
+    TupleType,
+    Type,
+    TypeVar,
+    Void,
+    show_config,
+)
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
 from hybridc.core.walk import statements
@@ -43,6 +55,8 @@ class Surface:
             if isinstance(export.target, ModelType):
                 self.models.setdefault(export.target)
         if self.all_names:
+            for key in self.program.names.values():
+                self._signature_models(key)
             for name, key in self.program.names.items():
                 self._name(name, key)
         for export in self.program.exports:
@@ -68,6 +82,24 @@ class Surface:
                 self._model_class(name, decl)
                 if not decl.config and not any(m.key == key for m in self.models):
                     self.models[ModelType(key)] = None
+
+    def _signature_models(self, key: str) -> None:
+        """Configurations that a public function names come with it, so functions of the bare model are offered for
+        them too."""
+        decl = self.program.decls.get(key)
+        if not isinstance(decl, tree.FnDecl) or decl.host is not None:
+            return
+        todo: list[Any] = [*(p.var.type for p in decl.params), decl.result]
+        while todo:
+            match todo.pop():
+                case ModelType() as t if is_concrete(t):
+                    self.models.setdefault(t)
+                case Named(_, args):
+                    todo += args
+                case TupleType(items):
+                    todo += items
+                case Option(item):
+                    todo.append(item)
 
     def _class(self, name: str, t: Named) -> None:
         core = self.ctx.types.inner(t)
