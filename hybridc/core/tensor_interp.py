@@ -41,9 +41,9 @@ def round_bf16(x: Array) -> Array:
 
 def finish(x: Array, to: Prim) -> Array:
     """An array of what `to` can hold."""
-    if to == BF16:
-        return round_bf16(np.asarray(x, np.float32))
-    return np.ascontiguousarray(x, DTYPES[to.name])
+    x = np.asarray(x)
+    y = round_bf16(x) if to == BF16 else np.ascontiguousarray(x, DTYPES[to.name])
+    return y.reshape(x.shape)  # numpy gives what has no dimension one
 
 
 def result(x: Array | np.generic, t: Type) -> object:
@@ -265,7 +265,8 @@ def _update(op: Op, machine: Machine) -> Callable[..., object]:
         assert part.ndim == len(kept_axes(kinds))
         for i, a in enumerate(axes):
             if a is not None and v.shape[a] != part.shape[i]:
-                raise value_error(f"a value of shape {show(v.shape)} does not fit in a place of shape {show(part.shape)}")
+                shown = f"{show(v.shape)} does not fit in a place of shape {show(part.shape)}"
+                raise value_error(f"a value of shape {shown}")
         new[where] = spread(v, axes)
         return new
 

@@ -1,0 +1,208 @@
+"""Runs Core functions of one operator on the reference interpreter and as compiled code, on numpy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hybridc.core.builder import Builder
+from hybridc.core.interp import Interpreter
+from hybridc.core.ir import BF16, F16, BufferT, Const, Fn, Prim, Program, TensorT, Type, Yield
+from hybridc.core.tensor_interp import round_bf16
+from hybridc.core.values import Buffer, InterpFault
+from hybridc.core.verify import verify
+from hybridc.llvm.compile import compile_program
+from hybridc.llvm.jit import Context, Loaded, NativeFault
+
+DTYPES = {
+    "bool": np.bool_, "int": np.int64, "i32": np.int32, "u8": np.uint8, "f64": np.float64, "f32": np.float32,
+    "f16": np.float16, "bf16": np.float32,
+}  # fmt: skip
+
+
+@dataclass
+class Case:
+    """One use of an operator: argument values (numpy arrays, numbers) with their types, and the result's type."""
+
+    op: str
+    args: Sequence[tuple[object, Type]]
+    out: Type
+    attrs: dict[str, object] = field(default_factory=dict)
+    static: bool = False
+    """Say the sizes of the arguments in their types."""
+
+
+def typed(value: object, t: Type, static: bool) -> Type:
+    if isinstance(t, TensorT):
+        return TensorT(t.elem, tuple(value.shape) if static else (None,) * value.ndim)  # type: ignore[attr-defined]
+    return t
+
+
+def function(name: str, case: Case) -> Fn:
+    b = Builder()
+    params = [b.var(typed(v, t, case.static)) for v, t in case.args]
+    b.open()
+    args = [Const(v, t) if case.static and isinstance(t, Prim) else p for p, (v, t) in zip(params, case.args, strict=True)]
+    result = b.op(case.op, args, case.out, **case.attrs)
+    return Fn(name, tuple(params), (case.out,), b.close(Yield((result,))))
+
+
+def stored(x: np.ndarray, t: Prim) -> np.ndarray:
+    """As it lies in memory."""
+    x = np.ascontiguousarray(x, DTYPES[t.name])
+    if t == BF16:
+        return (x.view(np.uint32) >> 16).astype(np.uint16)
+    return x
+
+
+def read(data: int, dims: Sequence[int], t: Prim) -> np.ndarray:
+    dtype = np.uint16 if t == BF16 else DTYPES[t.name]
+    count = int(np.prod(dims)) if dims else 1
+    raw = ctypes.string_at(data, count * np.dtype(dtype).itemsize) if count else b""
+    x = np.frombuffer(raw, dtype).reshape(dims)
+    return (x.astype(np.uint32) << 16).view(np.float32) if t == BF16 else x.copy()
+
+
+C = {"bool": ctypes.c_bool, "int": ctypes.c_int64, "i32": ctypes.c_int32, "u8": ctypes.c_uint8,
+     "f64": ctypes.c_double, "f32": ctypes.c_float, "f16": ctypes.c_uint16, "bf16": ctypes.c_uint16}
+
+
+def scalar_bits(value: object, t: Prim) -> object:
+    if t in (F16, BF16):
+        return int(stored(np.array([value]), t).view(np.uint16)[0])
+    return value
+
+
+def pack(values: Sequence[tuple[object, Type]], keep: list) -> ctypes.Structure:
+    """Arguments as a C struct; tensors are memory that outlives the call."""
+    fields, given = [], []
+    for value, t in values:
+        if isinstance(t, TensorT):
+            x = stored(np.asarray(value), t.elem)
+            keep.append(x)
+            fields += [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * x.ndim]
+            given += [0, x.ctypes.data, *x.shape]
+        elif isinstance(t, BufferT):
+            block = _buffer(value, t.item, keep)
+            fields.append(ctypes.c_void_p)
+            given.append(block)
+        else:
+            fields.append(C[t.name])  # type: ignore[union-attr]
+            given.append(scalar_bits(value, t))  # type: ignore[arg-type]
+    return _struct(fields)(*given)
+
+
+def _struct(fields: list) -> type:
+    return type("S", (ctypes.Structure,), {"_fields_": [(f"f{i}", t) for i, t in enumerate(fields)]})
+
+
+def _buffer(items: object, t: Type, keep: list) -> int:
+    """An immortal buffer."""
+    parts = [bytes(pack([(v, t)], keep)) for v in items]  # type: ignore[attr-defined]
+    raw = np.frombuffer(np.array([-1, len(parts)], np.int64).tobytes() + b"".join(parts), np.uint8).copy()
+    keep.append(raw)
+    return raw.ctypes.data
+
+
+class Programs:
+    """Many cases as one program, compiled once."""
+
+    def __init__(self, cases: Sequence[Case], opt: int = 1):
+        self.cases = cases
+        self.program = Program()
+        for i, case in enumerate(cases):
+            fn = function(f"f{i}", case)
+            self.program.fns[fn.name] = fn
+        verify(self.program)
+        self.interpreter = Interpreter(self.program)
+        outs = [c.out for c in cases if isinstance(c.out, TensorT)]
+        compiled = compile_program(self.program, list(self.program.fns), outs, opt=opt)
+        self.loaded = Loaded(compiled)
+
+    def reference(self, i: int) -> object:
+        """The interpreter's result, or the fault's kind."""
+        args = []
+        for value, t in self.cases[i].args:
+            if isinstance(t, TensorT):
+                x = np.ascontiguousarray(value, DTYPES[t.elem.name])
+                args.append(round_bf16(x) if t.elem == BF16 else x)
+            elif isinstance(t, BufferT):
+                args.append(Buffer(list(value)))  # type: ignore[call-overload]
+            else:
+                args.append(value)
+        try:
+            return self.interpreter.call(f"f{i}", args)[0]
+        except InterpFault as fault:
+            return fault
+
+    def native(self, i: int) -> object:
+        """The compiled code's result, or the fault."""
+        case, keep = self.cases[i], []
+        args = pack(case.args, keep)
+        context = Context()
+        before = self.loaded.live
+        if isinstance(case.out, TensorT):
+            count = len(case.out.dims)
+            results = _struct([ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * count])()
+        else:
+            results = _struct([C[case.out.name]])()  # type: ignore[union-attr]
+        try:
+            self.loaded.call(f"f{i}", ctypes.addressof(args), ctypes.addressof(results), context)
+        except NativeFault as fault:
+            messages = 1 if fault.args[0].split(": ", 1)[1] != "None" else 0
+            assert self.loaded.live - before <= messages, f"{case.op}: a fault leaks"
+            return fault
+        if not isinstance(case.out, TensorT):
+            assert self.loaded.live == before, f"{case.op} leaks"
+            value = results.f0
+            if case.out in (F16, BF16):
+                raw = np.array([value], np.uint16)
+                return float(raw.view(np.float16)[0]) if case.out == F16 else float(
+                    (raw.astype(np.uint32) << 16).view(np.float32)[0])
+            return value
+        dims = [getattr(results, f"f{2 + k}") for k in range(count)]
+        x = read(results.f1, dims, case.out.elem)
+        from_key = {f"f{k}": getattr(results, f"f{k}") for k in range(2 + count)}
+        assert from_key
+        release = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.loaded.address(release_key(case.out)))
+        release(context.address, ctypes.addressof(results))
+        assert self.loaded.live == before, f"{case.op} leaks"
+        return x
+
+
+def release_key(t: Type) -> str:
+    from hybridc.llvm.entry import release_name
+
+    return release_name(t)
+
+
+def compare(case: Case, got: object, want: object) -> None:
+    """Equal, within a few units in the last place for floats; faults of one kind."""
+    if isinstance(want, InterpFault):
+        assert isinstance(got, NativeFault) and got.kind == want.kind, (case.op, case.attrs, got, want)
+        if want.kind == "IndexError":
+            assert want.message == f"index {got.index[0]} is out of range for length {got.index[1]}", (case.op, want, got.index)
+        else:
+            assert got.message == want.message, (case.op, got.message, want.message)
+        return
+    assert not isinstance(got, NativeFault), (case.op, case.attrs, str(got), want)
+    t = case.out.elem if isinstance(case.out, TensorT) else case.out
+    tolerance = {"f32": 3e-6, "f64": 1e-13, "f16": 2e-3, "bf16": 1.6e-2}.get(t.name, 0)  # type: ignore[union-attr]
+    got_array, want_array = np.asarray(got), np.asarray(want)
+    assert got_array.shape == want_array.shape, (case.op, case.attrs, got_array.shape, want_array.shape)
+    np.testing.assert_allclose(got_array.astype(np.float64) if tolerance else got_array,
+                               want_array.astype(np.float64) if tolerance else want_array,
+                               rtol=tolerance, atol=tolerance, err_msg=f"{case.op} {case.attrs} {case.args}")
+
+
+def check(cases: Sequence[Case]) -> None:
+    """Every case, with sizes known and not, on both."""
+    import dataclasses
+
+    both = [*cases, *(dataclasses.replace(c, static=True) for c in cases)]
+    programs = Programs(both)
+    for i, case in enumerate(both):
+        compare(case, programs.native(i), programs.reference(i))
