@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hybridc import driver
-from hybridc.link import cache
+from hybridc.base.made import write
 from hybridc.link.pyi import stub
 
 
@@ -20,6 +20,6 @@ def build(
     folder = Path(output) if output else Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     target_file = folder / (Path(path).stem + ".hybx")
-    cache.write(target_file, data)
-    cache.write(target_file.with_suffix(".pyi"), stub(interface, core).encode())
+    write(target_file, data)
+    write(target_file.with_suffix(".pyi"), stub(interface, core).encode())
     return target_file

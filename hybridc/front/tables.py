@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sys
 import tempfile
@@ -14,9 +13,8 @@ from pathlib import Path
 import lark
 from lark.lexer import Lexer as LarkLexer
 from lark.lexer import PatternStr
-from platformdirs import user_cache_dir
 
-from hybridc.base import knobs
+from hybridc.base import made
 from hybridc.front.lexer import MARKS, WORD_OPERATORS, Token
 
 STARTS = ["file", "hole", "lone_type"]
@@ -37,33 +35,21 @@ def load(builder: object) -> lark.Lark:
     grammar = resources.files("hybridc.grammar").joinpath("hyb.lark").read_text(encoding="utf-8")
     version = f"{lark.__version__}-{sys.version_info[0]}.{sys.version_info[1]}"
     digest = hashlib.sha256(f"{version}\n{grammar}".encode()).hexdigest()[:20]
-    path = Path(knobs.cache_dir() or user_cache_dir("hyb")) / "grammar" / f"{digest}.lark"
-    if path.is_file():
+    name = f"grammar-{digest}.lark"
+    path = made.find(name)
+    if path is not None:
         return _build(grammar, builder, str(path))
-    return _build_and_keep(grammar, builder, path)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder) / name
+        parser = _build(grammar, builder, str(scratch))
+        if scratch.is_file():
+            made.keep(name, scratch.read_bytes())
+    return parser
 
 
-def _build(grammar: str, builder: object, cache: str | bool) -> lark.Lark:
+def _build(grammar: str, builder: object, cache: str) -> lark.Lark:
     return lark.Lark(grammar, parser="lalr", lexer=TokenStream, start=STARTS, keep_all_tokens=True,
                      maybe_placeholders=True, transformer=builder, cache=cache)
-
-
-def _build_and_keep(grammar: str, builder: object, path: Path) -> lark.Lark:
-    """Written beside its place and moved there, so that no other process reads half of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent)
-    except OSError:
-        return _build(grammar, builder, False)
-    os.close(handle)
-    os.unlink(scratch)
-    parser = _build(grammar, builder, scratch)
-    try:
-        os.replace(scratch, path)
-    except OSError:
-        # A full or vanished folder: the parser in memory is all that is needed.
-        Path(scratch).unlink(missing_ok=True)
-    return parser
 
 
 def spellings(parser: lark.Lark) -> dict[str, str]:

@@ -12,19 +12,12 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import platformdirs
-
 import hybridc.grammar
 import hybridc_runtime
-from hybridc.base import knobs
-
-
-def directory() -> Path:
-    return Path(knobs.cache_dir() or platformdirs.user_cache_dir("hyb"))
+from hybridc.base.made import cache_folder, write
 
 
 def digest(data: bytes) -> str:
@@ -51,11 +44,11 @@ def name_of(parts: Iterable[object]) -> str:
 def find(name: str) -> bytes | None:
     """The unit of a record whose files are all unchanged."""
     try:
-        record = json.loads((directory() / "records" / f"{name}.json").read_text())
+        record = json.loads((cache_folder() / "records" / f"{name}.json").read_text())
         for path, expected in record["files"]:
             if digest(Path(path).read_bytes()) != expected:
                 return None
-        data = (directory() / "units" / record["unit"]).read_bytes()
+        data = (cache_folder() / "units" / record["unit"]).read_bytes()
         return data if digest(data) == record["unit"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -66,20 +59,7 @@ def keep(name: str, files: Sequence[tuple[str, bytes]], data: bytes) -> None:
     unit = digest(data)
     record = {"files": [(os.path.abspath(path), digest(content)) for path, content in files], "unit": unit}
     try:
-        write(directory() / "units" / unit, data)
-        write(directory() / "records" / f"{name}.json", json.dumps(record).encode())
+        write(cache_folder() / "units" / unit, data)
+        write(cache_folder() / "records" / f"{name}.json", json.dumps(record).encode())
     except OSError:
         return
-
-
-def write(path: Path, data: bytes) -> None:
-    """All of the data or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
-from hybridc.core.ir import Loop, Op, Parallel, Program, Stmt
-from hybridc.core.walk import calls, count, statements
+from hybridc.core.interface import Interface
+from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
+from hybridc.core.walk import blocks_of, calls, statements
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
 BRIEF = 2000
@@ -18,8 +20,8 @@ BRIEF = 2000
 QUICK = frozenset(SCALAR_ROWS) | {
     "select", "tuple", "struct", "get", "destruct", "enum", "tag", "some", "none", "is_some", "unwrap", "str", "dim",
 }
-"""Operators that take a bounded time whatever their arguments. Values made of these alone hold a bounded number of
-blocks, so that releasing them is brief too."""
+"""Operators that take a bounded time whatever their arguments. Values made of scalars by these alone hold a bounded
+number of blocks, so that releasing them is brief too."""
 
 
 def _quick(s: Stmt) -> bool:
@@ -28,35 +30,58 @@ def _quick(s: Stmt) -> bool:
             return all(kind == "i" for kind in s.attr("kinds", ("",)))  # type: ignore[attr-defined]
         case Op():
             return s.op in QUICK
-        case Loop():
+        case Loop() | Parallel():
             return False
     return True
 
 
+def _steps(program: Program, fn: Fn, cost: dict[str, float]) -> float:
+    """Statements of a call at most, infinite if not bounded or not quick. What only leads to a fault is free as far
+    as the library makes its message: a fault takes much longer than that anyway."""
+    steps: float = 0
+    todo = [(fn.body, False)]
+    while todo and steps < inf:
+        block, doomed = todo.pop()
+        doomed = doomed or isinstance(block.tail, Fault)
+        for s in block.stmts:
+            steps += 1
+            if isinstance(s, Call):
+                steps += 0 if doomed and program.fns[s.fn].hidden else cost.get(s.fn, 0)
+            elif not (_quick(s) or doomed and isinstance(s, Op)):
+                return inf
+            todo += [(inner, doomed) for inner in blocks_of(s)]
+    return steps
+
+
 def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
     """The pace of each of these functions."""
+    symbols = list(symbols)
     cost: dict[str, float] = {}
     """Of functions whose callees have been looked at; infinite for those that are not brief."""
     barred: set[str] = set()
     started: set[str] = set()
-    for symbol in symbols:
-        stack = [symbol]
-        while stack:
-            name = stack[-1]
-            fn = program.fns[name]
-            callees = calls(fn)
-            if name not in started:
-                started.add(name)
-                stack += [c for c in callees if c not in started]
-                continue
-            stack.pop()
-            if name in cost:
-                continue
-            body = list(statements(fn.body))
-            if any(isinstance(s, Parallel) or isinstance(s, Op) and s.op == "host" for s in body):
-                barred.add(name)
-            if any(c in barred or c not in cost for c in callees):  # one not yet done waits for this one: a cycle
-                barred.add(name)
-            steps = count(fn.body) + sum(times * cost.get(c, 0) for c, times in callees.items())
-            cost[name] = steps if all(map(_quick, body)) else float("inf")
-    return {s: "" if s in barred else "brief" if cost[s] <= BRIEF else "plain" for s in dict.fromkeys(symbols)}
+    stack = symbols[:]
+    while stack:
+        fn = program.fns[stack[-1]]
+        callees = calls(fn)
+        if fn.name not in started:
+            started.add(fn.name)
+            stack += [c for c in callees if c not in started]
+            continue
+        stack.pop()
+        if fn.name in cost:
+            continue
+        if any(isinstance(s, Parallel) or isinstance(s, Op) and s.op == "host" for s in statements(fn.body)):
+            barred.add(fn.name)
+        if any(c in barred or c not in cost for c in callees):  # one not yet done waits for this one: a cycle
+            barred.add(fn.name)
+        cost[fn.name] = _steps(program, fn, cost)
+    return {s: "" if s in barred else "brief" if cost[s] <= BRIEF else "plain" for s in symbols}
+
+
+def mark(program: Program, interface: Interface) -> None:
+    """Write the paces of the functions that Python sees into their entries."""
+    entries = [e for each in interface.fns.values() for e in each]
+    found = paces(program, [e.symbol for e in entries])
+    for e in entries:
+        e.pace = found[e.symbol]

@@ -1,0 +1,51 @@
+"""Files made from the package's own sources: the parser's tables and the checked standard library.
+
+They are kept in the package's folder `made/` where that can be written (an installation makes them once, see
+`python -m hybridc.std`), else in the user's cache. Names hold a digest of what a file was made from, so a stale one is
+never found.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+from hybridc.base import knobs
+
+PACKAGE = Path(__file__).resolve().parent.parent / "made"
+
+
+def cache_folder() -> Path:
+    """The user's cache."""
+    return Path(knobs.cache_dir() or user_cache_dir("hyb"))
+
+
+def find(name: str) -> Path | None:
+    """Where a made file is."""
+    return next((path for folder in (PACKAGE, cache_folder()) if (path := folder / name).is_file()), None)
+
+
+def keep(name: str, data: bytes) -> None:
+    """Keep a made file in the first folder that takes it; a machine where none does makes it again."""
+    for folder in (PACKAGE, cache_folder()):
+        try:
+            write(folder / name, data)
+        except OSError:
+            continue
+        return
+
+
+def write(path: Path, data: bytes) -> None:
+    """All of the data or nothing, by one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
