@@ -111,6 +111,8 @@ def count_depth(e: FnEmitter) -> None:
     fine = e.op2("xor", "i1", e.op2("or", "i1", deep, low), "true")
     with e.unless(fine, "deep"):
         e.fault("RecursionError", "maximum call depth exceeded")
+    # Recursion without a loop lasts as long as a loop.
+    e.poll()
 
 
 class Writer:
