@@ -9,6 +9,7 @@ from hybridc.base.types import (
     FLOATS,
     INTS,
     NUMBERS,
+    RNG,
     STD_TYPES,
     STR,
     FnType,
@@ -35,7 +36,8 @@ _IMPLIED: dict[str, frozenset[str]] = {
     "order": frozenset({"order"}),
     "model": frozenset({"model"}),
 }
-_NO_KEYS = frozenset({STD_TYPES[n] for n in ("list", "map", "set", "heap", "deque", "graph", "store", "rng")} | {BUFFER})
+_NO_KEYS = frozenset(
+    {STD_TYPES[n] for n in ("list", "map", "set", "heap", "deque", "graph", "store", "rng")} | {BUFFER})
 
 
 def implied(bound: str | None) -> frozenset[str]:
@@ -176,6 +178,28 @@ def _contains(world: World, t: Type, bad: object, seen: frozenset[Type] = frozen
         if found is not None:
             return found
     return None
+
+
+def holds_floats(world: World, t: Type, seen: frozenset[Type] = frozenset()) -> bool:
+    """Whether a value of this type can carry a derivative."""
+    match t:
+        case Tensor(elem):
+            return is_float(elem)
+        case TupleType(items):
+            return any(holds_floats(world, i, seen) for i in items)
+        case Option(item):
+            return holds_floats(world, item, seen)
+        case TypeVar():
+            return is_float(t) or t.bound in (None, "number", "method", "model") or (t.bound or "").startswith("model ")
+        case ModelType():
+            return True
+        case Named(key, args):
+            if t in seen or t == RNG:
+                return False
+            if key == BUFFER or (key.startswith("std.") and args):
+                return any(holds_floats(world, a, seen | {t}) for a in args if not isinstance(a, Dim))
+            return any(holds_floats(world, p, seen | {t}) for p in parts_of(world.type(key), args))
+    return t in FLOATS
 
 
 def not_comparable(world: World, t: Type) -> Type | None:

@@ -44,7 +44,7 @@ class Checker:
         self.std_core: dict[str, Entity] = {}
         self.prepared: set[str] = set()
         self.preparing: list[str] = []
-        self.gradients: list[tuple[tree.Expr, Span]] = []
+        self.gradients: list[tuple[tree.Expr, tuple[int, ...], Span]] = []
         self._checking: list[str] = []
         self._checked: set[str] = set()
 
@@ -149,7 +149,8 @@ class Checker:
         for decl in unit.file.decls:
             if isinstance(decl, syntax.Export):
                 self._export(module, unit, decl)
-        module.public = {n: e.key for n, e in module.names.items() if e.kind in ("fn", "struct", "enum", "model", "const")}
+        module.public = {n: e.key for n, e in module.names.items()
+                         if e.kind in ("fn", "struct", "enum", "model", "const")}
         module.files = (unit.path,)
 
     # -- bodies --------------------------------------------------------------------------------------------------------
@@ -228,8 +229,8 @@ class Checker:
                 c.error("HYB605", "`@custom_grad` takes the name of the fn that computes the derivative", d.span)
                 continue
             if len(back.params) != len(sig.params) + 2:
-                c.error("HYB605", f"`{back.name}` takes the arguments of `{sig.name}`, its result and the derivative of "
-                        f"the result: {len(sig.params) + 2} parameters, not {len(back.params)}", d.span)
+                c.error("HYB605", f"`{back.name}` takes the arguments of `{sig.name}`, its result and the derivative "
+                        f"of the result: {len(sig.params) + 2} parameters, not {len(back.params)}", d.span)
                 continue
             types = sig.type_params if len(back.type_params) == len(sig.type_params) else ()
             return FnRef(back.key, types)
@@ -321,8 +322,8 @@ class Checker:
         if not isinstance(e, syntax.Call):
             missing = [p.name for p in sig.config if not p.has_default]
             if missing:
-                self.report("HYB603", f"an export of `{sig.name}` gives its configuration: {', '.join(missing)}", e.span,
-                            f"write `export {sig.name}({', '.join(n + '=...' for n in missing)})`")
+                self.report("HYB603", f"an export of `{sig.name}` gives its configuration: {', '.join(missing)}",
+                            e.span, f"write `export {sig.name}({', '.join(n + '=...' for n in missing)})`")
                 return None
             return ModelType(sig.key, tuple(p.default for p in sig.config))
         x = c.expr(e)

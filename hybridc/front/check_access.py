@@ -276,7 +276,7 @@ def index(c: Body, e: syntax.Index, expected: Type | None) -> tree.Expr:
             return tensor_index(c, value, e)
         case TupleType(items):
             return tuple_item(c, value, items, e)
-        case Named(key):
+        case Named():
             return container_index(c, value, t, e)
         case ModelType() | TypeVar():
             pass

@@ -562,6 +562,8 @@ class Body:
                 for bound in meta.bounds:
                     if not isinstance(self.head(meta), Meta):  # type: ignore[arg-type]
                         self.require(meta, bound, span, meta.what)  # type: ignore[arg-type]
+        if not self.solver.used:
+            return node
         zonk = Zonk(self.solver)
         done = zonk.node(node)
         if zonk.unsolved and not self.had_errors:

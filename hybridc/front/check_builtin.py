@@ -82,7 +82,8 @@ def _args(c: Body, e: syntax.Call, name: str, least: int, most: int | None) -> l
             return None
     if len(e.args) < least or (most is not None and len(e.args) > most):
         wanted = f"{least}" if most == least else f"{least} to {most}" if most is not None else f"at least {least}"
-        c.error("HYB306", f"`{name}` takes {wanted} argument{'' if wanted == '1' else 's'}, {len(e.args)} given", e.span)
+        c.error("HYB306", f"`{name}` takes {wanted} argument{'' if wanted == '1' else 's'}, {len(e.args)} given",
+                e.span)
         check_call.poison_args(c, e)
         return None
     return [a.value for a in e.args]

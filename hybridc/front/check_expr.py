@@ -147,7 +147,8 @@ def read_local(c: Body, local: object, e: syntax.Expr, raw: bool = False) -> tre
     return x if raw else narrow(c, x)
 
 
-def fn_value(c: Body, sig: FnSig, span: Span, expected: Type | None, types: tuple[Type, ...] | None = None) -> tree.Expr:
+def fn_value(c: Body, sig: FnSig, span: Span, expected: Type | None, types: tuple[Type, ...] | None = None
+             ) -> tree.Expr:
     """A declared function as a value: its type parameters come from what is expected."""
     c.checker.ensure_result(c, sig, span)
     if sig.result is None:

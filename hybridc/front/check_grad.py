@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hybridc.base.dims import Dim
 from hybridc.base.types import (
-    BUFFER,
     F32,
-    FLOATS,
-    RNG,
     FnType,
     ModelType,
-    Named,
-    Option,
     Poison,
     Tensor,
     TupleType,
@@ -21,7 +15,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import check_access, check_model, check_place, syntax, tree
-from hybridc.front.bounds import is_float, parts_of
+from hybridc.front.bounds import holds_floats, is_float
 from hybridc.front.infer import Meta
 
 if TYPE_CHECKING:
@@ -81,7 +75,7 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         targets.append(d)
     g: Type = targets[0] if wrt is None or len(positions) == 1 else TupleType(tuple(targets))
     result: Type = TupleType((t.result, g)) if with_value else g
-    c.checker.gradients.append((f, e.span))
+    c.checker.gradients.append((f, tuple(positions), e.span))
     return tree.Gradient(FnType(t.params, result), e.span, f, with_value, tuple(positions), stateful)
 
 
@@ -160,8 +154,8 @@ def scalar_result(c: Body, t: FnType, e: syntax.Expr, name: str) -> bool:
         c.error("HYB604", f"`{name}` needs a scalar result, and this gives {result}", e.span,
                 help="reduce it first: `sum(...)` or `mean(...)`")
     else:
-        c.error("HYB604", f"`{name}` needs a function with a float result, and this gives {result}: it has no derivative",
-                e.span)
+        c.error("HYB604", f"`{name}` needs a function with a float result, and this gives {result}: it has no "
+                "derivative", e.span)
     return False
 
 
@@ -173,27 +167,4 @@ def derivative(c: Body, t: Type) -> Type | None:
         return Tensor(elem or F32, (c.fresh_dim(),))
     if isinstance(t, TypeVar):
         return t if is_float(t) or t.bound in (None, "number", "method", "model") else None
-    return t if holds_floats(c, t, frozenset()) else None
-
-
-def holds_floats(c: Body, t: Type, seen: frozenset[Type]) -> bool:
-    match t:
-        case Tensor(elem):
-            return elem in FLOATS or is_float(elem)
-        case TupleType(items):
-            return any(holds_floats(c, i, seen) for i in items)
-        case Option(item):
-            return holds_floats(c, item, seen)
-        case TypeVar():
-            return is_float(t) or t.bound is None
-        case ModelType():
-            return True
-        case Named(key, args):
-            if t in seen or t == RNG:
-                return False
-            if key == BUFFER or (key.startswith("std.") and args):
-                return any(holds_floats(c, a, seen | {t}) for a in args if not isinstance(a, Dim))
-            return any(holds_floats(c, p, seen | {t}) for p in parts_of(c.world.type(key), args))
-    return t in FLOATS
-
-
+    return t if holds_floats(c.world, t) else None

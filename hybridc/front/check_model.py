@@ -184,7 +184,8 @@ class Members:
         if isinstance(t, Tensor):
             for d in t.shape:
                 if isinstance(d, Dim) and any(is_unknown(v) for v in d.variables()):
-                    self.c.error("HYB601", "the shape of a parameter is known when the program is compiled", m.type.span)
+                    self.c.error("HYB601", "the shape of a parameter is known when the program is compiled",
+                                 m.type.span)
                     break
         self.add(m.name, "param", t, m.span)
         self.share_elem(elem, m.name, m.span)

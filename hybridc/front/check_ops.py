@@ -287,7 +287,8 @@ def _raw(c: Body, o: syntax.Expr) -> tree.Expr:
 def compare_two(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     s, t = c.head(left.type), c.head(right.type)
     if isinstance(s, Poison) or isinstance(t, Poison):
-        return tree.Const(BOOL, span, True) if not isinstance(s, Tensor) and not isinstance(t, Tensor) else c.poison(span)
+        one_bool = not isinstance(s, Tensor) and not isinstance(t, Tensor)
+        return tree.Const(BOOL, span, True) if one_bool else c.poison(span)
     if op in ("in", "not in"):
         return contains(c, op, left, right, span)
     if isinstance(s, Tensor) or isinstance(t, Tensor):

@@ -35,7 +35,7 @@ def place(c: Body, e: syntax.Expr, use: str) -> tree.Place | None:
         case syntax.Attribute(value=value, name=name):
             base = place(c, value, use)
             return None if base is None else field_place(c, base, name, e)
-        case syntax.Index(value=value, items=items):
+        case syntax.Index(value=value):
             base = place(c, value, use)
             return None if base is None else index_place(c, base, e)
     if use == "assign":
@@ -104,7 +104,8 @@ def parallel_resource(c: Body, value: tree.Expr, span: Span) -> None:
     root = value
     while isinstance(root, tree.Field | tree.TupleItem | tree.Unwrap):
         root = root.value
-    if isinstance(root, tree.Local) and is_resource(c.world, c.resolve(value.type)) and outside_parallel(c, root.var.name):
+    held = isinstance(root, tree.Local) and is_resource(c.world, c.resolve(value.type))
+    if isinstance(root, tree.Local) and held and outside_parallel(c, root.var.name):
         c.error("HYB508", f"the body of `parallel` may not use `{root.var.name}`, a {c.word(value.type)}", span,
                 help="take a stream of its own for each turn: `g.at(i)`")
 

@@ -94,7 +94,8 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         value = c.value(s.value)
         t = value.type
     fresh = check_place.not_copied(c, value, f"`{word} {_name(s.pattern)} = ...` would copy it")
-    if fresh and not s.mutable and is_resource(c.world, c.resolve(t)) and not isinstance(c.head(t), ModelType) and not c.std:
+    held = is_resource(c.world, c.resolve(t)) and not isinstance(c.head(t), ModelType)
+    if fresh and held and not s.mutable and not c.std:
         c.error("HYB508", f"a {c.word(t)} is held in a `var`", s.span, help=f"write `var {_name(s.pattern)} = ...`")
     if isinstance(s.pattern, syntax.Bind):
         dim = c.known_dim(value) if not s.mutable and c.head(t) == INT else None

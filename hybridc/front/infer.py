@@ -89,6 +89,8 @@ class Solver:
     bound_checks: list[tuple[Meta, Span]] = field(default_factory=list)
     postponed: list[tuple[Dim, Dim]] = field(default_factory=list)
     undecided: list[tuple[Dim, Dim]] = field(default_factory=list)
+    used: bool = False
+    """Whether any inference variable was made."""
     _trail: list[Meta | DimVar | PackVar] = field(default_factory=list)
 
     # -- making variables ----------------------------------------------------------------------------------------------
@@ -97,14 +99,17 @@ class Solver:
         return self.counter
 
     def fresh(self, span: Span, what: str, bounds: tuple[str, ...] = ()) -> Meta:
+        self.used = True
         meta = Meta(span, what, bounds, self.tick())
         self.metas.append(meta)
         return meta
 
     def fresh_dim(self, name: str) -> DimVar:
+        self.used = True
         return DimVar(f"~{self.tick()}", name)
 
     def fresh_pack(self, name: str) -> PackVar:
+        self.used = True
         return PackVar(f"~{self.tick()}", name)
 
     def unknown(self) -> Dim:

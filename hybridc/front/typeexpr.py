@@ -137,7 +137,8 @@ class TypeReader:
                 assert isinstance(config.var, TypeVar)
                 return config.var
             if not self.quiet:
-                known = [*self.types, *PRIMS, *STD_TYPES, *(n for n, e in self.module.names.items() if e.kind in _TYPES)]
+                known = [*self.types, *PRIMS, *STD_TYPES,
+                         *(n for n, e in self.module.names.items() if e.kind in _TYPES)]
                 self.report("HYB201", f"there is no type `{name}`", span, help=nearest(name, known))
             return POISON
         if entity is not None and entity.kind not in _TYPES:
