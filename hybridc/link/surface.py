@@ -13,7 +13,9 @@ def entries(interface: Interface) -> Iterator[Entry]:
     for group in interface.fns.values():
         yield from group
     for model in interface.models:
-        yield from model.methods.values()
+        for method in model.methods.values():
+            yield method
+            yield from method.variants
         yield from model.gradients.values()
 
 
