@@ -296,10 +296,10 @@ def _put(op: Op, machine: Machine) -> Callable[..., object]:
 
     def run(x: Array, idx: object, value: object) -> object:
         v = array(value, out)
-        at = _positions(idx, x.shape[axis], True)
-        wanted = (*x.shape[:axis], *at.shape, *x.shape[axis + 1 :])
+        wanted = (*x.shape[:axis], *np.shape(idx), *x.shape[axis + 1 :])  # type: ignore[arg-type]
         if v.shape != wanted:
             raise value_error(f"a value of shape {show(v.shape)} does not fit in a place of shape {show(wanted)}")
+        at = _positions(idx, x.shape[axis], True)
         new = np.moveaxis(x.copy(), axis, 0)
         rows = np.moveaxis(v.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :]), axis, 0) if idx_rank else v[None]
         with np.errstate(all="ignore"):
