@@ -83,6 +83,12 @@ def shown(lw: Lowerer, t: Type, a: ir.Atom, quoted: bool) -> ir.Atom:
         return format_fn(lw, "_quoted", [a]) if quoted else a
     if isinstance(t, Prim):
         return _show_scalar(lw, t, a)
+    if isinstance(t, Option):
+        # As its value: the text of an optional string is bare where the string's own would be.
+        item, kind = t.item, lw.ctx.types.inner(t.item)
+        return lw.if_(lw.op("is_some", [a], ir.BOOL),
+                      lambda: [shown(lw, item, lw.op("unwrap", [a], kind), quoted)],
+                      lambda: [lw.text("none")], [ir.STR])[0]
     if _own(lw.ctx, t, "_show"):
         return lw.call_method(t, "_show", [a])[0]
     return _call(lw, "show", t, [a], ir.STR, _show_body)
@@ -310,11 +316,6 @@ def _show_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
         writer.push(t, a)
         return [writer.run(lambda x, arm: match_all(lw, x, arm))]
     match t:
-        case Option(item):
-            kind = lw.ctx.types.inner(item)
-            there = lw.op("is_some", [a], ir.BOOL)
-            return lw.if_(there, lambda: [shown(lw, item, lw.op("unwrap", [a], kind), True)],
-                          lambda: [lw.text("none")], [ir.STR])
         case TupleType(items):
             texts = [shown(lw, k, lw.whole(lw.item(a, i)), True) for i, k in enumerate(items)]
             return [_row(lw, "(", texts, ",)" if len(items) == 1 else ")")]
