@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from hybridc import driver
@@ -10,8 +9,8 @@ from hybridc.base.made import write
 from hybridc.link.pyi import stub
 
 
-def build(
-    path: str, output: str | None, *, root: str | None = None, target: str = "cpu", weights: Mapping[str, str] | None = None
+def write_artifact(
+    path: str, output: str | None, *, root: str | None = None, target: str = "cpu"
 ) -> Path:
     """Compile a file; the path of the artifact. Both files appear whole or not at all."""
     checked = driver.check(path, root)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hybridc.base import knobs
-from hybridc.base.dims import Dim
 from hybridc.base.diagnostic import CompileError, Diagnostic
-from hybridc.base.source import Source, Sources, Span
+from hybridc.base.dims import Dim
+from hybridc.base.source import Source, Span
 from hybridc.base.types import ModelType
+from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
 from hybridc.core.verify import check_after
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
-from hybridc.front.check import Checker
 from hybridc.front.parse import parse
 from hybridc.link import artifact as container
-from hybridc.link import std_cache, surface
+from hybridc.link import pace, std_cache, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm.compile import Compiled, compile_program
 from hybridc.passes import dce, inline, simplify
+
+STAGES = ["tokens", "ast", "core", "llvm", "asm"]
 
 PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
@@ -38,28 +36,6 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""
-
-
-@dataclass
-class Checked:
-    """A program that has no errors, and the texts it was read from."""
-
-    program: tree.Program
-    sources: Sources
-    path: str
-
-
-def read_text(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8")
-
-
-def check(path: str, root: str | None = None) -> Checked:
-    """Read, parse and check a file and all it imports; CompileError with every error."""
-    checker = Checker(read_text, root, std_cache.standard())
-    program = checker.run(path)
-    if checker.diagnostics or program is None:
-        raise CompileError(checker.diagnostics, checker.sources)
-    return Checked(program, checker.sources, path)
 
 
 def lower(
@@ -109,6 +85,7 @@ def artifact(
     core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
     if model is not None:
         surface.keep_model(interface, models[0].key)
+    pace.mark(core, interface)  # while it still shows what is the library's
     core = optimise(core, interface)
     compiled = native(core, interface, target)
     manifest = manifest_of(Path(checked.path).stem, checked.path, interface, core, compiled.sites, compiled.hosts, checked.sources)
@@ -147,21 +124,3 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
         return print_program(core)
     compiled = native(core, interface, target)
     return compiled.llvm if stage == "llvm" else compiled.asm
-
-
-@contextlib.contextmanager
-def progress(text: str) -> Iterator[None]:
-    """A spinner on a terminal, once the work has taken a second."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    status = Console(stderr=True).status(text)
-    timer = threading.Timer(1.0, status.start)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        status.stop()

@@ -60,9 +60,9 @@ class _Source:
         found = cache.find(name)
         if found is None:
             # The compiler is imported only now: what is in the cache loads without it.
-            from hybridc import driver
+            from hybridc import checking, driver
 
-            checked = driver.check(self.path, self.root)
+            checked = checking.check(self.path, self.root)
             found = driver.artifact(checked, all_names=True, tests=self.tests, model=model)
             files = [(p, s.text.encode()) for p, s in checked.sources.items() if Path(p).is_file()]
             cache.keep(name, files, found)

@@ -33,6 +33,9 @@ def keep(name: str, data: bytes) -> None:
     for folder in (PACKAGE, cache_folder()):
         try:
             write(folder / name, data)
+            for old in folder.glob(f"{name.partition('-')[0]}-*"):
+                if old.name != name:
+                    old.unlink()
         except OSError:
             continue
         return

@@ -1,0 +1,34 @@
+"""The front half of the road: a file, read with all it imports, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridc.base.diagnostic import CompileError
+from hybridc.base.source import Sources
+from hybridc.front import tree
+from hybridc.front.check import Checker
+from hybridc.link import std_cache
+
+
+@dataclass
+class Checked:
+    """A program that has no errors, and the texts it was read from."""
+
+    program: tree.Program
+    sources: Sources
+    path: str
+
+
+def read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def check(path: str, root: str | None = None) -> Checked:
+    """Read, parse and check a file and all it imports; CompileError with every error."""
+    checker = Checker(read_text, root, std_cache.standard())
+    program = checker.run(path)
+    if checker.diagnostics or program is None:
+        raise CompileError(checker.diagnostics, checker.sources)
+    return Checked(program, checker.sources, path)

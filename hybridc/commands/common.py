@@ -1,0 +1,62 @@
+"""What the commands share: options, errors for the user, and a sign of life."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+import click
+from rich.console import Console
+
+from hybridc.base.diagnostic import CompileError
+from hybridc_runtime import RuntimeFault
+
+FILE = click.argument("file", type=click.Path(dir_okay=False))
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
+ROOT = click.option("--root", type=click.Path(file_okay=False), help="Where imports are looked up besides the file's own folder.")
+USER_ERRORS = (RuntimeFault, TypeError, ValueError, OSError, KeyboardInterrupt)
+"""What a program can end with that is not the compiler's doing."""
+
+
+class Failure(click.ClickException):
+    """An error for the user, as it is."""
+
+    def show(self, file: object = None) -> None:
+        click.echo(self.message, err=True)
+
+
+def rendered(e: CompileError) -> Failure:
+    """All errors of a compilation and their number."""
+    n = len(e.diagnostics)
+    return Failure(f"{e}\n\n{n} error{'s' if n != 1 else ''}")
+
+
+def for_each(files: Iterable[str], work: Callable[[str], None]) -> None:
+    """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any."""
+    failed = False
+    for file in files:
+        try:
+            work(file)
+        except CompileError as e:
+            failed = True
+            rendered(e).show()
+    if failed:
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def progress(text: str) -> Iterator[None]:
+    """A spinner on a terminal, once the work has taken a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    status = Console(stderr=True).status(text)
+    timer = threading.Timer(1.0, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        status.stop()

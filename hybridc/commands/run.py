@@ -1,0 +1,42 @@
+"""`hybridc run`."""
+
+from __future__ import annotations
+
+import ast
+
+import click
+
+from hybridc import loading
+from hybridc.base.diagnostic import CompileError
+from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, progress, rendered
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@FILE
+@click.argument("function")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@ROOT
+def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> None:
+    """Call FUNCTION of FILE with ARGS (Python literals; other text is a str) and print its result."""
+    try:
+        with progress(f"compiling {file}"):
+            module = loading.load(file, root=root)
+    except CompileError as e:
+        raise rendered(e) from None
+    target = getattr(module, function, None)
+    if not callable(target):
+        names = ", ".join(n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n)))
+        raise Failure(f"{file} has no function {function}; it has {names or 'none'}")
+    try:
+        result = target(*map(_value, args))
+    except USER_ERRORS as e:
+        raise Failure(f"{type(e).__name__}: {e}") from None
+    if result is not None:
+        click.echo(repr(result))
+
+
+def _value(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
