@@ -107,6 +107,16 @@ class Codec:
             known = self._pointers[t] = self._find_pointers(t)
         return known
 
+    def holds_resource(self, t: Type) -> bool:
+        """Does a model's state of this type hold a store? (Nothing else that holds one can be state.)"""
+        if isinstance(t, str) or t[0] in ("tensor", "enum"):
+            return False
+        if t[0] in ("option", "buffer"):
+            return self.holds_resource(t[1])
+        if t[0] == "struct" and self.kind(t).kind == "store":
+            return True
+        return any(map(self.holds_resource, self.layouts.fields(t)))
+
     def _find_pointers(self, t: Type) -> bool:
         if isinstance(t, str) or t[0] == "tensor":
             return False

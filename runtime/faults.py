@@ -6,6 +6,7 @@ The exception's traceback ends in frames of the `.hyb` program, made here: `File
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ FAULTS = (
     "MemoryError", "OSError", "KeyboardInterrupt", "HostError",
 )
 """As in the native ABI: the context's `fault` is 1 + an index."""
+_HERE = os.path.dirname(__file__)
 DEFAULTS = {
     "ZeroDivisionError": "integer division or modulo by zero",
     "RecursionError": "maximum call depth exceeded",
@@ -83,6 +85,8 @@ def make(kind: str, message: str, frames: Sequence[Frame] = ()) -> RuntimeFault:
 def located(error: BaseException, frames: Sequence[Frame]) -> BaseException:
     """Give an exception the program's frames; what was its traceback goes below them."""
     trace = error.__traceback__
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
+        trace = trace.tb_next  # how the program called back into Python
     for path, line, name in reversed(frames):
         frame = _frame(path, line, name)
         trace = types.TracebackType(trace, frame, frame.f_lasti, line)

@@ -205,11 +205,20 @@ class ModelBase:
 
     def to_torch(self) -> Any:
         """An nn.Module over this model's parameters, whose autograd runs the compiled derivative."""
-        if not self._model.gradients:
-            raise ValueError(f"{self._declared.name} was compiled without derivatives, which to_torch() needs")
-        from hybridc_runtime.torch_module import wrap
+        raise ValueError(f"{self._declared.name} was compiled without derivatives, which to_torch() needs")
 
-        return wrap(self)
+    # ---- copies
+    def __copy__(self) -> ModelBase:
+        codec = self._part.codec
+        if any(codec.holds_resource(s.type) for s in self._model.states):
+            raise TypeError(f"{self._declared.name} holds a store and cannot be copied")
+        new = object.__new__(type(self))
+        with self._lock:
+            new._start(self._part, self._model, Owned(codec, self._owned.type, self._owned.share()))
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModelBase:
+        return self.__copy__()
 
     # ---- parameters
     def _flat(self) -> tuple[int, int]:

@@ -47,6 +47,7 @@ class Jit:
         self.lljit = llvm.create_lljit_compiler(machine, suppress_errors=True)
         self.names = (f"hyb{i}" for i in itertools.count())
         self.lock = threading.Lock()
+        self.loaded: list[Any] = []
         builder = llvm.JITLibraryBuilder().add_ir(glue.IR).add_current_process()
         for name in glue.NAMES:
             builder.export_symbol(name)
@@ -65,7 +66,10 @@ class Jit:
             for data in objects:
                 builder.add_object_img(data)
             name = next(self.names)
-            return name, builder.link(self.lljit, name)
+            tracker = builder.link(self.lljit, name)
+            # For good: values that compiled code made may outlive everything else, and release themselves by it.
+            self.loaded.append(tracker)
+            return name, tracker
 
 
 @functools.cache
@@ -209,8 +213,10 @@ class Context:
         self.revive()
 
     def __del__(self) -> None:
+        # Collected in one cycle with values whose release wants a context: they must see that this one is gone.
+        address, self.address = self.address, 0
         free(self.scratch)
-        free(self.address)
+        free(address)
 
     def revive(self) -> None:
         """Set up the callbacks; they end when an exception passed through one."""
@@ -385,6 +391,8 @@ class Program:
     def acquire(self) -> Context:
         local = self._local
         context = local.free.pop() if local.free else Context(self)
+        while not context.address:
+            context = local.free.pop() if local.free else Context(self)
         set_word(context.address + STACK_LIMIT, local.limit)
         return context
 

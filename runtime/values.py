@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class Owned:
 
     def __del__(self) -> None:
         leaves, self.leaves = getattr(self, "leaves", None), None
-        if leaves is not None:
+        if leaves is not None and not sys.is_finalizing():
             self.codec.release_leaves(self.type, leaves)
 
 
@@ -51,8 +52,11 @@ class Native:
         return self._owned.codec.read_leaves(t, leaves)
 
     def to_python(self) -> Any:
-        """The value converted."""
-        return self._read(self._owned.type, self._owned.leaves)
+        """The value converted; TypeError for what exists natively only."""
+        value = self._read(self._owned.type, self._owned.leaves)
+        if type(value) is Native:
+            raise TypeError(f"a {self._owned.codec.show(self._owned.type)} has no Python form")
+        return value
 
     def _list(self) -> tuple[Type, int, int] | None:
         """Item type, block and size, of a list."""
