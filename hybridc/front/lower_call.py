@@ -12,9 +12,9 @@ from hybridc.front.lower_builtin import BUILTINS
 from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, bind_types, erase, is_concrete, lowers
 from hybridc.front.lower_dims import needs_check, refine
 from hybridc.front.lower_expr import default_value
-from hybridc.front.lower_model import ItemAccess, SubAccess, keeps_params
 from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
 from hybridc.front.lower_scan import place_root
+from hybridc.front.lower_submodel import ItemAccess, SubAccess, keeps_params
 
 DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
@@ -174,7 +174,12 @@ def finish(lw: Lowerer, e: tree.Typed, result: Type, outs: Sequence[ir.Atom], ar
            checked: bool, decl: tree.FnDecl | None = None) -> Value | None:
     """Write back what came out, and give the result; `checked` compares its dimensions with the type."""
     nothing = isinstance(result, Void)
-    arguments.put(outs[0 if nothing else 1:], decl)
+    changed = outs[0 if nothing else 1:]
+    if decl is not None:
+        # a `mut` parameter may get a value that is nobody's, as in `g.at(i).uniform()`: what comes out is dropped
+        muts = [i for i, p in enumerate(decl.params) if p.mut]
+        changed = [out for i, out in zip(muts, changed, strict=True) if i in arguments.places]
+    arguments.put(changed, decl)
     lw.b.span = e.span
     if nothing:
         return None

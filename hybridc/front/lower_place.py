@@ -5,6 +5,7 @@ use, so that the value has a single owner and is changed in place."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from hybridc.base.types import ModelType, Type
@@ -13,17 +14,19 @@ from hybridc.front.lower_core import Lowerer, Parts, Value
 from hybridc.front.lower_scan import assigned, place_root
 
 
-class Access:
+class Access(ABC):
     """A place of type `type` (concrete)."""
 
     def __init__(self, lw: Lowerer, type: Type):
         self.lw, self.type = lw, type
 
+    @abstractmethod
     def load(self) -> Value:
-        raise NotImplementedError(type(self).__name__)
+        """What is there."""
 
+    @abstractmethod
     def store(self, value: Value) -> None:
-        raise NotImplementedError(type(self).__name__)
+        """Put another value there."""
 
     def take(self) -> Value:
         return self.load()

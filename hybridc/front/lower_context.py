@@ -1,0 +1,179 @@
+"""The program in the making (`Context`), and the small records that lowering passes around."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.types import ModelType, Named, Type, TypeVar
+from hybridc.core import ir
+from hybridc.front import tree
+from hybridc.front.lower_types import Types
+
+if TYPE_CHECKING:
+    from hybridc.front.lower_closure import Closures
+    from hybridc.front.lower_core import Lowerer
+    from hybridc.front.lower_model import Models
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A struct or tuple whose fields are kept apart."""
+
+    type: ir.Type
+    items: tuple[Value, ...]
+
+
+Value = Union[ir.Atom, Parts]  # noqa: UP007
+
+
+class Refused(Exception):
+    """What cannot be lowered; becomes a compile error."""
+
+    def __init__(self, diagnostic: Diagnostic):
+        self.diagnostic = diagnostic
+        super().__init__(diagnostic.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A function made concrete: erased types for its type parameters, ranks of its packs, the model it belongs to, and
+    the dimension names that a parameter's model configuration gives."""
+
+    key: str
+    types: tuple[Type, ...] = ()
+    packs: tuple[int, ...] = ()
+    model: ModelType | None = None
+    dims: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass
+class Context:
+    """One Core program in the making."""
+
+    program: tree.Program
+    core: ir.Program = field(default_factory=ir.Program)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    externs: dict[str, None] = field(default_factory=dict)
+    names: dict[Instance, str] = field(default_factory=dict)
+    work: list[Callable[[], None]] = field(default_factory=list)
+    memo: dict[object, Any] = field(default_factory=dict)
+    """Analyses of tree nodes, by (what, id of the node); the program keeps the nodes alive."""
+    types: Types = field(init=False)
+    closures: Closures = field(init=False)
+    models: Models = field(init=False)
+    make_fn: Callable[[Instance, str], None] = field(init=False)
+    _taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.types = Types(self.program.decls, self.core)
+
+    # ---- declarations
+    def fn(self, key: str) -> tree.FnDecl:
+        decl = self.program.decls[key]
+        assert isinstance(decl, tree.FnDecl)
+        return decl
+
+    def method(self, t: Type, name: str) -> tree.FnDecl | None:
+        """The method of a concrete type, if it has one."""
+        if isinstance(t, (Named, ModelType)):
+            decl = self.program.decls.get(t.key)
+            if isinstance(decl, (tree.StructDecl, tree.EnumDecl, tree.ModelDecl)) and name in decl.methods:
+                return self.fn(decl.methods[name])
+        return None
+
+    def has(self, key: str) -> bool:
+        return key in self.program.decls
+
+    # ---- instances
+    def claim(self, name: str) -> str:
+        """A name for a Core function that no other has."""
+        unique, n = name, 2
+        while unique in self._taken:
+            unique, n = f"{name}#{n}", n + 1
+        self._taken.add(unique)
+        return unique
+
+    def instance(self, instance: Instance) -> str:
+        """The Core function of an instance; it is put on the worklist when first asked for."""
+        name = self.names.get(instance)
+        if name is None:
+            name = self.names[instance] = self.claim(self._instance_name(instance))
+            self.work.append(lambda: self.make_fn(instance, name))
+        return name
+
+    def _instance_name(self, instance: Instance) -> str:
+        decl = self.fn(instance.key)
+        types = [self.types.show(t) for t in instance.types]
+        owner = ""
+        if decl.owner is not None:
+            owner_decl = self.program.decls[decl.owner]
+            owner = self.types.decl_name(decl.owner)
+            if instance.model is not None:
+                owner = self.types.show(instance.model)
+            elif isinstance(owner_decl, (tree.StructDecl, tree.EnumDecl)):
+                count = sum(isinstance(p, TypeVar) for p in owner_decl.params)
+                if count:
+                    owner += f"[{', '.join(types[:count])}]"
+                types = types[count:]
+            owner += "."
+        elif not instance.key.startswith(self.program.module + ":"):
+            owner = instance.key.rpartition(":")[0] + "."
+        types = types + [f"{key.rpartition('.')[2]}={value}" for key, value in instance.dims]
+        ranks = "".join(f"*{rank}" for rank in instance.packs)
+        return owner + decl.name + (f"[{', '.join(types)}]" if types else "") + ranks
+
+    def later(self, name: str, make: Callable[[str], ir.Fn]) -> str:
+        """A generated function, made once when the worklist comes to it; `name` identifies it."""
+        key = ("generated", name)
+        if key not in self.memo:
+            symbol = self.memo[key] = self.claim(name)
+            self.work.append(lambda: self.add(make(symbol)))
+        return self.memo[key]
+
+    def add(self, fn: ir.Fn) -> None:
+        self.core.fns[fn.name] = fn
+
+
+HANDLERS: dict[type, Callable[[Lowerer, Any], Any]] = {}
+
+
+def lowers(*nodes: type) -> Callable[[Callable[[Lowerer, Any], Any]], Callable[[Lowerer, Any], Any]]:
+    """Marks the function that lowers a kind of node: an expression to its Value (None if it has none), a statement."""
+
+    def mark(handler: Callable[[Lowerer, Any], Any]) -> Callable[[Lowerer, Any], Any]:
+        for node in nodes:
+            HANDLERS[node] = handler
+        return handler
+
+    return mark
+
+
+@dataclass
+class Branch:
+    """A lowered block before its tail is known; `tail` is set if its end cannot be reached."""
+
+    stmts: tuple[ir.Stmt, ...]
+    tail: ir.Tail | None
+    results: list[ir.Atom]
+    env: dict[str, Value]
+
+
+@dataclass
+class BoundDim:
+    """A dimension name's run-time value; `maybe` if an empty list may have left it unbound (then it is -1)."""
+
+    atom: ir.Atom
+    name: str
+    maybe: bool = False
+
+
+@dataclass
+class LoopLabels:
+    """Where `break` and `continue` go, and the variables that travel with them."""
+
+    stop: int
+    turn: int | None
+    keys: list[str]
