@@ -344,6 +344,10 @@ class Checker:
         if found not in self.diagnostics and len(self.diagnostics) < MAX_ERRORS:
             self.diagnostics.append(found)
 
+    def forgive(self, since: int, codes: tuple[str, ...]) -> None:
+        """Take back later messages of these kinds: they follow from what was reported before."""
+        self.diagnostics[since:] = [d for d in self.diagnostics[since:] if d.code not in codes]
+
     def text(self, span: Span) -> str:
         """The text of a span."""
         source = self.sources.get(span.path)

@@ -334,7 +334,8 @@ class Body:
         want, found = self.resolve(to), self.resolve(e.type)
         help = None
         te, fe = elem_of(want), elem_of(found)
-        if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS:
+        ranks = [len(t.shape) if isinstance(t, Tensor) else 0 for t in (want, found)]
+        if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
             help = f"cast it: `{te}(...)`"
         elif isinstance(found, Option) and not isinstance(want, Option):
             help = "give a default, `... ?? default`, or test it first, `if x != none:`"

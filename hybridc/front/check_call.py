@@ -28,6 +28,7 @@ from hybridc.front import check_access, check_builtin, check_expr, check_fn, che
 from hybridc.front.check_literal import open_literal
 from hybridc.front.declare import shapes_in
 from hybridc.front.infer import Meta
+from hybridc.front.narrowing import root_name
 from hybridc.front.scope import Entity, EnumSig, FieldSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig
 from hybridc.front.typeexpr import nearest
 
@@ -208,7 +209,7 @@ def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None,
                     return call_demanded(c, demanded, value, e)
                 if t.bound == "model":
                     return check_builtin.call_any_model(c, value, e)
-            if isinstance(t, ModelType):
+            if check_access.model_of(c, t) is not None:
                 c.error("HYB307", f"{c.show(t)} has no `forward`, so it cannot be called", e.fn.span)
                 poison_args(c, e)
                 return c.poison(e.span)
@@ -315,8 +316,14 @@ def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tr
     if p.mut:
         if not a.mut:
             c.error("HYB506", f"{shown} is a `mut` parameter: what it changes is marked at the call too", a.value.span,
-                    help=f"write `mut {c.checker.text(a.value.span)}`")
+                    help=f"write `mut {c.checker.text(a.value.span)}`" if root_name(a.value) is not None
+                    else "put it into a `var` first, and pass that as `mut`")
             return tree.Arg(c.poison(a.span))
+        if isinstance(a.value, syntax.Call) and not p.name.startswith("argument "):
+            value = c.value(a.value, t)
+            if check_place.temporary(c, value):
+                return tree.Arg(c.coerce(value, t, shown))
+            c.prechecked[id(a.value)] = value
         place = check_place.place(c, a.value, "mut")
         if place is None:
             return tree.Arg(c.poison(a.span))
@@ -439,7 +446,7 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
     c.checker.ensure_result(c, sig, e.fn.span)
     s, metas, packs = instantiate(c, sig, e.span, types, None if receiver is None else receiver[1].type)
     waiting = len(c.solver.postponed)
-    what = f"`{sig.name}`"
+    what = f"`{shown_name(sig)}`"
     first: list[tree.Arg] = []
     params = sig.params
     if receiver is not None:
@@ -470,7 +477,7 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
     for v, t in zip(sig.type_params, metas):
         if v.key in sig.methods:
             check_demand(c, sig, sig.methods[v.key], t, s, e.span)
-        elif v.bound is not None and v.bound not in ("method", "config"):
+        elif v.bound is not None and v.bound not in ("method", "config") and types is None:
             c.require(t, v.bound, e.span, f"`{v.name}` of {what}")
     if receiver is not None:
         order = (0, *(i + 1 for i in order))
@@ -491,14 +498,21 @@ def _known_result(sig: FnSig) -> Type:
     return sig.result if isinstance(sig.result, Prim) else POISON
 
 
+def shown_name(sig: FnSig) -> str:
+    """The name that the user wrote: `sort` for the library's `_sort_by`."""
+    return sig.name.removeprefix("_").removesuffix("_by") if sig.name.endswith("_by") else sig.name
+
+
 def receiver_arg(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr], t: Type) -> tree.Arg | None:
     at, value = receiver
     is_model = check_access.model_of(c, c.head(value.type)) is not None
+    if sig.mutates_self and check_place.temporary(c, value):
+        return tree.Arg(value)
     if not sig.mutates_self:
         if is_model:
             return tree.Arg(value)
         return tree.Arg(c.coerce(value, t, "the receiver"))
-    place = check_place.place(c, at, f"`{sig.name}`")
+    place = check_place.place(c, at, f"`{shown_name(sig)}`")
     if place is None:
         return None
     if not is_model:

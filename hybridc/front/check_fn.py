@@ -15,6 +15,7 @@ from hybridc.base.types import (
     Poison,
     Tensor,
     Type,
+    TypeVar,
     list_of,
 )
 from hybridc.front import check_place, check_stmt, syntax, tree
@@ -84,6 +85,8 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
     key = f"{c.key}.{s.name}"
     outer = c.reader
     c.reader = outer.child(key, binding=True, value=outer.value, report=c.error, model_value=outer.model_value)
+    for tp in s.type_params:
+        c.reader.types[tp.name] = TypeVar(f"{key}.{tp.name}", tp.name)
     frame = Frame(s, None)
     c.frames.append(frame)
     types: list[tuple[Type, bool]] = []

@@ -58,6 +58,8 @@ def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
     var = local.var
     if depth < len(c.frames) - 1:
         c.use(name, span)
+        if is_resource(c.world, c.resolve(var.type)):
+            return None
         c.error("HYB510", f"a closure captures by value: `{name}` cannot be changed inside of it", span,
                 help="return the new value, or take it as a `mut` parameter")
         return None
@@ -266,6 +268,11 @@ def not_copied(c: Body, e: tree.Expr, why: str) -> bool:
     help = "pass it as `mut`" if word != "rng" else "pass it as `mut`, or make another: `g.clone()`, `g.at(i)`"
     c.error("HYB508", f"a {word} is never copied: {why}", e.span, help=help)
     return False
+
+
+def temporary(c: Body, e: tree.Expr) -> bool:
+    """A resource made by a call and held by nobody, as `g.at(i)`: it may be changed, and is then gone."""
+    return isinstance(e, tree.Call | tree.MakeStruct) and is_resource(c.world, c.resolve(e.type))
 
 
 def static_dim(c: Body, d: Dim, name: str, model: str, span: Span) -> None:

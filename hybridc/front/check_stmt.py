@@ -86,8 +86,12 @@ def statement(c: Body, s: syntax.Stmt) -> tuple[list[tree.Stmt], bool]:
 def let(c: Body, s: syntax.Let) -> tree.Stmt:
     word = "var" if s.mutable else "let"
     if s.type is not None:
+        before = len(c.checker.diagnostics)
         declared = c.reader.type(s.type)
+        after = len(c.checker.diagnostics)
         value = c.value(s.value, declared)
+        if after > before:
+            c.checker.forgive(after, ("HYB404", "HYB308"))
         value = c.coerce(value, declared, f"the value of `{_name(s.pattern)}`")
         t = declared if s.mutable else c._promised(value.type, declared)
     else:

@@ -462,6 +462,7 @@ class Declarer:
                 method_params.append((var, p.method))
         implicit: list[TypeVar] = []
         params: list[ParamSig] = []
+        errors = len(self.diagnostics)
         if self_type is not None:
             self_type = substitute(self_type, dict(bounded))
             params.append(ParamSig("self", self_type, decl.mutates_self, False, decl.name_span))
@@ -477,7 +478,8 @@ class Declarer:
             seen.add(q.name)
             params.append(self._param(q, reader, key, implicit))
         bound_by = sig.brackets = tuple(brackets)
-        self._check_bound(params, reader, decl, {b for b in bound_by if not isinstance(b, TypeVar)})
+        if len(self.diagnostics) == errors:
+            self._check_bound(params, reader, decl, {b for b in bound_by if not isinstance(b, TypeVar)})
         methods = {v.key: self._method_bound(m, reader) for v, m in method_params}
         free = [d for m in methods.values() for d in m.free_dims]
         n_dims, n_packs = len(reader.new_dims), len(reader.new_packs)
