@@ -294,6 +294,8 @@ class ModelBase:
         states = self._state_values()
         known = {p.path for p in self._model.params} | set(states)
         unknown = [k for k in state if k not in known]
+        if not any(name in state for name in states):
+            states = {}  # weights alone, from PyTorch say: the state stays
         missing = [k for k in [*(p.path for p in self._model.params), *states] if k not in state]
         if unknown or missing:
             parts = ([f"missing {', '.join(missing)}"] if missing else []) + ([f"unknown {', '.join(unknown)}"] if unknown else [])
