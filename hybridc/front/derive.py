@@ -158,8 +158,8 @@ def _equal_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
             if not _plain(lw, t):
                 _match_both(lw, t, a, b, lambda kind, x, y: _need(lw, equal(lw, kind, x, y)))
         case _:
-            for i, kind in enumerate(_fields(lw, t)):
-                _need(lw, equal(lw, kind, lw.whole(lw.item(a, i)), lw.whole(lw.item(b, i))))
+            for i, field in enumerate(_fields(lw, t)):
+                _need(lw, equal(lw, field, lw.whole(lw.item(a, i)), lw.whole(lw.item(b, i))))
     return [boolean(True)]
 
 

@@ -191,13 +191,14 @@ def equal_deep(lw: Lowerer, t: Type, a: ir.Atom, b: ir.Atom, equal: Callable[[Ty
                 inner = lw.ctx.types.inner(item)
                 lw.if_(there, lambda: visit(item, lw.op("unwrap", [x], inner), lw.op("unwrap", [y], inner)),
                        lambda: None)
-            case Named(_, (item,)) if kind not in walk.stacks:
-                inner = lw.ctx.types.inner(item)  # type: ignore[arg-type]
+            case Named(_, args) if kind not in walk.stacks:
+                item_type: Type = args[0]  # type: ignore[assignment]
+                inner = lw.ctx.types.inner(item_type)
                 xs, size = _list_parts(lw, x)
                 ys, other = _list_parts(lw, y)
                 need(lw.op("eq", [size, other], ir.BOOL))
                 _count_up(lw, walk.keys, size, lambda i: visit(
-                    item, lw.op("buffer_get", [xs, i], inner), lw.op("buffer_get", [ys, i], inner)))  # type: ignore[arg-type]
+                    item_type, lw.op("buffer_get", [xs, i], inner), lw.op("buffer_get", [ys, i], inner)))
             case _:
                 for i, item in enumerate(children(lw.ctx, kind)):
                     visit(item, lw.whole(lw.item(x, i)), lw.whole(lw.item(y, i)))

@@ -100,7 +100,7 @@ def _of_list(method: str) -> Lower:
     """A function that lists have as a method too."""
     def lower(lw: Lowerer, e: tree.Builtin) -> Any:
         t = lw.concrete(e.args[0].type)
-        if isinstance(t, Tensor):
+        if isinstance(t, Tensor | Prim):  # a `*B` may stand for no dimension
             return NotImplemented
         values = [lw.expr(a) for a in e.args]
         lw.b.span = e.span

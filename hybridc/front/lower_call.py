@@ -40,8 +40,8 @@ def resolve(lw: Lowerer, ref: FnRef, arg_types: Sequence[Type | None]) -> tuple[
     types: dict[str, Type] = {}
     packs: dict[str, int] = {}
     dims: dict[str, int] = {}
-    for v, t in zip(decl.type_params, ref.types, strict=False):
-        concrete = lw.concrete(t)
+    for v, given in zip(decl.type_params, ref.types, strict=False):
+        concrete = lw.concrete(given)
         if is_concrete(concrete):
             types[v.key] = concrete
     for pack, shape in zip(decl.packs, ref.packs, strict=False):

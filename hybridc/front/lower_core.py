@@ -92,7 +92,7 @@ class Lowerer(Values):
     ) -> list[ir.Var]:
         """A conditional; the branches may assign variables and may leave."""
         branches = [self.branch(then), self.branch(orelse)]
-        return self.join(branches, types, lambda blocks, all_types: self.b.if_(cond, *blocks, all_types))
+        return self.join(branches, types, lambda blocks, all_types: self.b.if_(cond, blocks[0], blocks[1], all_types))
 
     def vars_atoms(self, keys: Iterable[str]) -> list[ir.Atom]:
         return [leaf for key in keys for leaf in self.leaves(self.env[key])]
@@ -226,7 +226,7 @@ class Lowerer(Values):
 
     # ---- small helpers
     def op(self, op: str, args: Sequence[ir.Atom], type: ir.Type, **attrs: object) -> ir.Var:
-        return self.b.op(op, args, type, **attrs)
+        return self.b.op(op, args, type, "", **attrs)
 
     def not_(self, a: ir.Atom) -> ir.Atom:
         return boolean(not a.value) if isinstance(a, ir.Const) else self.b.op("not", [a], ir.BOOL)

@@ -5,7 +5,7 @@ the loop carries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hybridc.base.dims import Dim
@@ -15,7 +15,8 @@ from hybridc.core.builder import boolean, integer
 from hybridc.front import tree
 from hybridc.front.lower_core import Lowerer, Parts, Value
 
-Atoms = list[ir.Atom]
+Atoms = Sequence[ir.Atom]
+State = list[ir.Atom]
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Cursor:
     start: Atoms
     more: Callable[[Atoms], ir.Atom]
     item: Callable[[Atoms], Value]
-    next: Callable[[Atoms], Atoms]
+    next: Callable[[Atoms], State]
     names: list[str] = field(default_factory=list)
     length: Callable[[], ir.Atom] | None = None
     at: Callable[[ir.Atom], Value] | None = None

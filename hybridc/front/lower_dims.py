@@ -7,7 +7,7 @@ program the checker's types hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hybridc.base.dims import Dim
 from hybridc.base.source import Span
@@ -21,7 +21,7 @@ Get = Callable[[], ir.Atom]
 
 
 # ---- binding ---------------------------------------------------------------------------------------------------------
-def bind_dims(lw: Lowerer, own: Iterable[str], params: list[tuple[str, Type, ir.Atom, Span]]) -> None:
+def bind_dims(lw: Lowerer, own: Iterable[str], params: Sequence[tuple[str, Type, ir.Atom, Span]]) -> None:
     """Bind the names whose keys are in `own`, then compare the parameters' other dimensions that mention names."""
     wanted = set(own)
     rest: list[tuple[Dim, Get, str, Span]] = []
@@ -89,7 +89,8 @@ def _bind_if(lw: Lowerer, t: Type, there: ir.Atom, get: Get, wanted: set[str]) -
     branch = lw.branch(found)
     lw.dims = before
     missing = lw.branch(lambda: [integer(-1) for _ in inner])
-    outs = lw.join([branch, missing], [ir.INT] * len(inner), lambda blocks, types: lw.b.if_(there, *blocks, types))
+    outs = lw.join([branch, missing], [ir.INT] * len(inner),
+                   lambda blocks, types: lw.b.if_(there, blocks[0], blocks[1], types))
     for (key, d), out in zip(inner.items(), outs, strict=True):
         lw.dims[key] = BoundDim(out, d.name, True)
 
@@ -164,7 +165,7 @@ def _compare(lw: Lowerer, d: Dim, got: ir.Atom, what: str, span: Span) -> None:
 
 
 def _message(lw: Lowerer, prefix: str, got: ir.Atom, middle: str, want: ir.Atom) -> ir.Atom:
-    params = [("prefix", ir.STR), ("got", ir.INT), ("middle", ir.STR), ("want", ir.INT)]
+    params: list[tuple[str, ir.Type]] = [("prefix", ir.STR), ("got", ir.INT), ("middle", ir.STR), ("want", ir.INT)]
 
     def body(inner: Lowerer, v: list[ir.Var]) -> list[ir.Atom]:
         return [derive.concat(inner, [v[0], derive.show_int(inner, v[1]), v[2], derive.show_int(inner, v[3])])]
@@ -202,15 +203,15 @@ def deep_check(lw: Lowerer, t: Type, value: ir.Atom, what: str, span: Span, with
             lw.if_(there, lambda: deep_check(lw, item, lw.op("unwrap", [value], inner), what, span, within),
                    lambda: None)
         case Named(key, args) if key == STD_TYPES["list"]:
-            item = args[0]
+            element_type: Type = args[0]  # type: ignore[assignment]
             data, size = lw.whole(lw.item(value, 0)), lw.whole(lw.item(value, 1))
-            kind = lw.ctx.types.inner(item)  # type: ignore[arg-type]
+            kind = lw.ctx.types.inner(element_type)
 
             def turn(label: int, state: list[ir.Var]) -> list[ir.Atom]:
                 more = lw.op("lt", [state[0], size], ir.BOOL)
                 lw.if_(more, lambda: None, lambda: lw.leave(label, []))
                 element = lw.op("buffer_get", [data, state[0]], kind)
-                deep_check(lw, item, element, f"an element of {what}", span, within)  # type: ignore[arg-type]
+                deep_check(lw, element_type, element, f"an element of {what}", span, within)
                 return [lw.op("add", [state[0], integer(1)], ir.INT)]
 
             lw.loop([], [integer(0)], turn, ["i"])

@@ -215,7 +215,7 @@ class Layouts:
             decl = self.ctx.program.decls[STD_TYPES["list"]]
             assert isinstance(decl, tree.StructDecl)
             names = [f.name for f in decl.fields]
-            fields = tuple(zip(names, (ir.BufferT(item), ir.INT), strict=True))
+            fields: tuple[tuple[str, ir.Type], ...] = ((names[0], ir.BufferT(item)), (names[1], ir.INT))
             self.ctx.core.structs[name] = ir.StructDef(name, fields)
         return ir.StructT(name)
 
@@ -268,9 +268,9 @@ class Layouts:
                 model = lw.concrete(e.model) if e.model != lw.self_type else lw.model
                 model = model if isinstance(model, ModelType) else lw.model
                 assert isinstance(model, ModelType)
-                for param, value in zip(self.decl(model).config, model.config, strict=True):
+                for param, given in zip(self.decl(model).config, model.config, strict=True):
                     if param.name == name:
-                        return _plain(value)
+                        return _plain(given)
             case tree.Unary(op=op, operand=operand):
                 value = self.static(lw, operand)
                 return not value if op == "not" else -value if op == "-" else value

@@ -24,7 +24,7 @@ def walk(node: Any, into: Callable[[Any], bool] = lambda _: True) -> Iterator[An
     elif dataclasses.is_dataclass(node) and type(node).__module__ == tree.__name__:
         yield node
         if into(node):
-            for name in _fields(type(node)):
+            for name in _fields(type(node)):  # type: ignore[arg-type]
                 yield from walk(getattr(node, name), into)
 
 

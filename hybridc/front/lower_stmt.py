@@ -8,7 +8,7 @@ from hybridc.base.types import TupleType, Void
 from hybridc.core import ir
 from hybridc.core.builder import boolean
 from hybridc.front import tree
-from hybridc.front.lower_core import LoopLabels, Lowerer, lowers
+from hybridc.front.lower_core import LoopLabels, Lowerer, Value, lowers
 from hybridc.front.lower_cursor import Cursor, cursor_of
 from hybridc.front.lower_match import bind_always
 from hybridc.front.lower_place import TensorAccess, access, update
@@ -163,7 +163,7 @@ def for_stmt(lw: Lowerer, stmt: tree.For) -> None:
 
 
 def for_each(lw: Lowerer, cursor: Cursor, keys: list[str],
-             each: Callable[[int, Callable[[], object]], None]) -> None:
+             each: Callable[[int, Callable[[], Value]], None]) -> None:
     """Run `each(label, item)` for every item of the value the cursor had at the start; `keys` are what it assigns."""
     def make(label: int, state: list[ir.Var]) -> list[ir.Atom]:
         leave_unless(lw, cursor.more(state), label, keys)

@@ -178,7 +178,8 @@ def keeps_params(
                     return False
             case tree.Call(fn=fn, args=args):
                 for i, arg in enumerate(args):
-                    if rooted(arg.place) and isinstance(arg.place.type, (ModelType, TypeVar)):
+                    if arg.place is not None and rooted(arg.place) and isinstance(
+                            arg.place.type, (ModelType, TypeVar)):
                         if not keeps_params(ctx, ctx.fn(fn.key), i, seen):
                             return False
             case tree.CallValue(args=args) | tree.CallMethod(args=args):

@@ -244,9 +244,9 @@ def bind_types(
                 bind_types(p, a, types, packs, dims)
             bind_types(result, other_result, types, packs, dims)
         case Named(_, args), Named(_, others):
-            for p, a in zip(args, others, strict=False):
-                if not isinstance(p, Dim) and not isinstance(a, Dim):
-                    bind_types(p, a, types, packs, dims)
+            for arg, other_arg in zip(args, others, strict=False):
+                if not isinstance(arg, Dim) and not isinstance(other_arg, Dim):
+                    bind_types(arg, other_arg, types, packs, dims)
         case _:
             pass
 

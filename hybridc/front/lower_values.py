@@ -164,12 +164,12 @@ class Values(ABC):
         value = self.effect(e)
         return value if value is not None else Parts(ir.UNIT, ())
 
-    def effect(self, e: tree.Expr) -> Value | None:
+    def effect(self, e: tree.Expr | tree.Stmt) -> Value | None:
         """Lower an expression; None if it has no value (a call of a function that returns nothing)."""
         handler = HANDLERS.get(type(e))
         assert handler is not None, f"no lowering of {type(e).__name__}"
         self.b.span = e.span
-        result = handler(self, e)
+        result = handler(self, e)  # type: ignore[arg-type]
         self.b.span = e.span
         return result
 
