@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from hybridc.base.source import Span
 from hybridc.base.types import F32, F64, I32, INT, U8
 from hybridc.core.interp_ops import MAKERS
-from hybridc.core.interp_scalar import ROUND, round_f32, wrap64
 from hybridc.core.ir import (
     RETURN,
     Atom,
@@ -37,6 +36,7 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import may_fault
+from hybridc.core.rounding import round_f32, wrap64
 from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Some
 from hybridc.core.walk import all_blocks, diverges, free_vars
 
@@ -102,7 +102,7 @@ class _Compiler:
     def atom(self, a: Atom) -> str:
         if isinstance(a, Var):
             return f"v{a.id}"
-        value = ROUND[a.type](a.value)
+        value = a.value
         if isinstance(value, float):
             if value != value:
                 return "_nan"

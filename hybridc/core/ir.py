@@ -27,11 +27,13 @@ round; inside structs, enums and buffers they are all `?`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Union
 
 from hybridc.base.source import NOWHERE, Span
-from hybridc.base.types import BF16, BOOL, F16, F32, F64, I32, INT, U8, Prim
+from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, I32, INT, U8, Prim
+from hybridc.core.rounding import ROUND
 
 
 # ---- types -----------------------------------------------------------------------------------------------------------
@@ -89,10 +91,15 @@ class Var:
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A bool, int or float of a scalar type."""
+    """A bool, int or float of a scalar type; a float is rounded to its type."""
 
     value: int | float | bool
     type: Prim
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, float) and self.type in FLOATS:
+            rounded = ROUND[self.type](self.value) if self.value == self.value else math.nan  # one nan, equal to itself
+            object.__setattr__(self, "value", rounded)
 
 
 Atom = Union[Var, Const]

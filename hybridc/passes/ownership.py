@@ -406,9 +406,11 @@ class _Frame:
                 self.retain(c, out)
                 owned[c.id] = c
         del owned[whole.id]
+        dead: list[Var] = []
         for i, t in enumerate(parts(whole.type, self.program)):
             if i not in owners and self.counted.of(t):
-                rest = Var(self.next_id, t)
+                dead.append(Var(self.next_id, t))
                 self.next_id += 1
-                out.append(Op((rest,), "get", (whole,), (("index", i),)))
-                self.release(rest, out)
+                out.append(Op((dead[-1],), "get", (whole,), (("index", i),)))
+        for v in dead:
+            self.release(v, out)

@@ -49,6 +49,14 @@ class Cell:
         self.immortal = immortal
 
 
+class TensorValue:
+    """A tensor: the block that holds its elements, or a part of one."""
+
+    def __init__(self, block: Cell, array: object):
+        self.block = block
+        self.array = array
+
+
 class Miscounted(AssertionError):
     """What compiled code would do wrong here."""
 
@@ -84,10 +92,12 @@ class Counting:
             case BufferT(item):
                 return self.cell(t, [self.lift(item, v) for v in value.items()])  # type: ignore
             case EnumT(name) if not self.program.enums[name].plain:
+                if value is None:
+                    return None
                 types = [f for _, f in self.program.enums[name].cases[value.tag][1]]  # type: ignore
                 return self.cell(t, [self.lift(f, v) for f, v in zip(types, value.fields, strict=True)], value.tag)  # type: ignore
             case TensorT():
-                return self.cell(t, [value])
+                return TensorValue(self.cell(t, []), value)
         return value
 
     def lower(self, t: Type, value: object) -> object:
@@ -106,7 +116,11 @@ class Counting:
                 types = [f for _, f in self.program.enums[name].cases[cell.tag][1]]
                 return EnumValue(cell.tag, tuple(self.lower(f, v) for f, v in zip(types, cell.items, strict=True)))
             case TensorT():
-                return self.use(value).items[0]
+                if value is None:
+                    return self.plain.zero(t)
+                assert isinstance(value, TensorValue)
+                self.use(value.block)
+                return value.array
         return value
 
     def cell(self, t: Type, items: list, tag: int = 0) -> Cell:
@@ -129,6 +143,8 @@ class Counting:
                 return [c for f, v in pairs for c in self.cells(f, v)]
             case OptionT(item):
                 return [] if value is None else self.cells(item, value.value)  # type: ignore[attr-defined]
+        if isinstance(value, TensorValue):
+            return [self.use(value.block)]
         return [self.use(value)] if isinstance(value, Cell) else []
 
     def retain(self, t: Type, value: object) -> None:
@@ -152,7 +168,7 @@ class Counting:
                 return [item] * len(c.items)
             case EnumT(name):
                 return [f for _, f in self.program.enums[name].cases[c.tag][1]]
-        return [Prim("int")] * len(c.items)
+        return []
 
     # ---- running
     def run(self, name: str, args: Sequence[object]) -> tuple[object, ...]:
@@ -307,6 +323,9 @@ class Counting:
                 data, size, count = str_value(str(op.attr("text")))
                 cell = Cell(BufferT(Prim("u8")), data.items(), immortal=True)
                 return ((cell, size, count),)
+            case "tensor_view" if args[0] is not None and isinstance(op.outs[0].type, TensorT):
+                array = MAKERS[op.op](op, self.plain)(args[0].array, *args[1:])
+                return (TensorValue(args[0].block, array),)
             case "buffer_len":
                 return (len(args[0].items) if args[0] else 0,)
             case "buffer_get":
