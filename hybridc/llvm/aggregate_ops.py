@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybridc.core.ir import EnumT, Op, OptionT
+from hybridc.core.ir import EnumT, Op, OptionT, Var
 from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
@@ -99,6 +99,8 @@ def _retain(e: FnEmitter, op: Op) -> Results:
 
 
 def _release(e: FnEmitter, op: Op) -> Results:
+    if isinstance(op.args[0], Var) and op.args[0].id in e.lent:
+        return ()
     e.release(op.args[0].type, e.leaves(op.args[0]))
     return ()
 

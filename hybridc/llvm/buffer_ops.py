@@ -135,7 +135,8 @@ def _len(e: FnEmitter, op: Op) -> Results:
 def _get(e: FnEmitter, op: Op) -> Results:
     item = _item(op)
     value = e.load_value(item, element_at(e, item, e.one(op.args[0]), e.one(op.args[1])))
-    e.retain(item, value)
+    if op.outs[0].id not in e.lent:
+        e.retain(item, value)
     return (value,)
 
 
@@ -259,8 +260,15 @@ def _difference(code: Code, later: str, start: str, stop: str, other_start: str,
 
 def _copy(e: FnEmitter, op: Op) -> Results:
     target, at, source, start, count = (e.one(a) for a in op.args)
+    item = _item(op)
+    if not count.startswith("%") and int(count) > 0 and not e.layouts.counted(item):
+        # A few elements, as when one is appended: no call.
+        block = owned(e, item, target)
+        size = e.layouts.shape(item).size * int(count)
+        e.copy_bytes(element_at(e, item, block, at), element_at(e, item, source, start), str(size))
+        return ((block,),)
     args = [("ptr", "%ctx"), ("ptr", target), ("i64", at), ("ptr", source), ("i64", start), ("i64", count)]
-    return ((_checked(e, target, e.call("ptr", _copy_helper(e.module, _item(op)), args)),),)
+    return ((_checked(e, target, e.call("ptr", _copy_helper(e.module, item), args)),),)
 
 
 def _copy_helper(module: Module, item: Type) -> str:

@@ -13,9 +13,11 @@ from hybridc.llvm.code import Module
 from hybridc.llvm.control import Unit, emit_fn, fn_symbol
 from hybridc.llvm.entry import emit_entry, emit_release
 from hybridc.llvm.layout import Layouts
+from hybridc.llvm.lend import lent
 from hybridc.llvm.refcount import finish_drain
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.support import LIVE
+from hybridc.passes.liveness import Counted
 from hybridc.passes.ownership import OwnedProgram, own
 
 NO_MEMORY = frozenset(SCALAR_ROWS) | {
@@ -63,7 +65,9 @@ def emit_module(owned: OwnedProgram, entries: Sequence[str], release_types: Sequ
     unit = Unit(module, facts, owned.cleanup, owned.borrowed)
     wanted = facts.reachable(list(entries))
     module.defined.update(fn_symbol(fn.name) for fn in wanted)
+    counted = Counted(program)
     for fn in wanted:
+        unit.lent[fn.name] = lent(owned, fn, counted)
         emit_fn(unit, fn)
     for name in dict.fromkeys(entries):
         emit_entry(unit, program.fns[name])

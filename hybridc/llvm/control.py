@@ -64,6 +64,10 @@ class Unit:
     facts: Facts
     owned: Owned
     borrowed: Mapping[str, tuple[bool, ...]]
+    doubtful: set[tuple[int, int]] = field(default_factory=set)
+    """(id of a loop, leaf of its parameters): not known to have one owner in every turn."""
+    lent: dict[str, set[int]] = field(default_factory=dict)
+    """For each function, the variables without a count of their own (lend.py)."""
 
 
 def fn_symbol(name: str) -> str:
@@ -75,7 +79,17 @@ def leaf_types(unit: Unit, types: Sequence[Type]) -> list[str]:
 
 
 def emit_fn(unit: Unit, fn: Fn) -> None:
-    """Write one Core function."""
+    """Write one Core function. That a buffer carried by a loop has one owner in every turn, if it has at first, is
+    assumed; where the loop's body turns out to share it, the function is written once more without."""
+    while True:
+        before = len(unit.doubtful)
+        e = write_fn(unit, fn)
+        if len(unit.doubtful) == before:
+            e.finish()
+            return
+
+
+def write_fn(unit: Unit, fn: Fn) -> FnEmitter:
     names: list[tuple[str, str]] = []
     values: list[Leaves] = []
     for var in fn.params:
@@ -83,6 +97,7 @@ def emit_fn(unit: Unit, fn: Fn) -> None:
         names += zip(unit.module.layouts.types(var.type), leaves, strict=True)
         values.append(leaves)
     e = FnEmitter(unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results), faults=unit.facts.may_fault(fn.name))
+    e.lent = unit.lent[fn.name]
     for var, value in zip(fn.params, values, strict=True):
         e.bind(var, value)
     if unit.facts.is_recursive(fn.name):
@@ -96,7 +111,7 @@ def emit_fn(unit: Unit, fn: Fn) -> None:
     value = writer.meet(end)
     if not e.dead:
         e.leave(value)
-    e.finish()
+    return e
 
 
 def count_depth(e: FnEmitter) -> None:
@@ -305,12 +320,16 @@ class Writer:
         e.jump(head)
         e.start(head)
         # What was known before the loop may have changed in an earlier turn.
+        hoped = {i for i, leaf in enumerate(initial) if leaf in e.sole and (id(stmt), i) not in self.unit.doubtful}
         e.sole.clear()
         phis = [e.phi_slot(llvm) for llvm in types]
+        e.sole.update(phis[i][0] for i in hoped)
         self.bind(stmt.params, tuple(name for name, _ in phis))
         e.poll()
         turn = Join(e.label("turn"), types)
         self.block(stmt.body, turn)
+        if turn.arrivals:
+            self.unit.doubtful.update((id(stmt), i) for i in hoped & turn.shared)
         again = self.meet(turn)
         incoming = [(initial, before)]
         if not e.dead:
@@ -324,6 +343,7 @@ class Writer:
     def parallel(self, stmt: Parallel) -> None:
         def body(inner: FnEmitter) -> Leaves:
             """The worker's code; the value it gives for its index."""
+            inner.lent = self.e.lent
             writer = Writer(self.unit, inner)
             end = Join(inner.label("item"), inner.layouts.types(stmt.out.type.item))  # type: ignore[union-attr]
             writer.block(stmt.body, end)

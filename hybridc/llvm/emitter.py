@@ -93,6 +93,8 @@ class FnEmitter(Code):
         self.on_leave: list[str] = []
         """Instructions before every return."""
         self._flag: str | None = None
+        self.lent: set[int] = set()
+        """Variables that hold no count of their own (lend.py)."""
         self.sole: set[str] = set()
         """Operands of buffers known to have one owner, so that they can be written without asking."""
 
@@ -182,7 +184,7 @@ class FnEmitter(Code):
     def _release_plan(self, owned: Sequence[Var]) -> Cleanup:
         plan: list[tuple[str, str]] = []
         for var in owned:
-            if var.id in self.env:
+            if var.id in self.env and var.id not in self.lent:
                 plan += refcount.release_plan(self.module, var.type, self.env[var.id])
         return tuple(plan)
 

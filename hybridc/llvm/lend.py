@@ -1,0 +1,160 @@
+"""Elements of buffers that are only looked at: taking them out need not count them.
+
+`x = buffer_get(b, i)` gives a count of its own, which a later `release(x)` gives back: in `a[i][j]` twice an atomic
+operation for nothing. Where, between the two, nothing is released or consumed (so that nobody can free or overwrite the
+element), or only after the last use of x, both are left out. `lent` finds those variables; the code generator neither
+retains them, nor releases them, nor names them in clean-ups.
+"""
+
+from __future__ import annotations
+
+from hybridc.core.ir import Block, Call, Exit, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, Var, Yield
+from hybridc.core.ops import OPS
+from hybridc.core.walk import all_blocks, args_of, blocks_of
+from hybridc.passes.ownership import OwnedProgram
+from hybridc.passes.liveness import Counted
+
+FARTHEST = 80
+"""Statements that are looked at after a buffer_get, those within others included."""
+
+
+class _No(Exception):
+    """The variable has to be counted."""
+
+
+def lent(owned: OwnedProgram, fn: Fn, counted: Counted) -> set[int]:
+    """Ids of the function's variables that are not counted."""
+    found: set[int] = set()
+    blocks = [b for b in all_blocks(fn.body) if any(isinstance(s, Op) and s.op == "buffer_get" for s in b.stmts)]
+    before = -1
+    while len(found) != before:
+        before = len(found)
+        for block in blocks:
+            for i, stmt in enumerate(block.stmts):
+                if isinstance(stmt, Op) and stmt.op == "buffer_get" and counted(stmt.outs[0]) and stmt.outs[0].id not in found:
+                    scan = _Scan(owned, counted, found, stmt.outs[0])
+                    try:
+                        if scan.window(block, i + 1):
+                            found |= scan.members
+                    except _No:
+                        pass
+    return found
+
+
+class _State:
+    """On one way through the code: what has to be given back, and whether something may have been freed."""
+
+    def __init__(self, held: set[int], stale: bool):
+        self.held = held
+        self.stale = stale
+
+    def copy(self) -> _State:
+        return _State(set(self.held), self.stale)
+
+
+class _Scan:
+    def __init__(self, owned: OwnedProgram, counted: Counted, known: set[int], start: Var):
+        self.owned, self.counted, self.known = owned, counted, known
+        self.members = {start.id}
+        """Variables that carry the count."""
+        self.names = {start.id}
+        """Those and their aliases."""
+        self.left = FARTHEST
+        self.first = start.id
+
+    def window(self, block: Block, start: int) -> bool:
+        """Are the counts given back in what follows in the block?"""
+        state = _State({self.first}, False)
+        for stmt in block.stmts[start:]:
+            self.statement(stmt, state)
+            if not state.held:
+                return True
+        return self.ends(block, state)
+
+    def ends(self, block: Block, state: _State) -> bool:
+        """At the end of the outermost block: only a way out that has given everything back will do."""
+        return not state.held
+
+    def block(self, block: Block, state: _State) -> bool:
+        """A block within; whether it goes on after the statement it belongs to."""
+        for stmt in block.stmts:
+            self.statement(stmt, state)
+        tail = block.tail
+        if any(isinstance(v, Var) and v.id in self.names and self.counted(v) for v in tail.values):
+            raise _No
+        if isinstance(tail, Fault):
+            if state.held:
+                raise _No
+            return False
+        if isinstance(tail, Exit) and not state.held:
+            return False
+        if not state.held or state.stale:
+            raise _No
+        return isinstance(tail, Yield)
+
+    def statement(self, stmt: Stmt, state: _State) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise _No
+        if isinstance(stmt, Op) and stmt.op == "release":
+            (v,) = stmt.args
+            assert isinstance(v, Var)
+            if v.id in self.members:
+                if v.id not in state.held:
+                    raise _No
+                state.held.discard(v.id)
+            elif v.id not in self.known:
+                state.stale = True
+            return
+        used = any(isinstance(a, Var) and a.id in self.names for a in args_of(stmt))
+        if used and (state.stale or not state.held):
+            raise _No
+        match stmt:
+            case Op():
+                self.operator(stmt, used, state)
+            case Call():
+                lends = self.owned.borrowed[stmt.fn]
+                for a, keeps in zip(stmt.args, lends, strict=True):
+                    if self.counted(a) and not keeps:
+                        self.consume(a, state)
+            case If() | Match() | Scope() | Loop() | Parallel():
+                if isinstance(stmt, Match) and used:
+                    self.names.update(f.id for arm in stmt.arms for f in arm.fields)
+                if isinstance(stmt, Loop):
+                    for a in stmt.inits:
+                        if self.counted(a):
+                            self.consume(a, state)
+                for inner in blocks_of(stmt):
+                    within = state.copy()
+                    if self.block(inner, within) and within.held != state.held:
+                        raise _No
+
+    def consume(self, a: object, state: _State) -> None:
+        if isinstance(a, Var) and a.id in self.names:
+            raise _No
+        state.stale = True
+
+    def operator(self, op: Op, used: bool, state: _State) -> None:
+        row = OPS[op.op]
+        if row.effect or op.op == "retain" and used:
+            raise _No
+        if op.op == "retain":
+            return
+        if op.op == "destruct" and used:
+            (whole,) = op.args
+            assert isinstance(whole, Var)
+            if whole.id not in self.members:
+                raise _No
+            state.held.discard(whole.id)
+            parts = {v.id for v in op.outs if self.counted(v)}
+            state.held |= parts
+            self.members |= parts
+            self.names |= {v.id for v in op.outs}
+            return
+        if row.alias:
+            if used:
+                self.names.update(v.id for v in op.outs)
+            return
+        for i, a in enumerate(op.args):
+            if row.mode(i) == "c" and self.counted(a):
+                self.consume(a, state)
