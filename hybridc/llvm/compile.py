@@ -17,7 +17,6 @@ from hybridc.llvm.lend import lent
 from hybridc.llvm.refcount import finish_drain
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.support import LIVE
-from hybridc.passes.liveness import Counted
 from hybridc.passes.ownership import OwnedProgram, own
 
 NO_MEMORY = frozenset(SCALAR_ROWS) | {
@@ -65,9 +64,8 @@ def emit_module(owned: OwnedProgram, entries: Sequence[str], release_types: Sequ
     unit = Unit(module, facts, owned.cleanup, owned.borrowed)
     wanted = facts.reachable(list(entries))
     module.defined.update(fn_symbol(fn.name) for fn in wanted)
-    counted = Counted(program)
     for fn in wanted:
-        unit.lent[fn.name] = lent(owned, fn, counted)
+        unit.lent[fn.name] = lent(owned, fn, module.layouts)
         emit_fn(unit, fn)
     for name in dict.fromkeys(entries):
         emit_entry(unit, program.fns[name])

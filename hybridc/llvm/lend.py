@@ -11,8 +11,9 @@ from __future__ import annotations
 from hybridc.core.ir import Block, Call, Exit, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, Var, Yield
 from hybridc.core.ops import OPS
 from hybridc.core.walk import all_blocks, args_of, blocks_of
-from hybridc.passes.ownership import OwnedProgram
+from hybridc.llvm.layout import Layouts
 from hybridc.passes.liveness import Counted
+from hybridc.passes.ownership import OwnedProgram
 
 FARTHEST = 80
 """Statements that are looked at after a buffer_get, those within others included."""
@@ -22,9 +23,10 @@ class _No(Exception):
     """The variable has to be counted."""
 
 
-def lent(owned: OwnedProgram, fn: Fn, counted: Counted) -> set[int]:
+def lent(owned: OwnedProgram, fn: Fn, layouts: Layouts) -> set[int]:
     """Ids of the function's variables that are not counted."""
     found: set[int] = set()
+    counted = Counted(owned.program)
     blocks = [b for b in all_blocks(fn.body) if any(isinstance(s, Op) and s.op == "buffer_get" for s in b.stmts)]
     before = -1
     while len(found) != before:
@@ -32,17 +34,18 @@ def lent(owned: OwnedProgram, fn: Fn, counted: Counted) -> set[int]:
         for block in blocks:
             for i, stmt in enumerate(block.stmts):
                 if isinstance(stmt, Op) and stmt.op == "buffer_get" and counted(stmt.outs[0]) and stmt.outs[0].id not in found:
-                    scan = _Scan(owned, counted, found, stmt.outs[0])
+                    scan = _Scan(owned, layouts, counted, found, stmt.outs[0])
                     try:
                         if scan.window(block, i + 1):
-                            found |= scan.members
+                            found |= scan.tokens.keys()
                     except _No:
                         pass
     return found
 
 
 class _State:
-    """On one way through the code: what has to be given back, and whether something may have been freed."""
+    """On one way through the code: which counted leaves have to be given back, and whether something may have been
+    freed."""
 
     def __init__(self, held: set[int], stale: bool):
         self.held = held
@@ -53,18 +56,20 @@ class _State:
 
 
 class _Scan:
-    def __init__(self, owned: OwnedProgram, counted: Counted, known: set[int], start: Var):
-        self.owned, self.counted, self.known = owned, counted, known
-        self.members = {start.id}
-        """Variables that carry the count."""
+    def __init__(self, owned: OwnedProgram, layouts: Layouts, counted: Counted, known: set[int], start: Var):
+        self.owned, self.layouts, self.counted, self.known = owned, layouts, counted, known
+        leaves = layouts.leaves(start.type)
+        self.tokens: dict[int, list[int]] = {start.id: [i if leaf.counted else -1 for i, leaf in enumerate(leaves)]}
+        """The element and the parts that are named: for each leaf its place in the element, -1 if it is not counted. A
+        part may be released instead of the whole."""
         self.names = {start.id}
-        """Those and their aliases."""
+        """Those, and what else leads into the element."""
         self.left = FARTHEST
-        self.first = start.id
 
     def window(self, block: Block, start: int) -> bool:
         """Are the counts given back in what follows in the block?"""
-        state = _State({self.first}, False)
+        (whole,) = self.tokens.values()
+        state = _State({i for i in whole if i >= 0}, False)
         for stmt in block.stmts[start:]:
             self.statement(stmt, state)
             if not state.held:
@@ -99,10 +104,11 @@ class _Scan:
         if isinstance(stmt, Op) and stmt.op == "release":
             (v,) = stmt.args
             assert isinstance(v, Var)
-            if v.id in self.members:
-                if v.id not in state.held:
+            if v.id in self.tokens:
+                given = {i for i in self.tokens[v.id] if i >= 0}
+                if not given <= state.held:
                     raise _No
-                state.held.discard(v.id)
+                state.held -= given
             elif v.id not in self.known:
                 state.stale = True
             return
@@ -140,16 +146,7 @@ class _Scan:
             raise _No
         if op.op == "retain":
             return
-        if op.op == "destruct" and used:
-            (whole,) = op.args
-            assert isinstance(whole, Var)
-            if whole.id not in self.members:
-                raise _No
-            state.held.discard(whole.id)
-            parts = {v.id for v in op.outs if self.counted(v)}
-            state.held |= parts
-            self.members |= parts
-            self.names |= {v.id for v in op.outs}
+        if used and isinstance(op.args[0], Var) and op.args[0].id in self.tokens and self.part(op, op.args[0]):
             return
         if row.alias:
             if used:
@@ -158,3 +155,23 @@ class _Scan:
         for i, a in enumerate(op.args):
             if row.mode(i) == "c" and self.counted(a):
                 self.consume(a, state)
+
+    def part(self, op: Op, whole: Var) -> bool:
+        """Name parts of the element; whether the operator does that."""
+        tokens = self.tokens[whole.id]
+        match op.op:
+            case "unwrap":
+                parts = [tokens[1:]]
+            case "get":
+                start, stop = self.layouts.leaf_range(whole.type, int(op.attr("index")))  # type: ignore[call-overload]
+                parts = [tokens[start:stop]]
+            case "destruct":
+                ranges = [self.layouts.leaf_range(whole.type, i) for i in range(len(op.outs))]
+                parts = [tokens[start:stop] for start, stop in ranges]
+            case _:
+                return False
+        for v, own in zip(op.outs, parts, strict=True):
+            self.names.add(v.id)
+            if any(i >= 0 for i in own):
+                self.tokens[v.id] = own
+        return True
