@@ -20,15 +20,16 @@ from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
 from hybridc.front.parse import parse
 from hybridc.link import artifact as container
-from hybridc.link import pace, std_cache, surface
+from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm.compile import Compiled, compile_program
-from hybridc.passes import dce, inline, simplify
+from hybridc.passes import dce, inline, simplify, unpack
 
 STAGES = ["tokens", "ast", "core", "llvm", "asm"]
 
 PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
+    ("unpack", unpack.run),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("inline", inline.run),
     ("simplify", lambda core, roots: simplify.run(core)),
