@@ -15,6 +15,7 @@ DTYPES = {
     "f16": np.dtype(np.float16), "f32": np.dtype(np.float32), "f64": np.dtype(np.float64), "bf16": np.dtype(np.uint16),
 }
 """As it lies in memory; numpy has no bf16, which is kept as its bits."""
+INT_RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "i32": (-(1 << 31), (1 << 31) - 1), "u8": (0, 255)}
 _SHOWN = {d: name for name, d in DTYPES.items() if name != "bf16"}
 _TORCH = {"torch.bool": "bool", "torch.uint8": "u8", "torch.int32": "i32", "torch.int64": "int",
           "torch.float16": "f16", "torch.float32": "f32", "torch.float64": "f64", "torch.bfloat16": "bf16"}
@@ -43,7 +44,7 @@ def describe(array: Any) -> str:
     return shown(elem or name, tuple(array.shape))
 
 
-def as_array(value: object, elem: str) -> tuple[Any, bool]:
+def as_array(value: Any, elem: str) -> tuple[Any, bool]:
     """A contiguous array of the element type over the value's memory where possible, and whether it was torch's.
 
     The value's own element type must be the declared one; numbers in a list become it. Unfit if neither.
@@ -67,7 +68,7 @@ def as_array(value: object, elem: str) -> tuple[Any, bool]:
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
         return _contiguous(np.asarray(value), elem), False
     try:
-        view = memoryview(value)  # type: ignore[arg-type]
+        view = memoryview(value)
     except TypeError:
         raise Unfit(kind_of(value)) from None
     return _contiguous(np.asarray(view), elem), False
@@ -113,9 +114,9 @@ def _from_list(value: Any, elem: str) -> Any:
         fits = kind in "iu"
         if fits:
             low, high = int(a.min()), int(a.max())
-            bounds = np.iinfo(DTYPES[elem])
-            if low < bounds.min or high > bounds.max:
-                raise Unfit(f"{low if low < bounds.min else high}, which is out of range")
+            least, most = INT_RANGES[elem]
+            if low < least or high > most:
+                raise Unfit(f"{low if low < least else high}, which is out of range")
     if not fits:
         names = {"b": "bool", "f": "float", "i": "int", "u": "int", "U": "str", "O": "object"}
         raise Unfit(f"a list of {names.get(kind, a.dtype.name)}")

@@ -4,8 +4,8 @@
     8 bytes   length of the header, little-endian
     32 bytes  SHA-256 of the header
     header    JSON: {"members": [{"name", "size", "sha256", "requires"?}, ...]}
-    members   one after the other: "manifest.json", "core.txt", and objects "NAME.o", the most demanding processor first;
-              `requires` lists the features of LLVM's naming that an object's code needs
+    members   one after the other: "manifest.json", "core.txt", and objects "NAME.o", the most demanding processor
+              first; `requires` lists the features, by LLVM's names, that an object's code needs
 
 Objects are native code, so nothing is loaded unless every digest is right. That finds damage; it does not make code
 from a stranger safe to run.

@@ -11,7 +11,8 @@ import numpy as np
 from hybridc_runtime import arrays
 from hybridc_runtime.classes import Record
 from hybridc_runtime.codec import Codec
-from hybridc_runtime.convert_in import Misfit, Writing
+from hybridc_runtime.convert_in import Writing
+from hybridc_runtime.convert_leaf import Misfit
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Type
@@ -164,7 +165,7 @@ class Caller:
     def _native(self, value: Native, i: int, writing: Writing) -> tuple[Any, ...]:
         """The leaves of a native argument: shared, or converted if it comes from another program."""
         owned, t = value._owned, self.types[i]
-        if owned.codec is self.codec and owned.type == t or owned.codec is self.codec and _same(owned.type, t):
+        if self.codec.accepts(owned, t):
             leaves = owned.share()
             writing.log.append(lambda: self.codec.release_leaves(t, leaves))
             return leaves
@@ -251,12 +252,6 @@ class Caller:
         return by(lambda v: False, lambda v, new: None)
 
 
-def _same(a: Type, b: Type) -> bool:
-    return a == b or (
-        not isinstance(a, str) and not isinstance(b, str) and a[0] == b[0] == "tensor" and a[1] == b[1] and len(a[2]) == len(b[2])
-    )
-
-
 def _a(value: Any) -> str:
     return f"a {type(value).__name__}" if value is not None else "none"
 
@@ -272,7 +267,8 @@ def _change_array(value: Any, new: Any, what: str) -> None:
         value[:] = new.tolist()
     elif tuple(value.shape) != tuple(new.shape):
         raise ArgumentError(
-            f"{what}: the function made an array of shape {list(new.shape)}, which does not fit in place of {list(value.shape)}"
+            f"{what}: the function made an array of shape {list(new.shape)}, which does not fit in place of "
+            f"{list(value.shape)}"
         )
     elif isinstance(value, np.ndarray):
         value[...] = np.asarray(new)

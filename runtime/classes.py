@@ -104,7 +104,7 @@ def _is_array(x: object) -> bool:
     return hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, Record)
 
 
-def equal(a: object, b: object) -> bool:
+def equal(a: Any, b: Any) -> bool:
     """Are two values the same as Hyb sees it: whole values, NaN different from itself?"""
     todo = [(a, b)]
     while todo:
@@ -135,7 +135,8 @@ def equal(a: object, b: object) -> bool:
 
 def hash_of(value: object) -> int:
     """A hash that agrees with `equal`, of values made of hashable parts."""
-    todo, parts = [value], []
+    todo: list[Any] = [value]
+    parts: list[Any] = []
     while todo:
         x = todo.pop()
         if isinstance(x, Record):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import classes
-from hybridc_runtime.convert_in import Misfit, Writer, Writers, Writing
+from hybridc_runtime.convert_in import Writers, Writing
+from hybridc_runtime.convert_leaf import Misfit, Writer
 from hybridc_runtime.convert_out import Reader, Readers, Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.layout import Layouts, erased, type_key
@@ -35,6 +36,7 @@ class Codec:
         self._classes: dict[Type, Any] = {}
         self._pointers: dict[Type, bool] = {}
         self._callers: dict[str, Any] = {}
+        self._alike: dict[Any, bool] = {}
         self._applies: dict[Type, Caller] = {}
         self._lists = {erased(k.args[0]): name for name, k in manifest.kinds.items() if k.kind == "list"}
         self.callables: dict[int, Any] = {}
@@ -68,7 +70,8 @@ class Codec:
         if kind.kind in ("list", "map", "set", "deque", "heap", "graph"):
             return f"{kind.kind}[{', '.join(map(self.show, kind.args))}]"
         if kind.kind == "fn":
-            params = [("mut " if m else "") + self.show(a) for a, m in zip(kind.args[:-1], kind.muts or [False] * 99, strict=False)]
+            muts = kind.muts or [False] * len(kind.args)
+            params = [("mut " if m else "") + self.show(a) for a, m in zip(kind.args[:-1], muts, strict=False)]
             result = "" if kind.args[-1] == UNIT else f" -> {self.show(kind.args[-1])}"
             return f"fn({', '.join(params)}){result}"
         return t[1]
@@ -127,6 +130,46 @@ class Codec:
         if t[0] == "struct" and self.kind(t).kind not in ("struct", "str"):
             return any(map(self.holds_pointers, self.kind(t).args))
         return any(map(self.holds_pointers, self.layouts.fields(t)))
+
+    def accepts(self, owned: Owned, t: Type) -> bool:
+        """May a native value pass as it is: of the same type, from this program or from one that lays it out alike?"""
+        if erased(owned.type) != erased(t):
+            return False
+        other = owned.codec
+        if other is self:
+            return True
+        key = (id(other), t)
+        found = self._alike.get(key)
+        if found is None:
+            found = self._alike[key] = all(self._same_definition(other, name) for name in self._named(t))
+        return found
+
+    def _same_definition(self, other: Codec, name: tuple[str, str]) -> bool:
+        """Function values are numbered by each program in its own way."""
+        if self.kind(name).kind == "fn":
+            return False
+        if name[0] == "struct":
+            return self.layouts.structs[name[1]] == other.layouts.structs.get(name[1])
+        return self.layouts.enums[name[1]] == other.layouts.enums.get(name[1])
+
+    def _named(self, t: Type) -> set[Any]:
+        """Every struct and enum in a type, at any distance."""
+        found: set[Any] = set()
+        todo = [t]
+        while todo:
+            t = todo.pop()
+            if isinstance(t, str) or t[0] == "tensor" or t in found:
+                continue
+            if t[0] in ("option", "buffer"):
+                todo.append(t[1])
+                continue
+            if t[0] == "enum":
+                todo += [ft for _, fields in self.layouts.enums[t[1]] for _, ft in fields]
+            else:
+                todo += self.layouts.fields(t)
+            if t[0] != "tuple":
+                found.add(t)
+        return found
 
     # ---- the wire form of containers
     def wire_type(self, t: Type) -> Type:
@@ -257,7 +300,7 @@ class Codec:
 
     def native(self, value: Any, t: Type) -> Native:
         if isinstance(value, Native):
-            if value._owned.codec is self and value._owned.type == t:
+            if self.accepts(value._owned, t):
                 return Native(Owned(self, t, value._owned.share()))
             value = value.to_python()
         return Native(Owned(self, t, self.write_leaves(t, value, "native value")))
@@ -296,7 +339,8 @@ class Codec:
             kind = self.kind(t)
             muts = kind.muts or [False] * (len(kind.args) - 1)
             params = [Param("function", t)]
-            params += [Param(f"argument {i + 1}", p, m) for i, (p, m) in enumerate(zip(kind.args[:-1], muts, strict=True))]
+            for i, (p, mut) in enumerate(zip(kind.args[:-1], muts, strict=True), 1):
+                params.append(Param(f"argument {i}", p, mut))
             result = None if kind.args[-1] == UNIT else kind.args[-1]
             found = self._applies[t] = self.make_caller(Entry(kind.helpers["apply"], params, result))
         return found
@@ -313,7 +357,7 @@ class Codec:
                     raise Misfit("hybridc.rng(seed)", type(v).__name__)
                 return v.leaves(self, t)
             owned = getattr(v, "_owned", None)
-            if owned is None or owned.type != t or owned.codec is not self:
+            if owned is None or not self.accepts(owned, t):
                 raise Misfit(expected, getattr(v, "_hyb_shown", None) or type(v).__name__)
             leaves = owned.share()
             c.log.append(lambda: self.release_leaves(t, leaves))

@@ -1,8 +1,8 @@
 """Native values to Python, one reader made for each type.
 
-A reader is a Python function of a value's leaves and the reading in progress. For structs, tuples, options and lists its source is
-written out here and compiled. An enum with fields is created empty and its fields are read later from a worklist, so that a
-value nested a million deep needs no recursion; a block with several owners is read once.
+A reader is a Python function of a value's leaves and the reading in progress. For structs, tuples, options and lists
+its source is written out here and compiled. An enum with fields is created empty and its fields are read later from a
+worklist, so that a value nested a million deep needs no recursion; a block with several owners is read once.
 """
 
 from __future__ import annotations
@@ -157,15 +157,13 @@ class Readers:
         layout = self.layouts.of(item)
         size, unpack = layout.size, layout.struct.iter_unpack
         if not size:
-            value = self.reader(item)
-            return lambda block, n, r: [value(r) for _ in range(n)]
+            read = self.reader(item)
+            return lambda block, n, r: [read(r) for _ in range(n)]
         names = [f"l{i}" for i in range(len(layout.chars))]
         value = self.expression(item, iter(names))
-        self._space["unpack" + str(self._count)] = unpack
         source = f"{self._name(unpack)}(MEMORY[block + {HEADER}:block + {HEADER} + n * {size}])"
-        return self._compile(
-            ["block", "n", "r"], f"return [{value} for {', '.join(names)}{',' if len(names) == 1 else ''} in {source}] if n else []"
-        )
+        target = ", ".join(names) + ("," if len(names) == 1 else "")
+        return self._compile(["block", "n", "r"], f"return [{value} for {target} in {source}] if n else []")
 
     def _enum_reader(self, t: Type) -> Reader:
         """f(pointer, reading) -> instance, its fields to come"""
@@ -241,9 +239,9 @@ class Readers:
                         return deque(values)
                 return values
             empty: Any = {} if kind.kind == "map" else set()
-            values: list[Any] = []
-            later(empty, values, r)
-            values.extend(items(args[:-1], r))
+            pairs: list[Any] = []
+            later(empty, pairs, r)
+            pairs.extend(items(args[:-1], r))
             return empty
 
         return container

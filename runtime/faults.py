@@ -10,6 +10,7 @@ import os
 import sys
 import types
 from collections.abc import Sequence
+from typing import TypeVar
 
 FAULTS = (
     "HybError", "IndexError", "KeyError", "ZeroDivisionError", "ValueError", "AssertionError", "RecursionError",
@@ -82,7 +83,10 @@ def make(kind: str, message: str, frames: Sequence[Frame] = ()) -> RuntimeFault:
     return located(error, frames)
 
 
-def located(error: BaseException, frames: Sequence[Frame]) -> BaseException:
+_E = TypeVar("_E", bound=BaseException)
+
+
+def located(error: _E, frames: Sequence[Frame]) -> _E:
     """Give an exception the program's frames; what was its traceback goes below them."""
     trace = error.__traceback__
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:

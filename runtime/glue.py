@@ -1,10 +1,10 @@
 """Small native helpers between compiled code and Python, in LLVM's assembly; compiled once in a process.
 
 A context is followed by fields of the runtime's own: the arguments of a service (id, args, results), the index that a
-parallel worker is at, the interrupt flag, and the ctypes callback that serves requests. `host` stores the arguments there and
-calls the back with the context alone, because a callback of one argument can be `generator.send`: a generator resumes
-inside its `try`, so an exception that a signal raises at that very moment is caught, where a Python function would let
-it escape into ctypes, which prints and forgets it.
+parallel worker is at, the interrupt flag, and the ctypes callback that serves requests. `host` stores the arguments
+there and calls back with the context alone, because a callback of one argument can be `generator.send`: a generator
+resumes inside its `try`, so an exception that a signal raises at that very moment is caught, where a Python function
+would let it escape into ctypes, which prints and forgets it.
 """
 
 from __future__ import annotations

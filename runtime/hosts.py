@@ -9,7 +9,8 @@ from typing import Any
 
 from hybridc_runtime import store
 from hybridc_runtime.codec import UNIT, Codec
-from hybridc_runtime.convert_in import Misfit, Writing
+from hybridc_runtime.convert_in import Writing
+from hybridc_runtime.convert_leaf import Misfit
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.glue import INDEX
@@ -19,7 +20,9 @@ from hybridc_runtime.memory import MEMORY, word
 from hybridc_runtime.native import Context
 
 Service = Callable[[Context, int, int], None]
-C_TYPES = {
+_C_FUNCTION: type = type(ctypes.pythonapi.Py_IsInitialized).__mro__[1]
+"""The base of all of ctypes' function pointers."""
+C_TYPES: dict[Any, Any] = {
     "bool": ctypes.c_bool, "u8": ctypes.c_uint8, "i32": ctypes.c_int32, "int": ctypes.c_int64,
     "f64": ctypes.c_double, "f32": ctypes.c_float,
 }
@@ -45,9 +48,9 @@ def _service(codec: Codec, name: str, params: list[Type], results: list[Type], e
         return _letters(codec, params, results, CASES[name])
     if name == "call":
         return _call(codec, params, results)
-    operation = store.SERVICES.get(name)
+    operation = store.service(codec, name, params, results)
     if operation is not None:
-        return operation(codec, params, results)
+        return operation
     raise ValueError(f"this runtime has no service {name!r}")
 
 
@@ -75,7 +78,8 @@ class Exchange:
     def read(self, args: int) -> list[Any]:
         reading = Reading()
         try:
-            return [self.codec.readers.read(t, args + at, reading) for t, at in zip(self.params, self.offsets, strict=True)]
+            places = zip(self.params, self.offsets, strict=True)
+            return [self.codec.readers.read(t, args + at, reading) for t, at in places]
         finally:
             self.codec.finish(reading)
 
@@ -85,8 +89,9 @@ class Exchange:
         if self.results_layout.size:
             MEMORY[results:results + self.results_layout.size] = bytes(self.results_layout.size)
         try:
-            for i, (t, at, value) in enumerate(zip(self.results, self.result_offsets, values, strict=True)):
+            for t, at, value in zip(self.results, self.result_offsets, values, strict=True):
                 self.codec.writers.write(t, value, writing, results + at)
+                i += 1
             writing.finish()
         except Misfit as e:
             writing.undo()
@@ -136,8 +141,8 @@ def _mutated(params: list[Type], results: list[Type]) -> tuple[bool, list[int]]:
 def extern_function(name: str, value: Any, params: list[Type], results: list[Type]) -> Callable[..., Any]:
     """A Python callable for what the user supplied: a callable, a C function pointer, a numba cfunc or an address."""
     address = getattr(value, "address", None)
-    if isinstance(value, ctypes._CFuncPtr):
-        address = ctypes.cast(value, ctypes.c_void_p).value
+    if isinstance(value, _C_FUNCTION):
+        address = ctypes.cast(value, ctypes.c_void_p).value  # type: ignore[arg-type]
     elif isinstance(value, int) and not isinstance(value, bool):
         address = value
     if not isinstance(address, int):

@@ -96,9 +96,9 @@ class Layouts:
         match t[0]:
             case "tensor":
                 rank = len(t[2])
-                return Layout(
-                    ["q"] * (2 + rank), [8 * i for i in range(2 + rank)], 16 + 8 * rank, 8, [True] + [False] * (1 + rank)
-                )
+                words = 2 + rank
+                offsets = [8 * i for i in range(words)]
+                return Layout(["q"] * words, offsets, 8 * words, 8, [True] + [False] * (words - 1))
             case "buffer":
                 return Layout(["q"], [0], 8, 8, [True])
             case "enum":

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 VERSION = 1
-Type = Union[str, tuple]
+Type: TypeAlias = "str | tuple[Any, ...]"
 
 
 @dataclass(slots=True)

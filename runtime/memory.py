@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from typing import Any
 
 ADDRESS_SPACE = 1 << 47
 MEMORY = memoryview((ctypes.c_ubyte * ADDRESS_SPACE).from_address(0)).cast("B")
@@ -17,7 +18,7 @@ _libc = ctypes.PyDLL(None)
 """Held without giving up the GIL: these calls are short."""
 
 
-def _function(name: str, result: object, *params: object):  # noqa: ANN202 (a ctypes function)
+def _function(name: str, result: Any, *params: Any) -> Any:
     f = _libc[name]
     f.restype, f.argtypes = result, list(params)
     return f

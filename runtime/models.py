@@ -243,7 +243,7 @@ class ModelBase:
         set_word(block, 1)
         set_word(block + 8, vector.size)
         if size:
-            MEMORY[block + HEADER:block + HEADER + size] = memoryview(np.ascontiguousarray(vector).view(np.uint8))
+            MEMORY[block + HEADER:block + HEADER + size] = np.ascontiguousarray(vector).view(np.uint8).data
         self._part.program.count_live(1)
         with self._lock:
             old = self._owned.leaves[0]
@@ -298,7 +298,8 @@ class ModelBase:
             states = {}  # weights alone, from PyTorch say: the state stays
         missing = [k for k in [*(p.path for p in self._model.params), *states] if k not in state]
         if unknown or missing:
-            parts = ([f"missing {', '.join(missing)}"] if missing else []) + ([f"unknown {', '.join(unknown)}"] if unknown else [])
+            wrong = (("missing", missing), ("unknown", unknown))
+            parts = [f"{what} {', '.join(names)}" for what, names in wrong if names]
             raise KeyError(f"{self._model.shown}: {'; '.join(parts)}")
         self._replace(state, states)
 
@@ -348,8 +349,10 @@ class ModelBase:
         for name, (row, value) in self._state_values().items():
             t = row.type
             if isinstance(t, str) or t[0] == "tensor":
-                elem = t if isinstance(t, str) else t[1]
-                tensors[name] = (elem, arrays.as_array([value], elem)[0].reshape(()) if isinstance(t, str) else arrays.as_array(value, elem)[0])
+                if isinstance(t, str):
+                    tensors[name] = (t, arrays.as_array([value], t)[0].reshape(()))
+                else:
+                    tensors[name] = (t[1], _tensor(value, t[1]))
             else:
                 rest[name] = encoding.to_text(encoding.schema(codec, t), value)
         weights.save(path, tensors, {f"state.{k}": v for k, v in rest.items()})
@@ -376,6 +379,11 @@ class ModelBase:
             self.load_state_dict(state)
         except KeyError as e:
             raise ValueError(f"{os.fspath(path)}: {e.args[0]}") from None
+
+
+def _tensor(value: Any, elem: str) -> Any:
+    """State as it is kept on disk; bf16 came out as float32."""
+    return arrays.to_bf16(value) if elem == "bf16" else value
 
 
 def _configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
@@ -424,7 +432,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
-    cls = type(declared.name, (ModelBase,), {
+    cls: type[ModelBase] = type(declared.name, (ModelBase,), {
         "_models": models, "_declared": declared, "__doc__": declared.doc, "__module__": models.module._name,
     })
     for name in declared.methods:

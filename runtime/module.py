@@ -21,7 +21,7 @@ Specialise = Callable[[str, list[Any]], "tuple[Manifest, Iterable[bytes]]"]
 
 
 class Part:
-    """One compiled program of a module. Loading from source adds one for each model configuration that Python asks for."""
+    """One compiled program of a module; from source there is one more for each model configuration Python builds."""
 
     def __init__(self, module: Module, manifest: Manifest, objects: Iterable[bytes], externs: Mapping[str, Any]):
         self.manifest = manifest
@@ -73,7 +73,8 @@ class Signature:
             if value is _MISSING:
                 param = self.params[i]
                 if param.default is None:
-                    missing = [p.name for p, v in zip(self.params, values, strict=True) if v is _MISSING and p.default is None]
+                    given = zip(self.params, values, strict=True)
+                    missing = [p.name for p, v in given if v is _MISSING and p.default is None]
                     raise TypeError(f"{self.name}() needs {', '.join(missing)}")
                 # Left native: it is passed on as it is.
                 codec = self.part.codec
@@ -85,11 +86,13 @@ class Signature:
         return f"{n} argument" + ("" if n == 1 else "s")
 
     def python(self) -> inspect.Signature:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature([
-            inspect.Parameter(p.name, kind, default=inspect.Parameter.empty if p.default is None else ..., annotation=p.shown or inspect.Parameter.empty)
-            for p in self.params if p.name.isidentifier()
-        ])
+        kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+        params = []
+        for p in self.params:
+            if p.name.isidentifier():
+                default = empty if p.default is None else ...
+                params.append(inspect.Parameter(p.name, kind, default=default, annotation=p.shown or empty))
+        return inspect.Signature(params)
 
 
 _MISSING = object()
@@ -172,8 +175,7 @@ def _model_misfit(caller: Caller, values: Any) -> str | None:
     """Why an overload is not for these arguments: a model of another configuration or program."""
     for t, value in zip(caller.types, values, strict=True):
         if isinstance(value, ModelBase):
-            owned = value._owned
-            if owned.codec is not caller.codec or owned.type != t:
+            if not caller.codec.accepts(value._owned, t):
                 return "another model"
     return None
 

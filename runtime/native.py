@@ -15,7 +15,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from hybridc_runtime import glue, store
-from hybridc_runtime.faults import FAULTS, DEFAULTS, Frame, located, make
+from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
 
 FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
@@ -81,7 +81,7 @@ def jit() -> Jit:
 active: set[int] = set()
 """Addresses of flags of contexts in calls."""
 cells: dict[int, int] = {}
-"""For fast calls: the address of a word that is 0 while a context is in a call, and the address of the context's flag."""
+"""For fast calls: the address of a word that is 0 while a context is in a call, and of the context's flag."""
 AWAKE = allocate(8)
 """The address of a word that is not 0 while the thread is at it."""
 _parked = True
@@ -189,7 +189,10 @@ class Context:
     """One call's context, with scratch memory for its arguments and results."""
 
     SCRATCH = 4096
-    __slots__ = ("address", "flag", "program", "pending", "prints", "abort", "stores", "interrupted", "scratch", "_service", "_poll", "__weakref__")
+    __slots__ = (
+        "address", "flag", "program", "pending", "prints", "abort", "stores", "interrupted", "scratch", "_service",
+        "_poll", "__weakref__",
+    )
 
     def __init__(self, program: Program):
         self.program = program
@@ -340,9 +343,16 @@ def _words(address: int, count: int) -> list[int]:
 class _Thread(threading.local):
     """Contexts not in use, of one program on one thread."""
 
-    def __init__(self) -> None:
-        self.free: list[Context] = []
-        self.limit = stack_limit()
+    free: list[Context] | None = None
+    limit = 0
+
+    def begin(self) -> list[Context]:
+        """At the thread's first call. Finding the limit may collect garbage, whose release is a call: it comes here too."""
+        limit = stack_limit()
+        self.limit = limit
+        if self.free is None:
+            self.free = []
+        return self.free
 
 
 class Program:
@@ -390,14 +400,16 @@ class Program:
     # ---- contexts
     def acquire(self) -> Context:
         local = self._local
-        context = local.free.pop() if local.free else Context(self)
+        free = local.free if local.free is not None else local.begin()
+        context = free.pop() if free else Context(self)
         while not context.address:
-            context = local.free.pop() if local.free else Context(self)
+            context = free.pop() if free else Context(self)
         set_word(context.address + STACK_LIMIT, local.limit)
         return context
 
     def release(self, context: Context) -> None:
-        self._local.free.append(context)
+        local = self._local
+        (local.free if local.free is not None else local.begin()).append(context)
 
     def call(self, function: Any, context: Context, args: int, results: int) -> None:
         """Run an entry; a fault is raised as its exception. `args` are consumed either way."""

@@ -390,13 +390,16 @@ def _commit(x: _Exchange) -> Callable[[Context, int, int], None]:
     return lambda context, args, results: x.store(args).commit()
 
 
-SERVICES: dict[str, Callable[[Codec, list[Type], list[Type]], Callable[[Context, int, int], None]]] = {
-    f"_store_{name}": (lambda make: lambda codec, params, results: make(_Exchange(codec, params, results)))(make)
-    for name, make in {
-        "open": _open, "get": _get, "put": _put, "remove": _remove, "has": _has, "len": _len, "keys": _keys,
-        "commit": _commit,
-    }.items()
+MAKERS: dict[str, Callable[[_Exchange], Callable[[Context, int, int], None]]] = {
+    "_store_open": _open, "_store_get": _get, "_store_put": _put, "_store_remove": _remove, "_store_has": _has,
+    "_store_len": _len, "_store_keys": _keys, "_store_commit": _commit,
 }
+
+
+def service(codec: Codec, name: str, params: list[Type], results: list[Type]) -> Any:
+    """The service of that name, or None."""
+    make = MAKERS.get(name)
+    return None if make is None else make(_Exchange(codec, params, results))
 
 
 # ---- from Python

@@ -41,7 +41,7 @@ class _Parser:
 
     def plain(self) -> Type:
         if self.peek() == "(":
-            return self.tuple()
+            return self.group()
         name = self.take()
         if name == "fn":
             return self.function()
@@ -57,7 +57,7 @@ class _Parser:
             self.take("]")
         return self.named(name, args)
 
-    def tuple(self) -> Type:
+    def group(self) -> Type:
         self.take("(")
         items: list[Type] = []
         comma = False
@@ -121,19 +121,24 @@ class _Parser:
                 if re.sub(r"\s+", "", core) == full or not args and core == manifest.classes.get(name):
                     return (kinds, core)
         for core, kind in manifest.kinds.items():
-            if kind.kind in ("struct", "enum", "model") and kind.title.rpartition(":")[2] == name and (not args or kind.args == args):
+            named = kind.kind in ("struct", "enum", "model") and kind.title.rpartition(":")[2] == name
+            if named and (not args or kind.args == args):
                 return ("enum" if core in manifest.enums else "struct", core)
         raise ValueError(f"{self.text!r}: the program has no type {full}")
 
     def find(self, name: str, args: list[Type]) -> Type:
         manifest = self.codec.manifest
         want = [erased(a) for a in args]
+        known = []
         for core, kind in manifest.kinds.items():
-            if kind.kind == name and [erased(a) for a in kind.args] == want:
-                return ("enum" if core in manifest.enums else "struct", core)
-        known = sorted(self.codec.show(("enum" if core in manifest.enums else "struct", core)) for core, kind in manifest.kinds.items() if kind.kind == name)
+            if kind.kind == name:
+                t = ("enum" if core in manifest.enums else "struct", core)
+                if [erased(a) for a in kind.args] == want:
+                    return t
+                known.append(self.codec.show(t))
         shown = f"{name}[{', '.join(map(self.codec.show, args))}]"
-        raise ValueError(f"{self.text!r}: no function of the program takes or gives a {shown}; it knows {', '.join(known) or 'none'}")
+        others = f"; it knows {', '.join(sorted(known))}" if known else ""
+        raise ValueError(f"{self.text!r}: no function of the program takes or gives a {shown}{others}")
 
 
 def read_type(text: str, codec: Codec) -> Type:

@@ -20,6 +20,9 @@ class Owned:
 
     __slots__ = ("codec", "type", "leaves", "__weakref__")
 
+    leaves: Any
+    """None when another value has taken them."""
+
     def __init__(self, codec: Codec, t: Type, leaves: tuple[Any, ...]):
         self.codec, self.type, self.leaves = codec, t, leaves
 

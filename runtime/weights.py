@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from hybridc_runtime.arrays import DTYPES
 
-CODES = {"f32": "F32", "f64": "F64", "f16": "F16", "bf16": "BF16", "int": "I64", "i32": "I32", "u8": "U8", "bool": "BOOL"}
+CODES = {
+    "f32": "F32", "f64": "F64", "f16": "F16", "bf16": "BF16", "int": "I64", "i32": "I32", "u8": "U8", "bool": "BOOL",
+}
 _ELEMS = {code: elem for elem, code in CODES.items()}
 LONGEST_HEADER = 100 << 20
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hybridc_runtime.module import Module, link
+
 from hybridc.base.types import PRIMS
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Param
@@ -9,7 +11,6 @@ from hybridc.core.reader import read
 from hybridc.link import surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm.compile import compile_program
-from hybridc_runtime.module import Module, link
 
 STR = "struct str { bytes: buffer[u8], size: int, count: int }\n"
 INT, F64, F32, BOOL, I32, U8 = (PRIMS[n] for n in ("int", "f64", "f32", "bool", "i32", "u8"))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hybridc_runtime import RuntimeFault
 
 import hybridc
-from hybridc_runtime import RuntimeFault
 
 SOURCE = Path(__file__).parent / "programs" / "crossing.hyb"
 EXTERNS = {"halve": lambda x: x / 2, "shout": lambda s: s.upper() + "!"}

@@ -7,10 +7,10 @@ import copy
 import numpy as np
 import pytest
 from core_module import BOOL, F32, F64, I32, INT, STR, TEXT, U8, entry, interface, live, module
+from hybridc_runtime import ArgumentError, RuntimeFault
 
 from hybridc.core import ir
 from hybridc.core.interface import Kind
-from hybridc_runtime import ArgumentError, RuntimeFault
 
 TYPES = STR + """
 struct `list[int]` { data: buffer[int], size: int }
