@@ -10,7 +10,9 @@ before (`ModuleDecls` by name, picklable, one by one), and `std_modules()` gives
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Sources, Span
@@ -24,6 +26,19 @@ from hybridc.front.scope import Entity, EnumSig, FnSig, Frame, ModelSig, ModuleD
 from hybridc.front.typeexpr import TypeReader, nearest
 
 MAX_ERRORS = 200
+FRAMES = 50_000
+"""Enough Python frames for the deepest tree that the parser accepts."""
+
+
+@contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Trees may be as deep as a chain of 1000 operators, and the checker walks them by recursion."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class Checker:
@@ -53,12 +68,12 @@ class Checker:
         """The typed program; None if there are errors (in `diagnostics`)."""
         if self.root is None:
             self.reader.root = os.path.dirname(path) or "."
-        self.reader.read_prelude()
-        main = self.reader.read_main(path)
-        self.diagnostics += self.reader.diagnostics
-        self._load_cached()
-        units = self.reader.ordered()
-        self.check_units(units)
+        with deep_recursion():
+            self.reader.read_prelude()
+            main = self.reader.read_main(path)
+            self.diagnostics += self.reader.diagnostics
+            self._load_cached()
+            self.check_units(self.reader.ordered())
         if main is None or self.diagnostics:
             return None
         return self._program(main)

@@ -362,10 +362,16 @@ def match_(c: Body, s: syntax.Match) -> tuple[list[tree.Stmt], bool]:
     before = c.narrowed
     after: set[str] | None = None
     errors = len(c.checker.diagnostics)
+    none_taken = False
     for k in s.cases:
         c.narrowed = before
         c.push()
-        pattern = check_match.pattern(c, k.pattern, t, check_match.Names())
+        if none_taken and isinstance(t, Option) and isinstance(k.pattern, syntax.Bind):
+            # after `case none:` a name stands for the value that is there
+            pattern: tree.Pattern = tree.SomePattern(check_match.pattern(c, k.pattern, t.item, check_match.Names()))
+        else:
+            pattern = check_match.pattern(c, k.pattern, t, check_match.Names())
+        none_taken = none_taken or (k.guard is None and isinstance(pattern, tree.NonePattern))
         pattern_errors = len(c.checker.diagnostics)
         if pattern_errors > errors:
             ok = False

@@ -51,4 +51,10 @@ CODES: dict[str, str] = {
     "HYB603": "an export of something that cannot be exported",
     "HYB604": "a derivative that does not exist",
     "HYB605": "a decorator that does not fit",
+    "HYB606": "a member of a model that is not made of models",
+    "HYB607": "a size of a model that is not known when the program is compiled",
+    "HYB608": "submodels that are assigned as a whole",
+    "HYB609": "a state without a first value",
+    "HYB610": "a dimension that no argument gives a value",
+    "HYB701": "something that a later version compiles",
 }
