@@ -7,7 +7,8 @@ with what the file offers (lower_interface.py) and grows with every call."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.types import ModelType, Void
@@ -17,11 +18,13 @@ from hybridc.front import lower_comp, tree
 from hybridc.front.lower_call import enter_instance
 from hybridc.front.lower_closure import Closures
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
-from hybridc.front.lower_dims import bind_dims
+from hybridc.front.lower_dims import bind_dims, without_searches
 from hybridc.front.lower_interface import Surface
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block
 
+FRAMES = 50000
+"""Python's frames: an expression may nest a thousand operators, each a few calls deep."""
 PARTS = (lower_comp,)
 """Modules that lower kinds of nodes and are called by nothing else."""
 
@@ -33,10 +36,15 @@ def lower(
     configurations of models in `models` besides those exported."""
     ctx = context(program)
     surface = Surface(ctx, models, all_names, tests)
-    guarded(ctx, surface.targets)
-    # What crosses is made of other types, whose helpers are functions that may bring in more.
-    while ctx.work or ctx.closures.finish() or surface.more():
-        drain(ctx)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, FRAMES))
+    try:
+        guarded(ctx, surface.targets)
+        # What crosses is made of other types, whose helpers are functions that may bring in more.
+        while ctx.work or ctx.closures.finish() or surface.more():
+            drain(ctx)
+    finally:
+        sys.setrecursionlimit(limit)
     surface.interface.externs = list(ctx.externs)
     return ctx.core, surface.interface, list(dict.fromkeys(ctx.diagnostics))
 
@@ -57,7 +65,8 @@ def drain(ctx: Context) -> None:
         guarded(ctx, ctx.work.pop(0))
 
 
-def guarded(ctx: Context, work) -> None:  # noqa: ANN001
+def guarded(ctx: Context, work: Callable[[], None]) -> None:
+    """Do a piece of work; what it cannot lower is an error of the program."""
     try:
         work()
     except Refused as refused:
@@ -87,6 +96,7 @@ def make_fn(ctx: Context, instance: Instance, name: str) -> None:
     branch = lw.branch(body)
     if isinstance(branch.tail, ir.Exit) and branch.tail.label == ir.RETURN:
         branch.results, branch.tail = list(branch.tail.values), None
+    branch.stmts = without_searches(lw, branch.stmts)
     ctx.add(lw.finish(params, branch, lw.results, hidden=lw.hidden, span=decl.span))
 
 

@@ -159,8 +159,7 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
         if arg.value is None and arg.place is None:
             default = decl.params[position].default
             assert default is not None
-            value = default_value(lw, default, {v: t for v, t in zip(decl.type_params, instance.types, strict=True)})
-            arguments.atoms[position] = lw.whole(value)
+            arguments.atoms[position] = lw.whole(default_value(lw, default, inner))
     arguments.take(e.args)
     lw.b.span = e.span
     atoms = arguments.list(len(e.args))

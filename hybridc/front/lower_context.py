@@ -168,6 +168,7 @@ class BoundDim:
     atom: ir.Atom
     name: str
     maybe: bool = False
+    used: bool = False
 
 
 @dataclass

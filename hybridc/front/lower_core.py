@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim
 from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import Named, Type, Void
@@ -230,9 +229,6 @@ class Lowerer(Values):
 
     def not_(self, a: ir.Atom) -> ir.Atom:
         return boolean(not a.value) if isinstance(a, ir.Const) else self.b.op("not", [a], ir.BOOL)
-
-    def refuse(self, code: str, message: str, span: Span, help: str | None = None) -> Refused:
-        return Refused(Diagnostic(code, message, span, help))
 
     def finish(self, params: Sequence[ir.Var], branch: Branch, results: Sequence[ir.Type], **info: Any) -> ir.Fn:
         """The function whose body is the branch; its results are the branch's if its end is reached."""

@@ -203,9 +203,15 @@ def _zip(lw: Lowerer, cursors: list[Cursor]) -> Cursor:
 
 
 def _protocol(lw: Lowerer, value: ir.Atom, t: Type) -> Cursor:
-    """A container of the standard library: `_first`, `_next` give a cursor or -1, `_at` the item."""
+    """A container of the standard library: `_first`, `_next` give a cursor or -1, `_at` the item. One without (a heap,
+    a store) is walked as the list that `_to_list` makes of it."""
+    assert isinstance(t, Named), f"cannot walk {t}"
     decl = lw.ctx.method(t, "_at")
-    assert decl is not None and isinstance(t, Named), f"cannot walk {t}"
+    if decl is None:
+        to_list = lw.ctx.method(t, "_to_list")
+        assert to_list is not None, f"cannot walk {t}"
+        items = _item_type(lw, to_list, t)
+        return cursor_of_value(lw, lw.call_method(t, "_to_list", [value])[0], items)
     item = STR if t == STR else _item_type(lw, decl, t)
     start = lw.call_method(t, "_first", [value])[0]
     return Cursor(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from hybridc.base.dims import Dim
+from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive
 from hybridc.front.lower_core import BoundDim, Context, Lowerer, generated
+from hybridc.front.lower_types import erase
 
 Get = Callable[[], ir.Atom]
 
@@ -28,6 +29,10 @@ def bind_dims(lw: Lowerer, own: Iterable[str], params: Sequence[tuple[str, Type,
     for name, t, atom, span in params:
         for d, size, what in _bind(lw, t, atom, name, wanted):
             rest.append((d, size, what, span))
+    for _, t, atom, _ in params:
+        # Only where nothing nearer says: the value must be searched.
+        if wanted and lw.ctx.types.is_enum(t):
+            _bind_of_enum(lw, t, atom, wanted)  # type: ignore[arg-type]
     for d, size, what, span in rest:
         compare(lw, d, size, what, span)
 
@@ -76,6 +81,71 @@ def _bind(lw: Lowerer, t: Type, value: ir.Atom, what: str, wanted: set[str]) -> 
     return rest
 
 
+def _bind_of_enum(lw: Lowerer, t: Named, value: ir.Atom, wanted: set[str]) -> None:
+    for position, arg in enumerate(t.args):
+        v = arg.variable if isinstance(arg, Dim) else None
+        if v is not None and v.key in wanted:
+            wanted.discard(v.key)
+            lw.dims[v.key] = BoundDim(_of_enum(lw, t, position, value), v.name, True)
+
+
+SEARCH = "dimension "
+"""What the names of functions that search a value for a dimension begin with."""
+
+
+def without_searches(lw: Lowerer, stmts: tuple[ir.Stmt, ...]) -> tuple[ir.Stmt, ...]:
+    """The prologue without the searches whose result nothing has asked for."""
+    unused = {d.atom for d in lw.dims.values() if not d.used}
+    return tuple(s for s in stmts if not (
+        isinstance(s, ir.Call) and s.fn.startswith(SEARCH) and len(s.outs) == 1 and s.outs[0] in unused))
+
+
+def _of_enum(lw: Lowerer, t: Named, position: int, value: ir.Atom) -> ir.Atom:
+    """The dimension that an enum's bracket parameter stands for in a value; -1 if nothing in it says."""
+    ctx = lw.ctx
+    erased = erase(t)
+    kind = ctx.types.inner(t)
+    param = ctx.program.decls[t.key].params[position]  # type: ignore[union-attr]
+    args = list(erased.args)  # type: ignore[union-attr]
+    args[position] = Dim.of(param)
+    own = Named(t.key, tuple(args))
+
+    def body(inner: Lowerer, v: list[ir.Var]) -> list[ir.Atom]:
+        def turn(label: int, state: list[ir.Var]) -> list[ir.Atom]:
+            cases = dict(ctx.types.cases(own))
+
+            def arm(case: str, fields: Sequence[ir.Var]) -> list[ir.Atom]:
+                for (_, field), atom in zip(cases[case], fields, strict=True):
+                    if field == own:
+                        return [atom]  # its value says the same: look there in the next turn
+                    if any(d.variable == param for d in dims_of(ctx, field)):
+                        inner.leave(label, [], [_find(inner, field, atom, param)])
+                        return []
+                inner.leave(label, [], [integer(-1)])
+                return []
+
+            return list(derive.match_all(inner, state[0], arm, [kind]))
+
+        return list(inner.loop([], [v[0]], turn, ["at"], [ir.INT]))
+
+    name = f"{SEARCH}{getattr(param, 'name', position)} of {ctx.types.show(erased)}"
+    made = ctx.later(name, lambda symbol: generated(ctx, symbol, "", [("value", kind)], [ir.INT], body))
+    return lw.b.call(made, [value], [ir.INT])[0]
+
+
+def _find(lw: Lowerer, t: Type, value: ir.Atom, param: object) -> ir.Atom:
+    """The dimension that a variable stands for in a value; -1 if nothing says."""
+    assert isinstance(param, DimVar)
+    before, wanted = lw.dims, {param.key}
+    lw.dims = {}
+    _bind(lw, t, value, "", wanted)
+    if wanted and lw.ctx.types.is_enum(t):
+        _bind_of_enum(lw, t, value, wanted)  # type: ignore[arg-type]
+    found = lw.dims.get(param.key)
+    lw.dims = before
+    return integer(-1) if found is None else found.atom
+
+
 def _bind_if(lw: Lowerer, t: Type, there: ir.Atom, get: Get, wanted: set[str]) -> None:
     """Names bound inside what may not be there are -1 without it."""
     inner: dict[str, BoundDim] = {}
@@ -116,19 +186,44 @@ def dims_of(ctx: Context, t: object) -> Iterator[Dim]:
         case Named(_, args):
             for a in args:
                 yield from dims_of(ctx, a)
-            if isinstance(t, Named) and not args and ctx.types.is_struct(t):
+            if isinstance(t, Named) and t.key not in STD_TYPES.values() and ctx.types.is_struct(t):
                 yield from _struct_dims(ctx, t)
         case _:
             return
 
 
 def _struct_dims(ctx: Context, t: Named) -> tuple[Dim, ...]:
-    """The constant dimensions in the fields of a struct without parameters."""
+    """The constant dimensions in the fields of a struct."""
     found = ctx.memo.get(("dims", t))
     if found is None:
         ctx.memo["dims", t] = ()
-        found = ctx.memo["dims", t] = tuple(d for _, f in ctx.types.fields(t) for d in dims_of(ctx, f))
+        found = ctx.memo["dims", t] = tuple(
+            d for _, f in ctx.types.fields(t) for d in dims_of(ctx, f) if d.constant is not None)
     return found
+
+
+def unchecked(ctx: Context, t: Type, inside: bool = False) -> bool:
+    """Whether a parameter's type says something of dimensions that the prologue does not compare: a constant one, or
+    any in what a container or option holds (`inside`)."""
+    match t:
+        case Tensor(_, shape):
+            known = [d for d in shape if isinstance(d, Dim) and not any(v.name == "?" for v in d.variables())]
+            return any(inside or d.constant is not None for d in known)
+        case TupleType(items):
+            return any(unchecked(ctx, i, inside) for i in items)
+        case Option(item):
+            return unchecked(ctx, item, True)
+        case Named(key, args) if key in STD_TYPES.values():
+            return any(unchecked(ctx, a, True) for a in args if not isinstance(a, Dim))
+        case Named() if ctx.types.is_struct(t):
+            if inside:
+                return any(not any(v.name == "?" for v in d.variables()) for d in dims_of(ctx, t))
+            return bool(_struct_dims(ctx, t)) or any(
+                unchecked(ctx, f) for _, f in ctx.types.fields(t) if any(True for _ in dims_of(ctx, f)))
+        case _:
+            return False
+
+
 
 
 # ---- comparing -------------------------------------------------------------------------------------------------------

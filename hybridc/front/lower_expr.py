@@ -20,6 +20,7 @@ from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
 from hybridc.front.lower_dims import refine
+from hybridc.front.lower_values import Values
 
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow",
               "&": "bit_and", "|": "bit_or", "^": "bit_xor", "<<": "shl", ">>": "shr"}
@@ -285,22 +286,28 @@ def make_enum(lw: Lowerer, e: tree.MakeEnum) -> Value:
 def fields_with_defaults(lw: Lowerer, t: Named, decl: tree.StructDecl | tree.EnumDecl,
                          given: tuple[tree.Expr | None, ...], fields: tuple[tree.FieldDecl, ...]) -> list[Value]:
     values: list[Value] = []
+    there = Lowerer(lw.ctx)
+    for param, arg in zip(decl.params, t.args, strict=True):
+        if isinstance(arg, Dim):
+            there.consts[param.key] = arg
+        else:
+            there.type_args[param.key] = arg
     for e, field in zip(given, fields, strict=True):
         if e is not None:
             values.append(lw.value(e))
         else:
             assert field.default is not None
-            values.append(default_value(lw, field.default, dict(zip(decl.params, t.args, strict=True))))
+            values.append(default_value(lw, field.default, there))
     return values
 
 
-def default_value(lw: Lowerer, default: tree.Expr, args: dict) -> Value:
-    """A default, evaluated here, with what the declaration's parameters stand for."""
-    saved = lw.type_args, lw.consts, lw.model, lw.self_type
-    lw.type_args = {k.key: v for k, v in args.items() if not isinstance(v, Dim)}
-    lw.consts = {**lw.consts, **{k.key: v for k, v in args.items() if isinstance(v, Dim)}}
+def default_value(lw: Lowerer, default: tree.Expr, there: Values) -> Value:
+    """A default, evaluated here, with what types and configuration are where it is declared."""
+    saved = lw.type_args, lw.consts, lw.packs, lw.model, lw.self_type
+    lw.type_args, lw.packs, lw.model, lw.self_type = there.type_args, there.packs, there.model, there.self_type
+    lw.consts = {**lw.consts, **there.consts}
     value = lw.value(default)
-    lw.type_args, lw.consts, lw.model, lw.self_type = saved
+    lw.type_args, lw.consts, lw.packs, lw.model, lw.self_type = saved
     return value
 
 

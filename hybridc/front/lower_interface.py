@@ -28,7 +28,7 @@ from hybridc.core.walk import statements
 from hybridc.front import tree
 from hybridc.front.lower_call import enter_instance
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated
-from hybridc.front.lower_dims import bind_dims, deep_check, dims_of
+from hybridc.front.lower_dims import bind_dims, deep_check, dims_of, unchecked
 from hybridc.front.lower_layout import ParamSlot, leaves
 from hybridc.front.lower_scan import walk
 from hybridc.front.lower_types import erase, is_concrete
@@ -174,13 +174,9 @@ class Surface:
         result = None if isinstance(result_type, Void) else ctx.types.core(result_type)
         if result is not None:
             self.reach(result)
-        if any(self._outside_check(lw, decl, t) for t in types):
+        if any(unchecked(ctx, t) for t in types):
             symbol = self._checked(decl, instance, symbol)
         return Entry(symbol, params, result, "" if result is None else str(result_type), decl.doc)
-
-    def _outside_check(self, lw: Lowerer, decl: tree.FnDecl, t: Type) -> bool:
-        """Something in a parameter that the function itself does not compare."""
-        return any(True for _ in dims_of(self.ctx, t))
 
     def _checked(self, decl: tree.FnDecl, instance: Instance, symbol: str) -> str:
         """The function behind one that compares what comes from outside with the types: constant dimensions, and those

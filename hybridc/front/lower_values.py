@@ -8,13 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim, DimVar, PackVar
 from hybridc.base.source import Span
 from hybridc.base.types import FnRef, FnType, ModelType, Named, Option, Tensor, TupleType, Type, TypeVar, Void
 from hybridc.core import ir
 from hybridc.core.builder import Builder, integer
 from hybridc.front import tree
-from hybridc.front.lower_context import HANDLERS, BoundDim, Context, LoopLabels, Parts, Value
+from hybridc.front.lower_context import HANDLERS, BoundDim, Context, LoopLabels, Parts, Refused, Value
 
 
 class Values(ABC):
@@ -128,7 +129,8 @@ class Values(ABC):
         """The run-time value of a dimension name or of an int `let`."""
         bound = self.find_dim(v)
         if bound is None:
-            raise AssertionError(f"dimension {v.name} ({v.key}) has no value in {self.name}")
+            raise self.refuse("HYB610", f"the dimension {v.name} is not known here: no argument gives it a value",
+                              self.b.span)
         if bound.maybe:
             ok = self.b.op("ge", [bound.atom, integer(0)], ir.BOOL)
             self.check(ok, "ValueError", f"dimension {bound.name} is needed, but an empty list binds nothing")
@@ -137,6 +139,7 @@ class Values(ABC):
     def find_dim(self, v: DimVar) -> BoundDim | None:
         bound = self.dims.get(v.key)
         if bound is not None:
+            bound.used = True
             return bound
         if v.key in self.consts:
             return BoundDim(self.dim(self.consts[v.key]), v.name)
@@ -154,6 +157,10 @@ class Values(ABC):
         self.captures.append((inner, outer.atom))
         self.dims[v.key] = BoundDim(inner, v.name, outer.maybe)
         return self.dims[v.key]
+
+    def refuse(self, code: str, message: str, span: Span, help: str | None = None) -> Refused:
+        """An error of the program, to be raised."""
+        return Refused(Diagnostic(code, message, span, help))
 
     # ---- values
     def expr(self, e: tree.Expr) -> ir.Atom:

@@ -142,6 +142,25 @@ fn main() -> str:
     let f: fn(f32[3]) -> f32[3] = fn(x): x * 2
     return f"{size(p, [ones(3)])} {fill(2)} {f(ones(3))}"
 ''', "23 [1.0, 1.0, 1.0] [2.0, 2.0, 2.0]"),
+    "dimension names in an enum": ('''
+enum Tree[N]:
+    Leaf(x: f32[N])
+    Node(left: Tree[N], right: Tree[N])
+
+fn total(t: Tree[N]) -> f32[N]:
+    match t:
+        case Leaf(x):
+            return x
+        case Node(l, r):
+            return total(l) + total(r) + f32(N) * zeros(N)
+
+fn size(t: Tree[N]) -> int:
+    return N
+
+fn main() -> str:
+    let t = Node(Node(Leaf(ones(2)), Leaf(ones(2))), Leaf(ones(2)))
+    return f"{total(t)} {size(t)}"
+''', "[3.0, 3.0] 2"),
     "packs": ('''
 fn total(x: f32[*B, N]) -> f32[*B]:
     return sum(x, axis=-1)
