@@ -113,6 +113,7 @@ def _product_helper(module: Module, rank: int) -> str:
 def new_tensor(e: FnEmitter, elem: Prim, dims: Sequence[str], clear: bool = False) -> Tensor:
     """A fresh tensor of dims >= 0, its elements not set unless `clear`."""
     owner = e.alloc_buffer(SCALARS[elem.name][1], checked_count(e, dims), clear)
+    e.sole.add(owner)
     return Tensor(elem, owner, e.buffer_data(owner), tuple(dims))
 
 
@@ -131,30 +132,55 @@ def store_element(e: Code, t: Tensor, index: str, value: str) -> None:
 
 def writable(e: FnEmitter, t: Tensor) -> Tensor:
     """A consumed tensor as one that may be written in place: itself if nobody else has its memory, else a copy."""
-    copy, ready, test = e.label("copy"), e.label("mine"), e.label("test")
-    known = t.owner != "null"
-    if known:
-        e.branch(e.icmp("ne", t.owner, "null", "ptr"), test, copy)
-        e.start(test)
-        length = e.load("i64", e.ptr_add(t.owner, 8))
-        alone = e.op2("and", "i1", refcount.unique(e, t.owner), e.icmp("ne", length, refcount.FOREIGN))
-        before = e.here
-        e.branch(alone, ready, copy)
-    else:
-        e.jump(copy)
-        before = ""
-    e.start(copy)
-    fresh = new_tensor(e, t.elem, t.dims)
-    e.copy_bytes(fresh.data, t.data, e.mul(count_elements(e, t.dims), str(t.size)))
-    e.call("void", refcount.release_helper(e.module), [("ptr", CTX), ("ptr", t.owner)])
-    copied = e.here
-    e.jump(ready)
+    if t.owner in e.sole:
+        return t
+    copy, ready = e.label("copy"), e.label("mine")
+    before = e.here
+    e.branch(e.call("i1", _alone_helper(e.module), [("ptr", t.owner)]), ready, copy)
+    with e.out_of_line(copy):
+        count = count_elements(e, t.dims)
+        args = [("ptr", CTX), ("ptr", t.owner), ("ptr", t.data), ("i64", str(t.size)), ("i64", count)]
+        fresh = e.call("ptr", _copy_helper(e.module), args)
+        e.leave_unless(e.icmp("ne", fresh, "null", "ptr"))
+        data = e.buffer_data(fresh)
+        copied = e.here
+        e.jump(ready)
     e.start(ready)
-    ways = [(t.owner, t.data, before)] if before else []
-    ways.append((fresh.owner, fresh.data, copied))
-    owner = e.phi("ptr", [(o, b) for o, _, b in ways])
-    data = e.phi("ptr", [(d, b) for _, d, b in ways])
-    return Tensor(t.elem, owner, data, t.dims)
+    owner = e.phi("ptr", [(t.owner, before), (fresh, copied)])
+    e.sole.add(owner)
+    return Tensor(t.elem, owner, e.phi("ptr", [(t.data, before), (data, copied)]), t.dims)
+
+
+def _alone_helper(module: Module) -> str:
+    """i1 (owner): nobody else holds this memory, and it is not the host's."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%owner")], "i1")
+        with code.when(code.icmp("eq", "%owner", "null", "ptr")):
+            code.ret("false")
+        ours = code.icmp("ne", code.load("i64", code.ptr_add("%owner", 8)), refcount.FOREIGN)
+        code.ret(code.op2("and", "i1", ours, refcount.unique(code, "%owner")))
+        code.finish()
+
+    return module.helper("hyb.alone", make)
+
+
+def _copy_helper(module: Module) -> str:
+    """ptr (ctx, owner, data, element size, count): a fresh block with the elements, the old owner released; null for no
+    memory, which the context says then."""
+
+    def make(name: str) -> None:
+        params = [("ptr", CTX), ("ptr", "%owner"), ("ptr", "%data"), ("i64", "%size"), ("i64", "%count")]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        fresh = code.call("ptr", support.allocate_buffer(module, False), [
+            ("ptr", CTX), ("i64", "%size"), ("i64", "%count")])
+        with code.when(code.icmp("ne", fresh, "null", "ptr")):
+            code.copy_bytes(code.ptr_add(fresh, HEADER), "%data", code.mul("%size", "%count"))
+        code.call("void", refcount.release_helper(module), [("ptr", CTX), ("ptr", "%owner")])
+        code.ret(fresh)
+        code.finish()
+
+    return module.helper("hyb.copy_tensor", make)
 
 
 def release_tensor(e: Code, t: Tensor) -> None:

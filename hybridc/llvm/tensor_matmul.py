@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from hybridc.base.types import BF16, F16, F32, F64, Prim
 from hybridc.core.ir import Op
+from hybridc.llvm import support
+from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.code import Code, Leaves, Module
-from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_copy import times
@@ -173,12 +175,13 @@ def _pack(module: Module, kind: Prim) -> str:
 
 # ---- the product -----------------------------------------------------------------------------------------------------
 def _product(module: Module, kind: Prim) -> str:
-    """i32 (c, a, b, m, n, k, a_row, a_k, b_k, b_n): nonzero if there was no memory to pack."""
+    """i32 (ctx, c, a, b, m, n, k, a_row, a_k, b_k, b_n): nonzero after a fault (no memory to pack, or an interrupt)."""
     lane = Lane(kind)
     t, full = lane.scalar, lane.count * VECTORS_PER_TILE
 
     def make(name: str) -> None:
-        params = [("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b"), *_ints("m", "n", "k", "a_row", "a_k", "b_k", "b_n")]
+        params = [("ptr", CTX), ("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b"),
+                  *_ints("m", "n", "k", "a_row", "a_k", "b_k", "b_n")]
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
         # A few rows by a transposed matrix.
         rows_lie = code.op2("and", "i1", code.icmp("eq", "%a_k", "1"), code.icmp("eq", "%b_k", "1"))
@@ -206,10 +209,19 @@ def _product(module: Module, kind: Prim) -> str:
         # The edge of the result goes through the end of this memory.
         scratch = code.call("ptr", "@malloc", [("i64", code.add(room, "32"))])
         with code.when(code.icmp("eq", scratch, "null", "ptr")):
+            code.call("void", support.set_fault(module), [("ptr", CTX), ("i64", str(fault_code("MemoryError")))])
             code.ret("1")
+        flag = code.load("ptr", code.ptr_add(CTX, OFFSET["flag"]))
         edge = code.ptr_add(scratch, code.select(needed, "i64", code.mul("%k", str(full * lane.size)), "0"))
         with code.loop("%n", start=begin, step=full) as j:
             _panel(code, module, kind, j.index, scratch, edge, always)
+            # Between panels somebody may interrupt.
+            asked = code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")
+            with code.when(asked):
+                stop = code.icmp("ne", code.call("i32", support.poll(module), [("ptr", CTX)]), "0", "i32")
+                with code.when(stop):
+                    code.call("void", "@free", [("ptr", scratch)])
+                    code.ret("1")
         code.call("void", "@free", [("ptr", scratch)])
         code.ret("0")
         code.finish()
@@ -257,11 +269,11 @@ def _panel(code: Code, module: Module, kind: Prim, column: str, scratch: str, ed
 
 
 def _integer_product(module: Module, kind: Prim) -> str:
-    """i32 (c, a, b, m, n, k, a_row, a_k, b_k, b_n), never failing."""
+    """i32 (ctx, c, a, b, m, n, k, a_row, a_k, b_k, b_n), never failing."""
     llvm = SCALARS[kind.name][0]
 
     def make(name: str) -> None:
-        params = [("ptr noalias", "%c"), ("ptr", "%a"), ("ptr", "%b"),
+        params = [("ptr", CTX), ("ptr noalias", "%c"), ("ptr", "%a"), ("ptr", "%b"),
                   *_ints("m", "n", "k", "a_row", "a_k", "b_k", "b_n")]
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
         with code.loop("%m") as i:
@@ -348,8 +360,8 @@ def _multiply(e: FnEmitter, out: Tensor, a: Tensor, b: Tensor, m: str, n: str, k
 
 
 def _call(e: FnEmitter, kernel: str, args: list[tuple[str, str]]) -> None:
-    failed = e.call("i32", kernel, args)
-    e.check(e.icmp("eq", failed, "0", "i32"), "MemoryError")
+    failed = e.call("i32", kernel, [("ptr", CTX), *args])
+    e.leave_unless(e.icmp("eq", failed, "0", "i32"))
 
 
 ROWS = {"matmul": emit_matmul}
