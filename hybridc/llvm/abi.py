@@ -18,12 +18,36 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
 from __future__ import annotations
 
 FAULTS = (
-    "HybError", "IndexError", "KeyError", "ZeroDivisionError", "ValueError", "AssertionError", "RecursionError",
-    "MemoryError", "OSError", "KeyboardInterrupt", "HostError",
+    "HybError",
+    "IndexError",
+    "KeyError",
+    "ZeroDivisionError",
+    "ValueError",
+    "AssertionError",
+    "RecursionError",
+    "MemoryError",
+    "OSError",
+    "KeyboardInterrupt",
+    "HostError",
 )
 FIELDS = (
-    "fault", "a", "b", "message", "message_size", "message_count", "trace_len", "depth", "depth_limit", "stack_limit",
-    "host", "poll", "flag", "parallel", "release_foreign", "pending", "draining",
+    "fault",
+    "a",
+    "b",
+    "message",
+    "message_size",
+    "message_count",
+    "trace_len",
+    "depth",
+    "depth_limit",
+    "stack_limit",
+    "host",
+    "poll",
+    "flag",
+    "parallel",
+    "release_foreign",
+    "pending",
+    "draining",
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
 TRACE_LENGTH = 64

@@ -29,7 +29,7 @@ def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
 
 
 def required(cpu: str) -> list[str]:
-    """Features of the processor that code for it may use: all of this one's for "host"; unknown (none) for a named one."""
+    """Features of the processor that its code may use: all of this one's for "host"; none (unknown) for a named one."""
     return sorted(name for name, has in llvm.get_host_cpu_features().items() if has) if cpu == "host" else []
 
 

@@ -166,7 +166,9 @@ def _resize(e: FnEmitter, op: Op) -> Results:
     if count.startswith(("%", "-")):
         with e.giving_up(op.args[:1]):
             e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    block = e.call("ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)])
+    block = e.call(
+        "ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)]
+    )
     e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     e.sole.add(block)
     return ((block,),)
@@ -242,7 +244,12 @@ def _move_helper(module: Module, item: Type) -> str:
         lost = _difference(code, forward, "%dst", target_end, "%src", source_end)
         vacated = _difference(code, code.op2("xor", "i1", forward, "true"), "%src", source_end, "%dst", target_end)
         release_elements(code, item, data, *lost)
-        code.copy_bytes(code.ptr_add(data, code.mul("%dst", size)), code.ptr_add(data, code.mul("%src", size)), code.mul("%n", size), move=True)
+        code.copy_bytes(
+            code.ptr_add(data, code.mul("%dst", size)),
+            code.ptr_add(data, code.mul("%src", size)),
+            code.mul("%n", size),
+            move=True,
+        )
         start, stop = vacated
         code.zero_bytes(code.ptr_add(data, code.mul(start, size)), code.mul(code.sub(stop, start), size))
         code.ret(block)
@@ -339,7 +346,12 @@ def _find_helper(module: Module) -> str:
         with code.when(code.icmp("eq", "%m", "0")):
             code.ret("%from")
         data = code.ptr_add("%hay", HEADER)
-        args = [("ptr", code.ptr_add(data, "%from")), ("i64", room), ("ptr", code.ptr_add("%needle", HEADER)), ("i64", "%m")]
+        args = [
+            ("ptr", code.ptr_add(data, "%from")),
+            ("i64", room),
+            ("ptr", code.ptr_add("%needle", HEADER)),
+            ("i64", "%m"),
+        ]
         found = code.call("ptr", "@memmem", args)
         with code.when(code.icmp("eq", found, "null", "ptr")):
             code.ret("-1")

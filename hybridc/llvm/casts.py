@@ -19,8 +19,9 @@ def widen(e: Code, value: str, t: Prim) -> str:
 
 
 def narrow(e: Code, value: str, t: Prim) -> str:
-    """float to f16 or bf16, nearest, ties to even. bf16 by integer arithmetic, which vectorises and needs no library; its
-    values are i16 everywhere, since LLVM keeps its own bfloat as a float between blocks and calls a library to go back."""
+    """float to f16 or bf16, nearest, ties to even. bf16 by integer arithmetic, which vectorises and needs no library;
+    its values are i16 everywhere, since LLVM keeps its own bfloat as a float between blocks and calls a library to go
+    back."""
     if t == F16:
         return e.convert("fptrunc", "float", value, "half")
     bits = e.convert("bitcast", "float", value, "i32")

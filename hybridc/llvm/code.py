@@ -22,7 +22,13 @@ def symbol(name: str) -> str:
     """A global's name as LLVM text; any character is allowed."""
     if all(c.isalnum() and c.isascii() or c in "._$" for c in name):
         return "@" + name
-    return '@"' + "".join(c if 32 <= ord(c) < 127 and c not in '"\\' else "".join(f"\\{b:02X}" for b in c.encode()) for c in name) + '"'
+    return (
+        '@"'
+        + "".join(
+            c if 32 <= ord(c) < 127 and c not in '"\\' else "".join(f"\\{b:02X}" for b in c.encode()) for c in name
+        )
+        + '"'
+    )
 
 
 def byte_string(data: bytes) -> str:
@@ -108,7 +114,7 @@ class Module:
 
     def declare(self, signature: str) -> None:
         """`declare ...` once; the signature is its text: "double @sin(double)"."""
-        name = signature[signature.index("@"):signature.index("(")]
+        name = signature[signature.index("@") : signature.index("(")]
         self._declared.setdefault(name, signature)
 
     def helper(self, key: object, make: Callable[[str], None]) -> str:
@@ -116,7 +122,13 @@ class Module:
         call itself)."""
         found = self._helpers.get(key)
         if found is None:
-            hint = key if isinstance(key, str) else key[0] if isinstance(key, tuple) and isinstance(key[0], str) else "helper"
+            hint = (
+                key
+                if isinstance(key, str)
+                else key[0]
+                if isinstance(key, tuple) and isinstance(key[0], str)
+                else "helper"
+            )
             found = self._helpers[key] = self.fresh(hint)
             self.defined.add(found)
             make(found)
@@ -165,7 +177,16 @@ class Module:
 class Code:
     """The instructions of one function. Instructions go to the open block; `dead` says there is none."""
 
-    def __init__(self, module: Module, name: str, params: Sequence[tuple[str, str]], result: str, *, linkage: str = "internal", attributes: str = "nounwind"):
+    def __init__(
+        self,
+        module: Module,
+        name: str,
+        params: Sequence[tuple[str, str]],
+        result: str,
+        *,
+        linkage: str = "internal",
+        attributes: str = "nounwind",
+    ):
         self.module = module
         self.layouts = module.layouts
         self.name = name
@@ -263,7 +284,9 @@ class Code:
         self.start(after)
 
     @contextmanager
-    def loop(self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int = 1) -> Iterator[Counted]:
+    def loop(
+        self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int = 1
+    ) -> Iterator[Counted]:
         """`for index in range(start, count, step)`: see Counted. `carry` are (type, initial value)."""
         head, body, after = self.label("for"), self.label("body"), self.label("after")
         before = self.here

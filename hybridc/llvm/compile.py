@@ -20,8 +20,25 @@ from hybridc.llvm.support import LIVE
 from hybridc.passes.ownership import OwnedProgram, own
 
 NO_MEMORY = frozenset(SCALAR_ROWS) | {
-    "tuple", "struct", "get", "destruct", "tag", "some", "none", "is_some", "unwrap", "str", "retain", "release",
-    "buffer_len", "buffer_get", "buffer_compare", "buffer_hash", "buffer_find", "parse_float", "dim",
+    "tuple",
+    "struct",
+    "get",
+    "destruct",
+    "tag",
+    "some",
+    "none",
+    "is_some",
+    "unwrap",
+    "str",
+    "retain",
+    "release",
+    "buffer_len",
+    "buffer_get",
+    "buffer_compare",
+    "buffer_hash",
+    "buffer_find",
+    "parse_float",
+    "dim",
 }
 """Operators that allocate nothing: they fault only as their table says."""
 
@@ -76,7 +93,14 @@ def emit_module(owned: OwnedProgram, entries: Sequence[str], release_types: Sequ
     return module
 
 
-def compile_program(program: OwnedProgram | Program, entries: Sequence[str], release_types: Sequence[Type] = (), *, cpu: str = "host", opt: int = 2) -> Compiled:
+def compile_program(
+    program: OwnedProgram | Program,
+    entries: Sequence[str],
+    release_types: Sequence[Type] = (),
+    *,
+    cpu: str = "host",
+    opt: int = 2,
+) -> Compiled:
     """Compile the functions `entries`, and releases of `release_types`, to an object."""
     owned = program if isinstance(program, OwnedProgram) else own(program)
     module = emit_module(owned, entries, release_types)

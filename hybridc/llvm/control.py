@@ -26,7 +26,6 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Leaves, Module, symbol
@@ -37,7 +36,15 @@ from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
-    "tuple", "struct", "get", "destruct", "some", "is_some", "unwrap", "release", "enum",
+    "tuple",
+    "struct",
+    "get",
+    "destruct",
+    "some",
+    "is_some",
+    "unwrap",
+    "release",
+    "enum",
     *(name for name in EMIT if name.startswith("buffer_")),
 }
 """Operators that give no argument, or no part of one that goes on living, another owner."""
@@ -96,7 +103,11 @@ def write_fn(unit: Unit, fn: Fn) -> FnEmitter:
         leaves = tuple(f"%p{len(names) + i}" for i in range(len(unit.module.layouts.types(var.type))))
         names += zip(unit.module.layouts.types(var.type), leaves, strict=True)
         values.append(leaves)
-    e = FnEmitter(unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results), faults=unit.facts.may_fault(fn.name))
+    if unit.facts.is_recursive(fn.name):
+        names.append(("i64", "%depth"))
+    e = FnEmitter(
+        unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results), faults=unit.facts.may_fault(fn.name)
+    )
     e.lent = unit.lent[fn.name]
     for var, value in zip(fn.params, values, strict=True):
         e.bind(var, value)
@@ -115,19 +126,15 @@ def write_fn(unit: Unit, fn: Fn) -> FnEmitter:
 
 
 def count_depth(e: FnEmitter) -> None:
-    """RecursionError beyond the depth allowed, or when the stack is about to end. The depth is put back on leaving."""
-    at = e.ptr_add(CTX, OFFSET["depth"])
-    before = e.load("i64", at)
-    e.on_leave.append(f"store i64 {before}, ptr {at}")
-    e.store("i64", e.add(before, "1"), at)
-    deep = e.icmp("sge", before, e.load("i64", e.ptr_add(CTX, OFFSET["depth_limit"])))
+    """RecursionError beyond the depth allowed, or when the stack is about to end. Functions that can call themselves
+    pass the depth on as their last parameter; the context's is where the outermost of them begins."""
+    e.depth = "%depth"
+    deep = e.icmp("sge", "%depth", e.load("i64", e.field("depth_limit")))
     stack = e.convert("ptrtoint", "ptr", e.call("ptr", "@llvm.stacksave.p0", []), "i64")
-    low = e.icmp("ult", stack, e.load("i64", e.ptr_add(CTX, OFFSET["stack_limit"])))
+    low = e.icmp("ult", stack, e.load("i64", e.field("stack_limit")))
     fine = e.op2("xor", "i1", e.op2("or", "i1", deep, low), "true")
     with e.unless(fine, "deep"):
         e.fault("RecursionError", "maximum call depth exceeded")
-    # Recursion without a loop lasts as long as a loop.
-    e.poll()
 
 
 class Writer:
@@ -244,6 +251,8 @@ class Writer:
         results = leaf_types(self.unit, callee.results)
         faults = self.unit.facts.may_fault(stmt.fn)
         e.share(operand for _, operand in args)
+        if self.unit.facts.is_recursive(stmt.fn):
+            args.append(("i64", e.next_depth()))
         status, found = call_fn(e, fn_symbol(stmt.fn), args, results, faults)
         if faults:
             e.leave_unless(e.icmp("eq", status, "0", "i32"))

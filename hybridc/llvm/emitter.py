@@ -12,10 +12,11 @@ the arguments it consumes, also when it faults. `e.poll()` lets Ctrl-C in: call 
 
 Memory. `e.alloc_buffer(element_size, count)` gives a fresh zeroed buffer header with count 1 (or raises MemoryError),
 `e.buffer_data(b)` is where its elements begin. For tensors use tensor_access.py: `tensor_of(e, atom)`, `new_tensor(e,
-elem, dims)`, `load_element`, `store_element`, `writable(e, t)`; a row returns `(result.leaves,)`. A scalar operator by
-name on operands: `scalar_ops.emit_scalar(e, name, operands, types, out, attrs)`; f16 and bf16: casts.widen, narrow. `e.call_status(name, args)` calls a helper that returns a nonzero i32
-after having faulted. Helpers (functions made once per module) come from `e.module.helper(key, make)`; `make(symbol)`
-makes a `Code`, writes it and calls `finish()`.
+elem, dims)`, `load_element`, `store_element`, `writable(e, t)`; a row returns `(result.leaves,)`. A scalar operator
+by name on operands: `scalar_ops.emit_scalar(e, name, operands, types, out, attrs)`; f16 and bf16: casts.widen,
+narrow. `e.call_status(name, args)` calls a helper that returns a nonzero i32 after having faulted. Helpers (functions
+made once per module) come from `e.module.helper(key, make)`; `make(symbol)` makes a `Code`, writes it and calls
+`finish()`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hybridc.core.ir import NOWHERE, Atom, Const, Fn, Span, Type, Var
+from hybridc.core.ir import NOWHERE, Atom, BufferT, Const, EnumT, Fn, Span, Type, Var
 from hybridc.llvm import refcount, support
 from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.code import Code, Leaves, Module, bf16_bits, float_text
@@ -53,7 +54,9 @@ def result_type(results: Sequence[str], faults: bool) -> str:
     return "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
 
 
-def call_fn(code: Code, name: str, args: Sequence[tuple[str, str]], results: Sequence[str], faults: bool) -> tuple[str, list[str]]:
+def call_fn(
+    code: Code, name: str, args: Sequence[tuple[str, str]], results: Sequence[str], faults: bool
+) -> tuple[str, list[str]]:
     """Call a function made by FnEmitter: its status ("" if it cannot fault), and how to get its results: call
     `load_results` with them when the status is 0."""
     returned = result_type(results, faults)
@@ -75,7 +78,17 @@ def load_results(code: Code, found: list[str], results: Sequence[str]) -> list[s
 
 
 class FnEmitter(Code):
-    def __init__(self, module: Module, fn: Fn, name: str, params: Sequence[tuple[str, str]], results: Sequence[str], *, faults: bool, linkage: str = "internal"):
+    def __init__(
+        self,
+        module: Module,
+        fn: Fn,
+        name: str,
+        params: Sequence[tuple[str, str]],
+        results: Sequence[str],
+        *,
+        faults: bool,
+        linkage: str = "internal",
+    ):
         """`results` are the LLVM types of the result's leaves (see `result_type`)."""
         self.results = list(results)
         self.faults = faults
@@ -90,8 +103,8 @@ class FnEmitter(Code):
         """What to release if the statement being emitted faults."""
         self._held: list[tuple[str, str]] = []
         self._faulting: dict[Cleanup, tuple[str, list[tuple[str, str]]]] = {}
-        self.on_leave: list[str] = []
-        """Instructions before every return."""
+        self.depth: str | None = None
+        """In a function that can call itself: how many such calls are in progress."""
         self._flag: str | None = None
         self.lent: set[int] = set()
         """Variables that hold no count of their own (lend.py)."""
@@ -132,6 +145,22 @@ class FnEmitter(Code):
     def field(self, name: str) -> str:
         """The address of a field of the context."""
         return self.ptr_add(CTX, OFFSET[name])
+
+    def next_depth(self) -> str:
+        """The depth of a recursive function that is called from here."""
+        return self.load("i64", self.field("depth")) if self.depth is None else self.add(self.depth, "1")
+
+    @contextmanager
+    def host_sees_depth(self) -> Iterator[None]:
+        """While the host is called: it may call compiled code again."""
+        if self.depth is None:
+            yield
+            return
+        at = self.field("depth")
+        before = self.load("i64", at)
+        self.store("i64", self.depth, at)
+        yield
+        self.store("i64", before, at)
 
     def poll(self) -> None:
         """Fault if somebody asked for an interrupt."""
@@ -178,7 +207,6 @@ class FnEmitter(Code):
         self._leave_faulted()
 
     def _leave_faulted(self) -> None:
-        self.lines += ["  " + line for line in self.on_leave]
         self._return("1", ["poison"] * len(self.results))
 
     def _release_plan(self, owned: Sequence[Var]) -> Cleanup:
@@ -189,7 +217,7 @@ class FnEmitter(Code):
         return tuple(plan)
 
     @contextmanager
-    def holding(self, block: str, of: Type | None = None) -> Iterator[None]:
+    def holding(self, block: str, of: BufferT | EnumT | None = None) -> Iterator[None]:
         """A counted block (by default a buffer of scalars) to be released if something within faults."""
         self._held.append((refcount.release_helper(self.module, of), block))
         yield
@@ -216,18 +244,34 @@ class FnEmitter(Code):
             text = self.module.c_string("".join("%ld" if isinstance(p, N) else p.replace("%", "%%") for p in message))
             numbers = [p.operand for p in message if isinstance(p, N)]
             set_fault = support.set_formatted_fault(self.module, len(numbers))
-            self.call("void", set_fault, [("ptr", CTX), ("i64", str(fault_code(kind))), ("ptr", text), *(("i64", n) for n in numbers)])
+            self.call(
+                "void",
+                set_fault,
+                [("ptr", CTX), ("i64", str(fault_code(kind))), ("ptr", text), *(("i64", n) for n in numbers)],
+            )
         self.leave_with_fault()
 
     def fault_with_message(self, kind: str, message: Leaves) -> None:
         """`message` is an owned str."""
         helper = support.set_text_fault(self.module)
-        self.call("void", helper, [("ptr", CTX), ("i64", str(fault_code(kind))), ("ptr", message[0]), ("i64", message[1]), ("i64", message[2])])
+        self.call(
+            "void",
+            helper,
+            [
+                ("ptr", CTX),
+                ("i64", str(fault_code(kind))),
+                ("ptr", message[0]),
+                ("i64", message[1]),
+                ("i64", message[2]),
+            ],
+        )
         self.leave_with_fault()
 
     def fault_index(self, index: str, length: str) -> None:
         helper = support.set_index_fault(self.module)
-        self.call("void", helper, [("ptr", CTX), ("i64", str(fault_code("IndexError"))), ("i64", index), ("i64", length)])
+        self.call(
+            "void", helper, [("ptr", CTX), ("i64", str(fault_code("IndexError"))), ("i64", index), ("i64", length)]
+        )
         self.leave_with_fault()
 
     @contextmanager
@@ -258,7 +302,6 @@ class FnEmitter(Code):
     # ---- returning
     def leave(self, value: Leaves) -> None:
         """Return with success."""
-        self.lines += ["  " + line for line in self.on_leave]
         self._return("0", value)
 
     def _return(self, status: str, value: Sequence[str]) -> None:

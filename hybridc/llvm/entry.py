@@ -1,8 +1,8 @@
 """What an object exports: C-ABI entries of functions, and releases of values.
 
-    i32 "hyb.NAME"(ctx, args, results)       arguments and results as C structs; takes the arguments over
-    void "hyb.release.KEY"(ctx, value)       releases a value in memory
-    i64 "hyb.live"                           counted blocks alive
+i32 "hyb.NAME"(ctx, args, results)       arguments and results as C structs; takes the arguments over
+void "hyb.release.KEY"(ctx, value)       releases a value in memory
+i64 "hyb.live"                           counted blocks alive
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from hybridc.core.ir import Fn, Type
 from hybridc.core.types import type_key
 from hybridc.llvm import refcount
+from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.code import Code, Module, symbol
 from hybridc.llvm.control import Unit, fn_symbol, leaf_types
 from hybridc.llvm.emitter import call_fn, load_results
@@ -33,6 +34,8 @@ def emit_entry(unit: Unit, fn: Fn) -> None:
     given = layouts.struct([v.type for v in fn.params])
     operands = [code.load(leaf.llvm, code.ptr_add("%args", leaf.offset)) for leaf in given.leaves]
     args = [("ptr", "%ctx"), *zip([leaf.llvm for leaf in given.leaves], operands, strict=True)]
+    if unit.facts.is_recursive(fn.name):
+        args.append(("i64", code.load("i64", code.ptr_add("%ctx", OFFSET["depth"]))))
     faults = unit.facts.may_fault(fn.name)
     results = leaf_types(unit, fn.results)
     status, found = call_fn(code, fn_symbol(fn.name), args, results, faults)

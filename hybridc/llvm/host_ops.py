@@ -17,7 +17,9 @@ def _host(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     for leaf, operand in zip(given.leaves, operands, strict=True):
         e.store(leaf.llvm, operand, e.ptr_add(arguments, leaf.offset))
     callback = e.load("ptr", e.ptr_add(CTX, OFFSET["host"]))
-    e.call_status(callback, [("ptr", CTX), ("i64", str(number)), ("ptr", arguments), ("ptr", answer)])
+    with e.host_sees_depth():
+        status = e.call("i32", callback, [("ptr", CTX), ("i64", str(number)), ("ptr", arguments), ("ptr", answer)])
+    e.leave_unless(e.icmp("eq", status, "0", "i32"))
     loaded = [e.load(leaf.llvm, e.ptr_add(answer, leaf.offset)) for leaf in wanted.leaves]
     values: list[Leaves] = []
     for t in results:

@@ -95,7 +95,9 @@ class Loaded:
         if status:
             raise take_fault(ctx)
 
-    def scalars(self, fn: str, args: Sequence[tuple[type, object]], results: Sequence[type], ctx: Context | None = None) -> list:
+    def scalars(
+        self, fn: str, args: Sequence[tuple[type, object]], results: Sequence[type], ctx: Context | None = None
+    ) -> list:
         """Call a function of ctypes values: `args` are (ctypes type, value), `results` ctypes types."""
         given = _struct([t for t, _ in args])(*(v for _, v in args))
         wanted = _struct(list(results))()
@@ -130,7 +132,11 @@ def exported(image: bytes) -> list[str]:
         at, length, strings = u(header[24:32], "little"), u(header[32:40], "little"), u(header[40:44], "little")
         text_at = u(headers[strings][24:32], "little")
         for entry in range(at, at + length, 24):
-            name_at, info, section = u(image[entry : entry + 4], "little"), image[entry + 4], u(image[entry + 6 : entry + 8], "little")
+            name_at, info, section = (
+                u(image[entry : entry + 4], "little"),
+                image[entry + 4],
+                u(image[entry + 6 : entry + 8], "little"),
+            )
             if info >> 4 == 1 and section != 0:  # global and defined
                 start = text_at + name_at
                 names.append(image[start : image.index(b"\0", start)].decode())

@@ -28,8 +28,14 @@ from hybridc.core.ir import (
 from hybridc.core.types import without_dims
 
 SCALARS = {
-    "bool": ("i1", 1), "u8": ("i8", 1), "i32": ("i32", 4), "int": ("i64", 8),
-    "f64": ("double", 8), "f32": ("float", 4), "f16": ("half", 2), "bf16": ("i16", 2),
+    "bool": ("i1", 1),
+    "u8": ("i8", 1),
+    "i32": ("i32", 4),
+    "int": ("i64", 8),
+    "f64": ("double", 8),
+    "f32": ("float", 4),
+    "f16": ("half", 2),
+    "bf16": ("i16", 2),
 }
 HEADER = 16
 """Bytes before the elements of a buffer and the fields of an enum: the count, and the length or the tag."""

@@ -33,7 +33,12 @@ def lent(owned: OwnedProgram, fn: Fn, layouts: Layouts) -> set[int]:
         before = len(found)
         for block in blocks:
             for i, stmt in enumerate(block.stmts):
-                if isinstance(stmt, Op) and stmt.op == "buffer_get" and counted(stmt.outs[0]) and stmt.outs[0].id not in found:
+                if (
+                    isinstance(stmt, Op)
+                    and stmt.op == "buffer_get"
+                    and counted(stmt.outs[0])
+                    and stmt.outs[0].id not in found
+                ):
                     scan = _Scan(owned, layouts, counted, found, stmt.outs[0])
                     try:
                         if scan.window(block, i + 1):

@@ -1,4 +1,4 @@
-"""`parallel`: the body becomes a worker function of (ctx, env, index), which the host calls for every index on all cores.
+"""`parallel`: the body becomes a worker function of (ctx, env, index), which the host calls for every index.
 
 What the body uses from outside is copied to `env` without counting: the caller owns it until the workers are done. Each
 worker writes its own element of the result, so the order does not matter; the host picks the fault of the lowest index.
@@ -38,7 +38,8 @@ def emit_parallel(e: FnEmitter, stmt: Parallel, body: Callable[[FnEmitter], Leav
         e.store(leaf.llvm, operand, e.ptr_add(env, leaf.offset))
     e.store("ptr", result, e.ptr_add(env, env_size))
     run = e.load("ptr", e.ptr_add(CTX, OFFSET["parallel"]))
-    status = e.call("i32", run, [("ptr", CTX), ("ptr", worker), ("ptr", env), ("i64", count)])
+    with e.host_sees_depth():
+        status = e.call("i32", run, [("ptr", CTX), ("ptr", worker), ("ptr", env), ("i64", count)])
     with e.unless(e.icmp("eq", status, "0", "i32")):
         # The worker has named the place already; this frame is the same function's.
         e.call("void", refcount.release_helper(e.module, t), [("ptr", CTX), ("ptr", result)])
@@ -46,7 +47,9 @@ def emit_parallel(e: FnEmitter, stmt: Parallel, body: Callable[[FnEmitter], Leav
     return result
 
 
-def _worker(e: FnEmitter, stmt: Parallel, captured: list[Var], env_size: int, body: Callable[[FnEmitter], Leaves]) -> str:
+def _worker(
+    e: FnEmitter, stmt: Parallel, captured: list[Var], env_size: int, body: Callable[[FnEmitter], Leaves]
+) -> str:
     name = e.module.fresh("hyb.worker")
     e.module.defined.add(name)
     inner = FnEmitter(e.module, e.fn, name, [("ptr", "%env"), ("i64", "%index")], [], faults=True)

@@ -8,8 +8,6 @@ address, which function frees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.code import Code, Leaves, Module
@@ -69,14 +67,19 @@ def release_plan(module: Module, t: Type, value: Leaves) -> tuple[tuple[str, str
 
 
 def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:
-    """void (ctx, block): one owner less of a block of this kind (by default a buffer of scalars), freed with the last."""
+    """void (ctx, block): one owner less of a block of this kind (by default a buffer of scalars); freed with the
+    last."""
     kind = _shared(module, kind)
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("ptr", "%block")], "void", attributes="noinline nounwind")
         with code.when(code.call("i1", drop_helper(module), [("ptr", "%block")])):
             if module.layouts.recursive(kind):
-                code.call("void", _defer_helper(module), [("ptr", "%ctx"), ("ptr", "%block"), ("i64", str(_drain_number(module, kind)))])
+                code.call(
+                    "void",
+                    _defer_helper(module),
+                    [("ptr", "%ctx"), ("ptr", "%block"), ("i64", str(_drain_number(module, kind)))],
+                )
             else:
                 code.call("void", _free_helper(module, kind), [("ptr", "%ctx"), ("ptr", "%block")])
         code.ret()
@@ -150,18 +153,22 @@ def _release_fields(code: Code, kind: EnumT) -> None:
     module = code.module
     cases = module.program.enums[kind.name].cases
     after = code.label("after")
-    arms: list[tuple[int, str, Sequence[Type]]] = []
-    for tag, (_, fields) in enumerate(cases):
-        types = tuple(t for _, t in fields)
+    arms: list[tuple[int, str, tuple[Type, ...]]] = []
+    for tag, (_, members) in enumerate(cases):
+        types = tuple(t for _, t in members)
         if module.layouts.payload(types).counted:
             arms.append((tag, code.label("case"), types))
     if not arms:
         return
     tag_value = code.load("i64", code.ptr_add("%block", 8))
-    code.do(f"switch i64 {tag_value}, label %{after} [ " + " ".join(f"i64 {tag}, label %{label}" for tag, label, _ in arms) + " ]")
+    code.do(
+        f"switch i64 {tag_value}, label %{after} [ "
+        + " ".join(f"i64 {tag}, label %{label}" for tag, label, _ in arms)
+        + " ]"
+    )
     for _, label, types in arms:
         code.start(label)
-        payload = code.layouts.payload(tuple(types))
+        payload = code.layouts.payload(types)
         for leaf in payload.leaves:
             if leaf.counted is not None:
                 operand = code.load("ptr", code.ptr_add("%block", HEADER + leaf.offset))
@@ -242,6 +249,14 @@ def finish_drain(module: Module) -> None:
 
 
 __all__ = [
-    "COLD", "drop_helper", "finish_drain", "release_helper", "release_leaves", "release_leaves_at", "release_plan",
-    "retain_helper", "retain_leaves", "unique",
+    "COLD",
+    "drop_helper",
+    "finish_drain",
+    "release_helper",
+    "release_leaves",
+    "release_leaves_at",
+    "release_plan",
+    "retain_helper",
+    "retain_leaves",
+    "unique",
 ]

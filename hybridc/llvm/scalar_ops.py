@@ -45,12 +45,23 @@ class Use:
 Row = Callable[[FnEmitter, Use], str]
 
 
-def emit_scalar(e: FnEmitter, name: str, args: tuple[str, ...], types: tuple[Prim, ...], out: Prim, attrs: Mapping[str, object] | None = None) -> str:
+def emit_scalar(
+    e: FnEmitter,
+    name: str,
+    args: tuple[str, ...],
+    types: tuple[Prim, ...],
+    out: Prim,
+    attrs: Mapping[str, object] | None = None,
+) -> str:
     """The operand of a scalar operator's result."""
     use = Use(args, types, out, attrs or {})
     if types and types[0] in (F16, BF16) and name not in AS_THEY_ARE:
-        wide = Use(tuple(widen(e, a, t) if t in (F16, BF16) else a for a, t in zip(args, types, strict=True)),
-                   tuple(F32 if t in (F16, BF16) else t for t in types), F32 if out in (F16, BF16) else out, use.attrs)
+        wide = Use(
+            tuple(widen(e, a, t) if t in (F16, BF16) else a for a, t in zip(args, types, strict=True)),
+            tuple(F32 if t in (F16, BF16) else t for t in types),
+            F32 if out in (F16, BF16) else out,
+            use.attrs,
+        )
         result = SCALAR_ROWS[name](e, wide)
         return narrow(e, result, out) if out in (F16, BF16) else result
     return SCALAR_ROWS[name](e, use)
@@ -158,6 +169,7 @@ def _sign(e: FnEmitter, u: Use) -> str:
 
 def _extreme(word: str) -> Row:
     """minimum and maximum; nan wins."""
+
     def row(e: FnEmitter, u: Use) -> str:
         t = u.llvm
         name = f"{word}imum" if u.is_float else ("s" if u.signed else "u") + word
@@ -229,6 +241,7 @@ def _bit_not(e: FnEmitter, u: Use) -> str:
 
 def _shift(op: str) -> Row:
     """Amounts of the width and more give 0, or -1 for `shr` of a negative number; negative ones are ValueErrors."""
+
     def row(e: FnEmitter, u: Use) -> str:
         a, by = u.args
         t, width = u.llvm, int(u.llvm[1:])
@@ -341,7 +354,22 @@ SCALAR_ROWS: dict[str, Row] = {
     "sqrt": _intrinsic("sqrt"),
     "rsqrt": _rsqrt,
     "sigmoid": _sigmoid,
-    **{name: _libm(name) for name in (
-        "exp", "log", "sin", "cos", "tan", "tanh", "erf", "log1p", "expm1", "asin", "acos", "atan", "atan2",
-    )},
+    **{
+        name: _libm(name)
+        for name in (
+            "exp",
+            "log",
+            "sin",
+            "cos",
+            "tan",
+            "tanh",
+            "erf",
+            "log1p",
+            "expm1",
+            "asin",
+            "acos",
+            "atan",
+            "atan2",
+        )
+    },
 }

@@ -137,7 +137,9 @@ def _write(code: Code, out: str, sign: str, digits: str, count: str, exponent: s
         code.copy_bytes(code.ptr_add(out, zeros), digits, count)
         code.ret(code.add(code.add(zeros, count), sign))
     whole = code.add(exponent, "1")
-    code.call("void", "@llvm.memset.p0.i64", [("ptr", out), ("i8", "48"), ("i64", code.add(whole, "2")), ("i1", "false")])
+    code.call(
+        "void", "@llvm.memset.p0.i64", [("ptr", out), ("i8", "48"), ("i64", code.add(whole, "2")), ("i1", "false")]
+    )
     kept = code.call("i64", "@llvm.smin.i64", [("i64", count), ("i64", whole)])
     code.copy_bytes(out, digits, kept)
     code.store("i8", "46", code.ptr_add(out, whole))

@@ -35,12 +35,35 @@ from hybridc.core.ir import (
 TREE = EnumT("Tree")
 ROW, TABLE = BufferT(INT), BufferT(BufferT(INT))
 PAIR = StructT("Pair")
-TYPES: list[Type] = [INT, INT, BOOL, F64, ROW, ROW, TABLE, TREE, BufferT(TREE), OptionT(ROW), TupleT((INT, ROW)), PAIR, STR]
+TYPES: list[Type] = [
+    INT,
+    INT,
+    BOOL,
+    F64,
+    ROW,
+    ROW,
+    TABLE,
+    TREE,
+    BufferT(TREE),
+    OptionT(ROW),
+    TupleT((INT, ROW)),
+    PAIR,
+    STR,
+]
 STRUCTS = {
     "str": StructDef("str", (("bytes", BufferT(U8)), ("size", INT), ("count", INT))),
     "Pair": StructDef("Pair", (("tree", TREE), ("row", ROW), ("flag", BOOL))),
 }
-ENUMS = {"Tree": EnumDef("Tree", (("Leaf", (("value", INT),)), ("Nothing", ()), ("Node", (("rows", BufferT(TREE)), ("pair", TupleT((INT, ROW)))))))}
+ENUMS = {
+    "Tree": EnumDef(
+        "Tree",
+        (
+            ("Leaf", (("value", INT),)),
+            ("Nothing", ()),
+            ("Node", (("rows", BufferT(TREE)), ("pair", TupleT((INT, ROW))))),
+        ),
+    )
+}
 
 
 def program(seed: int, functions: int = 3) -> Program:
@@ -174,7 +197,9 @@ class Maker:
         # A fresh buffer of trees holds the zero of its type, which nobody may look into.
         if t == TABLE:
             longer = self.b.op("buffer_set", (buffer, integer(0), self.new(ROW)), t)
-            row = self.keep(self.b.op("buffer_get", (self.some.choice([longer, self.keep(longer)]), integer(0)), t.item))
+            row = self.keep(
+                self.b.op("buffer_get", (self.some.choice([longer, self.keep(longer)]), integer(0)), t.item)
+            )
             self.keep(self.b.op("buffer_get", (row, integer(0)), INT))
         elif t == BufferT(TREE):
             longer = self.keep(self.b.op("buffer_set", (buffer, integer(0), self.get(TREE)), t))

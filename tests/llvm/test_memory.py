@@ -144,7 +144,9 @@ def test_a_million_links_are_freed_without_recursion():
     assert jit.scalars("chain_sum", [(ctypes.c_void_p, chain)], [I64], ctx) == [n * (n - 1) // 2]
     assert jit.live == n
     value = ctypes.c_void_p(chain)
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(jit.address("hyb.release.Chain"))(ctx.address, ctypes.addressof(value))
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(jit.address("hyb.release.Chain"))(
+        ctx.address, ctypes.addressof(value)
+    )
     assert jit.live == 0
     assert ctx.get("pending") == 0 and ctx.get("draining") == 0
 
@@ -172,7 +174,9 @@ def buffers_of_buffers() -> Fn:
     moved = b.op("buffer_get", (b.op("buffer_get", (other, integer(0)), inner), integer(2)), INT)
     shorter = b.op("buffer_resize", (other, integer(1)), outer)
     size = b.op("buffer_len", (shorter,), INT)
-    copied = b.op("buffer_copy", (b.op("buffer_new", (integer(4),), outer), integer(3), rows, integer(1), integer(1)), outer)
+    copied = b.op(
+        "buffer_copy", (b.op("buffer_new", (integer(4),), outer), integer(3), rows, integer(1), integer(1)), outer
+    )
     third = b.op("buffer_get", (b.op("buffer_get", (copied, integer(3)), inner), integer(2)), INT)
     return Fn("nested", (n,), (INT,) * 5, b.close(Yield((old, new, moved, size, third))), "nested")
 
@@ -225,7 +229,11 @@ def test_parallel():
     shared = b.op("buffer_new", (integer(2),), BufferT(INT))
     index = b.var(INT, "i")
     b.open()
-    mine = b.op("buffer_set", (shared, integer(0), b.op("floordiv", (integer(100), b.op("sub", (index, bad), INT)), INT)), BufferT(INT))
+    mine = b.op(
+        "buffer_set",
+        (shared, integer(0), b.op("floordiv", (integer(100), b.op("sub", (index, bad), INT)), INT)),
+        BufferT(INT),
+    )
     item = b.op("tuple", (index, mine), pair)
     body = b.close(Yield((item,)))
     out = b.parallel(BufferT(pair), index, n, body)
@@ -266,3 +274,18 @@ def test_options_and_units():
     assert jit.scalars("maybe", [(I64, 9)], [I64]) == [9]
     assert jit.scalars("maybe", [(I64, 1)], [I64]) == [-1]
     assert jit.live == 0
+
+
+def test_an_element_that_is_only_looked_at_is_not_counted():
+    b = Builder()
+    table, i, j = b.var(BufferT(BufferT(INT))), b.var(INT), b.var(INT)
+    b.open()
+    row = b.op("buffer_get", (table, i), BufferT(INT))
+    value = b.op("buffer_get", (row, j), INT)
+    made, _ = compiled(Fn("at", (table, i, j), (INT,), b.close(Yield((value,))), "at"))
+    assert "@hyb.retain" not in made.llvm
+
+
+def test_a_buffer_that_a_loop_carries_is_written_without_asking():
+    made, _ = compiled(squares())
+    assert "@hyb.unique" not in made.llvm

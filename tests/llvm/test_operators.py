@@ -16,8 +16,14 @@ from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded, NativeFault
 
 C = {
-    INT: ctypes.c_int64, I32: ctypes.c_int32, U8: ctypes.c_uint8, BOOL: ctypes.c_bool, F64: ctypes.c_double,
-    F32: ctypes.c_float, F16: ctypes.c_uint16, BF16: ctypes.c_uint16,
+    INT: ctypes.c_int64,
+    I32: ctypes.c_int32,
+    U8: ctypes.c_uint8,
+    BOOL: ctypes.c_bool,
+    F64: ctypes.c_double,
+    F32: ctypes.c_float,
+    F16: ctypes.c_uint16,
+    BF16: ctypes.c_uint16,
 }
 BITS = {INT: 64, I32: 32, U8: 8}
 INT_OPS = "add sub mul floordiv mod pow minimum maximum bit_and bit_or bit_xor shl shr lshr eq ne lt le gt ge".split()
@@ -96,7 +102,9 @@ def test_integers():
     for t, bits in BITS.items():
         low, high = (0, 255) if t == U8 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         edges = [v for v in (0, 1, 2, 3, 7, 8, 31, 32, 63, 64, 65, -1, -2, -7, low, high, low + 1) if low <= v <= high]
-        pairs = [(a, b) for a in edges for b in edges] + [(some.randint(low, high), some.randint(low, high)) for _ in range(50)]
+        pairs = [(a, b) for a in edges for b in edges] + [
+            (some.randint(low, high), some.randint(low, high)) for _ in range(50)
+        ]
         for op in INT_OPS:
             out = BOOL if op in COMPARISONS else t
             for a, b in pairs:
@@ -104,7 +112,9 @@ def test_integers():
 
 
 def test_one_integer():
-    jit = load([make(op, (t,), t) for t in BITS for op in ("neg", "abs", "sign", "bit_not")] + [make("mulhi", (INT, INT), INT)])
+    jit = load(
+        [make(op, (t,), t) for t in BITS for op in ("neg", "abs", "sign", "bit_not")] + [make("mulhi", (INT, INT), INT)]
+    )
     for t in BITS:
         for v in (0, 1, 5, 255) if t == U8 else (0, 1, -1, -5, -(1 << (BITS[t] - 1))):
             v = wrap(v, t)
@@ -127,13 +137,27 @@ def python_mod(a: float, b: float) -> float:
 def test_floats():
     ones = "neg abs sign exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid floor round".split()
     twos = "add sub mul div floordiv mod pow minimum maximum atan2".split()
-    fns = [make(op, (t,), t) for t in (F64, F32) for op in ones] + [make(op, (t, t), t) for t in (F64, F32) for op in twos]
+    fns = [make(op, (t,), t) for t in (F64, F32) for op in ones] + [
+        make(op, (t, t), t) for t in (F64, F32) for op in twos
+    ]
     jit = load(fns)
     reference = {
-        "rsqrt": lambda x: 1 / np.sqrt(x), "erf": lambda x: np.float64(math.erf(x)), "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-        "neg": np.negative, "round": np.rint, "div": np.divide, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
-        "pow": np.power, "atan2": np.arctan2, "sub": np.subtract, "mul": np.multiply,
-        "floordiv": python_floordiv, "mod": python_mod, "sign": np.sign,
+        "rsqrt": lambda x: 1 / np.sqrt(x),
+        "erf": lambda x: np.float64(math.erf(x)),
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "neg": np.negative,
+        "round": np.rint,
+        "div": np.divide,
+        "asin": np.arcsin,
+        "acos": np.arccos,
+        "atan": np.arctan,
+        "pow": np.power,
+        "atan2": np.arctan2,
+        "sub": np.subtract,
+        "mul": np.multiply,
+        "floordiv": python_floordiv,
+        "mod": python_mod,
+        "sign": np.sign,
     }
     values = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, 3.5, -2.5, 1e-3, 7.25, -3.75, 100.0, math.inf, -math.inf, math.nan]
     with np.errstate(all="ignore"):
@@ -144,7 +168,10 @@ def test_floats():
                 for x in values:
                     x = float(round_to(x))
                     got, want = run(jit, name(op, t, t), [(t, x)], t), float(round_to(f(np.float64(x))))
-                    assert got == pytest.approx(want, rel=tolerance, abs=1e-7 if t == F32 else 1e-14, nan_ok=True), (op, x)
+                    assert got == pytest.approx(want, rel=tolerance, abs=1e-7 if t == F32 else 1e-14, nan_ok=True), (
+                        op,
+                        x,
+                    )
                     if op in ("floor", "round", "neg", "sqrt", "sign") and want == 0 and op != "sign":
                         assert math.copysign(1, got) == math.copysign(1, want), (op, x)
             for op in twos:
@@ -158,7 +185,10 @@ def test_floats():
                             continue
                         if op == "pow" and x == -math.inf and y == 0.5:
                             continue  # numpy takes a square root there, and says nan
-                        got, want = run(jit, name(op, t, t, t), [(t, x), (t, y)], t), float(round_to(f(np.float64(x), np.float64(y))))
+                        got, want = (
+                            run(jit, name(op, t, t, t), [(t, x), (t, y)], t),
+                            float(round_to(f(np.float64(x), np.float64(y)))),
+                        )
                         assert got == pytest.approx(want, rel=tolerance, abs=1e-30, nan_ok=True), (op, x, y)
 
 
@@ -169,7 +199,21 @@ def test_casts():
     fns = [make("cast", (s,), t, checked=True) for s, t in CASTS]
     jit = load(fns)
     ints = [0, 1, -1, 127, 128, 255, 256, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**53 + 1, 2**63 - 1, -(2**63)]
-    floats = [0.0, -0.5, 0.99, 255.9, 256.0, -1.0, 2147483647.0, 2147483648.0, 2.0**63, -(2.0**63), 1e300, math.inf, math.nan]
+    floats = [
+        0.0,
+        -0.5,
+        0.99,
+        255.9,
+        256.0,
+        -1.0,
+        2147483647.0,
+        2147483648.0,
+        2.0**63,
+        -(2.0**63),
+        1e300,
+        math.inf,
+        math.nan,
+    ]
     for s, t in CASTS:
         values = [True, False] if s == BOOL else floats if s in (F64, F32) else [v for v in ints if wrap(v, s) == v]
         for v in values:
@@ -177,7 +221,13 @@ def test_casts():
                 v = float(np.float32(min(v, 3e38) if v == v and not math.isinf(v) else v))
             got = run(jit, name("cast", s, t), [(s, v)], t)
             if t in (F64, F32):
-                want = float(v) if t == F64 else float(np.float32(v)) if abs(v) < 1e39 or v != v else math.copysign(math.inf, v)
+                want = (
+                    float(v)
+                    if t == F64
+                    else float(np.float32(v))
+                    if abs(v) < 1e39 or v != v
+                    else math.copysign(math.inf, v)
+                )
                 assert got == pytest.approx(want, rel=0, abs=0, nan_ok=True)
             elif t == BOOL:
                 assert got == (v != 0)
@@ -197,11 +247,29 @@ def test_unchecked_casts():
 
 def test_halves():
     fns = [make("cast", (F64,), t) for t in (F16, BF16)] + [make("cast", (t,), F64) for t in (F16, BF16)]
-    fns += [make("cast", (F32,), t) for t in (F16, BF16)] + [make(op, (t, t), t) for t in (F16, BF16) for op in ("add", "mul", "div", "pow")]
+    fns += [make("cast", (F32,), t) for t in (F16, BF16)] + [
+        make(op, (t, t), t) for t in (F16, BF16) for op in ("add", "mul", "div", "pow")
+    ]
     fns += [make("sqrt", (t,), t) for t in (F16, BF16)] + [make("cast", (INT,), t) for t in (F16, BF16)]
     jit = load(fns)
     some = random.Random(4)
-    values = [0.0, 1.0, -2.5, 65504.0, 65519.99, 65520.0, 1e-8, 6e-8, 1 + 2**-11, 1 + 2**-11 + 2**-40, 1 + 2**-8, 1 + 2**-8 + 2**-45, math.inf, 3.4e38, 3.39e38]
+    values = [
+        0.0,
+        1.0,
+        -2.5,
+        65504.0,
+        65519.99,
+        65520.0,
+        1e-8,
+        6e-8,
+        1 + 2**-11,
+        1 + 2**-11 + 2**-40,
+        1 + 2**-8,
+        1 + 2**-8 + 2**-45,
+        math.inf,
+        3.4e38,
+        3.39e38,
+    ]
     values += [some.uniform(-100, 100) for _ in range(100)]
     with np.errstate(all="ignore"):
         for x in values:
@@ -223,7 +291,15 @@ def test_halves():
 
 
 def test_constants_of_halves():
-    assert [bf16_bits(x) for x in (0.0, -0.0, 1.0, -1.0, math.inf, math.nan, 1e39)] == [0, 0x8000, 0x3F80, 0xBF80, 0x7F80, 0x7FC0, 0x7F80]
+    assert [bf16_bits(x) for x in (0.0, -0.0, 1.0, -1.0, math.inf, math.nan, 1e39)] == [
+        0,
+        0x8000,
+        0x3F80,
+        0xBF80,
+        0x7F80,
+        0x7FC0,
+        0x7F80,
+    ]
     for bits in range(0, 0x7F80, 37):
         exact = float(np.uint32(bits << 16).view(np.float32))
         assert bf16_bits(exact) == bits

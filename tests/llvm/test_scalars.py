@@ -114,7 +114,10 @@ def test_an_index_fault():
 
 
 def test_the_same_program_gives_the_same_bytes():
-    assert compile_program(program(fib(), fact()), ["fib"]).object == compile_program(program(fib(), fact()), ["fib"]).object
+    assert (
+        compile_program(program(fib(), fact()), ["fib"]).object
+        == compile_program(program(fib(), fact()), ["fib"]).object
+    )
 
 
 def endless() -> Fn:

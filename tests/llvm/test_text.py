@@ -33,7 +33,12 @@ def jit() -> Loaded:
     b = Builder()
     text, start, n = b.var(TEXT), b.var(INT), b.var(INT)
     b.open()
-    read = Fn("read", (text, start, n), (OptionT(F64),), b.close(Yield((b.op("parse_float", (text, start, n), OptionT(F64)),))))
+    read = Fn(
+        "read",
+        (text, start, n),
+        (OptionT(F64),),
+        b.close(Yield((b.op("parse_float", (text, start, n), OptionT(F64)),))),
+    )
     program = Program(fns={f.name: f for f in (show, show32, read)})
     return Loaded(compile_program(program, list(program.fns), (TEXT,)))
 
@@ -87,7 +92,9 @@ def test_what_is_a_number(jit, text):
     assert repr(read(jit, text)) == repr(float(text))
 
 
-@pytest.mark.parametrize("text", ["", "0x10", "1p3", "1_000", " 1", "1e", "infin", "nan(1)", "1 2", "é", "--1", "1e5.5"])
+@pytest.mark.parametrize(
+    "text", ["", "0x10", "1p3", "1_000", " 1", "1e", "infin", "nan(1)", "1 2", "é", "--1", "1e5.5"]
+)
 def test_what_is_none(jit, text):
     assert read(jit, text) is None
 
@@ -97,5 +104,7 @@ def read(jit: Loaded, text: str) -> float | None:
     block = (ctypes.c_char * (16 + len(data)))()
     struct.pack_into("qq", block, 0, -1, len(data))
     block[16:] = data
-    has, value = jit.scalars("read", [(PTR, ctypes.addressof(block)), (I64, 1), (I64, len(data) - 1)], [ctypes.c_bool, F64C])
+    has, value = jit.scalars(
+        "read", [(PTR, ctypes.addressof(block)), (I64, 1), (I64, len(data) - 1)], [ctypes.c_bool, F64C]
+    )
     return value if has else None
