@@ -40,6 +40,8 @@ class Caller:
         self.result_at = align_up(self.args_layout.size, 64)
         self.size = self.result_at + self.results_layout.size
         self.function = codec.program.function("hyb." + entry.symbol)
+        releases = zip(map(codec.releaser, self.results), self.result_offsets, strict=True)
+        self.releases = [(release, at) for release, at in releases if release is not None]
         self.appliers = {i: self._applier(i) for i in self.muts}
         self.keeps = any(self._stays_native(t) for t in self.results)
         self._parts: list[tuple[Any, Any]] | None = None
@@ -101,19 +103,17 @@ class Caller:
                     result = Native(self._take(0, target))
                 else:
                     result = self._read(0, target, reading)
-            taken: list[Owned | None] = []
             news = []
             for k, i in enumerate(self.muts, first):
                 if getattr(values[i], "_owned", None) is not None:
                     news.append(self._take(k, target))
                 else:
                     news.append(codec.readers.read(self.types[i], target + self.result_offsets[k], reading))
-                taken.append(None)
             reading.finish()
         finally:
             codec.finish(reading)
-            for t, offset in zip(self.results, self.result_offsets, strict=True):
-                codec.release_at(t, target + offset)
+            for release, offset in self.releases:
+                release(context.address, target + offset)
         for i, new in zip(self.muts, news, strict=True):
             self.appliers[i](values[i], new)
         return result

@@ -36,6 +36,8 @@ class Codec:
         self._classes: dict[Type, Any] = {}
         self._pointers: dict[Type, bool] = {}
         self._callers: dict[str, Any] = {}
+        self._releasers: dict[Type, Callable[[int, int], object] | None] = {}
+        self._retain = jit().retain
         self._alike: dict[Any, bool] = {}
         self._applies: dict[Type, Caller] = {}
         self._lists = {erased(k.args[0]): name for name, k in manifest.kinds.items() if k.kind == "list"}
@@ -215,17 +217,14 @@ class Codec:
         return self.helper(symbol, params, t).leaves(args)[0]
 
     # ---- shares of blocks
-    def _counted(self, t: Type, leaves: tuple[Any, ...]) -> list[int]:
-        return [p for p, counted in zip(leaves, self.layouts.of(t).counted, strict=True) if counted and p]
-
     def retain(self, t: Type, leaves: tuple[Any, ...]) -> None:
         """One more owner for every block that the leaves point to."""
-        retain = jit().retain
-        for block in self._counted(t, leaves):
-            retain(block)
+        for place in self.layouts.of(t).blocks:
+            if leaves[place]:
+                self._retain(leaves[place])
 
     def release_leaves(self, t: Type, leaves: tuple[Any, ...]) -> None:
-        if any(self._counted(t, leaves)):
+        if any(leaves[place] for place in self.layouts.of(t).blocks):
             layout = self.layouts.of(t)
             address = allocate(layout.size)
             layout.struct.pack_into(MEMORY, address, *leaves)
@@ -234,17 +233,27 @@ class Codec:
 
     def release_at(self, t: Type, address: int) -> None:
         """Release the value at an address."""
-        layout = self.layouts.of(t)
-        if not layout.has_blocks:
-            return
-        program = self.program
-        symbol = "hyb.release." + type_key(t)
-        if program.find(symbol):
+        release = self.releaser(t)
+        if release is not None:
+            program = self.program
             context = program.acquire()
-            program.function(symbol, ReleaseType)(context.address, address)
+            release(context.address, address)
             program.release(context)
-        else:
-            self._release_parts(t, address)
+
+    def releaser(self, t: Type) -> Callable[[int, int], object] | None:
+        """f(context, address): releases a value of the type; None where there is nothing to release."""
+        if t not in self._releasers:
+            release: Callable[[int, int], object] | None = None
+            if self.layouts.of(t).blocks:
+                symbol = "hyb.release." + type_key(t)
+                if self.program.find(symbol):
+                    release = self.program.function(symbol, ReleaseType)
+                else:
+                    def release(context: int, address: int) -> None:
+                        self._release_parts(t, address)
+
+            self._releasers[t] = release
+        return self._releasers[t]
 
     def _release_parts(self, t: Type, address: int) -> None:
         """For aggregates without a helper of their own: part by part."""

@@ -150,7 +150,7 @@ def tensor_writer(t: Type) -> Writer:
             if shape[i] != d:
                 raise Misfit(expected, arrays.shown(elem, shape))
         if not c.keep:
-            return 0, a.ctypes.data, *shape
+            return 0, a.__array_interface__["data"][0], *shape
         # Compiled code may hold on to it, so it gets a copy, which nobody changes under it.
         block = c.block(HEADER + a.nbytes)
         set_word(block + 8, a.size)

@@ -23,8 +23,7 @@ ZEROS = {"?": False, "f": 0.0, "d": 0.0, "e": 0.0}
 
 
 class Layout:
-    """Leaves of a type: format characters and offsets; `counted` says which leaves point to counted blocks
-    (None, or the index of the bool that must be true for it: -1 if it always counts)."""
+    """Leaves of a type: format characters and offsets; `counted` says which leaves point to counted blocks."""
 
     def __init__(self, chars: Sequence[str], offsets: Sequence[int], size: int, align: int, counted: Sequence[bool]):
         self.chars, self.offsets, self.size, self.align, self.counted = chars, offsets, size, align, counted
@@ -48,9 +47,10 @@ class Layout:
     def zeros(self) -> tuple[object, ...]:
         return tuple(ZEROS.get(c, 0) for c in self.chars)
 
-    @property
-    def has_blocks(self) -> bool:
-        return any(self.counted)
+    @cached_property
+    def blocks(self) -> list[int]:
+        """Which leaves point to counted blocks."""
+        return [i for i, counted in enumerate(self.counted) if counted]
 
 
 class Layouts:

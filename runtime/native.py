@@ -347,7 +347,7 @@ class _Thread(threading.local):
     limit = 0
 
     def begin(self) -> list[Context]:
-        """At the thread's first call. Finding the limit may collect garbage, whose release is a call: it comes here too."""
+        """At the thread's first call. Finding the limit may collect garbage, whose release is a call and comes here."""
         limit = stack_limit()
         self.limit = limit
         if self.free is None:
@@ -400,10 +400,14 @@ class Program:
     # ---- contexts
     def acquire(self) -> Context:
         local = self._local
-        free = local.free if local.free is not None else local.begin()
-        context = free.pop() if free else Context(self)
-        while not context.address:
-            context = free.pop() if free else Context(self)
+        idle = local.free if local.free is not None else local.begin()
+        while True:
+            try:
+                context = idle.pop()
+            except IndexError:  # not asked before: a collection of garbage in between may take the last one
+                context = Context(self)
+            if context.address:
+                break
         set_word(context.address + STACK_LIMIT, local.limit)
         return context
 
