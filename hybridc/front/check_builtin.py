@@ -30,6 +30,7 @@ from hybridc.front import (
     check_grad,
     check_make,
     check_model,
+    check_new,
     check_ops,
     check_place,
     check_stmt,
@@ -280,10 +281,12 @@ def _as(c: Body, v: tree.Expr, t: Type) -> tree.Expr:
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
-def _elem(c: Body, t: Type) -> Type:
+def _elem(c: Body, t: Type, wanted: Type | None = None) -> Type:
+    """What a model's parameters are; of any model (`M: model`) what the context asks for."""
     found = check_access.model_of(c, t)
     if found is None:
-        return F32
+        wanted = c.head(wanted) if wanted is not None else None
+        return wanted.elem if isinstance(wanted, Tensor) and is_float(wanted.elem) else F32
     return check_model.elem_of_model(c.checker, found[0]) or F32
 
 
@@ -307,7 +310,7 @@ def params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     t = _model_arg(c, x, "params")
     if t is None:
         return c.poison(e.span)
-    return tree.Builtin(Tensor(_elem(c, t), (c.fresh_dim(),)), e.span, "params", (x,))
+    return tree.Builtin(Tensor(_elem(c, t, expected), (c.fresh_dim(),)), e.span, "params", (x,))
 
 
 def num_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
@@ -346,8 +349,11 @@ def set_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         c.expr(args[1])
         return tree.Builtin(VOID, e.span, "pass", ())
     t = _model_arg(c, place, "set_params")  # type: ignore[arg-type]
-    elem = F32 if t is None else _elem(c, t)
-    v = c.typed(args[1], Tensor(elem, (c.fresh_dim(),)), "the parameters")
+    if t is not None and check_access.model_of(c, t) is None:
+        v = c.value(args[1])
+        v = c.coerce(v, Tensor(_elem(c, t, v.type), (c.fresh_dim(),)), "the parameters")
+    else:
+        v = c.typed(args[1], Tensor(F32 if t is None else _elem(c, t), (c.fresh_dim(),)), "the parameters")
     return tree.Builtin(VOID, e.span, "set_params", (place, v))  # type: ignore[arg-type]
 
 
@@ -426,7 +432,7 @@ def make_container(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expec
         if isinstance(opener, FnSig):
             return check_call.call_fn(c, opener, None, e, given.args if isinstance(given, Named) else None, expected)
     if not e.args:
-        _, t = check_call.fresh_args(c, sig, e.span)
+        _, t = check_new.fresh_args(c, sig, e.span)
         if given is not None:
             c.solver.unify(t, given)
         elif expected is not None:

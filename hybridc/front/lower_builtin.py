@@ -143,7 +143,17 @@ def _hash(lw: Lowerer, e: tree.Builtin) -> Value:
 
 # ---- models ----------------------------------------------------------------------------------------------------------
 def _params(lw: Lowerer, e: tree.Builtin) -> Value:
+    _same_precision(lw, e.args[0].type, e.type, e)
     return lw.item(lw.value(e.args[0]), 0)
+
+
+def _same_precision(lw: Lowerer, model: Type, vector: Type, e: tree.Builtin) -> None:
+    """In a function over any model (`M: model`) this is known only now."""
+    t, v = lw.concrete(model), lw.concrete(vector)
+    assert isinstance(t, ModelType) and isinstance(v, Tensor)
+    elem = lw.ctx.models.layout(t).elem
+    if v.elem != elem:
+        raise lw.refuse("HYB301", f"the parameters of {lw.ctx.types.show(t)} are {elem}, not {v.elem}", e.span)
 
 
 def _num_params(lw: Lowerer, e: tree.Builtin) -> Value:
@@ -167,6 +177,7 @@ def _set_params(lw: Lowerer, e: tree.Builtin) -> None:
     vector = lw.expr(e.args[1])
     model = lw.concrete(place.type)
     assert isinstance(model, ModelType)
+    _same_precision(lw, model, e.args[1].type, e)
     into = access(lw, place)
     lw.b.span = e.span
     into.put(lw.ctx.models.with_params(lw, model, into.take(), vector, e.span))
