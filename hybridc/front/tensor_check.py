@@ -234,41 +234,13 @@ def literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) ->
 
 def _literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) -> tree.Expr:
     wanted = elem(expected) if expected is not None else None
-    nest: list[int] = []
-    at: syntax.Expr = literal
-    while isinstance(at, syntax.List):
-        nest.append(len(at.items))
-        if not at.items:
-            break
-        at = at.items[0]
-    leaves: list[tree.Expr] = []
-
-    def collect(e: syntax.Expr, depth: int) -> None:
-        if isinstance(e, syntax.List):
-            if depth >= len(nest) or len(e.items) != nest[depth]:
-                size = "a list beside a number" if depth >= len(nest) else f"{len(e.items)} beside {nest[depth]}"
-                ctx.error("HYB401", f"rows of a tensor are equally long: {size}", e.span)
-                raise Stop
-            for i in e.items:
-                collect(i, depth + 1)
-            return
-        if depth < len(nest):
-            ctx.error("HYB401", "rows of a tensor are equally long: a number beside a list", e.span)
-            raise Stop
-        leaves.append(_plain(ctx, ctx.expr(e, wanted)))
-
-    collect(literal, 0)
-    dims: Shape = tuple(Dim.of(n) for n in nest)
+    dims, leaves = _rows(ctx, literal, wanted)
     if not leaves:
-        if expected is not None and len(shape(expected)) > len(nest):
+        if expected is not None and len(shape(expected)) > len(dims):
             # `[]` for f32[0, 3]: what the literal does not say, the context does.
-            dims += shape(expected)[len(nest) :]
+            dims += shape(expected)[len(dims) :]
         kind = wanted if wanted is not None else _no_type(ctx, literal)
         return tree.MakeTensor(of_shape(kind, dims), literal.span, ())
-    for e in leaves:
-        if not is_numeric(e.type) and not is_literal(e):
-            ctx.error("HYB301", f"an element of a tensor is a number, not {e.type}", e.span)
-            raise Stop
     kind, leaves = join(ctx, leaves, literal.span, "a tensor", False, expected)
     if wanted is not None and wanted != kind and kind == INT and is_float(wanted):
         kind, leaves = wanted, [cast(e, wanted) for e in leaves]
@@ -276,11 +248,41 @@ def _literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) -
     for e in leaves[1:]:
         if len(shape(e.type)) != len(tail):
             _uneven(ctx, tail, shape(e.type), e.span)
-        tail = broadcast_equal(ctx, tail, shape(e.type), e.span)
+        tail = _common(ctx, tail, shape(e.type), e.span)
     return tree.MakeTensor(of_shape(kind, dims + tail), literal.span, tuple(leaves))
 
 
-def broadcast_equal(ctx: Context, a: Shape, b: Shape, span: Span) -> Shape:
+def _rows(ctx: Context, literal: syntax.List, wanted: Type | None) -> tuple[tuple[Dim, ...], list[tree.Expr]]:
+    """The dimensions that brackets give, and all elements: numbers, or tensors of one shape."""
+    parts: list[tuple[tuple[Dim, ...], list[tree.Expr]]] = []
+    for item in literal.items:
+        if isinstance(item, syntax.List):
+            parts.append(_rows(ctx, item, wanted))
+            continue
+        e = _plain(ctx, ctx.expr(item, wanted))
+        if not is_numeric(e.type) and not is_literal(e):
+            ctx.error("HYB301", f"an element of a tensor is a number, not {e.type}", e.span)
+            raise Stop
+        parts.append(((), [e]))
+    if any(isinstance(e.type, Tensor) for _, leaves in parts for e in leaves):
+        # Beside a tensor, brackets are one.
+        for i, (nest, leaves) in enumerate(parts):
+            if nest:
+                e = _literal_tensor(ctx, literal.items[i], of_shape(wanted, ()) if wanted else None)  # type: ignore[arg-type]
+                parts[i] = ((), [e])
+            del leaves
+    count = Dim.of(len(parts))
+    if not parts:
+        return (count,), []
+    for i, (nest, _) in enumerate(parts):
+        if nest != parts[0][0]:
+            sizes = f"{show_shape(parts[0][0])} and {show_shape(nest)}"
+            ctx.error("HYB401", f"rows of a tensor are equally long: {sizes}", literal.items[i].span)
+            raise Stop
+    return (count, *parts[0][0]), [e for _, leaves in parts for e in leaves]
+
+
+def _common(ctx: Context, a: Shape, b: Shape, span: Span) -> Shape:
     """One shape for two rows of a literal."""
     out: list[Dim | PackVar] = []
     for x, y in zip(a, b, strict=True):

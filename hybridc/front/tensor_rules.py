@@ -13,7 +13,6 @@ from hybridc.front import tree
 from hybridc.front.tensor_args import Arguments
 from hybridc.front.tensor_types import (
     BOOL,
-    F32,
     INT,
     Dim,
     PackVar,
@@ -284,11 +283,3 @@ def _cross_entropy(a: Arguments, expected: Type | None) -> tree.Expr:
 def _mse(a: Arguments, expected: Type | None) -> tree.Expr:
     t, operands = elementwise(a, [a.get("a"), a.get("b")], expected, floats=True)
     return a.built(elem(t), *operands)
-
-
-@rule("dropout", "x p")
-def _dropout(a: Arguments, expected: Type | None) -> tree.Expr:
-    """Without an rng it is for inference: the value itself. With one (`mut g`) it is a function of module nn."""
-    x = a.get("x", hint(expected))
-    a.scalar("p", elem(x.type) if is_float(elem(x.type)) else F32, 0.5)
-    return x
