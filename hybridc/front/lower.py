@@ -23,6 +23,18 @@ from hybridc.front.lower_interface import Surface
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block
 
+CODES: dict[str, str] = {
+    "HYB801": "a model that contains itself",
+    "HYB802": "a parameter whose shape is not known when the program is compiled",
+    "HYB803": "a parameter with a negative dimension",
+    "HYB804": "a submodel field that holds something else",
+    "HYB805": "a value of the model's layout that is not known when the program is compiled",
+    "HYB806": "a list, tuple or map of submodels assigned as a whole",
+    "HYB807": "a state that needs a first value",
+    "HYB808": "a dimension that no argument gives a value",
+    "HYB810": "a derivative, which a later version compiles",
+}
+"""What lowering may refuse."""
 FRAMES = 50000
 """Python's frames: an expression may nest a thousand operators, each a few calls deep."""
 PARTS = (lower_comp,)

@@ -400,6 +400,6 @@ def fstring(lw: Lowerer, e: tree.FString) -> Value:
 
 @lowers(tree.Gradient)
 def gradient(lw: Lowerer, e: tree.Gradient) -> Value:
-    raise lw.refuse("HYB701", "derivatives are compiled by a later version", e.span)
+    raise lw.refuse("HYB810", "derivatives are compiled by a later version", e.span)
 
 

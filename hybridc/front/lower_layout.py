@@ -117,7 +117,7 @@ class Layouts:
         decl = self.decl(t)
         lw = self.inside(t)
         if t in self._open:
-            raise lw.refuse("HYB603", f"the model {decl.name} contains itself", decl.span)
+            raise lw.refuse("HYB801", f"the model {decl.name} contains itself", decl.span)
         self._open.append(t)
         elem = lw.concrete(decl.elem)
         assert isinstance(elem, Prim)
@@ -160,9 +160,9 @@ class Layouts:
             assert isinstance(d, Dim)
             if d.constant is None:
                 message = f"the shape of the parameter `{member.name}` is not known when the program is compiled"
-                raise lw.refuse("HYB604", message, member.span)
+                raise lw.refuse("HYB802", message, member.span)
             if d.constant < 0:
-                raise lw.refuse("HYB605", f"the parameter `{member.name}` has the shape {t}", member.span)
+                raise lw.refuse("HYB803", f"the parameter `{member.name}` has the shape {t}", member.span)
             dims.append(d.constant)
         size = 1
         for n in dims:
@@ -197,7 +197,7 @@ class Layouts:
                 return self._comprehension(lw, e)
         model = lw.concrete(e.type)
         if not isinstance(model, ModelType):
-            raise lw.refuse("HYB606", "a submodel is a model, or a list, tuple, option or map of models", e.span)
+            raise lw.refuse("HYB804", "a submodel is a model, or a list, tuple, option or map of models", e.span)
         inner_layout = self.layout(model)
         return Sub("model", inner_layout.size, inner_layout.state, model)
 
@@ -293,7 +293,7 @@ class Layouts:
                 return self.static(lw, args[0].value)[self.static(lw, args[1].value)]  # type: ignore[arg-type]
             case tree.FString(parts=parts):
                 return "".join(p if isinstance(p, str) else format(self.static(lw, p[0]), p[1]) for p in parts)
-        raise lw.refuse("HYB607", "this is not known when the program is compiled", e.span)
+        raise lw.refuse("HYB805", "this is not known when the program is compiled", e.span)
 
 
 def _plain(value: Any) -> Any:

@@ -57,7 +57,7 @@ class SubAccess(Access):
     def write(self, value: Value, params_kept: bool) -> None:
         lw = self.lw
         if self.sub.kind != "model":
-            raise lw.refuse("HYB608", "a list, tuple or map of submodels is not assigned as a whole", lw.b.span)
+            raise lw.refuse("HYB806", "a list, tuple or map of submodels is not assigned as a whole", lw.b.span)
         new = lw.apart(value)
         assert isinstance(new, Parts)
         whole = self.base.take()

@@ -129,7 +129,7 @@ class Values(ABC):
         """The run-time value of a dimension name or of an int `let`."""
         bound = self.find_dim(v)
         if bound is None:
-            raise self.refuse("HYB610", f"the dimension {v.name} is not known here: no argument gives it a value",
+            raise self.refuse("HYB808", f"the dimension {v.name} is not known here: no argument gives it a value",
                               self.b.span)
         if bound.maybe:
             ok = self.b.op("ge", [bound.atom, integer(0)], ir.BOOL)
