@@ -8,6 +8,7 @@ externs) go to the callback `host(name, args, types of the results) -> tuple of 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
@@ -67,12 +68,15 @@ class Interpreter:
 
     def call(self, fn: str, args: Iterable[object]) -> tuple[object, ...]:
         """The results of a function."""
-        limit = sys.getrecursionlimit()
+        limit, collecting = sys.getrecursionlimit(), gc.isenabled()
+        gc.disable()  # values have no cycles, and searching a million of them for some takes most of the time
         sys.setrecursionlimit(max(limit, FRAMES_PER_CALL * self.depth_limit + 10000))
         try:
             return self.namespace[self._symbols[fn]](*args, 1)  # type: ignore[operator, no-any-return]
         finally:
             sys.setrecursionlimit(limit)
+            if collecting:
+                gc.enable()
 
     def _stub(self, name: str) -> Callable:
         def first_call(*args: object) -> object:

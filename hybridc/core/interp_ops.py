@@ -96,7 +96,12 @@ def _buffer_new(op: Op, machine: Machine) -> Callable[..., object]:
 
 def _buffer_take(op: Op, machine: Machine) -> Callable[..., object]:
     zero = machine.zero(op.outs[1].type)
-    return lambda b, i: (b.put(i, zero), b[i])
+
+    def take(b: Buffer, i: int) -> tuple[Buffer, object]:
+        value = b[i]  # before it is written: an old version is slow to read
+        return b.put(i, zero), value
+
+    return take
 
 
 def _buffer_resize(op: Op, machine: Machine) -> Callable[..., object]:

@@ -36,14 +36,14 @@ def index_fault(index: int, length: int) -> InterpFault:
     return InterpFault("IndexError", f"index {index} is out of range for length {length}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: that makes them three times as slow to build
 class Some:
     """An option that holds a value."""
 
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class EnumValue:
     """A case of an enum: its position and its fields."""
 
@@ -101,7 +101,15 @@ class Buffer:
 
     def put(self, index: int, value: object) -> Buffer:
         """With element `index` replaced."""
-        return self.write(index, [value])
+        items = self._items
+        if items is None or self._steps > len(items) + 32:
+            return self.write(index, [value])
+        assert 0 <= index < len(items), f"element {index} of a buffer of length {len(items)}"
+        new = Buffer(items)
+        new._steps = self._steps + 1
+        self._start, self._old, self._next, self._items = index, [items[index]], new, None
+        items[index] = value
+        return new
 
     def __len__(self) -> int:
         return len(self.items())
