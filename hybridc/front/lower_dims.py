@@ -8,6 +8,7 @@ program the checker's types hold."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
@@ -105,7 +106,7 @@ def _of_enum(lw: Lowerer, t: Named, position: int, value: ir.Atom) -> ir.Atom:
     ctx = lw.ctx
     erased = erase(t)
     kind = ctx.types.inner(t)
-    param = ctx.program.decls[t.key].params[position]  # type: ignore[union-attr]
+    param: Any = ctx.program.decls[t.key].params[position]  # type: ignore[union-attr]
     args = list(erased.args)  # type: ignore[union-attr]
     args[position] = Dim.of(param)
     own = Named(t.key, tuple(args))
