@@ -17,7 +17,16 @@ from contextlib import contextmanager
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Sources, Span
 from hybridc.base.types import POISON, STD_TYPES, VOID, FnRef, ModelType, Poison, TypeVar
-from hybridc.front import check_access, check_call, check_fn, check_model, check_stmt, syntax, tree
+from hybridc.front import (
+    check_access,
+    check_fn,
+    check_generic,
+    check_model,
+    check_stmt,
+    signatures,
+    syntax,
+    tree,
+)
 from hybridc.front.check_body import Body
 from hybridc.front.declare import Declarer
 from hybridc.front.gradients import check_gradients
@@ -116,7 +125,7 @@ class Checker:
         for unit in units:
             d.shapes(unit)
         for unit in units:
-            d.functions(unit)
+            signatures.functions(d, unit)
         for unit in units:
             self._models(unit)
         for unit in units:
@@ -145,7 +154,7 @@ class Checker:
         for m in models:
             key = f"{unit.name}:{m.name}"
             sig = self.world.model(key)
-            self.declarer.methods(unit, m, sig, self.declarer.types[key][1], check_access.own_type(sig),
+            signatures.methods(self.declarer, unit, m, sig, self.declarer.types[key][1], check_access.own_type(sig),
                                   {*sig.member_names, *(p.name for p in sig.config)})
 
     def _bodies(self, unit: Unit) -> None:
@@ -324,7 +333,7 @@ class Checker:
     def _export_fn(self, c: Body, sig: FnSig, e: syntax.Expr) -> FnRef | None:
         explicit = [b for b in sig.brackets if isinstance(b, TypeVar)]
         if isinstance(e, syntax.Index):
-            types = check_call.bracket_types(c, sig, e.items, e.span)
+            types = check_generic.bracket_types(c, sig, e.items, e.span)
             return None if types is None else FnRef(sig.key, tuple(types))
         if explicit:
             shown = ", ".join(v.name for v in explicit)

@@ -21,7 +21,7 @@ from hybridc.base.types import (
     TypeVar,
     substitute,
 )
-from hybridc.front import check_call, check_expr, check_fn, check_model, syntax, tree
+from hybridc.front import check_call, check_expr, check_fn, check_generic, check_model, check_new, syntax, tree
 from hybridc.front.infer import Meta
 from hybridc.front.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.tensor_check import index_tensor, transpose_of
@@ -101,7 +101,7 @@ def attribute(c: Body, e: syntax.Attribute, expected: Type | None, raw: bool = F
         if e.name not in enum.cases:
             c.error("HYB208", f"`{enum.name}` has no case `{e.name}`", e.name_span, help=nearest(e.name, enum.cases))
             return c.poison(e.span)
-        return check_call.make_enum(c, enum, e.name, None, e, expected)
+        return check_new.make_enum(c, enum, e.name, None, e, expected)
     value = c.value(e.value)
     return member(c, value, e, expected, raw)
 
@@ -166,12 +166,12 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
             given = model.config[i]
             if isinstance(given, Dim):
                 return check_expr.dim_value(given, span)
-            return tree.ConfigValueOf(substitute(config.type, check_call.config_substitution(c, sig, model)), span,
+            return tree.ConfigValueOf(substitute(config.type, check_generic.config_substitution(c, sig, model)), span,
                                       t, name)
     member_sig = check_model.member(sig, name, span, c)
     if member_sig is None:
         return None
-    mt = substitute(member_sig.type, check_call.config_substitution(c, sig, model))
+    mt = substitute(member_sig.type, check_generic.config_substitution(c, sig, model))
     if member_sig.kind == "let":
         return check_model.let_value(c, sig, model, member_sig, span)
     return tree.Field(mt, span, value, name)
@@ -214,11 +214,11 @@ def bound_method(c: Body, value: tree.Expr, sig: FnSig, e: syntax.Attribute, exp
     c.checker.ensure_result(c, sig, e.span)
     if sig.result is None:
         return c.poison(e.span)
-    s, metas, packs = check_call.instantiate(c, sig, e.span, None, value.type)
+    s, metas, packs = check_generic.instantiate(c, sig, e.span, None, value.type)
     receiver = value
     if model_of(c, c.head(value.type)) is None:
         receiver = c.coerce(value, substitute(sig.params[0].type, s), "the receiver")
-    check_call.link_models(c, sig, s)
+    check_generic.link_models(c, sig, s)
     t = FnType(tuple((substitute(p.type, s), p.mut) for p in sig.params[1:]), substitute(sig.result, s))
     if isinstance(expected, FnType) and len(expected.params) == len(t.params):
         c.solver.attempt(expected, t)
@@ -327,7 +327,8 @@ def container_index(c: Body, value: tree.Expr, t: Named, e: syntax.Index) -> tre
             return c.poison(e.span)
         args = [check_call.option_int(c, part, e.span) for part in (item.start, item.stop, item.step)]
         return check_call.method_call(c, sig, value, args, e.span)
-    if isinstance(item, syntax.TypeName | syntax.TupleType | syntax.OptionType | syntax.FnType | syntax.Unknown):
+    if isinstance(item, syntax.TypeName | syntax.TupleType | syntax.OptionType | syntax.FnType | syntax.Unknown
+                  | syntax.Pack):
         c.error("HYB311", "a type stands where an index is expected", item.span)
         return c.poison(e.span)
     config = config_index(c, e, item)
@@ -337,7 +338,7 @@ def container_index(c: Body, value: tree.Expr, t: Named, e: syntax.Index) -> tre
     if sig is None:
         c.error("HYB311", f"{c.show(t)} cannot be indexed", e.span)
         return c.poison(e.span)
-    s = check_call.owner_substitution(c, sig, t)
+    s = check_generic.owner_substitution(c, sig, t)
     i = c.typed(item, substitute(sig.params[1].type, s), f"the index of {c.show(t)}")
     return check_call.method_call(c, sig, value, [i], e.span)
 
@@ -371,7 +372,7 @@ def type_application(c: Body, e: syntax.Index, expected: Type | None) -> tree.Ex
         return None
     sig = c.world.sigs.get(entity.key)
     if isinstance(sig, FnSig):
-        types = check_call.bracket_types(c, sig, e.items, e.span)
+        types = check_generic.bracket_types(c, sig, e.items, e.span)
         return check_expr.fn_value(c, sig, e.span, expected, types)
     if entity.kind in ("struct", "enum", "model"):
         return check_fn.builtin_value(c, e, expected) if isinstance(expected, FnType) else _type_as_value(c, e)

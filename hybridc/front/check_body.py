@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from hybridc.base.dims import Dim, DimVar
+from hybridc.base.dims import Dim, DimVar, PackVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
@@ -408,11 +408,11 @@ class Body:
             return None if inner is None else Option(inner)
         if isinstance(s, ModelType) and isinstance(t, ModelType) and s.key == t.key and len(s.config) == len(t.config):
             config: list[Any] = []
-            for x, y in zip(s.config, t.config):
-                if isinstance(x, Dim) and isinstance(y, Dim):
-                    config.append(x if self.equal_dims(x, y) else self.fresh_dim())
-                elif x == y:
-                    config.append(x)
+            for v, w in zip(s.config, t.config):
+                if isinstance(v, Dim) and isinstance(w, Dim):
+                    config.append(v if self.equal_dims(v, w) else self.fresh_dim())
+                elif v == w:
+                    config.append(v)
                 else:
                     return None
             return ModelType(s.key, tuple(config))
@@ -480,8 +480,8 @@ class Body:
                     return local.dim
                 return None
             case tree.Unary(op="-", operand=x):
-                d = self.known_dim(x)
-                return None if d is None else Dim.of(0) - d
+                inner = self.known_dim(x)
+                return None if inner is None else Dim.of(0) - inner
             case tree.Binary(op="+" | "-" | "*" as op, left=l, right=r):
                 a, b = self.known_dim(l), self.known_dim(r)
                 if a is None or b is None:
@@ -493,19 +493,22 @@ class Body:
             case tree.Call(fn=fn, args=(tree.Arg(value=tree.Builtin(name="shape", args=(x,))),
                                         tree.Arg(value=tree.Const(value=int() as i)))) if fn.key.endswith("list._get"):
                 t = self.head(x.type)
-                if isinstance(t, Tensor) and -len(t.shape) <= i < len(t.shape):
-                    d = t.shape[i]
-                    if isinstance(d, Dim) and not any(is_unknown(v) for v in d.variables()):
-                        return d
+                if isinstance(t, Tensor):
+                    return self._known_axis(t, i)
             case tree.Builtin(name="len", args=(x,)):
                 t = self.head(x.type)
-                if isinstance(t, Tensor) and isinstance(t.shape[0], Dim):
-                    d = t.shape[0]
-                    if not any(is_unknown(v) for v in d.variables()):
-                        return d
+                if isinstance(t, Tensor):
+                    return self._known_axis(t, 0)
             case tree.ConfigValueOf() | tree.Field():
                 return check_model.dim_of_member(self, e)
         return None
+
+    def _known_axis(self, t: Tensor, axis: int) -> Dim | None:
+        """A dimension of a tensor by its number, unless a `*` or a `?` hides it."""
+        if not -len(t.shape) <= axis < len(t.shape) or any(isinstance(s, PackVar) for s in t.shape):
+            return None
+        d = t.shape[axis]
+        return d if isinstance(d, Dim) and not any(is_unknown(v) for v in d.variables()) else None
 
     def _dim_of_name(self, name: str) -> Dim | None:
         """A dimension named in a type inside the body: an int that never changes."""

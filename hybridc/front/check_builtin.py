@@ -259,14 +259,14 @@ def extreme(c: Body, name: str, e: syntax.Call, expected: Type | None) -> tree.E
         return TENSOR_BUILTINS[name](c, e, expected)
     t: Type = values[0].type
     for i in range(1, len(values)):
-        a, b = values[0], values[i]
-        if is_number(c.head(a.type)) and is_number(c.head(b.type)):
-            joined = check_ops.join_numbers(c, f"{name}()", a, b, e.span)
+        one, other = values[0], values[i]
+        if is_number(c.head(one.type)) and is_number(c.head(other.type)):
+            joined = check_ops.join_numbers(c, f"{name}()", one, other, e.span)
             if joined is None:
                 return c.poison(e.span)
             values[0], values[i], t = joined
         else:
-            values[0], values[i], t = c.join(a, b, f"the arguments of `{name}`", e.span)
+            values[0], values[i], t = c.join(one, other, f"the arguments of `{name}`", e.span)
     if isinstance(c.head(t), Poison):
         return c.poison(e.span)
     done = tuple(v if c.head(v.type) == c.head(t) else _as(c, v, t) for v in values)

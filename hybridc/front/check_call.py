@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hybridc.base.dims import Dim, DimVar, PackVar, Shape
+from hybridc.base.dims import Dim
 from hybridc.base.source import Span
 from hybridc.base.types import (
     INT,
@@ -24,12 +24,20 @@ from hybridc.base.types import (
     TypeVar,
     substitute,
 )
-from hybridc.front import check_access, check_builtin, check_expr, check_fn, check_model, check_place, syntax, tree
+from hybridc.front import (
+    check_access,
+    check_builtin,
+    check_expr,
+    check_generic,
+    check_new,
+    check_place,
+    syntax,
+    tree,
+)
 from hybridc.front.check_literal import open_literal
-from hybridc.front.declare import shapes_in
 from hybridc.front.infer import Meta
 from hybridc.front.narrowing import root_name
-from hybridc.front.scope import Entity, EnumSig, FieldSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig
+from hybridc.front.scope import Entity, EnumSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig
 from hybridc.front.typeexpr import nearest
 
 if TYPE_CHECKING:
@@ -42,17 +50,17 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     brackets: tuple[Any, ...] | None = None
     if isinstance(fn, syntax.Index):
         if _takes_brackets(c, fn.value):
-            fn, brackets = fn.value, fn.items
+            brackets, fn = fn.items, fn.value
     if isinstance(fn, syntax.Name) and c.find(fn.id)[0] is None:
         entity = c.entity(fn.id)
         case = _expected_case(c, fn.id, expected)
         if case is not None:
-            return make_enum(c, case, fn.id, e.args, e, expected)
+            return check_new.make_enum(c, case, fn.id, e.args, e, expected)
         if entity is not None:
             return call_entity(c, entity, e, brackets, expected)
         enum = enum_of_case(c, fn.id, fn.span, expected)
         if enum is not None:
-            return make_enum(c, enum, fn.id, e.args, e, expected)
+            return check_new.make_enum(c, enum, fn.id, e.args, e, expected)
         if fn.id not in c.module.cases and fn.id not in c.reader.config and fn.id not in c.reader.dims:
             return check_builtin.call(c, fn.id, e, brackets, expected)
     if isinstance(fn, syntax.Attribute):
@@ -61,8 +69,8 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
             return call_entity(c, entity, e, brackets, expected)
         enum = check_access.enum_named(c, fn.value)
         if enum is not None and fn.name in enum.cases:
-            types = bracket_args(c, enum, fn.value) if isinstance(fn.value, syntax.Index) else None
-            return make_enum(c, enum, fn.name, e.args, e, expected, types)
+            types = check_new.bracket_args(c, enum, fn.value) if isinstance(fn.value, syntax.Index) else None
+            return check_new.make_enum(c, enum, fn.name, e.args, e, expected, types)
         if enum is None:
             return call_attribute(c, fn, e, brackets, expected)
     value = c.value(fn)
@@ -119,12 +127,12 @@ def call_entity(c: Body, entity: Entity, e: syntax.Call, brackets: Any, expected
     sig = c.world.sigs.get(entity.key)
     match sig:
         case FnSig():
-            types = bracket_types(c, sig, brackets, e.fn.span) if brackets is not None else None
+            types = check_generic.bracket_types(c, sig, brackets, e.fn.span) if brackets is not None else None
             return call_fn(c, sig, None, e, types, expected)
         case StructSig():
-            return make_struct(c, sig, e, brackets, expected)
+            return check_new.make_struct(c, sig, e, brackets, expected)
         case ModelSig():
-            return make_model(c, sig, e, brackets)
+            return check_new.make_model(c, sig, e, brackets)
         case EnumSig():
             c.error("HYB307", f"`{sig.name}` is an enum: one of its cases makes a value", e.fn.span,
                     help="write " + " or ".join(f"`{n}`" for n in list(sig.cases)[:4]))
@@ -147,7 +155,7 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
         return special
     sig = check_access.method_of(c, t, fn.name)
     if sig is not None:
-        types = bracket_types(c, sig, brackets, fn.name_span) if brackets is not None else None
+        types = check_generic.bracket_types(c, sig, brackets, fn.name_span) if brackets is not None else None
         return call_fn(c, sig, (fn.value, receiver), e, types, expected)
     if isinstance(t, TypeVar):
         demanded = demanded_method(c, t, fn.name)
@@ -299,7 +307,7 @@ def arguments(c: Body, params: Sequence[ParamSig], bound: Sequence[syntax.Argume
                 continue
             done[i] = argument(c, params[i], a, substitute(params[i].type, s), what)
             if sig is not None:
-                link_models(c, sig, s)
+                check_generic.link_models(c, sig, s)
     places = [(a.place, bound[i]) for i, a in enumerate(done) if a.place is not None]
     check_place.distinct(c, [(p, b.span) for p, b in places if b is not None])
     return done
@@ -343,108 +351,11 @@ def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tr
 
 
 # ---- functions and methods -------------------------------------------------------------------------------------------
-def instantiate(c: Body, sig: FnSig, span: Span, types: Sequence[Any] | None, receiver: Type | None = None
-                ) -> tuple[Substitution, tuple[Type, ...], tuple[Shape, ...]]:
-    """Fresh inference variables for all that a call of `sig` may choose; `types` are those given in brackets. The
-    `receiver` of a model's method gives its configuration."""
-    s: Substitution = {}
-    model = check_access.model_of(c, c.head(receiver)) if receiver is not None else None
-    if model is not None and sig.owner == model[0].key:
-        s.update(config_substitution(c, *model))
-    given = dict(zip(sig.brackets, types)) if types is not None else {}
-    metas: list[Type] = []
-    for v in sig.type_params:
-        t = given.get(v)
-        if t is None:
-            bounds = (v.bound,) if v.bound is not None and v.bound not in ("method", "config") else ()
-            t = c.fresh(span, f"`{v.name}` in the call of `{sig.name}`", bounds)
-            if v.bound is not None and v.bound.startswith("model "):
-                model = c.world.model(v.bound.removeprefix("model "))
-                for p in model.config:
-                    if isinstance(p.var, DimVar):
-                        d = DimVar(f"{v.key}.{p.name}", p.name)
-                        s[d] = Dim.of(c.solver.fresh_dim(p.name))
-        s[v] = t
-        metas.append(t)
-    for d in sig.dims:
-        s[d] = given[d] if d in given else Dim.of(c.solver.fresh_dim(d.name))
-    packs: list[Shape] = []
-    for p in sig.packs:
-        shape = given[p] if p in given else (c.solver.fresh_pack(p.name),)
-        s[p] = shape
-        packs.append(shape)
-    for q in unknowns_of(sig):
-        s[q] = c.fresh_dim()
-    return s, tuple(metas), tuple(packs)
-
-
-def unknowns_of(sig: FnSig) -> list[DimVar]:
-    """The `?`s of the result: each call gives new ones."""
-    found: list[DimVar] = []
-    if sig.result is not None:
-        for shape in shapes_in(sig.result):
-            for item in shape:
-                if isinstance(item, Dim):
-                    found += [v for v in sorted(item.variables()) if v.name == "?" and v not in found]
-    return found
-
-
-def link_models(c: Body, sig: FnSig, s: Substitution) -> None:
-    """`m.size` of a bare model argument, once its configuration is known."""
-    for v in sig.type_params:
-        if v.bound is None or not v.bound.startswith("model "):
-            continue
-        actual = c.head(s[v])  # type: ignore[arg-type]
-        model = check_access.model_of(c, actual)
-        if model is None:
-            continue
-        for p, value in zip(model[0].config, model[1].config):
-            key = DimVar(f"{v.key}.{p.name}", p.name)
-            if isinstance(value, Dim) and isinstance(s.get(key), Dim):
-                c.solver.unify_dim(s[key], value)  # type: ignore[arg-type]
-
-
-def bracket_types(c: Body, sig: FnSig, items: Sequence[Any], span: Span) -> tuple[Any, ...] | None:
-    """The type and dimension arguments in brackets, one for each bracket parameter (a pack takes all that is left)."""
-    out: list[Any] = []
-    brackets = [b for b in sig.brackets]
-    if len(brackets) == 1 and isinstance(brackets[0], PackVar):
-        dims = []
-        for i in items:
-            dims.append(_dim_item(c, i))
-        return (tuple(dims),)
-    if len(items) != len(brackets):
-        c.error("HYB306", f"`{sig.name}` takes {len(brackets)} type argument" + ("" if len(brackets) == 1 else "s")
-                + f", {len(items)} given", span)
-        return None
-    for b, i in zip(brackets, items):
-        if isinstance(b, TypeVar):
-            t = c.reader.type(i)
-            if b.bound is not None and b.bound not in ("method", "config"):
-                c.require(t, b.bound, i.span, f"`{b.name}` of `{sig.name}`")
-            out.append(t)
-        else:
-            out.append(_dim_item(c, i))
-    return tuple(out)
-
-
-def _dim_item(c: Body, item: Any) -> Dim:
-    if isinstance(item, syntax.Unknown | syntax.Pack | syntax.Slice | syntax.TypeName):
-        return c.reader.dim(item)
-    x = c.typed(item, INT, "a dimension")
-    return c.dim_of(x)
-
-
-def bracket_args(c: Body, sig: StructSig | EnumSig, e: syntax.Index) -> Type | None:
-    t = c.reader.type(e)
-    return None if isinstance(t, Poison) else t
-
-
 def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None, e: syntax.Call,
             types: Sequence[Any] | None, expected: Type | None) -> tree.Expr:
     """A call of a declared function, or of a method of `receiver`."""
     c.checker.ensure_result(c, sig, e.fn.span)
-    s, metas, packs = instantiate(c, sig, e.span, types, None if receiver is None else receiver[1].type)
+    s, metas, packs = check_generic.instantiate(c, sig, e.span, types, None if receiver is None else receiver[1].type)
     waiting = len(c.solver.postponed)
     what = f"`{shown_name(sig)}`"
     first: list[tree.Arg] = []
@@ -456,7 +367,7 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
             poison_args(c, e)
             return c.poison(e.span)
         first = [arg]
-        link_models(c, sig, s)
+        check_generic.link_models(c, sig, s)
     found = bind(c, [p.name for p in params], [p.has_default for p in params], e.args, e.span, what)
     if found is None:
         poison_args(c, e)
@@ -476,7 +387,7 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
         c.error("HYB401", f"{what}: a dimension must be {bad[0]}, and it is {bad[1]}", e.span)
     for v, t in zip(sig.type_params, metas):
         if v.key in sig.methods:
-            check_demand(c, sig, sig.methods[v.key], t, s, e.span)
+            check_generic.check_demand(c, sig, sig.methods[v.key], t, s, e.span)
         elif v.bound is not None and v.bound not in ("method", "config") and types is None:
             c.require(t, v.bound, e.span, f"`{v.name}` of {what}")
     if receiver is not None:
@@ -525,50 +436,10 @@ def check_resource_use(c: Body, sig: FnSig, receiver: Any, span: Span) -> None:
         check_place.parallel_resource(c, receiver[1], span)
 
 
-def check_demand(c: Body, sig: FnSig, m: MethodSig, actual: Type, s: Substitution, span: Span) -> None:
-    """Whether an argument's type has the method that the bound demands; solves the dimensions of the bound."""
-    t = c.head(actual)
-    if isinstance(t, Meta | Poison):
-        return
-    if isinstance(t, TypeVar):
-        own = demanded_method(c, t, m.name)
-        if own is not None:
-            _unify_method(c, m, own.params, own.result, s)
-            return
-    method = check_access.method_of(c, t, m.name)
-    if method is None:
-        c.error("HYB309", f"{c.show(t)} has no method `{m.name}`, which `{sig.name}` asks for", span)
-        return
-    c.checker.ensure_result(c, method, span)
-    ms, _, _ = instantiate(c, method, span, None, t)
-    if check_access.model_of(c, t) is None:
-        c.solver.unify(substitute(method.params[0].type, ms), t)
-    link_models(c, method, ms)
-    params = tuple((substitute(p.type, ms), p.mut) for p in method.params[1:])
-    if not _unify_method(c, m, params, substitute(method.result or VOID, ms), s):
-        c.error("HYB309", f"`{m.name}` of {c.show(t)} does not have the signature that `{sig.name}` asks for", span)
-
-
-def _unify_method(c: Body, m: MethodSig, params: tuple[tuple[Type, bool], ...], result: Type, s: Substitution) -> bool:
-    free: Substitution = {**s, **{d: Dim.of(c.solver.fresh_dim(d.name)) for d in m.free_dims},
-                          **{p: (c.solver.fresh_pack(p.name),) for p in m.free_packs}}
-    if len(params) != len(m.params):
-        return False
-    ok = all(c.solver.unify(a, substitute(b, free)) for (a, _), (b, _) in zip(params, m.params))
-    return ok and c.solver.unify(substitute(m.result, free), result)
-
-
-def owner_substitution(c: Body, sig: FnSig, t: Named) -> Substitution:
-    """The type arguments of a receiver, for the signature of its method."""
-    owner = c.world.type(t.key)
-    assert isinstance(owner, StructSig | EnumSig)
-    return dict(zip(owner.params, t.args))  # type: ignore[arg-type]
-
-
 def method_call(c: Body, sig: FnSig, receiver: tree.Expr, args: list[tree.Expr], span: Span) -> tree.Expr:
     """A call of a method of the element protocol with checked arguments."""
     c.checker.ensure_result(c, sig, span)
-    s, metas, packs = instantiate(c, sig, span, None)
+    s, metas, packs = check_generic.instantiate(c, sig, span, None)
     c.solver.unify(substitute(sig.params[0].type, s), receiver.type)
     done = [c.coerce(a, substitute(p.type, s), f"`{p.name}`") for a, p in zip(args, sig.params[1:])]
     if c.parallel:
@@ -584,129 +455,3 @@ def option_int(c: Body, e: syntax.Expr | None, span: Span) -> tree.Expr:
         return tree.Const(Option(INT), span, None)
     x = c.typed(e, INT, "a bound of a slice")
     return tree.Some(Option(INT), x.span, x)
-
-
-# ---- making values ---------------------------------------------------------------------------------------------------
-def fresh_args(c: Body, sig: StructSig | EnumSig, span: Span) -> tuple[Substitution, Named]:
-    s: Substitution = {}
-    args: list[Type | Dim] = []
-    for p in sig.params:
-        if isinstance(p, DimVar):
-            d = Dim.of(c.solver.fresh_dim(p.name))
-            s[p] = d
-            args.append(d)
-        else:
-            t = c.fresh(span, f"`{p.name}` of `{sig.name}`", (p.bound,) if p.bound and p.bound != "method" else ())
-            s[p] = t
-            args.append(t)
-    return s, Named(sig.key, tuple(args))
-
-
-def fields(c: Body, fs: Sequence[FieldSig], e: syntax.Call, args: tuple[syntax.Argument, ...], s: Substitution,
-           what: str, hint: tuple[Type, Type] | None) -> tuple[tree.Expr | None, ...] | None:
-    found = bind(c, [f.name for f in fs], [f.has_default for f in fs], args, e.span, what)
-    if found is None:
-        poison_args(c, e)
-        return None
-    bound, order = found
-    params = [ParamSig(f.name, f.type, False, f.has_default, f.span) for f in fs]
-    waiting = len(c.solver.postponed)
-    done = arguments(c, params, bound, s, what, order, None, hint)
-    bad = c.solver.settle_postponed(waiting)
-    if bad is not None:
-        c.error("HYB401", f"{what}: a dimension must be {bad[0]}, and it is {bad[1]}", e.span)
-    return tuple(a.value for a in done)
-
-
-def make_struct(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
-    s, t = fresh_args(c, sig, e.span)
-    special = check_builtin.make_container(c, sig, e, brackets, expected)
-    if special is not None:
-        return special
-    if brackets is not None:
-        given = c.reader.generic(sig, brackets, e.fn.span)
-        if isinstance(given, Poison):
-            poison_args(c, e)
-            return c.poison(e.span)
-        c.solver.unify(t, given)
-    hint = None
-    if expected is not None and sig.params:
-        want = c.head(expected)
-        while isinstance(want, Option):
-            want = c.head(want.item)
-        hint = (t, want)
-    values = fields(c, sig.fields, e, e.args, s, f"`{sig.name}`", hint)
-    if values is None:
-        return tree.Const(t if not sig.params else POISON, e.span, None)
-    return tree.MakeStruct(t, e.span, values)
-
-
-def make_enum(c: Body, sig: EnumSig, case: str, args: tuple[syntax.Argument, ...] | None, e: syntax.Expr,
-              expected: Type | None, given: Type | None = None) -> tree.Expr:
-    fs = sig.cases[case]
-    if args is None and fs:
-        if isinstance(expected, FnType):
-            return check_fn.builtin_value(c, e, expected)
-        c.error("HYB306", f"`{case}` of `{sig.name}` has fields: "
-                + ", ".join(f"{f.name}: {f.type}" for f in fs), e.span, help=f"write `{case}(...)`")
-        return c.poison(e.span)
-    s, t = fresh_args(c, sig, e.span)
-    if given is not None:
-        c.solver.unify(t, given)
-    want = c.head(expected) if expected is not None else None
-    while isinstance(want, Option):
-        want = c.head(want.item)
-    hint = (t, want) if want is not None and sig.params else None
-    if args is None or not isinstance(e, syntax.Call):
-        if hint is not None:
-            c.solver.attempt(hint[1], hint[0])
-        return tree.MakeEnum(t, e.span, case, ())
-    values = fields(c, fs, e, args, s, f"`{case}`", hint)
-    if hint is not None and not e.args:
-        c.solver.attempt(hint[1], hint[0])
-    if values is None:
-        return tree.Const(t if not sig.params else POISON, e.span, None)
-    return tree.MakeEnum(t, e.span, case, values)
-
-
-def make_model(c: Body, sig: ModelSig, e: syntax.Call, brackets: Any) -> tree.Expr:
-    """`M(8, "relu", seed=1)`: its configuration becomes part of its type."""
-    if brackets is not None:
-        c.error("HYB306", f"the configuration of `{sig.name}` is given as arguments", e.fn.span,
-                help=f"write `{sig.name}(...)`")
-        return c.poison(e.span)
-    seed: tree.Expr | None = None
-    rest: list[syntax.Argument] = []
-    for a in e.args:
-        if a.name == "seed":
-            seed = c.typed(a.value, INT, "`seed`")
-        else:
-            rest.append(a)
-    found = bind(c, [p.name for p in sig.config], [p.has_default for p in sig.config], tuple(rest), e.span,
-                 f"`{sig.name}`")
-    if found is None:
-        return c.poison(e.span)
-    config: list[Any] = []
-    for p, a in zip(sig.config, found[0]):
-        if a is None:
-            config.append(p.default)
-        elif p.type == INT:
-            x = c.typed(a.value, INT, f"`{p.name}` of `{sig.name}`")
-            d = c.known_dim(x)
-            if d is None:
-                if not isinstance(c.head(x.type), Poison) and c.model is None:
-                    c.error("HYB602", f"`{p.name}` of `{sig.name}` must be known when the program is compiled",
-                            a.value.span, help="a configuration argument is a constant or the configuration of a model")
-                d = c.fresh_dim()
-            else:
-                check_place.static_dim(c, d, p.name, sig.name, a.value.span)
-            config.append(d)
-        else:
-            config.append(c.reader.config_value(a.value, p))
-    return tree.MakeModel(ModelType(sig.key, tuple(config)), e.span, seed)
-
-
-def config_substitution(c: Body, sig: ModelSig, model: ModelType) -> Substitution:
-    """From a model's own configuration variables to the configuration of `model`."""
-    return check_model.config_substitution(sig, model)
-

@@ -20,8 +20,10 @@ from hybridc.front import (
     check_builtin,
     check_call,
     check_fn,
+    check_generic,
     check_make,
     check_model,
+    check_new,
     check_ops,
     syntax,
     tree,
@@ -103,12 +105,12 @@ def name(c: Body, e: syntax.Name, expected: Type | None, raw: bool = False) -> t
     if isinstance(expected, Named):
         sig = c.world.type(expected.key)
         if isinstance(sig, EnumSig) and e.id in sig.cases:
-            return check_call.make_enum(c, sig, e.id, None, e, expected)
+            return check_new.make_enum(c, sig, e.id, None, e, expected)
     entity = c.entity(e.id)
     if entity is None:
         enum = check_call.enum_of_case(c, e.id, e.span, expected)
         if enum is not None:
-            return check_call.make_enum(c, enum, e.id, None, e, expected)
+            return check_new.make_enum(c, enum, e.id, None, e, expected)
         if e.id in c.module.cases:
             return c.poison(e.span)
         if e.id in BUILTIN_CONSTS:
@@ -153,7 +155,7 @@ def fn_value(c: Body, sig: FnSig, span: Span, expected: Type | None, types: tupl
     c.checker.ensure_result(c, sig, span)
     if sig.result is None:
         return c.poison(span)
-    s, metas, packs = check_call.instantiate(c, sig, span, types)
+    s, metas, packs = check_generic.instantiate(c, sig, span, types)
     t = FnType(tuple((substitute(p.type, s), p.mut) for p in sig.params), substitute(sig.result, s))
     if isinstance(expected, FnType) and len(expected.params) == len(t.params):
         c.solver.attempt(expected, t)

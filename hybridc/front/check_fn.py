@@ -20,9 +20,9 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_place, check_stmt, syntax, tree
 from hybridc.front.bounds import is_resource
-from hybridc.front.declare import returns_value
 from hybridc.front.infer import Meta
 from hybridc.front.scope import Frame, Local
+from hybridc.front.signatures import returns_value
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body

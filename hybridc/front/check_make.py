@@ -107,7 +107,8 @@ def make_map(c: Body, e: syntax.MapLiteral, expected: Type | None) -> tree.Expr:
     want = _inner(c, expected)
     if not e.items and isinstance(want, Named) and want.key == STD_TYPES["set"]:
         return tree.MakeSet(want, e.span, ())
-    kh = vh = None
+    kh: Type | None = None
+    vh: Type | None = None
     if isinstance(want, Named) and want.key == STD_TYPES["map"]:
         kh, vh = want.args  # type: ignore[assignment]
     if not e.items:

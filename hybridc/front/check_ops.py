@@ -81,7 +81,7 @@ def operands(c: Body, op: str, l: syntax.Expr, r: syntax.Expr, expected: Type | 
 def _literal_beside(c: Body, e: syntax.Expr, other: tree.Expr, expected: Type | None) -> tree.Expr:
     """A number literal beside another operand: of its type; a float beside an int is the float asked for."""
     t = elem_of(c.head(other.type))
-    hint = t if isinstance(t, Prim | TypeVar) and t != BOOL else None
+    hint: Type | None = t if isinstance(t, Prim | TypeVar) and t != BOOL else None
     if hint is not None and is_int(hint) and isinstance(c.const(e), float):
         hint = numeric_hint(expected)
     return c.value(e, hint)
@@ -325,13 +325,13 @@ def compare_two(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span)
 
 def equality(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     s, t = c.head(left.type), c.head(right.type)
-    for x, y, k in ((left, right, s), (right, left, t)):
-        if _is_none(y) and not isinstance(k, Option | Meta):
-            c.error("HYB302", f"{c.show(k)} is never none: only a `T?` can be", x.span)
+    for x, y, other in ((left, right, s), (right, left, t)):
+        if _is_none(y) and not isinstance(other, Option | Meta):
+            c.error("HYB302", f"{c.show(other)} is never none: only a `T?` can be", x.span)
             return c.poison(span)
     if isinstance(s, Option) and _is_none(right) or isinstance(t, Option) and _is_none(left):
-        option, none_first = (s, False) if _is_none(right) else (t, True)
-        none = tree.Const(option, (left if none_first else right).span, None)
+        whole, none_first = (s, False) if _is_none(right) else (t, True)
+        none = tree.Const(whole, (left if none_first else right).span, None)
         return tree.Binary(BOOL, span, op, *((none, right) if none_first else (left, none)))
     if isinstance(s, Option) != isinstance(t, Option) and not isinstance(s, Meta) and not isinstance(t, Meta):
         option = s if isinstance(s, Option) else t

@@ -17,7 +17,7 @@ from hybridc.base.types import (
     TypeVar,
     substitute,
 )
-from hybridc.front import check_access, check_call, check_model, syntax, tree
+from hybridc.front import check_access, check_generic, check_model, syntax, tree
 from hybridc.front.bounds import is_resource
 from hybridc.front.scope import Local, StructSig
 from hybridc.front.tensor_check import index_tensor
@@ -156,7 +156,7 @@ def model_place(c: Body, base: tree.Place, t: Type, name: str, e: syntax.Attribu
     if m.kind == "let":
         c.error("HYB505", f"`{name}` is a compile-time value of the model and never changes", e.span)
         return None
-    mt = substitute(m.type, check_call.config_substitution(c, sig, model))
+    mt = substitute(m.type, check_generic.config_substitution(c, sig, model))
     return tree.PlaceField(mt, e.span, base, name)
 
 
@@ -185,7 +185,7 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
             if sig is None:
                 c.error("HYB511", f"the elements of {c.show(t)} cannot be assigned", e.span)
                 return None
-            s = check_call.owner_substitution(c, sig, t)
+            s = check_generic.owner_substitution(c, sig, t)
             index = c.typed(e.items[0], substitute(sig.params[1].type, s), f"the index of {c.show(t)}")  # type: ignore[arg-type]
             if c.parallel and is_resource(c.world, t):
                 c.error("HYB508", f"the body of `parallel` may not use a {t.name}", e.span)

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybridc.base.diagnostic import Diagnostic
-from hybridc.base.dims import Dim, DimVar, PackVar, Shape
+from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
-    POISON,
     PRIMS,
     STD_TYPES,
-    VOID,
     FnType,
     ModelType,
     Named,
@@ -27,7 +25,6 @@ from hybridc.base.types import (
     TupleType,
     Type,
     TypeVar,
-    substitute,
 )
 from hybridc.front import syntax, tree
 from hybridc.front.bounds import BOUNDS, is_resource
@@ -40,10 +37,8 @@ from hybridc.front.scope import (
     EnumSig,
     FieldSig,
     FnSig,
-    MethodSig,
     ModelSig,
     ModuleDecls,
-    ParamSig,
     StructSig,
     World,
 )
@@ -100,24 +95,24 @@ class Declarer:
             match decl:
                 case syntax.Fn():
                     module.names[name] = Entity("fn", key)
-                    self._sig(module, FnSig(key, name, unit.name, decl.name_span, doc=decl.doc))
+                    self.add_sig(module, FnSig(key, name, unit.name, decl.name_span, doc=decl.doc))
                 case syntax.Struct():
                     module.names[name] = Entity("struct", key)
-                    self._sig(module, StructSig(key, name, decl.name_span))
+                    self.add_sig(module, StructSig(key, name, decl.name_span))
                 case syntax.Enum():
                     module.names[name] = Entity("enum", key)
                     cases = {c.name: () for c in decl.cases}
-                    self._sig(module, EnumSig(key, name, decl.name_span, cases=cases,  # type: ignore[arg-type]
+                    self.add_sig(module, EnumSig(key, name, decl.name_span, cases=cases,  # type: ignore[arg-type]
                                               with_fields=frozenset(c.name for c in decl.cases if c.fields)))
                 case syntax.Model():
                     module.names[name] = Entity("model", key)
-                    self._sig(module, ModelSig(key, name, decl.name_span))
+                    self.add_sig(module, ModelSig(key, name, decl.name_span))
                 case syntax.Const():
                     module.names[name] = Entity("const", key)
-                    self._sig(module, ConstSig(key, name, decl.name_span))
+                    self.add_sig(module, ConstSig(key, name, decl.name_span))
                     self.consts[key] = (decl, unit)
 
-    def _sig(self, module: ModuleDecls, sig: Any) -> None:
+    def add_sig(self, module: ModuleDecls, sig: Any) -> None:
         module.sigs[sig.key] = sig
         self.world.sigs[sig.key] = sig
 
@@ -216,7 +211,7 @@ class Declarer:
 
     def params_of_types(self, unit: Unit) -> None:
         """The bracket parameters of structs and enums, and the configuration of models."""
-        for decl in self._own(unit, syntax.Struct, syntax.Enum):
+        for decl in self.own(unit, syntax.Struct, syntax.Enum):
             key = f"{unit.name}:{decl.name}"
             sig = self.world.type(key)
             assert isinstance(sig, StructSig | EnumSig)
@@ -227,18 +222,19 @@ class Declarer:
                     self.report("HYB202", f"`{p.name}` is declared twice", p.span)
                     continue
                 if self._is_dim(unit, decl, p, frozenset()):
-                    var: TypeVar | DimVar = DimVar(f"{key}.{p.name}", p.name)
-                    reader.dims[p.name] = Dim.of(var)
+                    dim = DimVar(f"{key}.{p.name}", p.name)
+                    reader.dims[p.name] = Dim.of(dim)
+                    params.append(dim)
                 else:
-                    var = TypeVar(f"{key}.{p.name}", p.name, self._bound(p))
+                    var = TypeVar(f"{key}.{p.name}", p.name, self.bound(p))
                     reader.types[p.name] = var
-                params.append(var)
+                    params.append(var)
             sig.params = tuple(params)
             self.types[key] = (decl, reader)
-        for model in self._own(unit, syntax.Model):
+        for model in self.own(unit, syntax.Model):
             self._config(unit, model)
 
-    def _own(self, unit: Unit, *kinds: type) -> Iterator[Any]:
+    def own(self, unit: Unit, *kinds: type) -> Iterator[Any]:
         """The declarations of these kinds, without those that a name declared before hides."""
         seen: set[str] = set()
         for decl in unit.file.decls:
@@ -249,7 +245,7 @@ class Declarer:
             if isinstance(decl, kinds):
                 yield decl
 
-    def _bound(self, p: syntax.TypeParam) -> str | None:
+    def bound(self, p: syntax.TypeParam) -> str | None:
         if p.method is not None:
             return "method"
         if p.bound is not None and p.bound not in BOUNDS:
@@ -265,21 +261,21 @@ class Declarer:
         here = (f"{unit.name}:{decl.name}", p.name)
         if here in seen:
             return False
-        return any(self._used_as_dim(unit, t, p.name, seen | {here}) for t in _types_in(decl))
+        return any(self.used_as_dim(unit, t, p.name, seen | {here}) for t in _types_in(decl))
 
-    def _used_as_dim(self, unit: Unit, t: Any, name: str, seen: frozenset[tuple[str, str]]) -> bool:
+    def used_as_dim(self, unit: Unit, t: Any, name: str, seen: frozenset[tuple[str, str]]) -> bool:
         match t:
             case syntax.TypeName(name=head, args=args) if args is not None:
                 return self._args_as_dim(unit, head, args, name, seen)
             case syntax.Index(value=syntax.Name(id=head), items=args):
                 return self._args_as_dim(unit, head, args, name, seen)
             case syntax.TupleType(items=items) | syntax.Tuple(items=items):
-                return any(self._used_as_dim(unit, i, name, seen) for i in items)
+                return any(self.used_as_dim(unit, i, name, seen) for i in items)
             case syntax.OptionType(item=item):
-                return self._used_as_dim(unit, item, name, seen)
+                return self.used_as_dim(unit, item, name, seen)
             case syntax.FnType(params=params, result=result):
-                return any(self._used_as_dim(unit, x, name, seen) for x, _ in params) or (
-                    result is not None and self._used_as_dim(unit, result, name, seen))
+                return any(self.used_as_dim(unit, x, name, seen) for x, _ in params) or (
+                    result is not None and self.used_as_dim(unit, result, name, seen))
         return False
 
     def _args_as_dim(self, unit: Unit, head: str, args: Any, name: str, seen: frozenset[tuple[str, str]]) -> bool:
@@ -290,16 +286,16 @@ class Declarer:
                 sig = self.world.type(entity.key)
                 kinds = [isinstance(q, DimVar) for q in sig.params] if isinstance(sig, StructSig | EnumSig) else []
             else:
-                other = next(d for d in self._own(owner_unit, syntax.Struct, syntax.Enum)
+                other = next(d for d in self.own(owner_unit, syntax.Struct, syntax.Enum)
                              if f"{owner_unit.name}:{d.name}" == entity.key)
                 kinds = [self._is_dim(owner_unit, other, q, seen) for q in other.type_params]
             return any(
-                (k and _mentions(a, name)) or (not k and self._used_as_dim(unit, a, name, seen))
+                (k and _mentions(a, name)) or (not k and self.used_as_dim(unit, a, name, seen))
                 for k, a in zip(kinds, args))
         if entity is not None and entity.kind == "model":
             return any(_mentions(a, name) for a in args)
         if head in STD_TYPES or head == "buffer":
-            return any(self._used_as_dim(unit, a, name, seen) for a in args)
+            return any(self.used_as_dim(unit, a, name, seen) for a in args)
         return any(_mentions(a, name) for a in args)
 
     def _config(self, unit: Unit, decl: syntax.Model) -> None:
@@ -348,14 +344,14 @@ class Declarer:
     def shapes(self, unit: Unit) -> None:
         """Fields of structs, cases of enums, defaults of configurations."""
         module = self.world.modules[unit.name]
-        for decl in self._own(unit, syntax.Struct):
+        for decl in self.own(unit, syntax.Struct):
             key = f"{unit.name}:{decl.name}"
             sig = self.world.sigs[key]
             assert isinstance(sig, StructSig)
             sig.fields = self._fields(decl.fields, self.types[key][1])
             module.decls[key] = tree.StructDecl(key, decl.name, sig.params, _field_decls(sig.fields), sig.methods,
                                                 decl.name_span, decl.doc)
-        for decl in self._own(unit, syntax.Enum):
+        for decl in self.own(unit, syntax.Enum):
             key = f"{unit.name}:{decl.name}"
             enum = self.world.sigs[key]
             assert isinstance(enum, EnumSig)
@@ -372,7 +368,7 @@ class Declarer:
             module.decls[key] = tree.EnumDecl(
                 key, decl.name, enum.params, tuple(tree.CaseDecl(n, _field_decls(f)) for n, f in cases.items()),
                 enum.methods, decl.name_span, decl.doc)
-        for decl in self._own(unit, syntax.Model):
+        for decl in self.own(unit, syntax.Model):
             model = self.world.model(f"{unit.name}:{decl.name}")
             reader = self.types[model.key][1]
             for p, c in zip(decl.config, model.config):
@@ -397,239 +393,17 @@ class Declarer:
             fields.append(FieldSig(p.name, t, p.default is not None, p.span))
         return tuple(fields)
 
-    # -- functions -----------------------------------------------------------------------------------------------------
-    def functions(self, unit: Unit) -> None:
-        """Signatures of functions and of the methods of structs and enums."""
-        for decl in self._own(unit, syntax.Fn):
-            self.fn(unit, decl, None, self.reader(unit, ""), None)
-        for decl in self._own(unit, syntax.Struct, syntax.Enum):
-            key = f"{unit.name}:{decl.name}"
-            sig, reader = self.world.type(key), self.types[key][1]
-            assert isinstance(sig, StructSig | EnumSig)
-            args = tuple(Dim.of(p) if isinstance(p, DimVar) else p for p in sig.params)
-            taken = {f.name for f in sig.fields} if isinstance(sig, StructSig) else set()
-            self.methods(unit, decl, sig, reader, Named(key, args), taken)
 
-    def methods(self, unit: Unit, decl: Any, sig: StructSig | EnumSig | ModelSig, reader: TypeReader, self_type: Type,
-                taken: set[str]) -> None:
-        fns = [m for m in decl.members if isinstance(m, syntax.Fn)] if isinstance(decl, syntax.Model) else decl.methods
-        for fn in fns:
-            if fn.name in sig.methods or fn.name in taken:
-                self.report("HYB202", f"`{sig.name}` has two members called `{fn.name}`", fn.name_span)
-                continue
-            if isinstance(decl, syntax.Model) and fn.name in FORBIDDEN_MEMBERS:
-                self.report("HYB601", f"a member of a model may not be called `{fn.name}`: Python gives every model "
-                            "one of that name", fn.name_span)
-            key = f"{sig.key}.{fn.name}"
-            sig.methods[fn.name] = key
-            module = self.world.modules[unit.name]
-            self._sig(module, FnSig(key, fn.name, unit.name, fn.name_span, owner=sig.key, doc=fn.doc))
-            self.fn(unit, fn, sig, reader, self_type)
-
-    def fn(self, unit: Unit, decl: syntax.Fn, owner: Any, outer: TypeReader, self_type: Type | None) -> None:
-        """The signature of one function or method."""
-        key = f"{owner.key}.{decl.name}" if owner is not None else f"{unit.name}:{decl.name}"
-        sig = self.world.fn(key)
-        reader = outer.child(key, binding=True)
-        brackets: list[TypeVar | DimVar | PackVar] = []
-        bounded: dict[TypeVar, TypeVar] = {}
-        method_params: list[tuple[TypeVar, syntax.MethodBound]] = []
-        names: set[str] = set()
-        for p in decl.type_params:
-            if p.name in names:
-                self.report("HYB202", f"`{p.name}` is declared twice", p.span)
-                continue
-            names.add(p.name)
-            if p.pack:
-                pack = reader.packs[p.name] = PackVar(f"{key}.*{p.name}", p.name)
-                brackets.append(pack)
-                continue
-            if owner is not None and p.name in outer.types:
-                # the parameter of the struct, with one more bound in this method
-                plain = outer.types[p.name]
-                bounded[plain] = reader.types[p.name] = TypeVar(plain.key, plain.name, self._bound(p))
-                continue
-            if p.bound is None and p.method is None and any(
-                    self._used_as_dim(unit, t, p.name, frozenset()) for t in _types_of_fn(decl)):
-                dim = DimVar(f"{key}.{p.name}", p.name)
-                reader.dims[p.name] = Dim.of(dim)
-                brackets.append(dim)
-                continue
-            var = TypeVar(f"{key}.{p.name}", p.name, self._bound(p))
-            reader.types[p.name] = var
-            brackets.append(var)
-            if p.method is not None:
-                method_params.append((var, p.method))
-        implicit: list[TypeVar] = []
-        params: list[ParamSig] = []
-        errors = len(self.diagnostics)
-        if self_type is not None:
-            self_type = substitute(self_type, dict(bounded))
-            params.append(ParamSig("self", self_type, decl.mutates_self, False, decl.name_span))
-            sig.mutates_self = decl.mutates_self
-        elif decl.mutates_self:
-            self.report("HYB506", "only a method of a struct or model can be a `mut fn`", decl.name_span)
-        seen: set[str] = set()
-        for q in decl.params:
-            if q.name in seen or q.name == "self":
-                self.report("HYB202", f"two parameters are called `{q.name}`" if q.name != "self" else
-                            "`self` is not written among the parameters: every method has it", q.span)
-                continue
-            seen.add(q.name)
-            params.append(self._param(q, reader, key, implicit))
-        bound_by = sig.brackets = tuple(brackets)
-        if len(self.diagnostics) == errors:
-            self._check_bound(params, reader, decl, {b for b in bound_by if not isinstance(b, TypeVar)})
-        methods = {v.key: self._method_bound(m, reader) for v, m in method_params}
-        free = [d for m in methods.values() for d in m.free_dims]
-        n_dims, n_packs = len(reader.new_dims), len(reader.new_packs)
-        reader.bare_model = None
-        result: Type | None = VOID
-        if decl.result is not None:
-            reader.resources = True
-            result = reader.type(decl.result)
-            for extra_dim in reader.new_dims[n_dims:]:
-                self._unbound(extra_dim, reader)
-            for extra_pack in reader.new_packs[n_packs:]:
-                self._unbound(extra_pack, reader)
-        elif not decl.extern and returns_value(decl.body):
-            result = None
-        owner_types = tuple(bounded.get(p, p) for p in owner.params if isinstance(p, TypeVar)) if _has_params(
-            owner) else ()
-        owner_dims = tuple(p for p in owner.params if isinstance(p, DimVar)) if _has_params(owner) else ()
-        sig.params = tuple(params)
-        sig.result = result
-        sig.type_params = owner_types + tuple(b for b in brackets if isinstance(b, TypeVar)) + tuple(implicit)
-        sig.dims = owner_dims + tuple(b for b in brackets if isinstance(b, DimVar)) + tuple(
-            d for d in reader.new_dims[:n_dims] if d not in free)
-        sig.packs = tuple(b for b in brackets if isinstance(b, PackVar)) + tuple(
-            p for p in reader.new_packs[:n_packs] if not any(p in m.free_packs for m in methods.values()))
-        sig.methods = methods
-        if decl.extern:
-            sig.host = "extern pure" if decl.pure else "extern"
-        reader.binding = False
-        self.fns[key] = Source(decl, reader, unit)
-
-    def _param(self, q: syntax.Param, reader: TypeReader, key: str, implicit: list[TypeVar]) -> ParamSig:
-        bare: list[TypeVar] = []
-
-        def bare_model(model: str, span: Span) -> Type:
-            suffix = f"#{len(bare) + 1}" if bare else ""
-            var = TypeVar(f"{key}.{q.name}{suffix}", model.rpartition(":")[2], f"model {model}")
-            bare.append(var)
-            return var
-
-        reader.bare_model = bare_model
-        if q.type is None:
-            self.report("HYB310", f"the parameter `{q.name}` needs a type", q.span, help=f"write `{q.name}: int`")
-            t: Type = POISON
-        else:
-            t = reader.type(q.type)
-        implicit += bare
-        if isinstance(t, TypeVar) and t in bare:
-            for name, d in config_dims(self.world, t).items():
-                reader.dims[f"{q.name}.{name}"] = d
-        elif isinstance(t, ModelType):
-            model = self.world.model(t.key)
-            for c, value in zip(model.config, t.config):
-                if isinstance(value, Dim):
-                    reader.dims[f"{q.name}.{c.name}"] = value
-        if is_resource(self.world, t) and not q.mut and not reader.std:
-            self.report("HYB508", f"a {_name_of(t)} is never copied: it is passed only as `mut`",
-                        q.type.span if q.type is not None else q.span, help=f"write `mut {q.name}: {t}`")
-        return ParamSig(q.name, t, q.mut, q.default is not None, q.span, isinstance(t, TypeVar) and t in bare)
-
-    def _check_bound(self, params: list[ParamSig], reader: TypeReader, decl: syntax.Fn, given: set[Any]) -> None:
-        """Each dimension name must stand alone in some parameter."""
-        if decl.extern and reader.std:
-            return
-        alone: set[Any] = set(given)
-        for p in params:
-            for shape in shapes_in(p.type):
-                for item in shape:
-                    if isinstance(item, PackVar):
-                        alone.add(item)
-                    elif item.variable is not None:
-                        alone.add(item.variable)
-        for var in [*reader.new_dims, *reader.new_packs]:
-            if var not in alone:
-                self._unbound(var, reader)
-
-    def _unbound(self, var: DimVar | PackVar, reader: TypeReader) -> None:
-        shown = f"*{var.name}" if isinstance(var, PackVar) else var.name
-        known = [*reader.dims, *(n for n, e in reader.module.names.items() if e.kind == "const")]
-        self.report("HYB402", f"no parameter binds `{shown}`: none has it standing alone as a dimension",
-                    reader.dim_spans[var], help=nearest(var.name, [k for k in known if k != var.name])
-                    or "use `?` for a dimension known only at run time")
-
-    def _method_bound(self, m: syntax.MethodBound, reader: TypeReader) -> MethodSig:
-        n_dims, n_packs = len(reader.new_dims), len(reader.new_packs)
-        params = tuple((reader.type(t), mut) for t, mut in m.params)
-        result = VOID if m.result is None else reader.type(m.result)
-        return MethodSig(m.name, params, result, tuple(reader.new_dims[n_dims:]), tuple(reader.new_packs[n_packs:]))
-
-
-def shapes_in(t: Any) -> Iterator[Shape]:
-    """Every shape in a type, and each dimension argument as a shape of its own."""
-    match t:
-        case Tensor(_, shape):
-            yield shape
-        case TupleType(items):
-            for i in items:
-                yield from shapes_in(i)
-        case Option(item):
-            yield from shapes_in(item)
-        case Named(_, args):
-            for a in args:
-                if isinstance(a, Dim):
-                    yield (a,)
-                else:
-                    yield from shapes_in(a)
-        case ModelType(_, config):
-            for c in config:
-                if isinstance(c, Dim):
-                    yield (c,)
-        case FnType(params, result):
-            for p, _ in params:
-                yield from shapes_in(p)
-            yield from shapes_in(result)
-
-
-def config_dims(world: World, var: TypeVar) -> dict[str, Dim]:
-    """`m.size` of a parameter that is any configuration: the dimension of each int."""
-    assert var.bound is not None
-    model = world.model(var.bound.removeprefix("model "))
-    return {c.name: Dim.of(DimVar(f"{var.key}.{c.name}", c.name)) for c in model.config if isinstance(c.var, DimVar)}
-
-
-def returns_value(body: tuple[syntax.Stmt, ...]) -> bool:
-    """Whether some `return` of this body has a value."""
-    for s in body:
-        match s:
-            case syntax.Return(value=value) if value is not None:
-                return True
-            case syntax.If(then=a, orelse=b):
-                if returns_value(a) or returns_value(b):
-                    return True
-            case syntax.While(body=b) | syntax.For(body=b):
-                if returns_value(b):
-                    return True
-            case syntax.Match(cases=cases):
-                if any(returns_value(c.body) for c in cases):
-                    return True
-    return False
+def types_of_fn(fn: syntax.Fn) -> Iterator[Any]:
+    for p in fn.params:
+        if p.type is not None:
+            yield p.type
+    if fn.result is not None:
+        yield fn.result
 
 
 def _field_decls(fields: tuple[FieldSig, ...]) -> tuple[tree.FieldDecl, ...]:
     return tuple(tree.FieldDecl(f.name, f.type, None) for f in fields)
-
-
-def _has_params(owner: Any) -> bool:
-    return isinstance(owner, StructSig | EnumSig)
-
-
-def _name_of(t: Type) -> str:
-    return t.name if isinstance(t, Named | ModelType) else str(t)
 
 
 def _is_config_type(t: Type) -> bool:
@@ -645,14 +419,6 @@ def _is_config_type(t: Type) -> bool:
     return not isinstance(t, Tensor | Option | ModelType | TypeVar)
 
 
-def _types_of_fn(fn: syntax.Fn) -> Iterator[Any]:
-    for p in fn.params:
-        if p.type is not None:
-            yield p.type
-    if fn.result is not None:
-        yield fn.result
-
-
 def _types_in(decl: Any) -> Iterator[Any]:
     if isinstance(decl, syntax.Struct):
         fields = decl.fields
@@ -662,7 +428,7 @@ def _types_in(decl: Any) -> Iterator[Any]:
         if f.type is not None:
             yield f.type
     for m in decl.methods:
-        yield from _types_of_fn(m)
+        yield from types_of_fn(m)
 
 
 def _mentions(e: Any, name: str) -> bool:

@@ -421,7 +421,7 @@ class Zonk:
             case FnType(params, result):
                 return FnType(tuple((self._final(p), mut) for p, mut in params), self._final(result))
             case Named(key, args) if args:
-                return Named(key, tuple(self._item(a) if isinstance(a, Dim) else self._final(a) for a in args))
+                return Named(key, tuple(self._dim(a) if isinstance(a, Dim) else self._final(a) for a in args))
             case ModelType(key, config) if config:
                 return ModelType(key, tuple(self._config(c) for c in config))
         return t
@@ -429,7 +429,7 @@ class Zonk:
     def _config(self, c: ConfigValue) -> ConfigValue:
         match c:
             case Dim():
-                return self._item(c)  # type: ignore[return-value]
+                return self._dim(c)
             case Meta() | ModelType():
                 return self._final(c)  # type: ignore[return-value]
             case tuple():
@@ -458,14 +458,14 @@ class Zonk:
         if n is None or isinstance(n, str | int | float | Span):
             return n
         if isinstance(n, _TYPES):
-            return self.type(n)
+            return self.type(n)  # type: ignore[arg-type]
         if isinstance(n, Dim):
             return self._dim(self.solver.dim(n))
         if isinstance(n, FnRef):
             return FnRef(n.key, tuple(self.type(t) for t in n.types), tuple(self.shape(p) for p in n.packs))
         if isinstance(n, PackVar | DimVar) or not is_dataclass(n):
             return n
-        cls = type(n)
+        cls: Any = type(n)
         names = _field_names(cls)
         old = [getattr(n, name) for name in names]
         new_values = [self.node(v) for v in old]

@@ -328,11 +328,11 @@ class TypeReader:
                 if isinstance(index, int):
                     return config_item(self.config[name], index)
         try:
-            value = self._constant(e) if not isinstance(e, syntax.TypeName) else None
+            known = self._constant(e) if not isinstance(e, syntax.TypeName) else None
         except NotConst:
-            value = None
-        if isinstance(value, int) and not isinstance(value, bool):
-            return Dim.of(value)
+            known = None
+        if isinstance(known, int) and not isinstance(known, bool):
+            return Dim.of(known)
         self.report("HYB403", "a dimension is a polynomial over constants, configuration, dimension names and `let`s",
                     e.span, help="compute it in a `let` before, and use its name here")
         return self.unknown()
