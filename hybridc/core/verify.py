@@ -70,8 +70,9 @@ def verify(program: Program) -> list[str]:
     errors += [f"struct {name}: contains itself" for name in _endless(program)]
     if errors:
         return errors
+    good_types: set[Type] = set()
     for fn in program.fns.values():
-        errors += _Checker(program, fn).check()
+        errors += _Checker(program, fn, good_types).check()
     return errors
 
 
@@ -128,34 +129,51 @@ def _endless(program: Program) -> list[str]:
 
 
 class _Checker:
-    def __init__(self, program: Program, fn: Fn):
+    def __init__(self, program: Program, fn: Fn, good_types: set[Type]):
         self.program = program
+        self.good_types = good_types
         self.fn = fn
         self.errors: list[str] = []
         self.assigned: set[int] = set()
         self.visible: dict[int, Var] = {}
         self.labels: dict[int, tuple[Type, ...]] = {RETURN: fn.results}
         self.seen_labels: set[int] = {RETURN}
-        self.at = "its header"
+        self.at: str | tuple[str, int, Stmt] = "its header"
+        """Where we are; made into text only for an error or a block within."""
 
     def check(self) -> list[str]:
         for t in (*self.fn.results, *(p.type for p in self.fn.params)):
-            for e in _type_errors(t, self.program):
-                self.wrong(e)
+            self.type(t)
         self.bind(self.fn.params)
         self.block(self.fn.body, self.fn.results, "its body")
         return self.errors
 
     def wrong(self, message: str) -> None:
-        self.errors.append(f"{self.fn.name}, {self.at}: {message}")
+        self.errors.append(f"{self.fn.name}, {self.place()}: {message}")
+
+    def place(self) -> str:
+        if isinstance(self.at, str):
+            return self.at
+        where, index, stmt = self.at
+        what = type(stmt).__name__.lower()
+        if isinstance(stmt, (Op, Call)):
+            what = stmt.op if isinstance(stmt, Op) else f"call {stmt.fn}"
+        return f"{where}, statement {index} ({what})"
+
+    def type(self, t: Type) -> None:
+        if t not in self.good_types:
+            errors = _type_errors(t, self.program)
+            for e in errors:
+                self.wrong(e)
+            if not errors:
+                self.good_types.add(t)
 
     # ---- variables
     def bind(self, vs: Iterable[Var]) -> None:
         for v in vs:
             if v.id in self.assigned:
                 self.wrong(f"{_var(v)} is assigned twice")
-            for e in _type_errors(v.type, self.program):
-                self.wrong(e)
+            self.type(v.type)
             self.assigned.add(v.id)
             self.visible[v.id] = v
 
@@ -198,7 +216,7 @@ class _Checker:
         outer, self.visible = self.visible, dict(self.visible)
         stopped = False
         for i, stmt in enumerate(b.stmts):
-            self.at = self.place(stmt, f"{what}, statement {i}")
+            self.at = (what, i, stmt)
             if stopped:
                 self.wrong("cannot be reached")
                 break
@@ -232,17 +250,8 @@ class _Checker:
             case _:
                 self.wrong(f"{tail!r} is no tail")
 
-    def place(self, stmt: Stmt, where: str) -> str:
-        match stmt:
-            case Op():
-                return f"{where} ({stmt.op})"
-            case Call():
-                return f"{where} (call {stmt.fn})"
-            case _:
-                return f"{where} ({type(stmt).__name__.lower()})"
-
     def statement(self, stmt: Stmt) -> None:
-        here = self.at
+        here = "" if isinstance(stmt, (Op, Call)) else self.place()
         match stmt:
             case Op():
                 for a in stmt.args:
