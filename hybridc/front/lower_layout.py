@@ -291,6 +291,8 @@ class Layouts:
                 return len(self.static(lw, args[0]))
             case tree.Call(args=args) if e.fn.key.endswith("._get"):
                 return self.static(lw, args[0].value)[self.static(lw, args[1].value)]  # type: ignore[arg-type]
+            case tree.Call(args=args) if e.fn.key.endswith("._len"):
+                return len(self.static(lw, args[0].value))  # type: ignore[arg-type]
             case tree.FString(parts=parts):
                 return "".join(p if isinstance(p, str) else format(self.static(lw, p[0]), p[1]) for p in parts)
         raise lw.refuse("HYB805", "this is not known when the program is compiled", e.span)
