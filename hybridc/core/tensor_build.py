@@ -41,19 +41,19 @@ def dims(b: Builder, x: Atom) -> list[Atom]:
 # ---- ints ------------------------------------------------------------------------------------------------------------
 def add(b: Builder, x: Atom, y: Atom) -> Atom:
     if isinstance(x, Const) and isinstance(y, Const):
-        return integer(x.value + y.value)
+        return integer(int(x.value + y.value))
     return b.op("add", [x, y], INT)
 
 
 def sub(b: Builder, x: Atom, y: Atom) -> Atom:
     if isinstance(x, Const) and isinstance(y, Const):
-        return integer(x.value - y.value)
+        return integer(int(x.value - y.value))
     return b.op("sub", [x, y], INT)
 
 
 def mul(b: Builder, x: Atom, y: Atom) -> Atom:
     if isinstance(x, Const) and isinstance(y, Const):
-        return integer(x.value * y.value)
+        return integer(int(x.value * y.value))
     if isinstance(x, Const) and x.value == 1:
         return y
     if isinstance(y, Const) and y.value == 1:
@@ -113,13 +113,13 @@ def map(
         axes = [whole if rank(x.type) else (None,) * out_rank for x in operands]
     element = to or (BOOL if fn in PREDICATES else elem(operands[-1].type))
     if out_rank == 0:
-        return b.op(fn, operands, element, **attrs)
+        return b.op(fn, operands, element, "", **attrs)
     out: list[int | None] = [None] * out_rank
     for a, x in zip(axes, operands, strict=True):
         for i, axis in enumerate(a):
             if axis is not None and out[i] is None:
                 out[i] = static(x)[axis]
-    return b.op("map", operands, typed(element, out), fn=fn, axes=tuple(axes), **attrs)
+    return b.op("map", operands, typed(element, out), fn=fn, axes=tuple(axes), **attrs)  # type: ignore[arg-type]
 
 
 def cast(b: Builder, x: Atom, to: Prim, checked: bool = False) -> Atom:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -67,11 +68,11 @@ ANY: dict[str, Callable[..., Array]] = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "select": np.where, "minimum": np.minimum, "maximum": np.maximum,
 }  # fmt: skip
-INTEGER = {
+INTEGER: dict[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "bit_and": np.bitwise_and,
     "bit_or": np.bitwise_or, "bit_xor": np.bitwise_xor, "abs": np.abs,
 }  # fmt: skip
-FLOAT = {
+FLOAT: dict[str, Callable[..., Array]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
     "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos, "tanh": np.tanh, "floor": np.floor,
     "round": np.round, "log1p": np.log1p, "expm1": np.expm1, "sigmoid": _sigmoid,
@@ -163,7 +164,8 @@ def _reduce(op: Op, machine: Machine) -> Callable[..., object]:
 
 
 def _cumsum(op: Op, machine: Machine) -> Callable[..., object]:
-    axis, kind = op.attr("axis"), elem(op.args[0].type)
+    axis: Any = op.attr("axis")
+    kind = elem(op.args[0].type)
     return lambda x: finish(np.cumsum(x, axis=axis, dtype=_sum_type(kind)), kind)
 
 
@@ -206,7 +208,7 @@ def _reshape(op: Op, machine: Machine) -> Callable[..., object]:
 
 
 def _transpose(op: Op, machine: Machine) -> Callable[..., object]:
-    perm = op.attr("perm")
+    perm: Any = op.attr("perm")
     return lambda x: np.ascontiguousarray(np.transpose(x, perm))
 
 
@@ -231,7 +233,7 @@ def _dim(op: Op, machine: Machine) -> Callable[..., object]:
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
-def _selector(kinds: Sequence[str], shape: Sequence[int], ints: Sequence[int]) -> tuple[object, ...]:
+def _selector(kinds: Sequence[str], shape: Sequence[int], ints: Sequence[int]) -> Any:
     """numpy's index for a basic one."""
     given = iter(ints)
     index: list[object] = []
@@ -294,9 +296,9 @@ def _put(op: Op, machine: Machine) -> Callable[..., object]:
     idx_rank, out = rank(op.args[1].type), op.args[2].type
     assert isinstance(axis, int)
 
-    def run(x: Array, idx: object, value: object) -> object:
+    def run(x: Array, idx: Any, value: object) -> object:
         v = array(value, out)
-        wanted = (*x.shape[:axis], *np.shape(idx), *x.shape[axis + 1 :])  # type: ignore[arg-type]
+        wanted = (*x.shape[:axis], *np.shape(idx), *x.shape[axis + 1 :])
         if v.shape != wanted:
             raise value_error(f"a value of shape {show(v.shape)} does not fit in a place of shape {show(wanted)}")
         at = _positions(idx, x.shape[axis], True)
@@ -316,7 +318,7 @@ def _fits(x: Array, idx: Array, axis: int, what: str) -> None:
 
 
 def _grid(idx: Array, at: Array, axis: int) -> tuple[Array, ...]:
-    grid = list(np.indices(idx.shape, sparse=True))
+    grid: list[Array] = list(np.indices(idx.shape, sparse=True))
     grid[axis] = at
     return tuple(grid)
 

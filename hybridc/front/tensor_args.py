@@ -56,7 +56,8 @@ class Arguments:
             raise Stop
         flat = _flat(value)
         if flat is not None:
-            return tree.MakeTensor(Tensor(self.ctx.resolve(flat[1][0].type), tuple(map(Dim.of, flat[0]))), e.span, flat[1])
+            shape = tuple(map(Dim.of, flat[0]))
+            return tree.MakeTensor(Tensor(self.ctx.resolve(flat[1][0].type), shape), e.span, flat[1])
         if not is_numeric(t) and not is_literal(value):
             raise self.wrong(f"{self.name} takes tensors and numbers, not {t}", e)
         return value if t is value.type else replace(value, type=t)
@@ -102,7 +103,7 @@ class Arguments:
             return tree.Const(t, self.call.span, float(default) if is_float(t) else default)  # type: ignore[arg-type]
         return self.ctx.coerce(self.ctx.expr(self.given[name], t), t, f"`{name}` of {self.name}")
 
-    def int(self, e: syntax.Expr) -> tree.Expr:
+    def size(self, e: syntax.Expr) -> tree.Expr:
         return self.ctx.coerce(self.ctx.expr(e, INT), INT, f"a size in {self.name}")
 
     # ---- constants
@@ -144,7 +145,7 @@ class Arguments:
         """Sizes given as ints or as one list: the expressions and the dimensions."""
         if len(items) == 1 and isinstance(items[0], (syntax.List, syntax.Tuple)):
             items = list(items[0].items)
-        values = [self.int(e) for e in items]
+        values = [self.size(e) for e in items]
         return values, tuple(self.ctx.dim_of(v) for v in values)
 
     def pair(self, name: str, default: int | None) -> tuple[list[tree.Expr], tuple[Dim, Dim]]:
@@ -158,9 +159,9 @@ class Arguments:
         if isinstance(e, (syntax.Tuple, syntax.List)):
             if len(e.items) != 2:
                 raise self.wrong(f"`{name}` of {self.name} is an int or two", e)
-            values = [self.int(i) for i in e.items]
+            values = [self.size(i) for i in e.items]
         else:
-            values = [self.int(e)] * 2
+            values = [self.size(e)] * 2
         a, b = (self.ctx.dim_of(v) for v in values)
         return values, (a, b)
 

@@ -238,7 +238,7 @@ def _literal_tensor(ctx: Context, literal: syntax.List, expected: Type | None) -
     if not leaves:
         if expected is not None and len(shape(expected)) > len(dims):
             # `[]` for f32[0, 3]: what the literal does not say, the context does.
-            dims += shape(expected)[len(dims) :]
+            return tree.MakeTensor(of_shape(elem(expected), (*dims, *shape(expected)[len(dims) :])), literal.span, ())
         kind = wanted if wanted is not None else _no_type(ctx, literal)
         return tree.MakeTensor(of_shape(kind, dims), literal.span, ())
     kind, leaves = join(ctx, leaves, literal.span, "a tensor", False, expected)

@@ -178,7 +178,7 @@ def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
         values, pair = a.pair(name, default)
         settings += values[:n]
         sizes.append(pair[:n])
-    groups = a.int(a.given["groups"]) if a.has("groups") else tree.Const(INT, a.call.span, 1)
+    groups = a.size(a.given["groups"]) if a.has("groups") else tree.Const(INT, a.call.span, 1)
     g = a.ctx.dim_of(groups)
     channels, each = dim_at(dims, -n - 1), w[1]
     assert isinstance(each, Dim)

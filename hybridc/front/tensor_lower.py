@@ -59,7 +59,7 @@ def _turned(e: tree.Expr, lw: Lowerer) -> tree.Expr | None:
         count = len(shape.shape) if isinstance(shape, Tensor) else 0
         if e.name == "T" and count == 2:
             return e.args[0]
-        if e.name == "transpose" and count >= 2 and sorted(e.attr("axes")) == [-2, -1]:  # type: ignore[type-var, arg-type]
+        if e.name == "transpose" and count >= 2 and set(e.attr("axes", ())) == {-2, -1}:  # type: ignore[call-overload]
             return e.args[0]
     return None
 

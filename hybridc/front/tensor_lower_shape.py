@@ -101,7 +101,9 @@ def _fill_in(lw: Lowerer, x: ir.Atom, sizes: list[ir.Atom]) -> list[ir.Atom]:
 @lowers("transpose")
 def _transpose(lw: Lowerer, node: tree.Builtin) -> Value:
     (x,) = args(lw, node)
-    one, other = node.attr("axes")  # type: ignore[misc]
+    axes = node.attr("axes")
+    assert isinstance(axes, tuple)
+    one, other = axes
     perm = list(range(rank(x.type)))
     perm[one], perm[other] = perm[other], perm[one]
     return t.transpose(lw.b, x, perm)
@@ -236,7 +238,7 @@ def _split(lw: Lowerer, node: tree.Builtin) -> Value:
     size = t.dim(b, x, axis)
     part: ir.Atom
     if isinstance(size, ir.Const):
-        part = integer(size.value // n)
+        part = integer(int(size.value) // n)
         fits: ir.Atom = ir.Const(size.value % n == 0, BOOL)
     else:
         part = b.op("floordiv", [size, integer(n)], INT)

@@ -202,7 +202,7 @@ def _topk(a: Arguments, expected: Type | None) -> tree.Expr:
     x = a.tensor("x")
     dims = shape(x.type)
     axis = a.axis(dims, -1)
-    k = a.int(a.need("k"))
+    k = a.size(a.need("k"))
     count = a.ctx.dim_of(k)
     have = dim_at(dims, axis)
     if count.constant is not None and have.constant is not None and count.constant > have.constant:
@@ -251,7 +251,7 @@ def _shape(a: Arguments, expected: Type | None) -> tree.Expr:
 
 @rule("one_hot", "x classes")
 def _one_hot(a: Arguments, expected: Type | None) -> tree.Expr:
-    x, n = a.indices("x"), a.int(a.need("classes"))
+    x, n = a.indices("x"), a.size(a.need("classes"))
     return a.built(Tensor(INT, (*shape(x.type), a.ctx.dim_of(n))), x, n)
 
 

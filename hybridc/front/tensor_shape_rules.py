@@ -105,8 +105,8 @@ def _literal(e: tree.Expr) -> int | float:
 @rule("eye", "n m")
 def _eye(a: Arguments, expected: Type | None) -> tree.Expr:
     wanted = hint(expected)
-    n = a.int(a.need("n"))
-    m = a.int(a.given["m"]) if a.has("m") else n
+    n = a.size(a.need("n"))
+    m = a.size(a.given["m"]) if a.has("m") else n
     kind = elem(wanted) if wanted is not None else F32
     return a.built(Tensor(kind, (a.ctx.dim_of(n), a.ctx.dim_of(m))), n, m)
 
@@ -277,7 +277,7 @@ def _pad(a: Arguments, expected: Type | None) -> tree.Expr:
     x = a.tensor("x")
     e = a.need("widths")
     items = list(e.items) if isinstance(e, (syntax.List, syntax.Tuple)) else [e]
-    widths = [a.int(i) for i in items]
+    widths = [a.size(i) for i in items]
     dims = list(shape(x.type))
     if len(widths) % 2 or len(widths) > 2 * sum(not isinstance(d, PackVar) for d in dims):
         raise a.wrong("pad takes two widths for each axis, those of the last axis first", e)
@@ -352,7 +352,7 @@ def _concat(a: Arguments, expected: Type | None) -> tree.Expr:
             agreed = same_dim(a.ctx, old, d)
             if agreed is None:
                 _differ(a, values)
-            result_dims[i] = agreed  # type: ignore[call-overload]
+            result_dims[i] = agreed  # type: ignore[assignment, call-overload]
         total = total + dim_at(shape(v.type), axis)
     result_dims[axis] = total
     return a.built(of_shape(elem(values[0].type), tuple(result_dims)), *values, axis=axis, list=False)

@@ -222,7 +222,8 @@ def broadcast(ctx: Context, shapes: Sequence[Shape], span: Span, what: str) -> S
         for d in items:
             if d == ONE:
                 continue
-            agreed = d if agreed == ONE else same_dim(ctx, agreed, d)  # type: ignore[arg-type]
+            assert isinstance(d, Dim) and agreed is not None
+            agreed = d if agreed == ONE else same_dim(ctx, agreed, d)
             if agreed is None:
                 _mismatch(ctx, shapes, span, what)
         result.append(agreed)  # type: ignore[arg-type]

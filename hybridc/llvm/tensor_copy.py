@@ -174,14 +174,14 @@ def _resolved(e: FnEmitter, sizes: list[str], total: str, parts: Sequence[str | 
         same_size(e, str(count), total, parts)
         return sizes
     if sizes.count("-1") == 1 and not any(s.startswith("%") for s in sizes if s != "-1"):
-        rest = 1
+        given = 1
         for s in sizes:
-            rest *= 1 if s == "-1" else int(s)
-        if rest <= 0:
+            given *= 1 if s == "-1" else int(s)
+        if given <= 0:
             e.check("false", "ValueError", *parts)
             return ["0"] * len(sizes)
-        left = e.op2("udiv", "i64", total, str(rest))
-        same_size(e, e.mul(left, str(rest)), total, parts)
+        left = e.op2("udiv", "i64", total, str(given))
+        same_size(e, e.mul(left, str(given)), total, parts)
         return [left if s == "-1" else s for s in sizes]
     # Sizes known only now, any of which may be -1.
     rest, open_ = "1", "0"
@@ -270,9 +270,9 @@ class Part:
 def checked_index(e: FnEmitter, i: str, n: str) -> str:
     """An index from the front; IndexError (with the index as given) if there is no such element."""
     if not i.startswith("%") and not n.startswith("%"):
-        at = int(i) + int(n) if int(i) < 0 else int(i)
-        if 0 <= at < int(n):
-            return str(at)
+        known = int(i) + int(n) if int(i) < 0 else int(i)
+        if 0 <= known < int(n):
+            return str(known)
     at = e.select(e.icmp("slt", i, "0"), "i64", e.ins(f"add i64 {i}, {n}"), i) if i.startswith(("%", "-")) else i
     with e.unless(e.icmp("ult", at, n)):
         e.fault_index(i, n)
@@ -378,7 +378,7 @@ def emit_concat(e: FnEmitter, op: Op) -> Results:
             if i != axis:
                 shown = message("shapes ", xs[0].dims, " and ", x.dims, " do not fit in concat")
                 same_size(e, first[i], x.dims[i], shown)
-        total = _plus(e, total, x.dims[axis])
+        total = plus(e, total, x.dims[axis])
     dims = [*first[:axis], total, *first[axis + 1 :]]
     out = new_tensor(e, xs[0].elem, dims)
     outer, inner = product(e, dims[:axis]), product(e, dims[axis + 1 :])
@@ -387,11 +387,11 @@ def emit_concat(e: FnEmitter, op: Op) -> Results:
     for x in xs:
         width = times(e, x.dims[axis], inner)
         copy_strided(e, x.elem, e.element(out.data, x.llvm, at), x.data, [outer, width], [row, "1"], [width, "1"])
-        at = _plus(e, at, width)
+        at = plus(e, at, width)
     return (out.leaves,)
 
 
-def _plus(e: Code, a: str, b: str) -> str:
+def plus(e: Code, a: str, b: str) -> str:
     if not a.startswith("%") and not b.startswith("%"):
         return str(int(a) + int(b))
     return e.add(a, b)

@@ -1,4 +1,4 @@
-"""Operators that go by indices: take, put, gather, scatter, nonzero; sorting; windows; comparison of whole tensors.
+"""Operators that go by indices: take, put, gather, scatter, nonzero; sorting.
 
 Kernels check indices as they go and return where the first wrong one stands (-1 for none); the function then faults
 with that index."""
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridc.base.types import BF16, F16, F32, F64, FLOATS, INT, U8, Prim
+from hybridc.base.types import BF16, F16, F32, FLOATS, INT, U8, Prim
 from hybridc.core.ir import Op, TensorT
 from hybridc.core.tensor_ops import elem
 from hybridc.llvm.casts import widen
 from hybridc.llvm.code import Code, Leaves, Module
-from hybridc.llvm.emitter import FnEmitter, N
+from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.scalar_ops import emit_scalar
 from hybridc.llvm.tensor_access import (
@@ -356,160 +356,7 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
-# ---- windows ---------------------------------------------------------------------------------------------------------
-def emit_windows(e: FnEmitter, op: Op) -> Results:
-    x = tensor_of(e, op.args[0])
-    kh, kw, sh, sw, ph, pw, dh, dw, fill = (e.one(a) for a in op.args[1:])
-    n, channels, height, width = x.dims
-    for v, least in ((kh, 1), (kw, 1), (sh, 1), (sw, 1), (dh, 1), (dw, 1), (ph, 0), (pw, 0)):
-        if v.startswith(("%", "-")) or int(v) < least:
-            e.check(e.icmp("sge", v, str(least)), "ValueError",
-                    "a window's size, stride and dilation are positive and its padding is not negative")
-    spans = []
-    outs = []
-    for size, k, s, p, d in ((height, kh, sh, ph, dh), (width, kw, sw, pw, dw)):
-        area = _plus(e, size, times(e, p, "2"))
-        reach = _plus(e, times(e, d, _plus(e, k, "-1")), "1")
-        spans.append((reach, area))
-        outs.append((_plus(e, _plus(e, area, "1"), times(e, reach, "-1")), s))
-    parts = message("a window of ", [s[0] for s in spans], " does not fit in ", [s[1] for s in spans])
-    dims = []
-    for room, s in outs:
-        if room.startswith("%") or int(room) < 1:
-            e.check(e.icmp("sge", room, "1"), "ValueError", *parts)
-        less = _plus(e, room, "-1")
-        if not less.startswith("%") and not s.startswith("%") and int(less) >= 0 and int(s) > 0:
-            dims.append(str(int(less) // int(s) + 1))
-        else:
-            dims.append(_plus(e, e.op2("sdiv", "i64", less, s), "1"))
-    rows, columns = dims
-    out = new_tensor(e, x.elem, [n, channels, kh, kw, rows, columns])
-    kernel = _windows_kernel(e.module, x.elem)
-    sizes = [times(e, n, channels), height, width, kh, kw, sh, sw, ph, pw, dh, dw, rows, columns]
-    args = [("ptr", out.data), ("ptr", x.data), (x.llvm, fill)]
-    e.call("void", kernel, args + [("i64", s) for s in sizes])
-    return (out.leaves,)
-
-
-def _plus(e: Code, a: str, b: str) -> str:
-    if not a.startswith("%") and not b.startswith("%"):
-        return str(int(a) + int(b))
-    return e.add(a, b)
-
-
-def _windows_kernel(module: Module, kind: Prim) -> str:
-    names = ("planes", "h", "w", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "rows", "columns")
-
-    def make(name: str) -> None:
-        llvm = SCALARS[kind.name][0]
-        params = [("ptr noalias", "%out"), ("ptr", "%x"), (llvm, "%fill"), *(("i64", f"%{n}") for n in names)]
-        k = Code(module, name, params, "void")
-        area = k.mul("%h", "%w")
-        out_area = k.mul("%rows", "%columns")
-        with k.loop("%planes") as plane, k.loop("%kh") as i, k.loop("%kw") as j, k.loop("%rows") as r:
-            source = k.element("%x", llvm, k.mul(plane.index, area))
-            cell = k.add(k.mul(k.add(k.mul(plane.index, "%kh"), i.index), "%kw"), j.index)
-            to = k.element("%out", llvm, k.add(k.mul(cell, out_area), k.mul(r.index, "%columns")))
-            y = k.ins(f"sub i64 {k.add(k.mul(r.index, '%sh'), k.mul(i.index, '%dh'))}, %ph")
-            inside_y = k.icmp("ult", y, "%h")
-            start = k.ins(f"sub i64 {k.mul(j.index, '%dw')}, %pw")
-            line = k.element(source, llvm, k.mul(k.select(inside_y, "i64", y, "0"), "%w"))
-            with k.loop("%columns") as c:
-                at = k.add(k.mul(c.index, "%sw"), start)
-                inside = k.op2("and", "i1", inside_y, k.icmp("ult", at, "%w"))
-                read, write = k.label("read"), k.label("write")
-                here = k.here
-                k.branch(inside, read, write)
-                k.start(read)
-                value = k.load(llvm, k.element(line, llvm, at))
-                loaded = k.here
-                k.jump(write)
-                k.start(write)
-                chosen = k.phi(llvm, [("%fill", here), (value, loaded)])
-                k.store(llvm, chosen, k.element(to, llvm, c.index))
-        k.ret()
-        k.finish()
-
-    return module.helper(("kernel.windows", kind), make)
-
-
-# ---- whole tensors ---------------------------------------------------------------------------------------------------
-def emit_equal(e: FnEmitter, op: Op) -> Results:
-    a, b = tensor_of(e, op.args[0]), tensor_of(e, op.args[1])
-    same = "true"
-    for x, y in zip(a.dims, b.dims, strict=True):
-        if x != y:
-            same = e.op2("and", "i1", same, e.icmp("eq", x, y))
-    # Of tensors of different shapes no element is compared.
-    count = e.select(same, "i64", count_elements(e, a.dims), "0") if same != "true" else count_elements(e, a.dims)
-    kind = a.elem
-
-    def make(name: str) -> None:
-        llvm = SCALARS[kind.name][0]
-        k = Code(e.module, name, [("ptr", "%a"), ("ptr", "%b"), ("i64", "%n")], "i1")
-        with k.loop("%n") as turn:
-            x, y = (k.load(llvm, k.element(p, llvm, turn.index)) for p in ("%a", "%b"))
-            if kind in (F16, BF16):
-                x, y = widen(k, x, kind), widen(k, y, kind)
-            t = "float" if kind in (F16, BF16) else llvm
-            differs = k.fcmp("une", t, x, y) if kind in FLOATS else k.icmp("ne", x, y, t)
-            with k.when(differs):
-                k.ret("false")
-        k.ret("true")
-        k.finish()
-
-    kernel = e.module.helper(("kernel.equal", kind), make)
-    elements = e.call("i1", kernel, [("ptr", a.data), ("ptr", b.data), ("i64", count)])
-    return ((elements if same == "true" else e.op2("and", "i1", same, elements),),)
-
-
-def emit_orthogonal(e: FnEmitter, op: Op) -> Results:
-    """Rows (columns of a tall matrix) made orthonormal one after the other, each twice against those before it."""
-    x = tensor_of(e, op.args[0])
-    x = writable(e, x)
-    kind = x.elem
-    assert kind in (F32, F64)
-
-    def make(name: str) -> None:
-        t = SCALARS[kind.name][0]
-        params = [("ptr", "%x"), ("i64", "%rows"), ("i64", "%n"), ("i64", "%row"), ("i64", "%step")]
-        k = Code(e.module, name, params, "void", attributes="noinline nounwind")
-
-        def place(row: str, i: str) -> str:
-            return k.element("%x", t, k.add(k.mul(row, "%row"), k.mul(i, "%step")))
-
-        def dot(a: str, b: str) -> str:
-            from_zero = "0.0"
-            with k.loop("%n", [(t, from_zero)]) as c:
-                both = k.ins(f"fmul contract {t} {k.load(t, place(a, c.index))}, {k.load(t, place(b, c.index))}")
-                c.next = [k.ins(f"fadd contract {t} {c.values[0]}, {both}")]
-            return c.values[0]
-
-        with k.loop("%rows") as i:
-            with k.loop("2"), k.loop(i.index) as j:
-                share = dot(i.index, j.index)
-                with k.loop("%n") as c:
-                    part = k.ins(f"fmul contract {t} {share}, {k.load(t, place(j.index, c.index))}")
-                    to = place(i.index, c.index)
-                    k.store(t, k.ins(f"fsub contract {t} {k.load(t, to)}, {part}"), to)
-            length = k.call(t, f"@llvm.sqrt.{'f32' if kind == F32 else 'f64'}", [(t, dot(i.index, i.index))])
-            with k.loop("%n") as c:
-                to = place(i.index, c.index)
-                k.store(t, k.ins(f"fdiv {t} {k.load(t, to)}, {length}"), to)
-        k.ret()
-        k.finish()
-
-    kernel = e.module.helper(("kernel.orthogonal", kind), make)
-    n, m = x.dims
-    tall = e.icmp("sgt", n, m)
-    sizes = [e.select(tall, "i64", m, n), e.select(tall, "i64", n, m), e.select(tall, "i64", "1", m),
-             e.select(tall, "i64", m, "1")]
-    e.call("void", kernel, [("ptr", x.data), *(("i64", s) for s in sizes)])
-    return (x.leaves,)
-
-
 ROWS = {
     "take": emit_take, "put": emit_put, "gather": emit_gather, "scatter": emit_scatter, "nonzero": emit_nonzero,
-    "argsort": emit_argsort, "windows": emit_windows, "tensor_equal": emit_equal, "orthogonal": emit_orthogonal,
+    "argsort": emit_argsort,
 }  # fmt: skip
-__all__ = ["N", "ROWS"]

@@ -108,8 +108,9 @@ def test_reduce():
 
 def test_matmul():
     cases = []
-    for t in (F32, F64, INT, F16, BF16):
-        for m, k, n in ((1, 3, 1), (2, 3, 4), (7, 5, 17), (1, 9, 70), (3, 0, 2), (0, 2, 3), (20, 11, 16)):
+    sizes = ((2, 3, 4), (7, 5, 17), (1, 9, 70), (20, 11, 16), (1, 3, 1), (3, 0, 2), (0, 2, 3))
+    for t, some in ((F32, sizes), (F64, sizes[:4]), (INT, sizes[:2]), (F16, sizes[:1]), (BF16, sizes[:1])):
+        for m, k, n in some:
             for ta in (False, True):
                 for tb in (False, True):
                     a, b = ((k, m) if ta else (m, k)), ((n, k) if tb else (k, n))
