@@ -46,7 +46,9 @@ def function(name: str, case: Case) -> Fn:
     b = Builder()
     params = [b.var(typed(v, t, case.static)) for v, t in case.args]
     b.open()
-    args = [Const(v, t) if case.static and isinstance(t, Prim) else p for p, (v, t) in zip(params, case.args, strict=True)]
+    args = [
+        Const(v, t) if case.static and isinstance(t, Prim) else p for p, (v, t) in zip(params, case.args, strict=True)
+    ]
     result = b.op(case.op, args, case.out, **case.attrs)
     return Fn(name, tuple(params), (case.out,), b.close(Yield((result,))))
 
@@ -67,8 +69,16 @@ def read(data: int, dims: Sequence[int], t: Prim) -> np.ndarray:
     return (x.astype(np.uint32) << 16).view(np.float32) if t == BF16 else x.copy()
 
 
-C = {"bool": ctypes.c_bool, "int": ctypes.c_int64, "i32": ctypes.c_int32, "u8": ctypes.c_uint8,
-     "f64": ctypes.c_double, "f32": ctypes.c_float, "f16": ctypes.c_uint16, "bf16": ctypes.c_uint16}
+C = {
+    "bool": ctypes.c_bool,
+    "int": ctypes.c_int64,
+    "i32": ctypes.c_int32,
+    "u8": ctypes.c_uint8,
+    "f64": ctypes.c_double,
+    "f32": ctypes.c_float,
+    "f16": ctypes.c_uint16,
+    "bf16": ctypes.c_uint16,
+}
 
 
 def scalar_bits(value: object, t: Prim) -> object:
@@ -161,8 +171,11 @@ class Programs:
             value = results.f0
             if case.out in (F16, BF16):
                 raw = np.array([value], np.uint16)
-                return float(raw.view(np.float16)[0]) if case.out == F16 else float(
-                    (raw.astype(np.uint32) << 16).view(np.float32)[0])
+                return (
+                    float(raw.view(np.float16)[0])
+                    if case.out == F16
+                    else float((raw.astype(np.uint32) << 16).view(np.float32)[0])
+                )
             return value
         dims = [getattr(results, f"f{2 + k}") for k in range(count)]
         x = read(results.f1, dims, case.out.elem)
@@ -177,7 +190,11 @@ def compare(case: Case, got: object, want: object) -> None:
     if isinstance(want, InterpFault):
         assert isinstance(got, NativeFault) and got.kind == want.kind, (case.op, case.attrs, got, want)
         if want.kind == "IndexError":
-            assert want.message == f"index {got.index[0]} is out of range for length {got.index[1]}", (case.op, want, got.index)
+            assert want.message == f"index {got.index[0]} is out of range for length {got.index[1]}", (
+                case.op,
+                want,
+                got.index,
+            )
         else:
             assert got.message == want.message, (case.op, got.message, want.message)
         return
@@ -186,9 +203,13 @@ def compare(case: Case, got: object, want: object) -> None:
     tolerance = {"f32": 3e-6, "f64": 1e-13, "f16": 2e-3, "bf16": 1.6e-2}.get(t.name, 0)  # type: ignore[union-attr]
     got_array, want_array = np.asarray(got), np.asarray(want)
     assert got_array.shape == want_array.shape, (case.op, case.attrs, got_array.shape, want_array.shape)
-    np.testing.assert_allclose(got_array.astype(np.float64) if tolerance else got_array,
-                               want_array.astype(np.float64) if tolerance else want_array,
-                               rtol=tolerance, atol=tolerance, err_msg=f"{case.op} {case.attrs} {case.args}")
+    np.testing.assert_allclose(
+        got_array.astype(np.float64) if tolerance else got_array,
+        want_array.astype(np.float64) if tolerance else want_array,
+        rtol=tolerance,
+        atol=tolerance,
+        err_msg=f"{case.op} {case.attrs} {case.args}",
+    )
 
 
 def check(cases: Sequence[Case]) -> None:

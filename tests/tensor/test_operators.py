@@ -49,7 +49,9 @@ def test_map():
             cases.append(Case("map", [tensor(t, 7), (2, t)], of(BOOL, 1), {"fn": fn, "axes": ((0,), (None,))}))
     for fn in "exp log sqrt rsqrt sin cos tanh sigmoid erf log1p expm1 floor round abs neg sign".split():
         for t in FLOATS:
-            x = np.array([0.0, -0.0, 1, -1, 0.5, 2.5, -2.5, 100, -100, np.inf, -np.inf, np.nan, 1e-3, 3.7, 20.5, -20.5, 0.6])
+            x = np.array(
+                [0.0, -0.0, 1, -1, 0.5, 2.5, -2.5, 100, -100, np.inf, -np.inf, np.nan, 1e-3, 3.7, 20.5, -20.5, 0.6]
+            )
             if t == BF16:
                 x = np.round(x * 4) / 4
             cases.append(Case("map", [(x, of(t, 1))], of(t, 1), {"fn": fn, "axes": ((0,),)}))
@@ -58,17 +60,31 @@ def test_map():
         Case("map", [tensor(F32, 4), tensor(F32, 3)], of(F32, 2), {"fn": "mul", "axes": (row, column)}),
         Case("map", [tensor(F32, 4, 3), tensor(F32, 3)], of(F32, 2), {"fn": "add", "axes": ((0, 1), column)}),
         Case("map", [tensor(F32, 4, 3), tensor(F32, 4, 1)], of(F32, 2), {"fn": "div", "axes": ((0, 1), row)}),
-        Case("map", [tensor(F64, 2, 1, 3), tensor(F64, 4, 1)], of(F64, 3),
-             {"fn": "add", "axes": ((0, None, 2), (None, 0, None))}),
-        Case("map", [tensor(BOOL, 4), tensor(F32, 4, 3), (-1.0, F32)], of(F32, 2),
-             {"fn": "select", "axes": (row, (0, 1), one)}),
+        Case(
+            "map",
+            [tensor(F64, 2, 1, 3), tensor(F64, 4, 1)],
+            of(F64, 3),
+            {"fn": "add", "axes": ((0, None, 2), (None, 0, None))},
+        ),
+        Case(
+            "map",
+            [tensor(BOOL, 4), tensor(F32, 4, 3), (-1.0, F32)],
+            of(F32, 2),
+            {"fn": "select", "axes": (row, (0, 1), one)},
+        ),
         Case("map", [tensor(F32, 0, 3), tensor(F32, 3)], of(F32, 2), {"fn": "add", "axes": ((0, 1), column)}),
         Case("map", [tensor(F32, 4), tensor(F32, 3)], of(F32, 1), {"fn": "add", "axes": ((0,), (0,))}),
-        Case("map", [tensor(INT, 4), (np.array([1, 2, 0, 3]), of(INT, 1))], of(INT, 1),
-             {"fn": "floordiv", "axes": ((0,), (0,))}),
+        Case(
+            "map",
+            [tensor(INT, 4), (np.array([1, 2, 0, 3]), of(INT, 1))],
+            of(INT, 1),
+            {"fn": "floordiv", "axes": ((0,), (0,))},
+        ),
         Case("map", [tensor(INT, 4), (3, INT)], of(INT, 1), {"fn": "mod", "axes": ((0,), (None,))}),
         Case("map", [tensor(BOOL, 9)], of(BOOL, 1), {"fn": "bit_not", "axes": ((0,),)}),
-        Case("map", [(np.array([1.5, 300.0]), of(F32, 1))], of(U8, 1), {"fn": "cast", "axes": ((0,),), "checked": True}),
+        Case(
+            "map", [(np.array([1.5, 300.0]), of(F32, 1))], of(U8, 1), {"fn": "cast", "axes": ((0,),), "checked": True}
+        ),
         Case("map", [tensor(F32, 9)], of(INT, 1), {"fn": "cast", "axes": ((0,),), "checked": True}),
         Case("map", [tensor(INT, 9)], of(BF16, 1), {"fn": "cast", "axes": ((0,),), "checked": False}),
     ]
@@ -90,13 +106,17 @@ def test_reduce():
     for fn in ("max", "min", "argmax", "argmin", "sum"):
         cases.append(Case("reduce", [(x, of(F32, 1))], INT if fn.startswith("arg") else F32, {"fn": fn, "axes": (0,)}))
         cases.append(Case("reduce", [tensor(F32, 0)], INT if fn.startswith("arg") else F32, {"fn": fn, "axes": (0,)}))
-        cases.append(Case("reduce", [tensor(F32, 0, 3)], of(INT if fn.startswith("arg") else F32, 1),
-                          {"fn": fn, "axes": (1,)}))
-        cases.append(Case("reduce", [tensor(F32, 2, 0)], of(INT if fn.startswith("arg") else F32, 1),
-                          {"fn": fn, "axes": (1,)}))
+        cases.append(
+            Case("reduce", [tensor(F32, 0, 3)], of(INT if fn.startswith("arg") else F32, 1), {"fn": fn, "axes": (1,)})
+        )
+        cases.append(
+            Case("reduce", [tensor(F32, 2, 0)], of(INT if fn.startswith("arg") else F32, 1), {"fn": fn, "axes": (1,)})
+        )
     for fn in ("any", "all"):
         for dims, axes in (((5,), (0,)), ((3, 4), (1,)), ((3, 4), (0,)), ((0,), (0,)), ((3, 4), (0, 1))):
-            cases.append(Case("reduce", [tensor(BOOL, *dims)], of(BOOL, len(dims) - len(axes)), {"fn": fn, "axes": axes}))
+            cases.append(
+                Case("reduce", [tensor(BOOL, *dims)], of(BOOL, len(dims) - len(axes)), {"fn": fn, "axes": axes})
+            )
     ties = np.array([[1, 3, 3], [2, 2, 0]])
     cases.append(Case("reduce", [(ties, of(INT, 2))], of(INT, 1), {"fn": "argmax", "axes": (1,)}))
     cases.append(Case("reduce", [(ties, of(INT, 2))], of(INT, 1), {"fn": "argmin", "axes": (0,)}))
@@ -128,45 +148,60 @@ def test_matmul():
 
 def test_shape():
     sizes = [(2, INT), (3, INT)]
-    run([
-        Case("dim", [tensor(F32, 3, 4)], INT, {"axis": 1}),
-        Case("reshape", [tensor(F32, 3, 4), (2, INT), (-1, INT)], of(F32, 2)),
-        Case("reshape", [tensor(F32, 3, 4), (12, INT)], of(F32, 1)),
-        Case("reshape", [tensor(F32, 3, 4), (5, INT), (-1, INT)], of(F32, 2)),
-        Case("reshape", [tensor(F32, 3, 4), (-1, INT), (-1, INT)], of(F32, 2)),
-        Case("reshape", [tensor(F32, 3, 4), (-2, INT), (-6, INT)], of(F32, 2)),
-        Case("reshape", [tensor(F32, 3, 4), (7, INT)], of(F32, 1)),
-        Case("reshape", [tensor(F32, 0, 4), (0, INT), (7, INT)], of(F32, 2)),
-        Case("reshape", [tensor(F32, 1, 1)], F32),
-        Case("reshape", [(2.5, F32), (1, INT), (1, INT)], of(F32, 2)),
-        *(Case("transpose", [tensor(t, 3, 4)], of(t, 2), {"perm": (1, 0)}) for t in ALL),
-        Case("transpose", [tensor(F32, 2, 3, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
-        Case("transpose", [tensor(F32, 2, 0, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
-        *(Case("broadcast", [(1, t), *sizes], of(t, 2), {"axes": (None, None)}) for t in (*ALL[:4], INT, I32, U8)),
-        Case("broadcast", [(0.0, F32), *sizes], of(F32, 2), {"axes": (None, None)}),
-        Case("broadcast", [(-0.0, F32), (-1, INT)], of(F32, 1), {"axes": (None,)}),
-        Case("broadcast", [tensor(F32, 3), *sizes], of(F32, 2), {"axes": (None, 0)}),
-        Case("broadcast", [tensor(F32, 2, 1), *sizes], of(F32, 2), {"axes": (0, None)}),
-        Case("broadcast", [tensor(F32, 4), *sizes], of(F32, 2), {"axes": (None, 0)}),
-        Case("iota", [(5, INT)], of(INT, 1)),
-        Case("iota", [(0, INT)], of(INT, 1)),
-        Case("iota", [(-1, INT)], of(INT, 1)),
-        Case("tensor", [(1.5, F32), (2.5, F32)], TensorT(F32, (1, 2))),
-        Case("tensor", [], TensorT(F32, (0, 2))),
-        Case("tensor_view", [tensor(F32, 10), (3, INT), (2, INT), (3, INT)], of(F32, 2)),
-        Case("tensor_view", [tensor(F32, 10), (9, INT)], F32),
-    ])
+    run(
+        [
+            Case("dim", [tensor(F32, 3, 4)], INT, {"axis": 1}),
+            Case("reshape", [tensor(F32, 3, 4), (2, INT), (-1, INT)], of(F32, 2)),
+            Case("reshape", [tensor(F32, 3, 4), (12, INT)], of(F32, 1)),
+            Case("reshape", [tensor(F32, 3, 4), (5, INT), (-1, INT)], of(F32, 2)),
+            Case("reshape", [tensor(F32, 3, 4), (-1, INT), (-1, INT)], of(F32, 2)),
+            Case("reshape", [tensor(F32, 3, 4), (-2, INT), (-6, INT)], of(F32, 2)),
+            Case("reshape", [tensor(F32, 3, 4), (7, INT)], of(F32, 1)),
+            Case("reshape", [tensor(F32, 0, 4), (0, INT), (7, INT)], of(F32, 2)),
+            Case("reshape", [tensor(F32, 1, 1)], F32),
+            Case("reshape", [(2.5, F32), (1, INT), (1, INT)], of(F32, 2)),
+            *(Case("transpose", [tensor(t, 3, 4)], of(t, 2), {"perm": (1, 0)}) for t in ALL),
+            Case("transpose", [tensor(F32, 2, 3, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
+            Case("transpose", [tensor(F32, 2, 0, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
+            *(Case("broadcast", [(1, t), *sizes], of(t, 2), {"axes": (None, None)}) for t in (*ALL[:4], INT, I32, U8)),
+            Case("broadcast", [(0.0, F32), *sizes], of(F32, 2), {"axes": (None, None)}),
+            Case("broadcast", [(-0.0, F32), (-1, INT)], of(F32, 1), {"axes": (None,)}),
+            Case("broadcast", [tensor(F32, 3), *sizes], of(F32, 2), {"axes": (None, 0)}),
+            Case("broadcast", [tensor(F32, 2, 1), *sizes], of(F32, 2), {"axes": (0, None)}),
+            Case("broadcast", [tensor(F32, 4), *sizes], of(F32, 2), {"axes": (None, 0)}),
+            Case("iota", [(5, INT)], of(INT, 1)),
+            Case("iota", [(0, INT)], of(INT, 1)),
+            Case("iota", [(-1, INT)], of(INT, 1)),
+            Case("tensor", [(1.5, F32), (2.5, F32)], TensorT(F32, (1, 2))),
+            Case("tensor", [], TensorT(F32, (0, 2))),
+            Case("tensor_view", [tensor(F32, 10), (3, INT), (2, INT), (3, INT)], of(F32, 2)),
+            Case("tensor_view", [tensor(F32, 10), (9, INT)], F32),
+        ]
+    )
 
 
 @pytest.mark.parametrize("op", ["index", "update"])
 def test_parts(op: str):
     selections = [
-        ((3, 4), ("i", ""), [1]), ((3, 4), ("", "i"), [-1]), ((3, 4), ("i", "i"), [2, 3]), ((3, 4), ("i", "i"), [3, 0]),
-        ((3, 4), ("i", ""), [-4]), ((3, 4), ("ab", ""), [1, 3]), ((3, 4), ("", "abc"), [0, 4, 2]),
-        ((3, 4), ("c", "c"), [-1, -1]), ((3, 4), ("", "abc"), [3, 0, -2]), ((3, 4), ("a", "b"), [-2, -1]),
-        ((3, 4), ("ab", ""), [2, 1]), ((3, 4), ("ab", "ab"), [-9, 9, 1, 99]), ((3, 4), ("", "c"), [0]),
-        ((5,), ("abc",), [4, -9, -1]), ((5,), ("ac",), [1, 3]), ((0,), ("c",), [-1]), ((2, 3, 4), ("i", "", "ab"), [1, 1, 3]),
-        ((2, 3, 4), ("", "i", ""), [2]), ((3, 4), ("", ""), []),
+        ((3, 4), ("i", ""), [1]),
+        ((3, 4), ("", "i"), [-1]),
+        ((3, 4), ("i", "i"), [2, 3]),
+        ((3, 4), ("i", "i"), [3, 0]),
+        ((3, 4), ("i", ""), [-4]),
+        ((3, 4), ("ab", ""), [1, 3]),
+        ((3, 4), ("", "abc"), [0, 4, 2]),
+        ((3, 4), ("c", "c"), [-1, -1]),
+        ((3, 4), ("", "abc"), [3, 0, -2]),
+        ((3, 4), ("a", "b"), [-2, -1]),
+        ((3, 4), ("ab", ""), [2, 1]),
+        ((3, 4), ("ab", "ab"), [-9, 9, 1, 99]),
+        ((3, 4), ("", "c"), [0]),
+        ((5,), ("abc",), [4, -9, -1]),
+        ((5,), ("ac",), [1, 3]),
+        ((0,), ("c",), [-1]),
+        ((2, 3, 4), ("i", "", "ab"), [1, 1, 3]),
+        ((2, 3, 4), ("", "i", ""), [2]),
+        ((3, 4), ("", ""), []),
     ]
     cases = []
     for dims, kinds, ints in selections:
@@ -176,7 +211,9 @@ def test_parts(op: str):
         if op == "index":
             cases.append(Case(op, [x, *given], of(F32, len(kept)), {"kinds": kinds}))
             continue
-        cases.append(Case(op, [x, (9.0, F32), *given], of(F32, len(dims)), {"kinds": kinds, "axes": (None,) * len(kept)}))
+        cases.append(
+            Case(op, [x, (9.0, F32), *given], of(F32, len(dims)), {"kinds": kinds, "axes": (None,) * len(kept)})
+        )
         if kept:
             size = 2 if dims != (5,) else 5
             value = tensor(F32, size)
@@ -193,16 +230,23 @@ def test_by_index():
     bad, low = (np.array([0, 7]), of(INT, 1)), (np.array([0, -9]), of(INT, 1))
     wrap, plain = {"axis": 0, "wrap": True}, {"axis": 0, "wrap": False}
     cases = [
-        Case("take", [matrix, idx], of(F32, 2), wrap), Case("take", [matrix, idx], of(F32, 2), plain),
-        Case("take", [matrix, small], of(F32, 2), plain), Case("take", [matrix, grid], of(F32, 3), {"axis": 1, "wrap": True}),
-        Case("take", [vector, bad], of(F32, 1), wrap), Case("take", [vector, low], of(F32, 1), wrap),
-        Case("take", [vector, (-2, INT)], F32, wrap), Case("take", [vector, (-2, INT)], F32, plain),
-        Case("take", [matrix, (2, INT)], of(F32, 1), wrap), Case("take", [matrix, (1, INT)], of(F32, 1), {"axis": 1, "wrap": True}),
+        Case("take", [matrix, idx], of(F32, 2), wrap),
+        Case("take", [matrix, idx], of(F32, 2), plain),
+        Case("take", [matrix, small], of(F32, 2), plain),
+        Case("take", [matrix, grid], of(F32, 3), {"axis": 1, "wrap": True}),
+        Case("take", [vector, bad], of(F32, 1), wrap),
+        Case("take", [vector, low], of(F32, 1), wrap),
+        Case("take", [vector, (-2, INT)], F32, wrap),
+        Case("take", [vector, (-2, INT)], F32, plain),
+        Case("take", [matrix, (2, INT)], of(F32, 1), wrap),
+        Case("take", [matrix, (1, INT)], of(F32, 1), {"axis": 1, "wrap": True}),
         Case("take", [tensor(F32, 0, 3), tensor(INT, 0)], of(F32, 2), wrap),
-        Case("nonzero", [tensor(BOOL, 20)], of(INT, 1)), Case("nonzero", [tensor(BOOL, 0)], of(INT, 1)),
+        Case("nonzero", [tensor(BOOL, 20)], of(INT, 1)),
+        Case("nonzero", [tensor(BOOL, 0)], of(INT, 1)),
         Case("gather", [tensor(F32, 3, 3), grid], of(F32, 2), {"axis": 1}),
         Case("gather", [tensor(F32, 3, 3), grid], of(F32, 2), {"axis": 0}),
-        Case("gather", [vector, bad], of(F32, 1), {"axis": 0}), Case("gather", [vector, idx], of(F32, 1), {"axis": 0}),
+        Case("gather", [vector, bad], of(F32, 1), {"axis": 0}),
+        Case("gather", [vector, idx], of(F32, 1), {"axis": 0}),
         Case("gather", [tensor(F32, 1, 3), grid], of(F32, 2), {"axis": 1}),
         Case("scatter", [tensor(F32, 3, 3), grid, tensor(F32, 2, 2)], of(F32, 2), {"axis": 0, "fn": "add"}),
     ]
@@ -238,35 +282,44 @@ def test_together():
     items = [tensor(F32, 2, 3)[0].astype(np.float32) for _ in range(3)]
     odd = [*items, tensor(F32, 2, 4)[0].astype(np.float32)]
     buffer = BufferT(of(F32, 2))
-    run([
-        Case("concat", [tensor(F32, 2, 3), tensor(F32, 2, 1), tensor(F32, 2, 0)], of(F32, 2), {"axis": 1}),
-        Case("concat", [tensor(U8, 2, 3), tensor(U8, 1, 3)], of(U8, 2), {"axis": 0}),
-        Case("concat", [tensor(F32, 2, 3), tensor(F32, 1, 4)], of(F32, 2), {"axis": 0}),
-        Case("stack", [(items, buffer), (3, INT)], of(F32, 3)),
-        Case("stack", [(items, buffer), (0, INT)], of(F32, 3)),
-        Case("stack", [(odd, buffer), (4, INT)], of(F32, 3)),
-        Case("stack", [([1.0, 2.0, 3.0], BufferT(F32)), (2, INT)], of(F32, 1)),
-        Case("join", [(items, buffer), (3, INT)], of(F32, 2), {"axis": 0}),
-        Case("join", [(odd, buffer), (4, INT)], of(F32, 2), {"axis": 1}),
-        Case("join", [(odd, buffer), (4, INT)], of(F32, 2), {"axis": 0}),
-        Case("join", [(odd, buffer), (0, INT)], of(F32, 2), {"axis": 0}),
-        Case("tensor_equal", [tensor(F32, 2, 3), tensor(F32, 2, 4)], BOOL),
-        *(Case("tensor_equal", [(x := tensor(t, 5)), x], BOOL) for t in ALL),
-        Case("tensor_equal", [(np.array([np.nan]), of(F32, 1)), (np.array([np.nan]), of(F32, 1))], BOOL),
-        Case("orthogonal", [tensor(F64, 3, 5)], of(F64, 2)),
-        Case("orthogonal", [tensor(F64, 5, 3)], of(F64, 2)),
-    ])
+    run(
+        [
+            Case("concat", [tensor(F32, 2, 3), tensor(F32, 2, 1), tensor(F32, 2, 0)], of(F32, 2), {"axis": 1}),
+            Case("concat", [tensor(U8, 2, 3), tensor(U8, 1, 3)], of(U8, 2), {"axis": 0}),
+            Case("concat", [tensor(F32, 2, 3), tensor(F32, 1, 4)], of(F32, 2), {"axis": 0}),
+            Case("stack", [(items, buffer), (3, INT)], of(F32, 3)),
+            Case("stack", [(items, buffer), (0, INT)], of(F32, 3)),
+            Case("stack", [(odd, buffer), (4, INT)], of(F32, 3)),
+            Case("stack", [([1.0, 2.0, 3.0], BufferT(F32)), (2, INT)], of(F32, 1)),
+            Case("join", [(items, buffer), (3, INT)], of(F32, 2), {"axis": 0}),
+            Case("join", [(odd, buffer), (4, INT)], of(F32, 2), {"axis": 1}),
+            Case("join", [(odd, buffer), (4, INT)], of(F32, 2), {"axis": 0}),
+            Case("join", [(odd, buffer), (0, INT)], of(F32, 2), {"axis": 0}),
+            Case("tensor_equal", [tensor(F32, 2, 3), tensor(F32, 2, 4)], BOOL),
+            *(Case("tensor_equal", [(x := tensor(t, 5)), x], BOOL) for t in ALL),
+            Case("tensor_equal", [(np.array([np.nan]), of(F32, 1)), (np.array([np.nan]), of(F32, 1))], BOOL),
+            Case("orthogonal", [tensor(F64, 3, 5)], of(F64, 2)),
+            Case("orthogonal", [tensor(F64, 5, 3)], of(F64, 2)),
+        ]
+    )
 
 
 def test_windows():
     def use(settings, dims=(2, 3, 6, 5), t=F32):
         return Case("windows", [tensor(t, *dims), *((s, INT) for s in settings), (-1, t)], of(t, 6))
 
-    run([
-        use((3, 2, 1, 1, 0, 0, 1, 1)), use((3, 2, 2, 1, 1, 0, 1, 2)), use((1, 1, 1, 1, 0, 0, 1, 1)),
-        use((3, 3, 2, 2, 1, 1, 2, 2)), use((7, 1, 1, 1, 0, 0, 1, 1)), use((3, 2, 0, 1, 0, 0, 1, 1)),
-        use((2, 2, 1, 1, 1, 1, 1, 1), (0, 3, 4, 4)), use((2, 2, 1, 1, 1, 1, 1, 1), (1, 1, 4, 4), INT),
-    ])
+    run(
+        [
+            use((3, 2, 1, 1, 0, 0, 1, 1)),
+            use((3, 2, 2, 1, 1, 0, 1, 2)),
+            use((1, 1, 1, 1, 0, 0, 1, 1)),
+            use((3, 3, 2, 2, 1, 1, 2, 2)),
+            use((7, 1, 1, 1, 0, 0, 1, 1)),
+            use((3, 2, 0, 1, 0, 0, 1, 1)),
+            use((2, 2, 1, 1, 1, 1, 1, 1), (0, 3, 4, 4)),
+            use((2, 2, 1, 1, 1, 1, 1, 1), (1, 1, 4, 4), INT),
+        ]
+    )
 
 
 def test_every_operator_is_covered():
