@@ -40,6 +40,7 @@ from hybridc_runtime.fastcall_ir import (
     DESCR,
     DIMS,
     FLAGS,
+    FLOAT,
     FUNCTION,
     GOOD,
     HEAD,
@@ -85,6 +86,8 @@ def _layouts_agree() -> bool:
     if ctypes.string_at(id(text) + BYTES, 8) != text or word(id(row) + ITEMS + 8) != id(row[1]):
         return False
     if any(word(id(x) + TYPE) != id(type(x)) for x in (1.5, 7, True, row, text, np.zeros(2))):
+        return False
+    if float.__basicsize__ != FLOAT + 8 or ctypes.c_double.from_address(id(row[0]) + FLOAT).value != 1.5:
         return False
     whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     samples = [whole, whole[:, ::2], whole.T, np.zeros(5, np.int64), np.zeros((0, 3)), np.zeros((), np.uint8)]

@@ -17,8 +17,8 @@ NOTHING, ONE, TUPLE = range(3)
 F32_LIMIT = 3.4028235677973366e38
 """What rounds to infinity, and does not fit."""
 
-# Of CPython 3.11 and numpy: header of an object, items of a tuple, bytes; fields of an array.
-TYPE, ITEMS, BYTES = 8, 24, 32
+# Of CPython 3.11 and numpy: the type of an object, a float, items of a tuple, bytes; fields of an array.
+TYPE, FLOAT, ITEMS, BYTES = 8, 16, 24, 32
 DATA, RANK, DIMS, DESCR, FLAGS = 16, 24, 32, 56, 64
 FUNCTION, SELF = 16, 24
 """The callable of a functools.partial; the first argument of a built-in function."""
@@ -47,7 +47,6 @@ declare ptr @PyErr_Occurred()
 declare void @PyErr_Clear()
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyFloat_FromDouble(double)
-declare double @PyFloat_AsDouble(ptr)
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyBool_FromLong(i64)
 declare ptr @PyTuple_New(i64)
@@ -133,7 +132,7 @@ float:
 {same("is_float", "%type", float)}
   br i1 %is_float, label %a_float, label %no_float
 a_float:
-  %x0 = call double @PyFloat_AsDouble(ptr %arg)
+{at("x0", "%arg", FLOAT, "double")}
   br label %have_float
 no_float:
 {same("is_int0", "%type", int)}
