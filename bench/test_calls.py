@@ -1,4 +1,4 @@
-"""What a call from Python costs: an empty body with two scalars, with a tensor, with a list; ctypes and numba beside."""
+"""What a call from Python costs: an empty body with two scalars, a tensor, a list; ctypes and numba beside."""
 
 from __future__ import annotations
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc_runtime import ArgumentError, HybError, RuntimeFault
 
+from hybridc.base.diagnostic import CompileError, Diagnostic
+
 if TYPE_CHECKING:
-    from hybridc.loading import load
     from hybridc_runtime import open_store, rng
+
+    from hybridc.loading import load
 
 _HOMES = {"load": "hybridc.loading", "open_store": "hybridc_runtime", "rng": "hybridc_runtime"}
 __all__ = ["ArgumentError", "CompileError", "Diagnostic", "HybError", "RuntimeFault", "load", "open_store", "rng"]

@@ -9,7 +9,7 @@ from typing import Any
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
-from hybridc.base.source import Source, Span
+from hybridc.base.source import NOWHERE, Source
 from hybridc.base.types import ModelType
 from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
@@ -72,7 +72,8 @@ def native(core: ir.Program, interface: Interface, target: str = "cpu") -> Compi
 def _processor(target: str) -> str:
     kind, _, name = target.partition(":")
     if kind != "cpu":
-        raise CompileError([Diagnostic("HYB701", f"there is no target {target!r}; targets are cpu and cpu:NAME", Span("", 0, 0))], {})
+        message = f"there is no target {target!r}; targets are cpu and cpu:NAME"
+        raise CompileError([Diagnostic("HYB701", message, NOWHERE)], {})
     return name or "host"
 
 
@@ -89,7 +90,8 @@ def artifact(
     pace.mark(core, interface)  # while it still shows what is the library's
     core = optimise(core, interface)
     compiled = native(core, interface, target)
-    manifest = manifest_of(Path(checked.path).stem, checked.path, interface, core, compiled.sites, compiled.hosts, checked.sources)
+    name = Path(checked.path).stem
+    manifest = manifest_of(name, checked.path, interface, core, compiled.sites, compiled.hosts, checked.sources)
     return container.pack(manifest, compiled, print_program(core))
 
 
@@ -106,7 +108,8 @@ def _config_value(value: Any) -> Any:
             return Dim.of(value)
         case list() | tuple():
             return tuple(_config_value(v) for v in value)
-    raise TypeError(f"a configuration argument is an int, float, bool, str or a list of these, not {type(value).__name__}")
+    kind = type(value).__name__
+    raise TypeError(f"a configuration argument is an int, float, bool, str or a list of these, not {kind}")
 
 
 def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu") -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import hybridc_runtime
-from hybridc.base import knobs
-from hybridc.link import cache
 from hybridc_runtime.artifact import unpack
 from hybridc_runtime.module import Module, link
+
+from hybridc.base import knobs
+from hybridc.link import cache
 
 
 def load(path: str | os.PathLike[str], *, root: str | None = None, externs: Mapping[str, Any] | None = None) -> Module:

@@ -63,7 +63,8 @@ def main() -> int:
     table = Table("", "Hyb", "PyTorch eager", title=f"{len(x_test)} held-out digits, one at a time")
     table.add_row("correct", *(f"{np.mean([d == t for d, t in zip(digits, y_test, strict=True)]):.1%}"
                                for digits in ([a.digit for a in ours], [b[0] for b in theirs])))
-    table.add_row("networks used, mean", f"{np.mean([a.layers for a in ours]):.2f}", f"{np.mean([b[1] for b in theirs]):.2f}")
+    layers = [np.mean([a.layers for a in ours]), np.mean([b[1] for b in theirs])]
+    table.add_row("networks used, mean", *(f"{mean:.2f}" for mean in layers))
     table.add_row("asked the memory", str(sum(a.from_memory for a in ours)), str(sum(b[2] for b in theirs)))
     table.add_row("time per image, median", f"{our_time * 1e6:.1f} µs", f"{their_time * 1e6:.1f} µs")
     console.print(table)

@@ -93,7 +93,8 @@ class Dim:
 
     def __str__(self) -> str:
         parts: list[str] = []
-        for monomial, coefficient in sorted(self.terms, key=lambda t: (-sum(p for _, p in t[0]), [v.name for v, _ in t[0]])):
+        by_degree = sorted(self.terms, key=lambda t: (-sum(p for _, p in t[0]), [v.name for v, _ in t[0]]))
+        for monomial, coefficient in by_degree:
             if monomial and all(v.name == "?" for v, _ in monomial) and len(self.terms) == 1 and coefficient == 1:
                 return "?"
             factors = [v.name if p == 1 else f"{v.name} ** {p}" for v, p in monomial]

@@ -168,7 +168,8 @@ VOID, POISON = Void(), Poison()
 Type = Union[Prim, Tensor, TupleType, Option, FnType, Named, ModelType, TypeVar, Void, Poison]
 
 BUFFER = "core:buffer"
-STD_TYPES = {name: f"std.{name}:{name}" for name in ("list", "map", "set", "heap", "deque", "graph", "str", "store", "rng")}
+STD_NAMES = ("list", "map", "set", "heap", "deque", "graph", "str", "store", "rng")
+STD_TYPES = {name: f"std.{name}:{name}" for name in STD_NAMES}
 """The built-in container names and the declarations of the standard library that they mean."""
 STR = Named(STD_TYPES["str"])
 RNG = Named(STD_TYPES["rng"])

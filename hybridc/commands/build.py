@@ -11,7 +11,9 @@ from hybridc.commands.common import FILES, ROOT, for_each, progress
 
 @click.command()
 @FILES
-@click.option("-o", "--output", type=click.Path(file_okay=False), help="Folder for what is built; the file's own by default.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False), help="Folder for what is built; the file's own by default."
+)
 @click.option("--target", default="cpu", show_default=True, help="cpu, or cpu:NAME for a named processor.")
 @click.option("--emit", type=click.Choice(driver.STAGES), help="Print a stage instead of building.")
 @ROOT

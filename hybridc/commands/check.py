@@ -13,4 +13,4 @@ from hybridc.commands.common import FILES, ROOT, for_each
 @ROOT
 def check(files: tuple[str, ...], root: str | None) -> None:
     """Report every error in FILES."""
-    for_each(files, lambda file: checking.check(file, root) and None)
+    for_each(files, lambda file: checking.check(file, root))

@@ -8,14 +8,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import click
+from hybridc_runtime import RuntimeFault
 from rich.console import Console
 
 from hybridc.base.diagnostic import CompileError
-from hybridc_runtime import RuntimeFault
 
 FILE = click.argument("file", type=click.Path(dir_okay=False))
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
-ROOT = click.option("--root", type=click.Path(file_okay=False), help="Where imports are looked up besides the file's own folder.")
+ROOT = click.option(
+    "--root", type=click.Path(file_okay=False), help="Where imports are looked up besides the file's own folder."
+)
 USER_ERRORS = (RuntimeFault, TypeError, ValueError, OSError, KeyboardInterrupt)
 """What a program can end with that is not the compiler's doing."""
 
@@ -33,7 +35,7 @@ def rendered(e: CompileError) -> Failure:
     return Failure(f"{e}\n\n{n} error{'s' if n != 1 else ''}")
 
 
-def for_each(files: Iterable[str], work: Callable[[str], None]) -> None:
+def for_each(files: Iterable[str], work: Callable[[str], object]) -> None:
     """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any."""
     failed = False
     for file in files:

@@ -102,13 +102,15 @@ class _Matrix:
         column = [row[0] for row in rows] + [first]
         constructors, complete = self.constructors(types[0], column)
         if _is_any(first):
-            used = [c for c in constructors if any(_arguments(row[0], c) is not None and not _is_any(row[0]) for row in rows)]
+            named = [row[0] for row in rows if not _is_any(row[0])]
+            used = [c for c in constructors if any(_arguments(p, c) is not None for p in named)]
             if not complete or len(used) < len(constructors):
                 rest = [row[1:] for row in rows if _is_any(row[0])]
                 found = self.useful(rest, types[1:], query[1:])
                 if found is not None:
                     missing = next((c for c in constructors if c not in used), None)
-                    head = "_" if missing is None or not used or not complete else missing.show(["_"] * len(missing.fields))
+                    named_one = missing if used and complete else None
+                    head = named_one.show(["_"] * len(named_one.fields)) if named_one else "_"
                     return [head, *found]
                 if not used:
                     return None
@@ -171,7 +173,9 @@ def useless_cases(
     cases: Sequence[tuple[tree.Pattern, bool]], subject: Type, decls: Mapping[str, tree.Decl]
 ) -> list[int]:
     """Positions of cases that never match since earlier ones without guard take all; `cases` are (pattern, guarded)."""
-    matrix, rows, useless = _Matrix(decls), [], []
+    matrix = _Matrix(decls)
+    rows: list[Row] = []
+    useless: list[int] = []
     for i, (pattern, guarded) in enumerate(cases):
         if matrix.useful(list(rows), (subject,), (pattern,)) is None:
             useless.append(i)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hybridc.llvm.compile import Compiled
 from hybridc_runtime.artifact import pack_members
 from hybridc_runtime.manifest import Manifest
+
+from hybridc.llvm.compile import Compiled
 
 
 def pack(manifest: Manifest, compiled: Compiled, core: str) -> bytes:

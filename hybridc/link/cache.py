@@ -15,9 +15,12 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import hybridc.grammar
+import hybridc.grammar as grammar
 import hybridc_runtime
+
 from hybridc.base.made import cache_folder, write
+
+PACKAGES = (Path(__file__).parent.parent, Path(grammar.__path__[0]), Path(hybridc_runtime.__path__[0]))
 
 
 def digest(data: bytes) -> str:
@@ -28,8 +31,7 @@ def digest(data: bytes) -> str:
 def compiler_digest() -> str:
     """Of the compiler's own sources: another compiler never finds this one's entries."""
     state = hashlib.sha256()
-    for package in (hybridc, hybridc.grammar, hybridc_runtime):
-        root = Path(package.__path__[0])
+    for root in PACKAGES:
         for path in sorted(p for ext in ("*.py", "*.hyb", "*.lark") for p in root.rglob(ext)):
             state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from hybridc_runtime.manifest import VERSION, Manifest, manifest_of_record
+
 from hybridc.base.source import Sources, Span
 from hybridc.core import ir
 from hybridc.core.interface import Interface
-from hybridc_runtime.manifest import VERSION, Manifest, manifest_of_record
 
 
 def type_record(t: ir.Type) -> Any:
@@ -61,7 +62,9 @@ def manifest_of(
 ) -> Manifest:
     """Everything a loader needs besides the code."""
     record = _record(interface) | {"version": VERSION, "name": name, "path": path}
-    record["hosts"] = [[n, [type_record(t) for t in params], [type_record(t) for t in results]] for n, params, results in hosts]
+    record["hosts"] = [
+        [n, [type_record(t) for t in params], [type_record(t) for t in results]] for n, params, results in hosts
+    ]
     record["sites"] = [_site(span, title, hidden, sources) for span, title, hidden in sites]
     record["structs"] = {n: [[f, type_record(t)] for f, t in s.fields] for n, s in sorted(program.structs.items())}
     record["enums"] = {

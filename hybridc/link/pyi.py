@@ -56,7 +56,8 @@ class _Stub:
         return lines + ([f"{indent}    {_doc(entry.doc)}", f"{indent}    ..."] if entry.doc else [f"{indent}    ..."])
 
     def text(self) -> str:
-        lines = ["from collections.abc import Callable", "from typing import Any, overload", "", "import numpy as np", ""]
+        lines = ["from collections.abc import Callable", "from typing import Any, overload", ""]
+        lines += ["import numpy as np", ""]
         for title, name in sorted(self.interface.classes.items()):
             lines += self.klass(title, name)
         by_name: dict[str, list[Model]] = {}
@@ -77,7 +78,8 @@ class _Stub:
         if name in self.program.structs:
             fields = self.program.structs[name].fields
             lines += [f"    {field}: {self.type(t)}" for field, t in fields]
-            lines.append(f"    def __init__(self, {', '.join(f'{f}: {self.type(t)} = ...' for f, t in fields)}) -> None: ...")
+            params = ", ".join(f"{f}: {self.type(t)} = ..." for f, t in fields)
+            lines.append(f"    def __init__(self, {params}) -> None: ...")
         else:
             for case, fields in self.program.enums[name].cases:
                 if not fields:
@@ -85,7 +87,8 @@ class _Stub:
                     continue
                 lines.append(f"    class {case}({title}):  # type: ignore[name-defined]")
                 lines += [f"        {field}: {self.type(t)}" for field, t in fields]
-                lines.append(f"        def __init__(self, {', '.join(f'{f}: {self.type(t)}' for f, t in fields)}) -> None: ...")
+                params = ", ".join(f"{f}: {self.type(t)}" for f, t in fields)
+                lines.append(f"        def __init__(self, {params}) -> None: ...")
         return [*lines, ""]
 
     def model(self, name: str, models: list[Model]) -> list[str]:

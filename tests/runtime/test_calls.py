@@ -177,7 +177,7 @@ def test_function_values(mod):
 
     with pytest.raises(KeyError, match="inside"):
         mod.use(fails, 1)
-    assert mod.use(lambda x: mod.use(f, x) + 1, 2) == 15
+    assert mod.use(lambda x: mod.use(f, x) + 1, 2) == 15  # noqa: F821 (ruff does not see that it runs before `del`)
     with pytest.raises(ValueError):
         mod.use(3, 1)
     del f
