@@ -15,9 +15,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import hybridc.grammar as grammar
 import hybridc_runtime
 
+import hybridc.grammar as grammar
 from hybridc.base.made import cache_folder, write
 
 PACKAGES = (Path(__file__).parent.parent, Path(grammar.__path__[0]), Path(hybridc_runtime.__path__[0]))
