@@ -118,6 +118,8 @@ class _Inliner:
                     return Block(tuple(out), tail)
             else:
                 out.append(map_blocks(stmt, self.block))
+                if diverges(out[-1]):  # what was inlined may never return
+                    return Block(tuple(out), Yield())
         return Block(tuple(out), map_tail(b.tail, self.atom))
 
     def call(self, stmt: Call, out: list[Stmt]) -> Tail | None:

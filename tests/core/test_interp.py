@@ -219,7 +219,8 @@ fn f(i%1: int) -> () { loop 1 (j%2: int = 0) { call g(i%1) @user:5:6 yield j%2 }
     with pytest.raises(InterpFault) as info:
         run(text, 7)
     assert str(info.value) == "IndexError: index 7 is out of range for length 3"
-    assert [(f, s.path, s.start) for f, s in info.value.trace] == [("lib", "lib", 1), ("g", "user", 3), ("f", "user", 5)]
+    trace = [(f, s.path, s.start) for f, s in info.value.trace]
+    assert trace == [("lib", "lib", 1), ("g", "user", 3), ("f", "user", 5)]
 
 
 def test_depth_of_calls() -> None:
@@ -249,10 +250,12 @@ def test_deep_blocks_and_exits_through_them(depth: int) -> None:
         lines.append(f"v%{1000 + i}: int = loop {i} (t%{2000 + i}: int = 0) {{")
     lines.append(f"s%{ident}: int = add(t%2001, t%{2000 + depth})")
     for i in (0, 1, 2, depth):
-        lines.append(f"c%{ident + i + 1}: bool = eq(to%1, {i}) if c%{ident + i + 1} {{ exit {i} {i + 100} }} else {{ yield }}")
+        c = f"c%{ident + i + 1}"
+        lines.append(f"{c}: bool = eq(to%1, {i}) if {c} {{ exit {i} {i + 100} }} else {{ yield }}")
     lines.append(f"n%9: int = add(t%{2000 + depth}, 1) yield n%9 }}")
     for i in range(depth - 1, 0, -1):
-        lines.append(f"d%{3000 + i}: bool = ge(t%{2000 + i}, 2) if d%{3000 + i} {{ exit {i} t%{2000 + i} }} else {{ yield }}")
+        d, t = f"d%{3000 + i}", f"t%{2000 + i}"
+        lines.append(f"{d}: bool = ge({t}, 2) if {d} {{ exit {i} {t} }} else {{ yield }}")
         lines.append(f"n%{4000 + i}: int = add(t%{2000 + i}, 1) yield n%{4000 + i} }}")
     text = head + "\n".join(lines) + "\nexit 0 v%1001 }"
     assert run(text, 0) == (100,)

@@ -35,10 +35,11 @@ def test_strange_names_places_and_numbers() -> None:
     attrs = (("a`b", (1, (), (2.5, "x\ny", True, None))), ("text", '"\\ü\u2028\ud800'), ("z", math.inf))
     spans = [Span("a b.hyb", 1, 2), Span("", 3, 4), Span("x/y-1.hyb", 5, 600), Span('q"', 0, 1)]
     x = Var(7, TensorT(F32, (3, None)), "if")
-    stmts = tuple(Op((Var(i, INT, n),), "op", (v,), attrs, s) for i, (n, v, s) in enumerate(
-        [("", values[0], spans[0]), ("list[int]", values[1], spans[1]), ("a\nb", values[2], spans[2]), ("inf", values[3], spans[3])],
-        10,
-    ))  # fmt: skip
+    names = ("", "list[int]", "a\nb", "inf")
+    stmts = tuple(
+        Op((Var(10 + i, INT, n),), "op", (v,), attrs, s)
+        for i, (n, v, s) in enumerate(zip(names, values, spans, strict=False))
+    )
     stmts += tuple(Op((), "op", (v, x), (), spans[0]) for v in values)
     fn = Fn("f[`x`, \"y\"]", (x,), (INT,), Block(stmts, Exit(0, (Const(3, INT),))), 'A."b"', True, spans[3])
     round_trip(Program({"struct": StructDef("struct", (("fn", INT), ("1", F64)))}, {}, {fn.name: fn}))
@@ -86,7 +87,7 @@ def test_mistakes(text: str, code: str, at: int | None) -> None:
 def test_any_damage_is_a_program_or_a_diagnostic() -> None:
     rng = random.Random(1)
     text = print_program(program_of(3))[:6000]
-    pieces = ["}", "{", "(", ")", "%1", "@a:1:2", "yield", "exit", "match", '"', "`", "?", "buffer[", "-", "1e", ",", "="]
+    pieces = ["}", "{", "(", ")", "%1", "@a:1:2", "yield", "exit", "match", '"', "`", "?", "buffer[", "-", "1e", ","]
     for _ in range(300):
         at, more = rng.randrange(len(text)), rng.randrange(12)
         damaged = text[:at] + rng.choice(pieces) + text[at + more :]

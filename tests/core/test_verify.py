@@ -41,7 +41,7 @@ fn two(x%1: int, y%2: f64) -> (int, f64) { exit 0 x%1, y%2 }
         ("() -> (int) { r%1: int = loop 1 (i%2: int = 1.0) { exit 1 i%2 } exit 0 r%1 }", "is f64 instead of int"),
         ("() -> (int) { r%1: int = loop 1 (i%2: int = 1) { exit 1 } exit 0 r%1 }", "0 values instead of 1"),
         ("() -> () { scope 1 { exit 1 } scope 1 { exit 1 } exit 0 }", "label 1 is used twice"),
-        ("() -> () { p%1: buffer[int] = parallel i%2: int < 3 { exit 0 } exit 0 }", "no enclosing construct has label 0"),
+        ("() -> () { p%1: buffer[int] = parallel i%2: int < 3 { exit 0 } exit 0 }", "no enclosing construct has label"),
         ("() -> () { p%1: buffer[int] = parallel i%2: int < 3 { yield 1.0 } exit 0 }", "is f64 instead of int"),
         ("() -> () { p%1: int = parallel i%2: int < 3 { yield 1 } exit 0 }", "the result is a buffer"),
         ("() -> () { fault Nonsense }", "no kind of fault"),
