@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hybridc.base import made
 from hybridc.base.source import Source
 from hybridc.front import tables
 from hybridc.front.lexer import MARKS, WORD_OPERATORS
@@ -14,9 +15,9 @@ from hybridc.front.parse import parse
 
 
 def test_the_cache_is_written_read_and_replaced_when_spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYB_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(made, "PACKAGE", tmp_path)
     first = tables.spellings(tables.load(None))
-    (kept,) = (tmp_path / "grammar").iterdir()
+    (kept,) = tmp_path.iterdir()
     assert tables.spellings(tables.load(None)) == first
     kept.write_bytes(b"spoilt")
     assert tables.spellings(tables.load(None)) == first
@@ -26,6 +27,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("HYB_CACHE_DIR", str(blocked / "inside"))
+    monkeypatch.setattr(made, "PACKAGE", blocked / "inside")
     assert tables.spellings(tables.load(None))["fn"] == "FN"
 
 

@@ -41,4 +41,4 @@ class TestPrograms:
 
     def test_core_text_round_trip(self, path: Path) -> None:
         core, _ = driver.lower(driver.check(str(path)), tests=True)
-        assert read(print_program(core)) == core
+        assert read(print_program(core)) == (core, [])
