@@ -9,6 +9,7 @@ from typing import Any
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
+from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source
 from hybridc.base.types import ModelType
 from hybridc.checking import Checked, check, read_text
@@ -54,19 +55,21 @@ def lower(
 def optimise(core: ir.Program, interface: Interface) -> ir.Program:
     """All passes, each followed by the verifier."""
     roots = surface.symbols(interface)
-    for name, run in PASSES:
-        core = run(core, roots)
-        if knobs.verify():
-            check_after(name, core)
+    with deep_recursion():
+        for name, run in PASSES:
+            core = run(core, roots)
+            if knobs.verify():
+                check_after(name, core)
     return core
 
 
 def native(core: ir.Program, interface: Interface, target: str = "cpu") -> Compiled:
     """Machine code for everything the interface names."""
-    return compile_program(
-        core, surface.symbols(interface), surface.types(interface, core),
-        cpu=_processor(target), opt=knobs.opt_level(),
-    )
+    with deep_recursion():
+        return compile_program(
+            core, surface.symbols(interface), surface.types(interface, core),
+            cpu=_processor(target), opt=knobs.opt_level(),
+        )
 
 
 def _processor(target: str) -> str:

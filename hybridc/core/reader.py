@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from dataclasses import dataclass
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import PRIMS
 from hybridc.core.ir import (
@@ -84,14 +84,11 @@ class _Stop(Exception):
 
 def read(text: str, path: str = "<core>") -> tuple[Program | None, list[Diagnostic]]:
     """The program, or the first mistake found. The program is not verified."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 10 * MAX_NESTING))
-    try:
-        return _Reader(text, path).program(), []
-    except _Stop as stop:
-        return None, [stop.diagnostic]
-    finally:
-        sys.setrecursionlimit(limit)
+    with deep_recursion(10 * MAX_NESTING):
+        try:
+            return _Reader(text, path).program(), []
+        except _Stop as stop:
+            return None, [stop.diagnostic]
 
 
 class _Reader:

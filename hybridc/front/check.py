@@ -10,11 +10,10 @@ before (`ModuleDecls` by name, picklable, one by one), and `std_modules()` gives
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import Sources, Span
 from hybridc.base.types import POISON, STD_TYPES, VOID, FnRef, ModelType, Poison, TypeVar
 from hybridc.front import (
@@ -35,19 +34,6 @@ from hybridc.front.scope import Entity, EnumSig, FnSig, Frame, ModelSig, ModuleD
 from hybridc.front.typeexpr import TypeReader, nearest
 
 MAX_ERRORS = 200
-FRAMES = 50_000
-"""Enough Python frames for the deepest tree that the parser accepts."""
-
-
-@contextmanager
-def deep_recursion() -> Iterator[None]:
-    """Trees may be as deep as a chain of 1000 operators, and the checker walks them by recursion."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, FRAMES))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 class Checker:

@@ -7,10 +7,10 @@ with what the file offers (lower_interface.py) and grows with every call."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.recursion import deep_recursion
 from hybridc.base.types import ModelType, Void
 from hybridc.core import ir
 from hybridc.core.interface import Interface
@@ -35,8 +35,6 @@ CODES: dict[str, str] = {
     "HYB810": "a derivative, which a later version compiles",
 }
 """What lowering may refuse."""
-FRAMES = 50000
-"""Python's frames: an expression may nest a thousand operators, each a few calls deep."""
 PARTS = (lower_comp,)
 """Modules that lower kinds of nodes and are called by nothing else."""
 
@@ -48,15 +46,11 @@ def lower(
     configurations of models in `models` besides those exported."""
     ctx = context(program)
     surface = Surface(ctx, models, all_names, tests)
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, FRAMES))
-    try:
+    with deep_recursion():
         guarded(ctx, surface.targets)
         # What crosses is made of other types, whose helpers are functions that may bring in more.
         while ctx.work or ctx.closures.finish() or surface.more():
             drain(ctx)
-    finally:
-        sys.setrecursionlimit(limit)
     surface.interface.externs = list(ctx.externs)
     return ctx.core, surface.interface, list(dict.fromkeys(ctx.diagnostics))
 
