@@ -135,6 +135,7 @@ def count_depth(e: FnEmitter) -> None:
     fine = e.op2("xor", "i1", e.op2("or", "i1", deep, low), "true")
     with e.unless(fine, "deep"):
         e.fault("RecursionError", "maximum call depth exceeded")
+    e.poll()  # recursion without a loop lasts as long as a loop
 
 
 class Writer:
