@@ -86,6 +86,14 @@ def test_an_interrupt():
     assert load(fact()).scalars("fact", [(I64, 5)], [I64], ctx) == [120]
 
 
+def test_an_interrupt_of_recursion_without_a_loop():
+    ctx = Context()
+    ctx.flag.value = 1
+    with pytest.raises(NativeFault) as fault:
+        load(fib()).scalars("fib", [(I64, 10)], [I64], ctx)
+    assert fault.value.kind == "KeyboardInterrupt"
+
+
 def test_a_fault_tells_its_place():
     b = Builder()
     x, y = b.var(INT, "x"), b.var(INT, "y")
