@@ -55,6 +55,7 @@ class Signature:
         self.name, self.part, self.params = name, part, params
         self.names = {p.name: i for i, p in enumerate(params)}
         self.count = len(params)
+        self._defaults: dict[int, Any] = {}
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if len(args) == self.count and not kwargs:
@@ -76,11 +77,19 @@ class Signature:
                     given = zip(self.params, values, strict=True)
                     missing = [p.name for p, v in given if v is _MISSING and p.default is None]
                     raise TypeError(f"{self.name}() needs {', '.join(missing)}")
-                # Left native: it is passed on as it is.
-                codec = self.part.codec
-                leaves = codec.helper(param.default, [], param.type).leaves(())[0]
-                values[i] = Native(Owned(codec, param.type, leaves))
+                values[i] = self._default(i, param.default)
         return values
+
+    def _default(self, i: int, symbol: str) -> Any:
+        """A default: computed once where nothing outside can change it, and left native, to be passed on as it is."""
+        value = self._defaults.get(i)
+        if value is None:
+            codec, t = self.part.codec, self.params[i].type
+            native = Native(Owned(codec, t, codec.helper(symbol, [], t).leaves(())[0]))
+            value = native.to_python() if isinstance(t, str) else native
+            if not self.part.manifest.externs:
+                self._defaults[i] = value
+        return value
 
     def _takes(self, n: int) -> str:
         return f"{n} argument" + ("" if n == 1 else "s")
