@@ -28,9 +28,10 @@ from hybridc.front import (
 )
 from hybridc.front.check_body import Body
 from hybridc.front.declare import Declarer
+from hybridc.front.endless import endless_field
 from hybridc.front.gradients import check_gradients
 from hybridc.front.modules import Reader, Unit
-from hybridc.front.scope import Entity, EnumSig, FnSig, Frame, ModelSig, ModuleDecls, StructSig, World
+from hybridc.front.scope import ConstSig, Entity, EnumSig, FnSig, Frame, ModelSig, ModuleDecls, StructSig, World
 from hybridc.front.typeexpr import TypeReader, nearest
 
 MAX_ERRORS = 200
@@ -110,6 +111,7 @@ class Checker:
             d.params_of_types(unit)
         for unit in units:
             d.shapes(unit)
+        self._refuse_endless()
         for unit in units:
             signatures.functions(d, unit)
         for unit in units:
@@ -118,6 +120,14 @@ class Checker:
             self._bodies(unit)
         if self.gradients and not self.diagnostics:
             check_gradients(self.world, self.gradients, self.report)
+
+    def _refuse_endless(self) -> None:
+        for sig in list(self.world.sigs.values()):
+            if isinstance(sig, StructSig) and not sig.key.startswith("std."):
+                field = endless_field(sig, self.world)
+                if field is not None:
+                    self.report("HYB310", f"`{sig.name}` would hold itself, without end, in `{field.name}`", field.span,
+                                help=f"refer to it through a list or an enum: `{field.name}: list[{sig.name}]`")
 
     def _find_prelude(self) -> None:
         for name, key in STD_TYPES.items():
@@ -346,6 +356,9 @@ class Checker:
         program = tree.Program(main, dict(self.world.decls), list(module.exports), list(module.tests),
                                dict(module.public))
         program.files = list(self.sources)
+        program.doc = self.reader.units[main].file.doc
+        sigs = {name: self.world.sigs.get(key) for name, key in module.public.items()}
+        program.constants = {name: sig.value for name, sig in sigs.items() if isinstance(sig, ConstSig)}
         return program
 
     def report(self, code: str, message: str, span: Span, help: str | None = None,

@@ -44,6 +44,9 @@ class Surface:
         self.interface = Interface()
         self.models: dict[ModelType, None] = dict.fromkeys(models)
         self.all_names = all_names or not self.program.exports
+        self.interface.doc = self.program.doc
+        if self.all_names:
+            self.interface.constants = dict(self.program.constants)
         self.tests = tests
         self._kinds: dict[str, None] = {}
         self._done: set[str] = set()

@@ -734,6 +734,9 @@ class Program:
     """Public names of the loaded file (its own and what it imports by name) and the keys they mean."""
     files: list[str] = field(default_factory=list)
     """Every file read, in order, for the cache."""
+    doc: str | None = None
+    constants: dict[str, object] = field(default_factory=dict)
+    """Public constants of the file by name: int, float, bool, str or a tuple of these."""
 
 
 __all__ = [n for n in dir() if n[0].isupper()] + ["Named"]
