@@ -34,6 +34,7 @@ from hybridc.front.bounds import elem_of, implied, is_resource, satisfies, wante
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, World
+from hybridc.front.soft import widened
 from hybridc.front.typeexpr import TypeReader, nearest
 
 if TYPE_CHECKING:
@@ -263,10 +264,11 @@ class Body:
         to, frm = self.head(to), self.head(e.type)
         if isinstance(to, Poison) or isinstance(frm, Poison):
             return e
-        if isinstance(e, tree.Const) and not isinstance(to, Meta) and e.value is not None:
-            literal = self.literal_as(e, to)
-            if literal is not None:
+        if not isinstance(to, Meta):
+            literal = self.adapted(e, to)
+            if literal is not None and (isinstance(e, tree.Const) or literal.type == to):
                 return literal
+            e = literal or e
         if isinstance(to, Option) and not isinstance(frm, Option):
             if isinstance(frm, Meta):
                 self.solver.unify(frm, to)
@@ -286,10 +288,10 @@ class Body:
     def _fit(self, e: tree.Expr, to: Type) -> tree.Expr | None:
         """The expression under the type `to`, or None if it does not fit."""
         head = self.head(to)
-        if isinstance(e, tree.Const) and e.value is not None:
-            literal = self.literal_as(e, head)
-            if literal is not None:
-                return literal
+        literal = self.adapted(e, head)
+        if literal is not None and (isinstance(e, tree.Const) or literal.type == head):
+            return literal
+        e = literal or e
         start = len(self.solver.undecided)
         waiting = len(self.solver.postponed)
         before = self.resolve(e.type)
@@ -310,6 +312,13 @@ class Body:
                           for a, b in zip(frm.shape, to.shape))
             return Tensor(to.elem, shape)
         return to
+
+    def adapted(self, e: tree.Expr, to: Type) -> tree.Expr | None:
+        """What takes its type from context (number literals, and what is made of them) as `to`; None for anything
+        else, and where nothing changes."""
+        if isinstance(e, tree.Const):
+            return None if e.value is None else self.literal_as(e, to)
+        return widened(e, to)
 
     def literal_as(self, e: tree.Const, to: Type) -> tree.Expr | None:
         """A number literal as another number type; None if `e` is none or needs no change."""
@@ -357,14 +366,12 @@ class Body:
             return a, b, s if isinstance(t, Poison) else t
         if s == t:
             return a, b, s
-        if isinstance(a, tree.Const) and a.value is not None:
-            literal = self.literal_as(a, t)
-            if literal is not None:
-                return literal, b, t
-        if isinstance(b, tree.Const) and b.value is not None:
-            literal = self.literal_as(b, s)
-            if literal is not None:
-                return a, literal, s
+        literal = self.adapted(a, t)
+        if literal is not None:
+            return literal, b, t
+        literal = self.adapted(b, s)
+        if literal is not None:
+            return a, literal, s
         if isinstance(s, Option) != isinstance(t, Option) and not isinstance(s, Meta) and not isinstance(t, Meta):
             to = s if isinstance(s, Option) else t
             return self.coerce(a, to, what), self.coerce(b, to, what), to

@@ -151,14 +151,12 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     s, t = c.head(left.type), c.head(right.type)
     if s == t:
         return left, right, s
-    if isinstance(right, tree.Const):
-        x = c.literal_as(right, s)
-        if x is not None:
-            return left, x, s
-    if isinstance(left, tree.Const):
-        x = c.literal_as(left, t)
-        if x is not None:
-            return x, right, t
+    x = c.adapted(right, s)
+    if x is not None:
+        return left, x, s
+    x = c.adapted(left, t)
+    if x is not None:
+        return x, right, t
     if s == INT and is_float(t):
         return tree.Cast(t, left.span, left, True), right, t
     if t == INT and is_float(s):

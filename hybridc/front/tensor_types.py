@@ -29,6 +29,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import syntax, tree
+from hybridc.front.soft import widened
 
 
 class Context(Protocol):
@@ -145,6 +146,10 @@ def join(
 ) -> tuple[Type, list[tree.Expr]]:
     """Give operands one element type: literals adapt, an int joins floats. `floats`: the result must be a float, an
     int becomes the float expected or f32. Bools do not mix with numbers."""
+    firm = {k for e in operands if is_float(k := elem(e.type)) and not is_literal(e) and widened(e, F64) is None}
+    if len(firm) == 1:
+        (only,) = firm
+        operands = [widened(e, only) or e for e in operands]
     typed = [e for e in operands if not is_literal(e)]
     kinds = list(dict.fromkeys(elem(e.type) for e in typed))
     wanted = elem(expected) if expected is not None else None
