@@ -1,5 +1,13 @@
-"""`python -m hybridc.std`: check the standard library and keep the result, so that the first program need not."""
+"""`python -m hybridc.std`: what an installation makes once, so that the first program need not: the checked standard
+library, the parser's tables, and Python's bytecode."""
 
+from __future__ import annotations
+
+import compileall
+
+from hybridc.link.cache import PACKAGES
 from hybridc.link.std_cache import standard
 
+for package in PACKAGES:
+    compileall.compile_dir(package, quiet=1)
 print(f"{len(standard())} standard modules checked")
