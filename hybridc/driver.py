@@ -33,6 +33,7 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("unpack", unpack.run),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("inline", inline.run),
+    ("prune", dce.prune),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
@@ -68,7 +69,7 @@ def native(core: ir.Program, interface: Interface, target: str = "cpu") -> Compi
     with deep_recursion():
         return compile_program(
             core, surface.symbols(interface), surface.types(interface, core),
-            cpu=_processor(target), opt=knobs.opt_level(),
+            cpu=_processor(target), opt=knobs.opt_level(), once=surface.once(interface),
         )
 
 

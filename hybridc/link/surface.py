@@ -32,6 +32,14 @@ def symbols(interface: Interface) -> list[str]:
     return list(found)
 
 
+def once(interface: Interface) -> list[str]:
+    """Of these, what runs once or so: initialisers, defaults, tests."""
+    found = dict.fromkeys(model.init for model in interface.models)
+    found.update((p.default, None) for entry in entries(interface) for p in entry.params if p.default)
+    found.update((symbol, None) for _, symbol in interface.tests)
+    return list(found)
+
+
 def types(interface: Interface, program: ir.Program) -> list[ir.Type]:
     """Types of arguments and results, and of what they hold: the runtime may have to release any of them."""
     found: dict[ir.Type, None] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from hybridc.core.ir import Program, Span, Type
@@ -72,13 +72,15 @@ class Compiled:
         return self._asm
 
 
-def emit_module(owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type]) -> Module:
+def emit_module(
+    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str] = ()
+) -> Module:
     """The LLVM text of a program's entries and all they need."""
     program = owned.program
     module = Module(Layouts(program))
     module.globals.append(f"{LIVE} = global i64 0, align 8")
     facts = Facts(program, NO_MEMORY)
-    unit = Unit(module, facts, owned.cleanup, owned.borrowed)
+    unit = Unit(module, facts, owned.cleanup, owned.borrowed, once=frozenset(once))
     wanted = facts.reachable(list(entries))
     module.defined.update(fn_symbol(fn.name) for fn in wanted)
     for fn in wanted:
@@ -100,10 +102,12 @@ def compile_program(
     *,
     cpu: str = "host",
     opt: int = 2,
+    once: Collection[str] = (),
 ) -> Compiled:
-    """Compile the functions `entries`, and releases of `release_types`, to an object."""
+    """Compile the functions `entries`, and releases of `release_types`, to an object. Functions that run only `once`
+    or so are kept small instead of quick: they would take most of the time."""
     owned = program if isinstance(program, OwnedProgram) else own(program)
-    module = emit_module(owned, entries, release_types)
+    module = emit_module(owned, entries, release_types, once)
     text = module.text()
     machine = backend.target_machine(cpu, opt)
     parsed = backend.parse(text)

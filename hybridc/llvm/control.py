@@ -75,6 +75,8 @@ class Unit:
     """(id of a loop, leaf of its parameters): not known to have one owner in every turn."""
     lent: dict[str, set[int]] = field(default_factory=dict)
     """For each function, the variables without a count of their own (lend.py)."""
+    once: frozenset[str] = frozenset()
+    """Functions that run once or so, which are not worth much of the compiler's time."""
 
 
 def fn_symbol(name: str) -> str:
@@ -106,7 +108,9 @@ def write_fn(unit: Unit, fn: Fn) -> FnEmitter:
     if unit.facts.is_recursive(fn.name):
         names.append(("i64", "%depth"))
     e = FnEmitter(
-        unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results), faults=unit.facts.may_fault(fn.name)
+        unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results),
+        faults=unit.facts.may_fault(fn.name),
+        attributes="nounwind cold minsize optsize" if fn.name in unit.once else "nounwind",
     )
     e.lent = unit.lent[fn.name]
     for var, value in zip(fn.params, values, strict=True):

@@ -88,6 +88,7 @@ class FnEmitter(Code):
         *,
         faults: bool,
         linkage: str = "internal",
+        attributes: str = "nounwind",
     ):
         """`results` are the LLVM types of the result's leaves (see `result_type`)."""
         self.results = list(results)
@@ -95,7 +96,9 @@ class FnEmitter(Code):
         params = [("ptr", CTX), *params]
         if len(self.results) > IN_REGISTERS:
             params.append(("ptr", "%out"))
-        super().__init__(module, name, params, result_type(results, faults), linkage=linkage)
+        super().__init__(
+            module, name, params, result_type(results, faults), linkage=linkage, attributes=attributes
+        )
         self.fn = fn
         self.env: dict[int, Leaves] = {}
         self.span: Span = fn.span
