@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import click
 from hybridc_runtime import RuntimeFault
+from hybridc_runtime.faults import chain
 from rich.console import Console
 
 from hybridc.base.diagnostic import CompileError
@@ -33,6 +34,11 @@ def rendered(e: CompileError) -> Failure:
     """All errors of a compilation and their number."""
     n = len(e.diagnostics)
     return Failure(f"{e}\n\n{n} error{'s' if n != 1 else ''}")
+
+
+def shown(e: BaseException) -> str:
+    """A fault as a program's user sees it: the chain of calls in `.hyb` files, then what happened."""
+    return "\n".join(filter(None, [chain(e), f"{type(e).__name__}: {e}"]))
 
 
 def for_each(files: Iterable[str], work: Callable[[str], object]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from hybridc import loading
 from hybridc.base.diagnostic import CompileError
-from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, progress, rendered
+from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, progress, rendered, shown
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -30,7 +30,7 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
     try:
         result = target(*map(_value, args))
     except USER_ERRORS as e:
-        raise Failure(f"{type(e).__name__}: {e}") from None
+        raise Failure(shown(e)) from None
     if result is not None:
         click.echo(repr(result))
 

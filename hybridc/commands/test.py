@@ -9,7 +9,7 @@ import click
 
 from hybridc import loading
 from hybridc.base.diagnostic import CompileError
-from hybridc.commands.common import FILES, ROOT, USER_ERRORS, progress, rendered
+from hybridc.commands.common import FILES, ROOT, USER_ERRORS, progress, rendered, shown
 
 
 @click.command()
@@ -31,7 +31,7 @@ def test(files: tuple[str, ...], root: str | None) -> None:
                 call()
             except USER_ERRORS as e:
                 failed += 1
-                click.echo(f"FAIL {Path(file).name}: {name}\n{type(e).__name__}: {e}", err=True)
+                click.echo(f"FAIL {Path(file).name}: {name}\n{shown(e)}", err=True)
             else:
                 passed += 1
     click.echo(f"{passed} passed, {failed} failed")

@@ -1,0 +1,87 @@
+"""The command line as a user has it: exit codes, output, files."""
+
+from __future__ import annotations
+
+import ast
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hybridc
+
+GOOD = '''
+fn mean(xs: list[f64]) -> f64:
+    assert len(xs) > 0, "mean of nothing"
+    return sum(xs) / len(xs)
+
+test "of three":
+    assert mean([1, 2, 6]) == 3.0
+
+test "fails":
+    assert mean([1, 2]) == 3.0, "not three"
+'''
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    (tmp_path / "mean.hyb").write_text(GOOD)
+    (tmp_path / "bad.hyb").write_text("fn f() -> int:\n    return x\n")
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "hybridc", *args]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    return call
+
+
+def test_run(run):
+    assert run("run", "mean.hyb", "mean", "[1.0, 2.0, 6.0]").stdout == "3.0\n"
+    fault = run("run", "mean.hyb", "mean", "[]")
+    assert fault.returncode == 1
+    assert fault.stderr.endswith('mean.hyb", line 3, in mean\nAssertionError: mean of nothing\n')
+    unfit = run("run", "mean.hyb", "mean", "3")
+    assert unfit.returncode == 1 and "argument xs: expected list[f64], found int" in unfit.stderr
+    missing = run("run", "mean.hyb", "nope")
+    assert missing.returncode == 1 and "has no function nope; it has mean" in missing.stderr
+
+
+def test_check(run):
+    assert run("check", "mean.hyb").returncode == 0
+    bad = run("check", "mean.hyb", "bad.hyb", "absent.hyb")
+    assert bad.returncode == 1
+    assert "bad.hyb:2:12: error[HYB201]" in bad.stderr and "absent.hyb:1:1: error[HYB203]" in bad.stderr
+
+
+def test_test(run):
+    done = run("test", "mean.hyb")
+    assert done.returncode == 1 and done.stdout == "1 passed, 1 failed\n"
+    assert "FAIL mean.hyb: fails" in done.stderr and "AssertionError: not three" in done.stderr
+
+
+def test_build(run, tmp_path: Path):
+    for folder in ("one", "two"):
+        assert run("build", "mean.hyb", "-o", folder).returncode == 0
+    one, two = (tmp_path / folder / "mean.hybx" for folder in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert stat.S_IMODE(one.stat().st_mode) & 0o400 == 0o400
+    stub = ast.parse((tmp_path / "one" / "mean.pyi").read_text())
+    assert [n.name for n in stub.body if isinstance(n, ast.FunctionDef)] == ["mean"]
+    assert hybridc.load(one).mean([2.0, 4.0]) == 3.0
+
+
+@pytest.mark.parametrize("stage, text", [
+    ("tokens", "mean"), ("ast", "Fn"), ("core", "fn mean"), ("llvm", "define"), ("asm", ".text"),
+])
+def test_emit(run, stage: str, text: str):
+    done = run("build", "mean.hyb", "--emit", stage)
+    assert done.returncode == 0 and text in done.stdout
+
+
+def test_bad_targets_and_files(run, tmp_path: Path):
+    assert "there is no target 'cuda:sm_90'" in run("build", "mean.hyb", "--target", "cuda:sm_90").stderr
+    (tmp_path / "latin.hyb").write_bytes(b"fn f():\n    print('\xe9')\n")
+    latin = run("check", "latin.hyb")
+    assert latin.returncode == 1 and "not UTF-8" in latin.stderr and "Traceback" not in latin.stderr
