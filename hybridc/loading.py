@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hybridc_runtime
-from hybridc_runtime.artifact import unpack
+from hybridc_runtime.artifact import features, unpack
 from hybridc_runtime.module import Module, link
 
 from hybridc.base import knobs
@@ -57,7 +57,8 @@ class _Source:
 
     def unit(self, model: tuple[str, list[Any]] | None) -> bytes:
         """The artifact of the file, or of what concerns one configuration of a model."""
-        name = cache.name_of((os.path.abspath(self.path), self.root, knobs.opt_level(), self.tests, model))
+        processor = ",".join(sorted(features()))
+        name = cache.name_of((os.path.abspath(self.path), self.root, knobs.opt_level(), self.tests, model, processor))
         found = cache.find(name)
         if found is None:
             # The compiler is imported only now: what is in the cache loads without it.

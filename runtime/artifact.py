@@ -72,14 +72,14 @@ def unpack(data: bytes, what: str = "the artifact") -> tuple[Manifest, list[byte
     objects = [(row, member) for row, member in members if row["name"].endswith(".o")]
     missing: list[str] = []
     for row, member in objects:
-        missing = [f for f in row.get("requires", ()) if f not in _features()]
+        missing = [f for f in row.get("requires", ()) if f not in features()]
         if not missing:
             return manifest, [member]
     needs = f"; it needs {', '.join(missing)}" if missing else ""
     raise ValueError(f"{what} has no code that this processor can run{needs}")
 
 
-def _features() -> frozenset[str]:
+def features() -> frozenset[str]:
     """What this processor can do, by LLVM's names."""
     import llvmlite.binding as llvm
 

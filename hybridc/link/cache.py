@@ -20,7 +20,7 @@ import hybridc_runtime
 import hybridc.grammar as grammar
 from hybridc.base.made import cache_folder, write
 
-PACKAGES = (Path(__file__).parent.parent, Path(grammar.__path__[0]), Path(hybridc_runtime.__path__[0]))
+PACKAGES = (str(Path(__file__).parent.parent), grammar.__path__[0], hybridc_runtime.__path__[0])
 
 
 def digest(data: bytes) -> str:
@@ -32,9 +32,19 @@ def compiler_digest() -> str:
     """Of the compiler's own sources: another compiler never finds this one's entries."""
     state = hashlib.sha256()
     for root in PACKAGES:
-        for path in sorted(p for ext in ("*.py", "*.hyb", "*.lark") for p in root.rglob(ext)):
-            state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+        for path in _sources(root):
+            with open(path, "rb") as f:
+                state.update(path[len(root):].encode() + b"\0" + f.read() + b"\0")
     return state.hexdigest()
+
+
+def _sources(root: str) -> list[str]:
+    """Files that a package was written as, without what was made from them; in an order of its own."""
+    found: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [f for f in folders if f not in ("made", "__pycache__")]
+        found += [os.path.join(folder, n) for n in names if n.endswith((".py", ".hyb", ".lark"))]
+    return sorted(found)
 
 
 def name_of(parts: Iterable[object]) -> str:
