@@ -24,7 +24,7 @@ conformance: $(VENV)/.installed
 	if [ -e $(SHARED) ]; then $(BIN)/python $(SHARED) --group core && $(BIN)/python $(SHARED) --group tensor && $(BIN)/python $(SHARED) --group runtime; fi
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2
 	$(MAKE) conformance
 
 bench: $(VENV)/.installed
