@@ -23,6 +23,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_call, check_expr, check_fn, check_generic, check_model, check_new, syntax, tree
 from hybridc.front.infer import Meta
+from hybridc.front.open_models import is_open
 from hybridc.front.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.tensor_check import index_tensor, transpose_of
 from hybridc.front.typeexpr import config_item, nearest
@@ -164,6 +165,8 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
         i = sig.config.index(config)
         if i < len(model.config):
             given = model.config[i]
+            if is_open(given):
+                return tree.Field(config.type, span, value, name)
             if isinstance(given, Dim):
                 return check_expr.dim_value(given, span)
             return tree.ConfigValueOf(substitute(config.type, check_generic.config_substitution(c, sig, model)), span,
@@ -174,7 +177,7 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
     mt = substitute(member_sig.type, check_generic.config_substitution(c, sig, model))
     if member_sig.kind == "let":
         return check_model.let_value(c, sig, model, member_sig, span)
-    return tree.Field(mt, span, value, name)
+    return tree.Field(c.fresh_unknowns(mt) if member_sig.kind == "model" else mt, span, value, name)
 
 
 def config_value(c: Body, config: ConfigSig, span: Span) -> tree.Expr:

@@ -33,6 +33,7 @@ from hybridc.front import check_builtin, check_expr, check_model, syntax, tree
 from hybridc.front.bounds import elem_of, implied, is_resource, satisfies, wanted
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
+from hybridc.front.open_models import fresh_config, holds_open, reopened
 from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, World
 from hybridc.front.soft import widened
 from hybridc.front.typeexpr import TypeReader, nearest
@@ -67,7 +68,10 @@ class Body:
         self.local_fns: dict[str, list[str]] = {}
         """The parameter names of local fns, by variable."""
         self._counts: dict[str, int] = {}
-        self.reader = reader.child(key, value=self._dim_of_name, report=self.error, model_value=self._model_type)
+        self.computed: list[tuple[Dim | TypeVar, tree.Expr]] = []
+        """Configuration arguments that lowering computes."""
+        self.reader = reader.child(key, value=self._dim_of_name, report=self.error, model_value=self._model_type,
+                                   computed=self._computed_config)
         self.reader.dims = reader.dims
 
     # -- messages ------------------------------------------------------------------------------------------------------
@@ -190,8 +194,11 @@ class Body:
         return self.solver.unknown()
 
     def fresh_unknowns(self, t: Type) -> Type:
-        """Each `?` of a tensor type becomes one of its own: two values of type f32[?] need not agree."""
+        """Each `?` of a tensor type becomes one of its own: two values of type f32[?] need not agree; and so does each
+        open configuration of a model."""
         h = self.head(t)
+        if isinstance(h, ModelType | Option | TupleType | Named) and holds_open(full := self.resolve(h)):
+            return reopened(self, full)
         if not isinstance(h, Tensor):
             return t
         seen: dict[DimVar, Dim] = {}
@@ -545,6 +552,15 @@ class Body:
             if isinstance(t, ModelType | TypeVar | Poison):
                 return t
         return None
+
+    def _computed_config(self, e: Any, name: str, t: Type) -> TypeVar | None:
+        """A configuration argument that is no constant; in a member of a model lowering computes it."""
+        if not self.initialising or isinstance(e, syntax.TypeName | syntax.Unknown):
+            return None
+        x = self.typed(e, t, f"`{name}`")
+        var = fresh_config(self, name)
+        self.computed.append((var, x))
+        return var
 
     def result_name(self) -> str:
         node = self.frame.node

@@ -149,5 +149,10 @@ def owner_substitution(c: Body, sig: FnSig, t: Named) -> Substitution:
 
 
 def config_substitution(c: Body, sig: ModelSig, model: ModelType) -> Substitution:
-    """From a model's own configuration variables to the configuration of `model`."""
-    return check_model.config_substitution(sig, model)
+    """From a model's own configuration variables to the configuration of `model`; the sizes that it computes from them
+    are not known outside of it."""
+    s = check_model.config_substitution(sig, model)
+    check_model.prepare(c.checker, sig.key)
+    if sig.sizes and model != check_access.own_type(sig):
+        s.update({size: c.fresh_dim() for size in sig.sizes})
+    return s

@@ -29,6 +29,7 @@ from hybridc.front.bounds import is_resource, not_showable
 from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta, map_dims
 from hybridc.front.narrowing import facts
+from hybridc.front.open_models import is_open, reopened
 from hybridc.front.tensor_check import literal_tensor
 
 if TYPE_CHECKING:
@@ -198,7 +199,10 @@ def outliving(c: Body, t: Type) -> Type:
                 hidden[v] = c.fresh_dim()
         return d.substitute(hidden) if hidden else d
 
-    return map_dims(c.resolve(h), forget)
+    def outlived(value: object) -> bool:
+        return is_open(value) or isinstance(value, Dim) and forget(value) != value
+
+    return map_dims(reopened(c, c.resolve(h), outlived), forget)
 
 
 # ---- f-strings -------------------------------------------------------------------------------------------------------

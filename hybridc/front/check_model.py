@@ -28,6 +28,7 @@ from hybridc.front import check_access, check_expr, syntax, tree
 from hybridc.front.bounds import elem_of, is_resource
 from hybridc.front.declare import FORBIDDEN_MEMBERS
 from hybridc.front.infer import is_unknown
+from hybridc.front.open_models import is_open
 from hybridc.front.scope import Frame, MemberSig, ModelSig
 from hybridc.front.tensor_check import INITIALISERS, initialiser
 from hybridc.front.typeexpr import nearest
@@ -48,7 +49,17 @@ def config_substitution(sig: ModelSig, model: ModelType) -> Substitution:
                 if isinstance(item, Dim):
                     s[DimVar(f"{p.var.key}[{i}]", f"{p.name}[{i}]")] = item
                     s[DimVar(f"{p.var.key}[{i - len(value)}]", f"{p.name}[{i - len(value)}]")] = item
+        elif isinstance(value, TypeVar):
+            for i in sorted(p.indices):
+                shown = f"{p.name}[{i}]"
+                s[DimVar(f"{p.var.key}[{i}]", shown)] = Dim.of(
+                    DimVar(f"{value.key}[{i}]", "?" if is_open(value) else shown))
     return s
+
+
+def size_var(sig: ModelSig, name: str) -> DimVar:
+    """The dimension that an int `let` of a model is, where lowering computes it."""
+    return DimVar(f"{sig.key}.{name}", name)
 
 
 def dims_of(c: Body, t: Type) -> dict[str, Dim]:
@@ -93,7 +104,7 @@ def let_value(c: Body, sig: ModelSig, model: ModelType, m: MemberSig, span: Span
     if isinstance(m.type, Poison):
         return c.poison(span)
     s = config_substitution(sig, model)
-    if m.dim is not None:
+    if m.dim is not None and (c.model is sig or not m.dim.variables() & {*sig.sizes}):
         return check_expr.dim_value(m.dim.substitute({k: v for k, v in s.items()  # type: ignore[misc]
                                                       if isinstance(k, DimVar) and isinstance(v, Dim)}), span)
     if c.model is sig:
@@ -133,6 +144,7 @@ class Members:
         self.c.initialising = True
         self.c.frames.append(Frame(None, None))
         self.done: list[Any] = []
+        self.sizes: list[tuple[str, tree.Expr]] = []
 
     def run(self) -> None:
         sig, decl = self.sig, self.decl
@@ -158,7 +170,8 @@ class Members:
                                         p.has_default) for p in sig.config)
         done = self.c.finish(tuple(self.done))
         self.module.decls[sig.key] = self.checker.world.decls[sig.key] = tree.ModelDecl(
-            sig.key, sig.name, config, done, sig.methods, sig.elem, decl.name_span, decl.doc)
+            sig.key, sig.name, config, done, sig.methods, sig.elem, decl.name_span, decl.doc,
+            self.c.finish(tuple(self.sizes)))
 
     def add(self, name: str, kind: str, t: Type, span: Span, dim: Dim | None = None) -> None:
         self.sig.members[name] = MemberSig(name, kind, self.c.resolve(t), span, dim)
@@ -241,7 +254,14 @@ class Members:
                         self.share_elem(inner.elem, m.name, m.span)
             self.done.append(tree.ModelLet(m.name, t, value, m.span))
             return
-        dim = self.c.known_dim(value) if t == INT else None
+        dim = None
+        if t == INT:
+            dim = self.c.known_dim(value)
+            if dim is None or any(is_unknown(v) for v in dim.variables()):
+                own = size_var(self.sig, m.name)
+                dim = Dim.of(own)
+                self.sig.sizes.append(own)
+                self.sizes.append((m.name, value))
         if isinstance(t, Prim) or t == STR or isinstance(t, TupleType | Named):
             self.sig.lets[m.name] = self.c.finish(value)
             self.add(m.name, "let", t, m.span, dim)

@@ -114,6 +114,7 @@ def make_model(c: Body, sig: ModelSig, e: syntax.Call, brackets: Any) -> tree.Ex
     if found is None:
         return c.poison(e.span)
     config: list[Any] = []
+    waiting = len(c.computed)
     for p, given in zip(sig.config, found[0]):
         if given is None:
             config.append(p.default)
@@ -121,17 +122,20 @@ def make_model(c: Body, sig: ModelSig, e: syntax.Call, brackets: Any) -> tree.Ex
             x = c.typed(given.value, INT, f"`{p.name}` of `{sig.name}`")
             d = c.known_dim(x)
             if d is None:
-                if not isinstance(c.head(x.type), Poison) and c.model is None:
+                if not isinstance(c.head(x.type), Poison) and not c.initialising:
                     c.error("HYB602", f"`{p.name}` of `{sig.name}` must be known when the program is compiled",
                             given.value.span,
                             help="a configuration argument is a constant or the configuration of a model")
                 d = c.fresh_dim()
+                c.computed.append((d, x))
             else:
                 check_place.static_dim(c, d, p.name, sig.name, given.value.span)
             config.append(d)
         else:
             config.append(c.reader.config_value(given.value, p))
-    return tree.MakeModel(ModelType(sig.key, tuple(config)), e.span, seed)
+    computed = tuple(c.computed[waiting:])
+    del c.computed[waiting:]
+    return tree.MakeModel(ModelType(sig.key, tuple(config)), e.span, seed, computed)
 
 
 def bracket_args(c: Body, sig: StructSig | EnumSig, e: syntax.Index) -> Type | None:

@@ -19,6 +19,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_access, check_generic, check_model, syntax, tree
 from hybridc.front.bounds import is_resource
+from hybridc.front.open_models import holds_open
 from hybridc.front.scope import Local, StructSig
 from hybridc.front.tensor_check import index_tensor
 
@@ -157,7 +158,7 @@ def model_place(c: Body, base: tree.Place, t: Type, name: str, e: syntax.Attribu
         c.error("HYB505", f"`{name}` is a compile-time value of the model and never changes", e.span)
         return None
     mt = substitute(m.type, check_generic.config_substitution(c, sig, model))
-    return tree.PlaceField(mt, e.span, base, name)
+    return tree.PlaceField(c.fresh_unknowns(mt) if m.kind == "model" else mt, e.span, base, name)
 
 
 def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None:
@@ -189,7 +190,9 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
             index = c.typed(e.items[0], substitute(sig.params[1].type, s), f"the index of {c.show(t)}")  # type: ignore[arg-type]
             if c.parallel and is_resource(c.world, t):
                 c.error("HYB508", f"the body of `parallel` may not use a {t.name}", e.span)
-            return tree.PlaceElement(substitute(sig.params[2].type, s), e.span, base, index)
+            item = c.fresh_unknowns(c.resolve(substitute(sig.params[2].type, s))) if holds_open(t) else substitute(
+                sig.params[2].type, s)
+            return tree.PlaceElement(item, e.span, base, index)
         case Poison():
             return None
     c.error("HYB511", f"{c.show(t)} has no elements to change", e.span)

@@ -378,8 +378,19 @@ def map_dims(t: Type, f: Any) -> Type:
         case FnType(params, result):
             return FnType(tuple((map_dims(p, f), mut) for p, mut in params), map_dims(result, f))
         case ModelType(key, config):
-            return ModelType(key, tuple(f(c) if isinstance(c, Dim) else c for c in config))
+            return ModelType(key, tuple(_map_config(c, f) for c in config))
     return t
+
+
+def _map_config(c: ConfigValue, f: Any) -> ConfigValue:
+    match c:
+        case Dim():
+            return f(c)
+        case ModelType():
+            return map_dims(c, f)  # type: ignore[return-value]
+        case tuple():
+            return tuple(_map_config(x, f) for x in c)
+    return c
 
 
 @cache

@@ -32,6 +32,8 @@ CODES: dict[str, str] = {
     "HYB806": "a list, tuple or map of submodels assigned as a whole",
     "HYB807": "a state that needs a first value",
     "HYB808": "a dimension that no argument gives a value",
+    "HYB809": "submodels that are not alike, as a value",
+    "HYB811": "a choice among submodels whose results are of different types",
     "HYB810": "a derivative, which a later version compiles",
 }
 """What lowering may refuse."""

@@ -143,8 +143,9 @@ def _hash(lw: Lowerer, e: tree.Builtin) -> Value:
 
 # ---- models ----------------------------------------------------------------------------------------------------------
 def _params(lw: Lowerer, e: tree.Builtin) -> Value:
+    model = lw.value(e.args[0])
     _same_precision(lw, e.args[0].type, e.type, e)
-    return lw.item(lw.value(e.args[0]), 0)
+    return lw.item(model, 0)
 
 
 def _same_precision(lw: Lowerer, model: Type, vector: Type, e: tree.Builtin) -> None:
@@ -157,15 +158,16 @@ def _same_precision(lw: Lowerer, model: Type, vector: Type, e: tree.Builtin) -> 
 
 
 def _num_params(lw: Lowerer, e: tree.Builtin) -> Value:
+    lw.value(e.args[0])
     model = lw.concrete(e.args[0].type)
     assert isinstance(model, ModelType)
     return ir.Const(lw.ctx.models.layout(model).size, ir.INT)
 
 
 def _with_params(lw: Lowerer, e: tree.Builtin) -> Value:
+    value = lw.value(e.args[0])
     model = lw.concrete(e.args[0].type)
     assert isinstance(model, ModelType)
-    value = lw.value(e.args[0])
     vector = lw.expr(e.args[1])
     lw.b.span = e.span
     return lw.ctx.models.with_params(lw, model, value, vector, e.span)
@@ -175,6 +177,7 @@ def _set_params(lw: Lowerer, e: tree.Builtin) -> None:
     """`set_params(mut m, v)`: the place is the first argument."""
     place: Any = e.args[0]
     vector = lw.expr(e.args[1])
+    lw.ctx.models.settle_place(lw, place)
     model = lw.concrete(place.type)
     assert isinstance(model, ModelType)
     _same_precision(lw, model, e.args[1].type, e)

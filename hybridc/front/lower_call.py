@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.types import FnRef, FnType, ModelType, Named, Tensor, Type, Void
 from hybridc.core import ir
+from hybridc.core.builder import integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_builtin import BUILTINS
 from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, bind_types, erase, is_concrete, lowers
 from hybridc.front.lower_dims import needs_check, refine
 from hybridc.front.lower_expr import default_value
+from hybridc.front.lower_mixed import chosen, dispatch, found
 from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
 from hybridc.front.lower_scan import place_root
-from hybridc.front.lower_submodel import ItemAccess, SubAccess, keeps_params
+from hybridc.front.lower_submodel import PartOfModel, keeps_params
 
 DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
@@ -132,7 +134,7 @@ class Arguments:
     def put(self, outs: Sequence[ir.Atom], decl: tree.FnDecl | None = None) -> None:
         for position, out in zip(sorted(self.places), outs, strict=True):
             place = self.places[position]
-            if isinstance(place, (SubAccess, ItemAccess)):
+            if isinstance(place, PartOfModel):
                 place.write(out, decl is not None and keeps_params(self.lw.ctx, decl, position))
             elif self.copied and not isinstance(place, VarAccess):
                 place.store(out)
@@ -149,6 +151,11 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
     submodel = lw.ctx.models.element(lw, e)
     if submodel is not None:
         return submodel
+    picked = chosen(lw, e)
+    if picked is not None:
+        return dispatch(lw, e, picked)
+    if decl.name == "_len" and (held := found(lw, e.args[0].value)) is not None:
+        return integer(len(held.items))
     arguments = Arguments(lw)
     for position in e.order:
         arguments.evaluate(position, e.args[position])
@@ -259,6 +266,9 @@ def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
 
 @lowers(tree.Builtin)
 def builtin(lw: Lowerer, e: tree.Builtin) -> Value | None:
+    picked = chosen(lw, e)
+    if picked is not None:
+        return dispatch(lw, e, picked)
     if e.name in BUILTINS:
         result = BUILTINS[e.name](lw, e)
         if result is not NotImplemented:

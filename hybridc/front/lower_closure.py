@@ -14,6 +14,7 @@ from hybridc.front import tree
 from hybridc.front.lower_call import resolve
 from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
 from hybridc.front.lower_dims import bind_dims, dims_of
+from hybridc.front.lower_mixed import chosen, dispatch
 from hybridc.front.lower_stmt import block
 from hybridc.front.lower_types import erase
 
@@ -146,9 +147,14 @@ def fn_value(lw: Lowerer, e: tree.FnValue) -> Value:
 
 @lowers(tree.BoundMethod)
 def bound_method(lw: Lowerer, e: tree.BoundMethod) -> Value:
+    picked = chosen(lw, e)
+    if picked is not None:
+        value = dispatch(lw, e, picked)
+        assert value is not None
+        return value
+    receiver = lw.expr(e.receiver)
     t = lw.concrete(e.type)
     assert isinstance(t, FnType)
-    receiver = lw.expr(e.receiver)
     lw.b.span = e.span
     return _declared(lw, t, e.fn, [("self", receiver)], [lw.concrete(e.receiver.type), *(p for p, _ in t.params)])
 
@@ -167,9 +173,10 @@ def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.A
     kinds = [ctx.types.inner(inner.concrete(p.var.type)) for p in decl.params[: len(args)]]
     _, results = ctx.closures.signature(erase(t))  # type: ignore[arg-type]
     nothing = isinstance(t.result, Void)
+    type_args, consts = lw.type_args, lw.consts
 
     def body(made: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
-        made.type_args, made.consts, made.packs = lw.type_args, lw.consts, lw.packs
+        made.type_args, made.consts, made.packs = type_args, consts, lw.packs
         made.model, made.self_type = lw.model, lw.self_type
         nodes: list[tree.Arg] = []
         muts: list[tree.Var] = []
@@ -187,7 +194,8 @@ def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.A
         outs = [] if nothing or result is None else [made.whole(result)]
         return outs + [made.whole(made.env[var.key]) for var in muts]
 
-    name = ctx.later(f"{title} as {ctx.types.show(erase(t))}", lambda symbol: generated(
+    whose = decl.name if decl.host is not None else ctx.instance(instance)
+    name = ctx.later(f"{whose} as {ctx.types.show(erase(t))}", lambda symbol: generated(
         ctx, symbol, title, [(p.var.name, k) for p, k in zip(decl.params, kinds, strict=False)], results, body))
     return ctx.closures.make(lw, t, name, title, name, captures)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from hybridc.base.types import STD_TYPES, Named, TupleType, list_of
 from hybridc.core import ir
+from hybridc.core.builder import integer
 from hybridc.front import tree
 from hybridc.front.lower_builtin import push
 from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
 from hybridc.front.lower_cursor import Cursor, cursor_of, cursor_of_value
 from hybridc.front.lower_expr import empty
 from hybridc.front.lower_match import bind_always, bound, is_open, test
+from hybridc.front.lower_mixed import Unrolled, alternative, among, bind, unrolled
 from hybridc.front.lower_scan import assigned
 
 
@@ -47,10 +50,41 @@ def _turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...],
         add()
         return
     clause = clauses[0]
+    if lw.ctx.models.any_mixed:
+        turns = unrolled(lw, clause.iterable, e, clause.pattern)
+        if turns is not None:
+            _unrolled(lw, e, clauses, turns, out, add)
+            return
     cursor = cursor_of(lw, clause.iterable)
     keys = [out.key, *(k for k in assigned(lw.ctx, e) if k in lw.env)]
     lw.b.span = e.span
     _walk(lw, clause.pattern, clause.conditions, cursor, keys, lambda: _turns(lw, e, clauses[1:], out, add))
+
+
+def _unrolled(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], turns: Unrolled, out: tree.Var,
+              add: Callable[[], None]) -> None:
+    """A clause over a container of unlike submodels: what is inside, once for each of its items."""
+    clause = clauses[0]
+    keys = [out.key, *(k for k in assigned(lw.ctx, e) if k in lw.env)]
+
+    def inside(at: int = 0) -> None:
+        if at == len(clause.conditions):
+            _turns(lw, e, clauses[1:], out, add)
+        else:
+            lw.if_(lw.expr(clause.conditions[at]), lambda: inside(at + 1), lambda: None)
+
+    def one(k: int) -> None:
+        bind(lw, clause.pattern, turns.item(k))
+        inside()
+
+    def all_turns(label: int) -> None:
+        for k in range(turns.turns):
+            for length in turns.lengths:
+                more = lw.op("lt", [integer(k), length], ir.BOOL)
+                lw.if_(more, lambda: None, lambda: lw.leave(label, keys))
+            alternative(lw, partial(one, k))
+
+    lw.scope(keys, all_turns)
 
 
 def _walk(lw: Lowerer, pattern: tree.Pattern, conditions: tuple[tree.Expr, ...], cursor: Cursor, keys: list[str],
@@ -94,6 +128,12 @@ def _parallel(lw: Lowerer, e: tree.Comprehension, t: Named) -> Value:
     """One clause over what has a length and an index runs as it is; anything else first becomes a list of the items
     that the clauses give."""
     simple = len(e.clauses) == 1 and not e.clauses[0].conditions and is_open(e.clauses[0].pattern)
+    if lw.ctx.models.any_mixed:
+        turns = unrolled(lw, e.clauses[0].iterable, e.element, e.clauses[0].pattern)
+        if turns is not None:
+            if not simple:
+                raise lw.refuse("HYB809", "a `parallel` over unlike submodels has one clause and no condition", e.span)
+            return _parallel_unrolled(lw, e, t, turns)
     cursor = cursor_of(lw, e.clauses[0].iterable) if simple else None
     pattern = e.clauses[0].pattern
     if cursor is None or cursor.at is None:
@@ -121,6 +161,29 @@ def _parallel(lw: Lowerer, e: tree.Comprehension, t: Named) -> Value:
     if t.key == STD_TYPES["list"]:
         return items
     return _gathered(lw, t, e, lw.whole(items), list_of(item_type))
+
+
+def _parallel_unrolled(lw: Lowerer, e: tree.Comprehension, t: Named, turns: Unrolled) -> Value:
+    """Over unlike submodels: the number of the turn chooses among the bodies."""
+    count: ir.Atom = integer(turns.turns)
+    for length in turns.lengths:
+        count = lw.op("minimum", [count, length], ir.INT)
+    index = lw.b.var(ir.INT, "i")
+    if t.key != STD_TYPES["list"]:
+        raise lw.refuse("HYB809", "a `parallel` over unlike submodels makes a list", e.span)
+    kind = lw.ctx.types.inner(lw.concrete(e.element.type))
+
+    def one(k: int) -> list[ir.Atom]:
+        bind(lw, e.clauses[0].pattern, turns.item(k))
+        return [lw.expr(e.element)]
+
+    def body() -> Sequence[ir.Atom]:
+        return among(lw, index, turns.turns, lambda k: alternative(lw, lambda: one(k)), [kind])
+
+    branch = lw.branch(body)
+    block = ir.Block(branch.stmts, branch.tail or ir.Yield(tuple(branch.results)))
+    data = lw.b.parallel(ir.BufferT(kind), index, count, block)
+    return Parts(lw.ctx.types.inner(t), (data, lw.op("buffer_len", [data], ir.INT)))
 
 
 def _materialised(lw: Lowerer, e: tree.Comprehension, cursor: Cursor | None) -> tuple[Cursor, tree.Pattern]:

@@ -47,6 +47,8 @@ def const(lw: Lowerer, e: tree.Const) -> Value:
 
 @lowers(tree.Local)
 def local(lw: Lowerer, e: tree.Local) -> Value:
+    if lw.ctx.models.is_part(lw, e):
+        return lw.ctx.models.part(lw, e)
     return lw.read(e.var.key)
 
 
@@ -315,7 +317,7 @@ def default_value(lw: Lowerer, default: tree.Expr, there: Values) -> Value:
 def field(lw: Lowerer, e: tree.Field) -> Value:
     t = lw.concrete(e.value.type)
     if isinstance(t, ModelType):
-        return lw.ctx.models.field(lw, e, t)
+        return lw.ctx.models.field_of(lw, e)
     index = [name for name, _ in lw.ctx.types.fields(t)].index(e.name)  # type: ignore[arg-type]
     value = lw.value(e.value)
     lw.b.span = e.span
@@ -324,6 +326,8 @@ def field(lw: Lowerer, e: tree.Field) -> Value:
 
 @lowers(tree.TupleItem)
 def tuple_item(lw: Lowerer, e: tree.TupleItem) -> Value:
+    if lw.ctx.models.is_part(lw, e):
+        return lw.ctx.models.part(lw, e)
     return lw.item(lw.value(e.value), e.index)
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from hybridc.base.dims import Dim
-from hybridc.base.types import STD_TYPES, ModelType, Named, Option, Prim, Tensor, Type
+from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.dims import Dim, DimVar
+from hybridc.base.source import NOWHERE
+from hybridc.base.types import STD_TYPES, ModelType, Named, Option, Prim, Tensor, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
-from hybridc.front.lower_core import Context, Lowerer
+from hybridc.front.lower_core import Context, Lowerer, Refused
+from hybridc.front.lower_static import as_config, config_dims, know, known, static
+from hybridc.front.open_models import holds_open, is_open
 
 
 @dataclass
@@ -39,7 +42,8 @@ class StateSlot:
 @dataclass
 class Sub:
     """What a `let` of a model holds. `kind` is model, list, tuple, map or none; `optional` if its type is an option;
-    `state` is the Core type of its state, if it has any; `index` the field of the owner's struct with it."""
+    `mixed` for a list or map whose items are not all alike; `state` is the Core type of its state, if it has any;
+    `index` the field of the owner's struct with it."""
 
     kind: str
     size: int
@@ -48,8 +52,25 @@ class Sub:
     items: list[Sub] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     optional: bool = False
+    mixed: bool = False
     offset: int = 0
     index: int | None = None
+
+    @property
+    def in_tuple(self) -> bool:
+        """Whether the states of its items are a tuple, with a place for each item that has state."""
+        return self.kind == "tuple" or self.mixed
+
+    def state_place(self, item: int) -> int:
+        """Where the state of an item is among those of all."""
+        return sum(s.state is not None for s in self.items[:item])
+
+    def like(self, other: Sub) -> bool:
+        """Whether both are made of the same models in the same way."""
+        mine, others = (self.kind, self.model, self.optional, self.keys), (
+            other.kind, other.model, other.optional, other.keys)
+        return mine == others and len(self.items) == len(other.items) and all(
+            a.like(b) for a, b in zip(self.items, other.items, strict=True))
 
     @property
     def stride(self) -> int:
@@ -80,6 +101,8 @@ class Layouts:
         self.ctx = ctx
         self.made: dict[ModelType, Layout] = {}
         self._open: list[ModelType] = []
+        self.any_mixed = False
+        """Whether some model has a container of unlike submodels."""
 
     def decl(self, t: ModelType) -> tree.ModelDecl:
         decl = self.ctx.program.decls[t.key]
@@ -88,19 +111,17 @@ class Layouts:
 
     def enter(self, lw: Lowerer, t: ModelType) -> None:
         """Let `lw` see the configuration of a model: ints as dimensions, everything else as types' arguments."""
-        decl = self.decl(t)
-        lw.consts = dict(lw.consts)
-        lw.type_args = dict(lw.type_args)
-        for param, value in zip(decl.config, t.config, strict=True):
-            if param.dim is not None and isinstance(value, Dim):
-                lw.consts[param.dim.key] = value
-            else:
-                lw.type_args[f"{t.key}.{param.name}"] = value  # type: ignore[assignment]
+        for param, value in zip(self.decl(t).config, t.config, strict=True):
+            know(lw, param.dim or TypeVar(f"{t.key}.{param.name}", param.name, "config"), value)
+        for name, size in self.decl(t).sizes:
+            know(lw, DimVar(f"{t.key}.{name}", name), Dim.of(static(lw, size)))
 
     def config_dims(self, t: ModelType, prefix: str) -> dict[str, Dim]:
         """`m.size` of a parameter that is any configuration."""
-        return {f"{prefix}.{p.name}": value for p, value in zip(self.decl(t).config, t.config, strict=True)
-                if isinstance(value, Dim)}
+        dims: dict[str, Dim] = {}
+        for p, value in zip(self.decl(t).config, t.config, strict=True):
+            dims.update(config_dims(f"{prefix}.{p.name}", value))
+        return dims
 
     def inside(self, t: ModelType) -> Lowerer:
         """Knows the types and constants in a model's declaration."""
@@ -115,6 +136,9 @@ class Layouts:
         if found is not None:
             return found
         decl = self.decl(t)
+        if is_open(t):
+            message = f"which {decl.name} this is, is known only where it is taken out of its model"
+            raise Refused(Diagnostic("HYB809", message, NOWHERE))
         lw = self.inside(t)
         if t in self._open:
             raise lw.refuse("HYB801", f"the model {decl.name} contains itself", decl.span)
@@ -134,6 +158,7 @@ class Layouts:
                     sub.offset = layout.size
                     layout.size += sub.size
                     layout.subs[member.name] = sub
+                    self.any_mixed = self.any_mixed or _has_mixed(sub)
                     layout.order.append(member.name)
                 case tree.ModelState():
                     kind = lw.concrete(member.type)
@@ -182,27 +207,31 @@ class Layouts:
                 made.optional = True
                 return made
             case tree.Conditional(cond=cond, then=then, orelse=orelse):
-                return self.sub(lw, then if self.static(lw, cond) else orelse, t)
+                return self.sub(lw, then if static(lw, cond) else orelse, t)
             case tree.MakeList(items=items):
-                return self._list("list", [self.sub(lw, i, lw.concrete(i.type)) for i in items])
+                return self._list("list", [self.sub(lw, i, lw.concrete(i.type)) for i in items], t)
             case tree.MakeTuple(items=items):
                 subs = [self.sub(lw, i, lw.concrete(i.type)) for i in items]
-                states = tuple(s.state for s in subs if s.state is not None)
-                return Sub("tuple", _place(subs), ir.TupleT(states) if states else None, items=subs)
+                return Sub("tuple", _place(subs), _state_tuple(subs), items=subs)
             case tree.MakeMap(items=entries):
-                made = self._list("map", [self.sub(lw, v, lw.concrete(v.type)) for _, v in entries])
-                made.keys = [self.static(lw, k) for k, _ in entries]
+                made = self._list("map", [self.sub(lw, v, lw.concrete(v.type)) for _, v in entries], t)
+                made.keys = [static(lw, k) for k, _ in entries]
                 return made
             case tree.Comprehension():
-                return self._comprehension(lw, e)
+                return self._comprehension(lw, e, t)
+            case tree.MakeModel(computed=computed):
+                for variable, value in computed:
+                    know(lw, variable, as_config(static(lw, value)))
         model = lw.concrete(e.type)
         if not isinstance(model, ModelType):
             raise lw.refuse("HYB804", "a submodel is a model, or a list, tuple, option or map of models", e.span)
         inner_layout = self.layout(model)
         return Sub("model", inner_layout.size, inner_layout.state, model)
 
-    def _list(self, kind: str, subs: list[Sub]) -> Sub:
+    def _list(self, kind: str, subs: list[Sub], t: Type) -> Sub:
         size = _place(subs)
+        if holds_open(t) or any(not sub.like(subs[0]) for sub in subs):
+            return Sub(kind, size, _state_tuple(subs), items=subs, mixed=True)
         state: ir.Type | None = None
         if subs and subs[0].state is not None:
             state = self.state_list(subs[0].state)
@@ -219,7 +248,7 @@ class Layouts:
             self.ctx.core.structs[name] = ir.StructDef(name, fields)
         return ir.StructT(name)
 
-    def _comprehension(self, lw: Lowerer, e: tree.Comprehension) -> Sub:
+    def _comprehension(self, lw: Lowerer, e: tree.Comprehension, t: Type) -> Sub:
         """Over compile-time ranges and lists."""
         subs: list[Sub] = []
         keys: list[str] = []
@@ -229,87 +258,31 @@ class Layouts:
                 element = e.element if e.value is None else e.value
                 subs.append(self.sub(lw, element, lw.concrete(element.type)))
                 if e.value is not None:
-                    keys.append(self.static(lw, e.element))
+                    keys.append(static(lw, e.element))
                 return
             clause = clauses[0]
-            for item in self.static(lw, clause.iterable):
+            for item in static(lw, clause.iterable):
                 if isinstance(clause.pattern, tree.BindPattern):
                     key = clause.pattern.var.key
-                    lw.consts[key] = Dim.of(item) if isinstance(item, int) else Dim.of(0)
-                    self._known[key] = item
-                if all(self.static(lw, c) for c in clause.conditions):
+                    if isinstance(item, int):
+                        lw.consts[key] = Dim.of(item)
+                    known(lw)[key] = item
+                if all(static(lw, c) for c in clause.conditions):
                     turns(clauses[1:])
 
         turns(e.clauses)
-        made = self._list("list" if e.value is None else "map", subs)
+        made = self._list("list" if e.value is None else "map", subs, t)
         made.keys = keys
         return made
 
-    # ---- what is known when compiling
-    @property
-    def _known(self) -> dict[str, Any]:
-        return self.ctx.memo.setdefault("known", {})
 
-    def static(self, lw: Lowerer, e: tree.Expr) -> Any:
-        """The value of an expression over constants and configuration."""
-        match e:
-            case tree.Const(value=value):
-                return value
-            case tree.DimValue(dim=d):
-                constant = lw.concrete_dim(d).constant
-                if constant is not None:
-                    return constant
-            case tree.Local(var=var):
-                if var.key in self._known:
-                    return self._known[var.key]
-                if var.key in lw.consts:
-                    return lw.consts[var.key].constant
-            case tree.ConfigValueOf(model=_, name=name):
-                model = lw.concrete(e.model) if e.model != lw.self_type else lw.model
-                model = model if isinstance(model, ModelType) else lw.model
-                assert isinstance(model, ModelType)
-                for param, given in zip(self.decl(model).config, model.config, strict=True):
-                    if param.name == name:
-                        return _plain(given)
-            case tree.Unary(op=op, operand=operand):
-                value = self.static(lw, operand)
-                return not value if op == "not" else -value if op == "-" else value
-            case tree.Logic(op=op, left=left, right=right):
-                first = self.static(lw, left)
-                return (first and self.static(lw, right)) if op == "and" else (first or self.static(lw, right))
-            case tree.Conditional(cond=cond, then=then, orelse=orelse):
-                return self.static(lw, then if self.static(lw, cond) else orelse)
-            case tree.Binary(op=op, left=left, right=right):
-                return _OPERATORS[op](self.static(lw, left), self.static(lw, right))
-            case tree.Cast(operand=operand):
-                return self.static(lw, operand)
-            case tree.MakeList(items=items) | tree.MakeTuple(items=items):
-                return tuple(self.static(lw, i) for i in items)
-            case tree.Builtin(name="range", args=args):
-                return range(*(self.static(lw, a) for a in args))
-            case tree.Builtin(name="len", args=args):
-                return len(self.static(lw, args[0]))
-            case tree.Call(args=args) if e.fn.key.endswith("._get"):
-                return self.static(lw, args[0].value)[self.static(lw, args[1].value)]  # type: ignore[arg-type]
-            case tree.Call(args=args) if e.fn.key.endswith("._len"):
-                return len(self.static(lw, args[0].value))  # type: ignore[arg-type]
-            case tree.FString(parts=parts):
-                return "".join(p if isinstance(p, str) else format(self.static(lw, p[0]), p[1]) for p in parts)
-        raise lw.refuse("HYB805", "this is not known when the program is compiled", e.span)
+def _has_mixed(sub: Sub) -> bool:
+    return sub.mixed or any(map(_has_mixed, sub.items))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Dim):
-        return value.constant
-    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
-
-
-_OPERATORS: dict[str, Any] = {
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "//": lambda a, b: a // b,
-    "/": lambda a, b: a / b, "%": lambda a, b: a % b, "**": lambda a, b: a**b, "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b, "in": lambda a, b: a in b,
-}  # fmt: skip
+def _state_tuple(subs: list[Sub]) -> ir.Type | None:
+    states = tuple(s.state for s in subs if s.state is not None)
+    return ir.TupleT(states) if states else None
 
 
 def _place(subs: list[Sub]) -> int:

@@ -22,11 +22,27 @@ from hybridc.core import ir, tensor_build
 from hybridc.core.builder import integer
 from hybridc.front import derive, tree
 from hybridc.front.lower_core import Lowerer, Parts, Value, generated, lowers
-from hybridc.front.lower_expr import empty, make_list
+from hybridc.front.lower_expr import config_constant, empty, make_list
 from hybridc.front.lower_layout import Layout, Layouts, ParamSlot, StateSlot, Sub, leaves
+from hybridc.front.lower_mixed import (
+    CHOSEN,
+    ONE_BY_ONE,
+    WHOLE,
+    alias,
+    choice,
+    chosen,
+    dispatch,
+    found,
+    is_element,
+    key_index,
+    position,
+    settle,
+)
 from hybridc.front.lower_place import Access, PartAccess, VarAccess, replaced
-from hybridc.front.lower_submodel import ItemAccess, ParamAccess, SubAccess, offset, strided, view
+from hybridc.front.lower_static import static, static_or_none
+from hybridc.front.lower_submodel import ItemAccess, ParamAccess, PartOfModel, SubAccess, offset, strided, view
 from hybridc.front.lower_types import UNKNOWN
+from hybridc.front.open_models import holds_open
 from hybridc.front.tensor_lower_init import init_tensor
 
 Indexed = tuple[Type, ir.Atom, Callable[[ir.Atom], Value]]
@@ -45,16 +61,37 @@ class Models(Layouts):
         return [Tensor(layout.elem, (UNKNOWN,)), *from_states]
 
     # ---- reading
-    def field(self, lw: Lowerer, e: tree.Field, t: ModelType) -> Value:
-        layout = self.layout(t)
+    def is_part(self, lw: Lowerer, e: tree.Expr) -> bool:
+        """Whether an expression that is no call or field means a submodel."""
+        if not self.any_mixed or found(lw, e) is None:
+            if self.any_mixed and choice(lw, e) is not None:
+                raise lw.refuse("HYB809", CHOSEN, e.span, "call its methods, as in `m(x)`")
+            return False
+        return True
+
+    def field_of(self, lw: Lowerer, e: tree.Field) -> Value:
+        picked = chosen(lw, e)
+        if picked is not None:
+            result = dispatch(lw, e, picked)
+            assert result is not None
+            return result
         value = lw.value(e.value)
+        t = lw.concrete(e.value.type)
+        assert isinstance(t, ModelType)
+        layout = self.layout(t)
         lw.b.span = e.span
         slot = layout.params.get(e.name)
         if slot is not None:
             return view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
         if e.name in layout.states:
             return lw.item(value, layout.states[e.name].index)
-        sub = layout.subs[e.name]
+        sub = layout.subs.get(e.name)
+        if sub is None:
+            for param, given in zip(layout.decl.config, t.config, strict=True):
+                if param.name == e.name:
+                    return config_constant(lw, given, lw.concrete(e.type), e)
+            raise AssertionError(f"{t} has no {e.name}")
+        settle(lw, e.type, sub)
         return self.sub_of(lw, value, sub, lw.concrete(e.type))
 
     def sub_of(self, lw: Lowerer, owner: Value, sub: Sub, t: Type) -> Value:
@@ -63,6 +100,8 @@ class Models(Layouts):
 
     def build(self, lw: Lowerer, sub: Sub, t: Type, params: ir.Atom, at: ir.Atom, state: Value | None) -> Value:
         """The value of a submodel field: views of the owner's parameters beside its state."""
+        if sub.mixed:
+            raise lw.refuse("HYB809", WHOLE, lw.b.span, ONE_BY_ONE)
         if isinstance(t, Option):
             kind = lw.ctx.types.inner(t)
             if sub.kind == "none":
@@ -97,7 +136,7 @@ class Models(Layouts):
         return len(self.ctx.core.structs[layout.struct].fields) - 1
 
     def state_item(self, lw: Lowerer, sub: Sub, state: Value, index: ir.Atom) -> Value:
-        if sub.kind == "tuple":
+        if sub.in_tuple:
             assert isinstance(index, ir.Const)
             return lw.item(state, int(index.value))
         item = sub.items[0].state
@@ -107,7 +146,9 @@ class Models(Layouts):
     def list_field(self, lw: Lowerer, t: ModelType, owner: tree.Expr, name: str) -> Indexed | None:
         """A list of submodels without making the list: its item type, length, and how to get one."""
         sub = self.layout(t).subs.get(name)
-        if sub is None or sub.kind != "list" or sub.optional or not sub.items or sub.items[0].kind != "model":
+        if sub is None or sub.kind != "list" or sub.optional or sub.mixed:
+            return None
+        if not sub.items or sub.items[0].kind != "model":
             return None
         value = lw.value(owner)
         params = lw.whole(lw.item(value, 0))
@@ -123,39 +164,73 @@ class Models(Layouts):
 
     def element(self, lw: Lowerer, e: tree.Call) -> Value | None:
         """`self.layers[i]`, `self.named["left"]` without making the container; None for anything else."""
-        first = e.args[0].value if e.args else None
-        if not isinstance(first, tree.Field) or len(e.args) != 2 or e.args[1].value is None:
+        if not is_element(e):
             return None
-        owner = lw.concrete(first.value.type)
-        if not isinstance(owner, ModelType):
+        first, index = e.args[0].value, e.args[1].value
+        assert first is not None and index is not None
+        container = found(lw, first)
+        if container is None or container.optional:
             return None
-        sub = self.layout(owner).subs.get(first.name)
-        if sub is None or sub.optional:
+        if found(lw, e) is not None:
+            return self.part(lw, e)
+        if container.mixed:
+            raise lw.refuse("HYB809", CHOSEN, e.span, "call its method here, as in `self.layers[i](x)`")
+        owner = lw.concrete(first.value.type) if isinstance(first, tree.Field) else None
+        if not isinstance(first, tree.Field) or not isinstance(owner, ModelType) or container.kind != "list":
             return None
-        index = e.args[1].value
-        if e.fn.key == f"{STD_TYPES['list']}._get":
-            found = self.list_field(lw, owner, first.value, first.name)
-            if found is None:
-                return None
-            at = lw.expr(index)
-            lw.b.span = e.span
-            return found[2](self.checked_index(lw, at, len(sub.items)))
-        if e.fn.key == f"{STD_TYPES['map']}._get" and isinstance(index, tree.Const) and index.value in sub.keys:
-            place = sub.keys.index(index.value)  # type: ignore[arg-type]
-            value = lw.value(first.value)
-            lw.b.span = e.span
-            return self._item_of(lw, value, sub, place, lw.concrete(e.type))
-        return None
+        listed = self.list_field(lw, owner, first.value, first.name)
+        if listed is None:
+            return None
+        at = lw.expr(index)
+        lw.b.span = e.span
+        return listed[2](self.checked_index(lw, at, len(container.items)))
 
-    def _item_of(self, lw: Lowerer, owner: Value, sub: Sub, place: int, t: Type) -> Value:
+    def part(self, lw: Lowerer, e: tree.Expr) -> Value:
+        """A submodel, or a container of them, that an expression is known to mean."""
+        sub = found(lw, e)
+        assert sub is not None
+        params, at, state = self._located(lw, e)
+        settle(lw, e.type, sub)
+        return self.build(lw, sub, lw.concrete(e.type), params, at, state)
+
+    def _located(self, lw: Lowerer, e: tree.Expr) -> tuple[ir.Atom, ir.Atom, Value | None]:
+        """The vector in which its parameters are, from where on, and its state."""
+        match e:
+            case tree.Local(var=var):
+                named = alias(lw, var.key)
+                assert named is not None
+                return self._located(lw, named)
+            case tree.Field(value=owner):
+                sub = found(lw, e)
+                value = lw.value(owner)
+                lw.b.span = e.span
+                assert sub is not None
+                state = None if sub.index is None else lw.item(value, sub.index)
+                return lw.whole(lw.item(value, 0)), integer(sub.offset), state
+            case tree.TupleItem(value=container):
+                return self._located_item(lw, container, e.index)
+            case tree.Call():
+                inside, index = e.args[0].value, e.args[1].value
+                assert inside is not None and index is not None
+                held = found(lw, inside)
+                assert held is not None
+                place = position(held, static(lw, index))
+                assert place is not None
+                return self._located_item(lw, inside, place)
+            case tree.Unwrap(value=inner) | tree.Refine(value=inner):
+                return self._located(lw, inner)
+        raise AssertionError(f"no submodel: {e}")
+
+    def _located_item(self, lw: Lowerer, container: tree.Expr, place: int) -> tuple[ir.Atom, ir.Atom, Value | None]:
+        sub = found(lw, container)
+        assert sub is not None
+        params, at, state = self._located(lw, container)
         item = sub.items[place]
-        state: Value | None = None
+        own: Value | None = None
         if item.state is not None:
-            assert sub.index is not None
-            before = sum(s.state is not None for s in sub.items[:place])
-            state = self.state_item(lw, sub, lw.item(owner, sub.index), integer(before))
-        params = lw.whole(lw.item(owner, 0))
-        return self.build(lw, item, t, params, integer(sub.offset + item.offset), state)
+            assert state is not None
+            own = self.state_item(lw, sub, state, integer(sub.state_place(place)))
+        return params, offset(lw, at, item.offset), own
 
     def checked_index(self, lw: Lowerer, i: ir.Atom, n: int) -> ir.Atom:
         """An index from the front; IndexError when out of range."""
@@ -164,6 +239,13 @@ class Models(Layouts):
         return lw.call_fn("std.core:_place", [i, integer(n)])[0]
 
     # ---- writing
+    def settle_place(self, lw: Lowerer, place: tree.Place) -> None:
+        """Let an open configuration in the type of a place be that of the submodel there."""
+        if holds_open(place.type):
+            sub = found(lw, place)
+            if sub is not None:
+                settle(lw, place.type, sub)
+
     def field_access(self, lw: Lowerer, base: Access, model: ModelType, name: str, t: Type) -> Access:
         layout = self.layout(model)
         if name in layout.states:
@@ -177,12 +259,16 @@ class Models(Layouts):
         return SubAccess(lw, t, base, layout.subs[name])
 
     def item_access(self, lw: Lowerer, base: Access, index: int, t: Type) -> Access | None:
-        return ItemAccess(lw, t, base, integer(index)) if isinstance(base, SubAccess) else None
+        return ItemAccess(lw, t, base, integer(index)) if isinstance(base, PartOfModel) else None
 
-    def element_access(self, lw: Lowerer, base: Access, index: Value, t: Type) -> Access | None:
-        if not isinstance(base, SubAccess):
+    def element_access(self, lw: Lowerer, base: Access, index: tree.Expr, t: Type) -> Access | None:
+        if not isinstance(base, PartOfModel):
             return None
-        at = lw.whole(index)
+        known = static_or_none(lw, index)
+        place = None if known is None else position(base.sub, known)
+        if place is not None:
+            return ItemAccess(lw, t, base, integer(place))
+        at = lw.expr(index)
         if base.sub.kind == "map":
             return ItemAccess(lw, t, base, key_index(lw, base.sub, at))
         return ItemAccess(lw, t, base, self.checked_index(lw, at, len(base.sub.items)))
@@ -271,7 +357,7 @@ class Models(Layouts):
             assert sub.model is not None
             return lw.b.call(self.init_state(sub.model), [], [sub.state])[0]
         items = [self._first_state(lw, i) for i in sub.items if i.state is not None]
-        if sub.kind == "tuple":
+        if sub.in_tuple:
             return lw.op("tuple", items, sub.state)
         kind = ir.BufferT(items[0].type)
         data: ir.Atom = lw.op("buffer_new", [integer(len(items))], kind)
@@ -286,17 +372,6 @@ def _item_types(sub: Sub, t: Type) -> list[Type]:
         return list(t.items)
     assert isinstance(t, Named)
     return [t.args[-1]] * len(sub.items)  # type: ignore[list-item]
-
-
-def key_index(lw: Lowerer, sub: Sub, key: ir.Atom) -> ir.Atom:
-    """The position of a key among those of a map of submodels; KeyError if there is none."""
-    result: ir.Atom = integer(-1)
-    for i, name in enumerate(sub.keys):
-        same = lw.call_method(STR, "_eq", [key, lw.text(name)])[0]
-        result = lw.op("select", [same, integer(i), result], ir.INT)
-    ok = lw.op("ge", [result, integer(0)], ir.BOOL)
-    lw.check(ok, "KeyError", lambda: key)
-    return result
 
 
 # ---- values without an initialiser, new models -----------------------------------------------------------------------

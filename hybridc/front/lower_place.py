@@ -138,6 +138,7 @@ class TensorAccess(Access):
 
 def access(lw: Lowerer, place: tree.Place) -> Access:
     """Evaluate the index expressions of a place, outermost container first."""
+    lw.ctx.models.settle_place(lw, place)
     type = lw.concrete(place.type)
     match place:
         case tree.PlaceVar(var=var):
@@ -154,9 +155,8 @@ def access(lw: Lowerer, place: tree.Place) -> Access:
             return items if items is not None else _part(lw, type, inner, index)
         case tree.PlaceElement(base=base, index=index_expr):
             inner = access(lw, base)
-            index_value = lw.value(index_expr)
-            items = lw.ctx.models.element_access(lw, inner, index_value, type)
-            return items if items is not None else ElementAccess(lw, type, inner, index_value)
+            items = lw.ctx.models.element_access(lw, inner, index_expr, type)
+            return items if items is not None else ElementAccess(lw, type, inner, lw.value(index_expr))
         case tree.PlaceTensor(base=base, indices=indices):
             inner = access(lw, base)
             frozen = tuple(_freeze_index(lw, i) for i in indices)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from hybridc.base.types import TupleType, Void
 from hybridc.core import ir
-from hybridc.core.builder import boolean
+from hybridc.core.builder import boolean, integer
 from hybridc.front import tree
 from hybridc.front.lower_core import LoopLabels, Lowerer, Value, lowers
 from hybridc.front.lower_cursor import Cursor, cursor_of
 from hybridc.front.lower_match import bind_always
+from hybridc.front.lower_mixed import Unrolled, alternative, bind, unrolled
 from hybridc.front.lower_place import TensorAccess, access, update
 from hybridc.front.lower_scan import assigned, has_continue
+from hybridc.front.open_models import holds_open
 
 
 def block(lw: Lowerer, stmts: Sequence[tree.Stmt]) -> None:
@@ -34,6 +37,9 @@ def statement(lw: Lowerer, stmt: tree.Stmt) -> None:
             if_stmt(lw, cond, then, orelse)
         case tree.Return(value):
             return_stmt(lw, value)
+        case tree.Let(pattern, value, span) if lw.ctx.models.any_mixed and holds_open(value.type):
+            lw.b.span = span
+            bind(lw, pattern, value)
         case tree.Let(pattern, value, span):
             result = lw.value(value)
             lw.b.span = span
@@ -155,11 +161,34 @@ def leave_unless(lw: Lowerer, test: ir.Atom, label: int, keys: Sequence[str], re
 
 
 def for_stmt(lw: Lowerer, stmt: tree.For) -> None:
+    if lw.ctx.models.any_mixed:
+        turns = unrolled(lw, stmt.iterable, stmt.body, stmt.pattern)
+        if turns is not None:
+            unrolled_for(lw, stmt, turns)
+            return
     cursor = cursor_of(lw, stmt.iterable)
     keys = loop_keys(lw, stmt.body)
     lw.b.span = stmt.span
     for_each(lw, cursor, keys, lambda label, item: turn(
         lw, keys, label, stmt.body, lambda: bind_always(lw, stmt.pattern, item(), cursor.item_type)))
+
+
+def unrolled_for(lw: Lowerer, stmt: tree.For, turns: Unrolled) -> None:
+    """The body once for each item of a container of unlike submodels."""
+    keys = loop_keys(lw, stmt.body)
+
+    def one(label: int, k: int) -> None:
+        turn(lw, keys, label, stmt.body, lambda: bind(lw, stmt.pattern, turns.item(k)))
+
+    def all_turns(label: int) -> None:
+        for k in range(turns.turns):
+            if lw.tail is not None:
+                break
+            for length in turns.lengths:
+                leave_unless(lw, lw.op("lt", [integer(k), length], ir.BOOL), label, keys)
+            alternative(lw, partial(one, label, k))
+
+    lw.scope(keys, all_turns)
 
 
 def for_each(lw: Lowerer, cursor: Cursor, keys: list[str],

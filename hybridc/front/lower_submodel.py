@@ -3,6 +3,7 @@ state; what is written goes back there."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from hybridc.base.types import ModelType, Type, TypeVar
@@ -36,17 +37,31 @@ def strided(lw: Lowerer, sub: Sub, i: ir.Atom) -> ir.Atom:
 
 
 # ---- places ----------------------------------------------------------------------------------------------------------
-class SubAccess(Access):
-    """A submodel field. Writing one back writes its state, and its parameters where they may be others."""
+class PartOfModel(Access):
+    """A submodel, or a container of them, inside the model that `owner` is a place of. Writing one back writes its
+    state, and its parameters where they may be others."""
 
-    def __init__(self, lw: Lowerer, type: Type, base: Access, sub: Sub):
+    def __init__(self, lw: Lowerer, type: Type, owner: Access, sub: Sub):
         super().__init__(lw, type)
-        self.base, self.sub = base, sub
+        self.owner, self.sub = owner, sub
         self.view: ir.Atom | None = None
 
+    @abstractmethod
+    def at(self) -> ir.Atom:
+        """Where its parameters begin in the owner's vector."""
+
+    @abstractmethod
+    def state_of(self, owner: Value) -> Value:
+        """Its state in an owner."""
+
+    @abstractmethod
+    def with_state(self, owner: Value, state: Value) -> Value:
+        """The owner with another state of this part."""
+
     def load(self) -> Value:
-        lw = self.lw
-        value = lw.ctx.models.sub_of(lw, self.base.load(), self.sub, self.type)
+        lw, owner = self.lw, self.owner.load()
+        state = None if self.sub.state is None else self.state_of(owner)
+        value = lw.ctx.models.build(lw, self.sub, self.type, lw.whole(lw.item(owner, 0)), self.at(), state)
         if isinstance(value, Parts) and self.sub.kind == "model":
             self.view = lw.whole(value.items[0])
         return value
@@ -55,79 +70,69 @@ class SubAccess(Access):
         self.write(value, False)
 
     def write(self, value: Value, params_kept: bool) -> None:
-        lw = self.lw
-        if self.sub.kind != "model":
+        lw, sub = self.lw, self.sub
+        if sub.kind != "model":
             raise lw.refuse("HYB806", "a list, tuple or map of submodels is not assigned as a whole", lw.b.span)
         new = lw.apart(value)
         assert isinstance(new, Parts)
-        whole = self.base.take()
-        if self.sub.index is not None:
-            state = Parts(_must(self.sub.state), new.items[1:])
-            whole = replaced(lw, whole, (self.sub.index,), state)
+        whole = lw.apart(self.owner.take())
+        if sub.state is not None:
+            whole = self.with_state(whole, Parts(sub.state, new.items[1:]))
         if not params_kept and new.items[0] != self.view:
-            whole = write_params(lw, whole, integer(self.sub.offset), self.sub.size, lw.whole(new.items[0]))
-        self.base.put(whole)
+            whole = write_params(lw, whole, self.at(), sub.size, lw.whole(new.items[0]))
+        self.owner.put(whole)
 
 
-class ItemAccess(Access):
+class SubAccess(PartOfModel):
+    """A submodel field."""
+
+    def at(self) -> ir.Atom:
+        return integer(self.sub.offset)
+
+    def state_of(self, owner: Value) -> Value:
+        assert self.sub.index is not None
+        return self.lw.item(owner, self.sub.index)
+
+    def with_state(self, owner: Value, state: Value) -> Value:
+        assert self.sub.index is not None
+        return replaced(self.lw, owner, (self.sub.index,), state)
+
+
+class ItemAccess(PartOfModel):
     """A submodel in a list, tuple or map of them."""
 
-    def __init__(self, lw: Lowerer, type: Type, field: SubAccess, index: ir.Atom):
-        super().__init__(lw, type)
-        self.field, self.index = field, index
-        self.view: ir.Atom | None = None
+    def __init__(self, lw: Lowerer, type: Type, container: PartOfModel, index: ir.Atom):
+        items = container.sub.items
+        super().__init__(lw, type, container.owner, items[int(index.value) if isinstance(index, ir.Const) else 0])
+        self.container, self.index = container, index
 
-    def _item(self) -> Sub:
-        sub = self.field.sub
-        return sub.items[int(self.index.value)] if isinstance(self.index, ir.Const) else sub.items[0]
-
-    def _at(self) -> ir.Atom:
-        sub = self.field.sub
+    def at(self) -> ir.Atom:
+        lw, start = self.lw, self.container.at()
         if isinstance(self.index, ir.Const):
-            return integer(sub.offset + sub.items[int(self.index.value)].offset)
-        return strided(self.lw, sub, self.index)
+            return offset(lw, start, self.sub.offset)
+        along = lw.op("mul", [self.index, integer(self.container.sub.stride)], ir.INT)
+        return offset(lw, along, int(start.value)) if isinstance(start, ir.Const) else lw.op(
+            "add", [along, start], ir.INT)
 
-    def _state_index(self) -> ir.Atom:
-        sub = self.field.sub
-        if sub.kind == "tuple":
-            assert isinstance(self.index, ir.Const)
-            return integer(sum(s.state is not None for s in sub.items[: int(self.index.value)]))
+    def _place(self) -> ir.Atom:
+        """Where its state is among those of the container."""
+        if isinstance(self.index, ir.Const) and self.container.sub.in_tuple:
+            return integer(self.container.sub.state_place(int(self.index.value)))
         return self.index
 
-    def load(self) -> Value:
-        lw, sub, item = self.lw, self.field.sub, self._item()
-        owner = self.field.base.load()
-        state: Value | None = None
-        if item.state is not None:
-            assert sub.index is not None
-            state = lw.ctx.models.state_item(lw, sub, lw.item(owner, sub.index), self._state_index())
-        value = lw.ctx.models.build(lw, item, self.type, lw.whole(lw.item(owner, 0)), self._at(), state)
-        if isinstance(value, Parts):
-            self.view = lw.whole(value.items[0])
-        return value
+    def state_of(self, owner: Value) -> Value:
+        return self.lw.ctx.models.state_item(
+            self.lw, self.container.sub, self.container.state_of(owner), self._place())
 
-    def store(self, value: Value) -> None:
-        self.write(value, False)
-
-    def write(self, value: Value, params_kept: bool) -> None:
-        lw, sub, item = self.lw, self.field.sub, self._item()
-        new = lw.apart(value)
-        assert isinstance(new, Parts)
-        whole = lw.apart(self.field.base.take())
-        if item.state is not None:
-            assert sub.index is not None
-            state = Parts(item.state, new.items[1:])
-            index = self._state_index()
-            if sub.kind == "tuple":
-                assert isinstance(index, ir.Const)
-                whole = replaced(lw, whole, (sub.index, int(index.value)), state)
-            else:
-                data = lw.whole(lw.item(lw.item(whole, sub.index), 0))
-                changed = lw.op("buffer_set", [data, index, lw.whole(state)], data.type)
-                whole = replaced(lw, whole, (sub.index, 0), changed)
-        if not params_kept and new.items[0] != self.view:
-            whole = write_params(lw, whole, self._at(), item.size, lw.whole(new.items[0]))
-        self.field.base.put(whole)
+    def with_state(self, owner: Value, state: Value) -> Value:
+        lw, place = self.lw, self._place()
+        all_states = lw.apart(self.container.state_of(owner))
+        if self.container.sub.in_tuple:
+            assert isinstance(place, ir.Const)
+            return self.container.with_state(owner, replaced(lw, all_states, (int(place.value),), state))
+        data = lw.whole(lw.item(all_states, 0))
+        changed = lw.op("buffer_set", [data, place, lw.whole(state)], data.type)
+        return self.container.with_state(owner, replaced(lw, all_states, (0,), changed))
 
 
 class ParamAccess(Access):

@@ -6,11 +6,12 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim, DimVar, PackVar
-from hybridc.base.source import Span
+from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import FnRef, FnType, ModelType, Named, Option, Tensor, TupleType, Type, TypeVar, Void
 from hybridc.core import ir
 from hybridc.core.builder import Builder, integer
@@ -46,6 +47,8 @@ class Values(ABC):
         self.type_args: dict[str, Type] = {}
         self.packs: dict[str, tuple[Dim, ...]] = {}
         self.consts: dict[str, Dim] = {}
+        self.aliases: dict[str, tree.Expr] = {}
+        """`let`s that name an expression: see lower_mixed.py."""
         self.model: ModelType | None = None
         self.self_type: Type | None = None
         """How the declaration writes the type of `self` in a method of a model."""
@@ -105,7 +108,12 @@ class Values(ABC):
 
     def type(self, t: Type) -> ir.Type:
         """The Core type, with the dimensions that are numbers here."""
-        return self.ctx.types.core(self.concrete(t))
+        try:
+            return self.ctx.types.core(self.concrete(t))
+        except Refused as refused:
+            if refused.diagnostic.span != NOWHERE:
+                raise
+            raise Refused(replace(refused.diagnostic, span=self.b.span)) from None
 
     # ---- dimensions
     def dim(self, d: Dim) -> ir.Atom:

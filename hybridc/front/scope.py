@@ -112,6 +112,8 @@ class ConfigSig:
     default: ConfigValue
     span: Span
     is_model: bool = False
+    indices: set[int] = field(default_factory=set)
+    """Which items of a list of ints are used as dimensions: `sizes[0]`."""
 
 
 @dataclass(slots=True)
@@ -137,6 +139,8 @@ class ModelSig:
     elem: Type | None = None
     resource: bool = False
     lets: dict[str, tree.Expr] = field(default_factory=dict)
+    sizes: list[DimVar] = field(default_factory=list)
+    """Int `let`s whose value only lowering knows."""
 
     def config_named(self, name: str) -> ConfigSig | None:
         return next((c for c in self.config if c.name == name), None)

@@ -253,9 +253,11 @@ class MakeEnum(Typed):
 
 @dataclass(frozen=True, slots=True)
 class MakeModel(Typed):
-    """`M(8, seed=1)`; `type` is the ModelType."""
+    """`M(8, seed=1)`; `type` is the ModelType. In a member of a model, `computed` are what its configuration
+    has of variables that only lowering knows, with their expressions."""
 
     seed: Expr | None
+    computed: tuple[tuple[Dim | TypeVar, Expr], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -689,7 +691,8 @@ class ModelLet:
 @dataclass(frozen=True, slots=True)
 class ModelDecl:
     """`members` in the order declared: they give the layout of the flat parameter vector. `elem` is the type of its
-    parameters, f32 or f64 (its submodels' too)."""
+    parameters, f32 or f64 (its submodels' too). `sizes` are the int `let`s that are no polynomial of the configuration:
+    each is the DimVar "MODEL.name", computed by lowering."""
 
     key: str
     name: str
@@ -699,6 +702,7 @@ class ModelDecl:
     elem: Type
     span: Span
     doc: str | None = None
+    sizes: tuple[tuple[str, Expr], ...] = ()
 
 
 Decl = Union[FnDecl, StructDecl, EnumDecl, ModelDecl]

@@ -67,6 +67,7 @@ class TypeReader:
     bare_model: Callable[[str, Span], Type] | None = None
     value: Callable[[str], Dim | None] | None = None
     model_value: Callable[[str], Type | None] | None = None
+    computed: Callable[[Any, str, Type], TypeVar | None] | None = None
     resources: bool = False
     unknowns: int = 0
     quiet: bool = False
@@ -277,6 +278,9 @@ class TypeReader:
             if isinstance(c.type, Named) and isinstance(e, syntax.List | syntax.Tuple) and c.type.args:
                 item = ConfigSig(c.name, c.type.args[0], c.var, False, None, e.span)  # type: ignore[arg-type]
                 return tuple(self.config_value(i, item) for i in e.items)
+        var = self.computed(e, c.name, c.type) if self.computed is not None else None
+        if var is not None:
+            return var
         self.report("HYB602", f"`{c.name}` must be known when the program is compiled", e.span,
                     help="a configuration argument is a constant, or the configuration of the enclosing model")
         return None
@@ -423,6 +427,7 @@ class TypeReader:
 
 def config_item(config: ConfigSig, index: int) -> Dim:
     """`sizes[0]` of a configuration list, as a dimension."""
+    config.indices.add(index)
     return Dim.of(DimVar(f"{config.var.key}[{index}]", f"{config.name}[{index}]"))
 
 
