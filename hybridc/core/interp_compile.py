@@ -24,6 +24,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -246,6 +247,10 @@ class _Compiler:
                 self.assign(params, inits)
                 self.outs[label] = outs
                 self.looped(label, body, lambda values: self.assign(params, values), params)
+            case Fused(outs, body, _):
+                for op in stmt.ops:
+                    self.operator(op)
+                self.assign(outs, body.tail.values)
             case Scope(outs, label, body, _):
                 self.outs[label] = outs
 

@@ -14,6 +14,7 @@
             | var* = loop LABEL (var = atom, ...) block    yield is the next turn; left only by exit
             | var* = scope LABEL block                     yield and exit LABEL give its values
             | var  = parallel var < atom block             a buffer of what the block yields for each index
+            | var* = fused block                           tensor operators that run as one kernel (passes/fuse.py)
     atom    = var | constant
 
 Every value is immutable: an update makes a new value, and the code generator writes in place where the old one has no
@@ -185,7 +186,33 @@ class Parallel:
     span: Span = NOWHERE
 
 
-Stmt = Union[Op, Call, If, Match, Loop, Scope, Parallel]
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """Operators, and nothing else, that run as one kernel: what they compute is what they would one by one. A leaf for
+    passes: it borrows the variables it uses from outside, and nobody sees those within."""
+
+    outs: tuple[Var, ...]
+    body: Block
+    span: Span = NOWHERE
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        return self.body.stmts  # type: ignore[return-value]
+
+    @property
+    def inner(self) -> tuple[Var, ...]:
+        """What the operators define."""
+        return tuple(o for op in self.ops for o in op.outs)
+
+    @property
+    def args(self) -> tuple[Atom, ...]:
+        """What comes from outside, each once, in order of use."""
+        own = {v.id for v in self.inner}
+        atoms = [a for op in self.ops for a in op.args] + list(self.body.tail.values)
+        return tuple(dict.fromkeys(a for a in atoms if not (isinstance(a, Var) and a.id in own)))
+
+
+Stmt = Union[Op, Call, If, Match, Loop, Scope, Parallel, Fused]
 
 
 # ---- tails -----------------------------------------------------------------------------------------------------------
@@ -261,7 +288,8 @@ class Program:
 
 __all__ = [
     "BF16", "BOOL", "F16", "F32", "F64", "I32", "INT", "NOWHERE", "RETURN", "STR", "U8", "UNIT",
-    "Arm", "Atom", "Attrs", "Block", "BufferT", "Call", "Const", "EnumDef", "EnumT", "Exit", "Fault", "Fn", "If",
+    "Arm", "Atom", "Attrs", "Block", "BufferT", "Call", "Const", "EnumDef", "EnumT", "Exit", "Fault", "Fn", "Fused",
+    "If",
     "Loop", "Match", "Op", "OptionT", "Parallel", "Prim", "Program", "Scope", "Span", "Stmt", "StructDef", "StructT",
     "Tail", "TensorT", "TupleT", "Type", "Var", "Yield",
 ]

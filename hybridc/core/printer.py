@@ -25,6 +25,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -183,6 +184,9 @@ class _Printer:
                     f"{_var(p)}: {show_type(p.type)} = {show_atom(i)}" for p, i in zip(params, inits, strict=True)
                 )
                 self.lines.append(f"{head}loop {label} ({start}){place} {{")
+                self.block(body, depth + 1)
+            case Fused(_, body, _):
+                self.lines.append(f"{head}fused{place} {{")
                 self.block(body, depth + 1)
             case Scope(_, label, body, _):
                 self.lines.append(f"{head}scope {label}{place} {{")

@@ -26,6 +26,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -484,6 +485,10 @@ class _Reader:
             span = self.place()
             body = self.block()
             return lambda o: Scope(o, label, body, span)
+        if self.accept("fused"):
+            span = self.place()
+            body = self.block()
+            return lambda o: Fused(o, body, span)
         if self.accept("parallel"):
             index = self.definition()
             self.expect("<")

@@ -19,7 +19,7 @@ from hybridc.core.ir import (
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 WORDS = frozenset(
     "bool int i32 u8 f64 f32 f16 bf16 buffer struct enum fn hidden yield exit fault call if else match loop scope"
-    " parallel true false none nan inf".split()
+    " parallel fused true false none nan inf".split()
 )
 """What Core's text uses itself; a name that is one of these stands in backquotes there."""
 

@@ -18,6 +18,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -293,6 +294,15 @@ class _Checker:
                 self.bind(outs)
             case Parallel(out, index, count, body, _):
                 self.parallel(out, index, count, body, here)
+            case Fused(outs, body, _):
+                if not isinstance(body.tail, Yield) or any(not isinstance(s, Op) for s in body.stmts):
+                    self.wrong("holds operators and yields")
+                    return
+                if any(OPS[s.op].effect for s in stmt.ops if s.op in OPS):
+                    self.wrong("holds an effect")
+                self.block(body, tuple(o.type for o in outs), f"{here}, body")
+                self.at = here
+                self.bind(outs)
             case _:
                 self.wrong(f"{stmt!r} is no statement")
 

@@ -14,6 +14,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -36,7 +37,7 @@ def outs_of(stmt: Stmt) -> tuple[Var, ...]:
 def args_of(stmt: Stmt) -> tuple[Atom, ...]:
     """The atoms that a statement itself names, not those in the blocks it holds."""
     match stmt:
-        case Op() | Call():
+        case Op() | Call() | Fused():
             return stmt.args
         case If():
             return (stmt.cond,)
@@ -63,7 +64,7 @@ def blocks_of(stmt: Stmt) -> tuple[Block, ...]:
 
 
 def bound_in(stmt: Stmt) -> tuple[Var, ...]:
-    """What a statement defines inside its blocks: fields of arms, parameters of loops, the index of a parallel."""
+    """What a statement defines inside: fields of arms, parameters of loops, the index of a parallel, what is fused."""
     match stmt:
         case Match():
             return tuple(f for arm in stmt.arms for f in arm.fields)
@@ -71,6 +72,8 @@ def bound_in(stmt: Stmt) -> tuple[Var, ...]:
             return stmt.params
         case Parallel():
             return (stmt.index,)
+        case Fused():
+            return stmt.inner
     return ()
 
 
@@ -185,6 +188,9 @@ def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
             return replace(stmt, inits=tuple(map(f, stmt.inits)))
         case Parallel():
             return replace(stmt, count=f(stmt.count))
+        case Fused():
+            ops = tuple(map_atoms(op, f) for op in stmt.ops)
+            return replace(stmt, body=Block(ops, map_tail(stmt.body.tail, f)))
         case Scope():
             return stmt
 
@@ -253,7 +259,12 @@ class Freshener:
             return fresh
 
         def one(stmt: Stmt) -> Stmt:
+            if isinstance(stmt, Fused):
+                ops = tuple(map(one, stmt.ops))
+                tail = map_tail(stmt.body.tail, atom)
+                return Fused(bind(stmt.outs), Block(ops, tail), stmt.span)
             stmt = map_atoms(stmt, atom)
+            assert not isinstance(stmt, Fused)
             match stmt:
                 case Op() | Call():
                     return replace(stmt, outs=bind(stmt.outs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
+from hybridc.core.ir import Call, Fault, Fn, Fused, Loop, Op, Parallel, Program, Stmt
 from hybridc.core.ops import may_fault
 from hybridc.core.walk import all_blocks, statements
 
@@ -50,7 +50,7 @@ class Facts:
 
     def _faults(self, s: Stmt | Fault) -> bool:
         match s:
-            case Fault() | Loop() | Parallel():
+            case Fault() | Loop() | Parallel() | Fused():
                 return True
             case Op():
                 if s.op in self._scalar_ops:

@@ -33,6 +33,14 @@ def required(cpu: str) -> list[str]:
     return sorted(name for name, has in llvm.get_host_cpu_features().items() if has) if cpu == "host" else []
 
 
+def vector_bytes(cpu: str) -> int:
+    """Bytes of the widest vectors that a CPU computes with."""
+    _ready()
+    if cpu == "host":
+        return 64 if llvm.get_host_cpu_features().get("avx512f") else 32
+    return 64 if cpu in ("x86-64-v4", "znver4", "znver5", "skylake-avx512", "icelake-server", "sapphirerapids") else 32
+
+
 def parse(text: str) -> llvm.ModuleRef:
     _ready()
     module = llvm.parse_assembly(text)

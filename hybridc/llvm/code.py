@@ -97,6 +97,8 @@ class Module:
         """Globals made once for a key."""
         self._strings: dict[bytes, str] = {}
         self._names = 0
+        self.vector_bytes = 32
+        """Of the widest vectors that the processor computes with."""
 
     def site(self, span: Span, title: str, hidden: bool) -> int:
         key = (span, title, hidden)

@@ -73,11 +73,13 @@ class Compiled:
 
 
 def emit_module(
-    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str] = ()
+    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str] = (),
+    vector_bytes: int = 32,
 ) -> Module:
     """The LLVM text of a program's entries and all they need."""
     program = owned.program
     module = Module(Layouts(program))
+    module.vector_bytes = vector_bytes
     module.globals.append(f"{LIVE} = global i64 0, align 8")
     facts = Facts(program, NO_MEMORY)
     unit = Unit(module, facts, owned.cleanup, owned.borrowed, once=frozenset(once))
@@ -107,7 +109,7 @@ def compile_program(
     """Compile the functions `entries`, and releases of `release_types`, to an object. Functions that run only `once`
     or so are kept small instead of quick: they would take most of the time."""
     owned = program if isinstance(program, OwnedProgram) else own(program)
-    module = emit_module(owned, entries, release_types, once)
+    module = emit_module(owned, entries, release_types, once, backend.vector_bytes(cpu))
     text = module.text()
     machine = backend.target_machine(cpu, opt)
     parsed = backend.parse(text)

@@ -15,6 +15,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -30,6 +31,7 @@ from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Leaves, Module, symbol
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
+from hybridc.llvm.fused import emit_fused
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
@@ -221,6 +223,9 @@ class Writer:
                     e.bind(var, value)
             case Call():
                 self.call(stmt)
+            case Fused():
+                for var, value in zip(stmt.outs, emit_fused(e, stmt), strict=True):
+                    e.bind(var, value)
             case If():
                 self.if_(stmt)
             case Match():

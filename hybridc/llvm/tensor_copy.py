@@ -149,9 +149,8 @@ def emit_reshape(e: FnEmitter, op: Op) -> Results:
         x = tensor_of(e, source)
         total, dims = count_elements(e, x.dims), x.dims
         shown = message("a tensor of shape ", dims)
-    parts = [*shown, *message(" does not fit in shape ", sizes)]
     with e.giving_up(op.args[:1]):
-        new = _resolved(e, sizes, total, parts)
+        new = _resolved(e, sizes, total, [*shown, *message(" does not fit in shape ", sizes)])
     if x is None:
         if not new:
             return (e.leaves(source),)
@@ -163,6 +162,12 @@ def emit_reshape(e: FnEmitter, op: Op) -> Results:
         release_tensor(e, x)
         return ((value,),)
     return ((x.owner, x.data, *new),)
+
+
+def reshape_dims(e: FnEmitter, dims: Sequence[str], total: str, sizes: list[str]) -> list[str]:
+    """The sizes that a tensor of these dims gets."""
+    parts = message("a tensor of shape ", dims, " does not fit in shape ", sizes)
+    return _resolved(e, sizes, total, parts)
 
 
 def _resolved(e: FnEmitter, sizes: list[str], total: str, parts: Sequence[str | N]) -> list[str]:
@@ -214,13 +219,27 @@ def emit_transpose(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
-def emit_broadcast(e: FnEmitter, op: Op) -> Results:
+def broadcast_sizes(e: FnEmitter, op: Op) -> list[str]:
+    """The sizes that the operator names, checked."""
     axes, source = op.attr("axes"), op.args[0]
     assert isinstance(axes, tuple)
     sizes = [e.one(a) for a in op.args[1:]]
     for s in sizes:
         if s.startswith(("%", "-")):
             e.check(e.icmp("sge", s, "0"), "ValueError", "a size of ", N(s), " is negative")
+    if isinstance(source.type, TensorT):
+        x = tensor_of(e, source)
+        for a, s in zip(axes, sizes, strict=True):
+            if a is not None:
+                shown = message("a tensor of shape ", x.dims, " does not fit in shape ", sizes)
+                same_size(e, x.dims[a], s, shown)
+    return sizes
+
+
+def emit_broadcast(e: FnEmitter, op: Op) -> Results:
+    axes, source = op.attr("axes"), op.args[0]
+    assert isinstance(axes, tuple)
+    sizes = broadcast_sizes(e, op)
     kind = elem(source.type)
     if not isinstance(source.type, TensorT):
         zero = isinstance(source, Const) and not source.value and str(source.value) != "-0.0"
@@ -229,10 +248,6 @@ def emit_broadcast(e: FnEmitter, op: Op) -> Results:
             fill(e, kind, out.data, e.one(source), count_elements(e, sizes))
         return (out.leaves,)
     x = tensor_of(e, source)
-    for a, s in zip(axes, sizes, strict=True):
-        if a is not None:
-            shown = message("a tensor of shape ", x.dims, " does not fit in shape ", sizes)
-            same_size(e, x.dims[a], s, shown)
     out = new_tensor(e, kind, sizes)
     have = strides_of(e, x.dims)
     froms = ["0" if a is None else have[a] for a in axes]
@@ -368,7 +383,8 @@ def emit_update(e: FnEmitter, op: Op) -> Results:
 
 
 # ---- several tensors -------------------------------------------------------------------------------------------------
-def emit_concat(e: FnEmitter, op: Op) -> Results:
+def concat_dims(e: FnEmitter, op: Op) -> list[str]:
+    """The sizes of what is concatenated, checked."""
     xs, axis = [tensor_of(e, a) for a in op.args], op.attr("axis")
     assert isinstance(axis, int)
     first = list(xs[0].dims)
@@ -379,7 +395,14 @@ def emit_concat(e: FnEmitter, op: Op) -> Results:
                 shown = message("shapes ", xs[0].dims, " and ", x.dims, " do not fit in concat")
                 same_size(e, first[i], x.dims[i], shown)
         total = plus(e, total, x.dims[axis])
-    dims = [*first[:axis], total, *first[axis + 1 :]]
+    return [*first[:axis], total, *first[axis + 1 :]]
+
+
+def emit_concat(e: FnEmitter, op: Op) -> Results:
+    xs, axis = [tensor_of(e, a) for a in op.args], op.attr("axis")
+    assert isinstance(axis, int)
+    dims = concat_dims(e, op)
+    total = dims[axis]
     out = new_tensor(e, xs[0].elem, dims)
     outer, inner = product(e, dims[:axis]), product(e, dims[axis + 1 :])
     row = times(e, total, inner)

@@ -29,19 +29,66 @@ DOT_ROWS = 4
 
 
 class Lane:
-    """Vectors of an element type: 32 bytes."""
+    """Vectors of an element type."""
 
-    def __init__(self, kind: Prim):
+    def __init__(self, kind: Prim, bytes: int = 32):
         self.scalar, self.size = SCALARS[kind.name]
-        self.count = 32 // self.size
+        self.bytes = bytes
+        self.count = bytes // self.size
         self.type = f"<{self.count} x {self.scalar}>"
         self.short = {"float": "f32", "double": "f64"}[self.scalar]
 
-    def load(self, k: Code, address: str) -> str:
-        return k.ins(f"load {self.type}, ptr {address}, align {self.size}")
+    def load(self, k: Code, address: str, mask: str = "") -> str:
+        """What a mask leaves out is 0, and not read."""
+        if not mask:
+            return k.ins(f"load {self.type}, ptr {address}, align {self.size}")
+        name = f"@llvm.masked.load.v{self.count}{self.short}.p0"
+        args = [("ptr", address), ("i32 immarg", str(self.size)), (self.bits, mask), (self.type, "zeroinitializer")]
+        return self.masked(k, self.type, name, args)
 
-    def store(self, k: Code, value: str, address: str) -> None:
-        k.do(f"store {self.type} {value}, ptr {address}, align {self.size}")
+    def store(self, k: Code, value: str, address: str, mask: str = "") -> None:
+        if not mask:
+            k.do(f"store {self.type} {value}, ptr {address}, align {self.size}")
+            return
+        name = f"@llvm.masked.store.v{self.count}{self.short}.p0"
+        args = [(self.type, value), ("ptr", address), ("i32 immarg", str(self.size)), (self.bits, mask)]
+        self.masked(k, "void", name, args)
+
+    def masked(self, k: Code, result: str, name: str, args: list[tuple[str, str]]) -> str:
+        k.module.declare(f"{result} {name}({', '.join(t for t, _ in args)})")
+        given = ", ".join(f"{t.removesuffix(' immarg')} {v}" for t, v in args)
+        if result == "void":
+            k.do(f"call void {name}({given})")
+            return ""
+        return k.ins(f"call {result} {name}({given})")
+
+    @property
+    def bits(self) -> str:
+        return f"<{self.count} x i1>"
+
+    def mask(self, k: Code, left: str, vector: int) -> str:
+        """The lanes of a vector that lie before `left` elements."""
+        numbers = ", ".join(f"i64 {vector * self.count + i}" for i in range(self.count))
+        wide = f"<{self.count} x i64>"
+        one = k.ins(f"insertelement {wide} poison, i64 {left}, i32 0")
+        limit = k.ins(f"shufflevector {wide} {one}, {wide} poison, <{self.count} x i32> zeroinitializer")
+        return k.ins(f"icmp slt {wide} <{numbers}>, {limit}")
+
+    def transpose(self, k: Code, rows: list[str]) -> list[str]:
+        """Columns of as many rows as there are lanes: blocks of 1, 2, 4... are exchanged."""
+        n, step = self.count, 1
+        while step < n:
+            for i in range(n):
+                if i & step:
+                    continue
+                a, b = rows[i], rows[i + step]
+                low = ", ".join(f"i32 {n + j - step if j & step else j}" for j in range(n))
+                high = ", ".join(f"i32 {n + j if j & step else j + step}" for j in range(n))
+                pair = f"{self.type} {a}, {self.type} {b}, <{n} x i32>"
+                rows[i] = k.ins(f"shufflevector {pair} <{low}>")
+                rows[i + step] = k.ins(f"shufflevector {pair} <{high}>")
+            step *= 2
+        return rows
 
     def splat(self, k: Code, value: str) -> str:
         one = k.ins(f"insertelement {self.type} poison, {self.scalar} {value}, i32 0")
@@ -90,11 +137,11 @@ def _tile(module: Module, kind: Prim, rows: int, vectors: int) -> str:
     return module.helper((f"kernel.tile.{rows}x{vectors}", kind), make)
 
 
-def _dots(module: Module, kind: Prim) -> str:
+def dots(module: Module, kind: Prim) -> str:
     """void (c, a, b, n, k): c[j] = a . b[j, :] for the n rows of b, four at a time."""
 
     def make(name: str) -> None:
-        lane = Lane(kind)
+        lane = Lane(kind, module.vector_bytes)
         t = lane.scalar
         params = [("ptr noalias", "%c"), ("ptr", "%a"), ("ptr", "%b"), *_ints("n", "k")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
@@ -106,11 +153,11 @@ def _dots(module: Module, kind: Prim) -> str:
             bases = [code.element("%b", t, code.mul(code.add(first, str(r)), "%k")) for r in range(rows)]
             with code.loop(filled, [(lane.type, "zeroinitializer")] * (rows * parts), step=block) as turn:
                 at = code.element("%a", t, turn.index)
-                xs = [lane.load(code, code.ptr_add(at, 32 * p)) for p in range(parts)]
+                xs = [lane.load(code, code.ptr_add(at, lane.bytes * p)) for p in range(parts)]
                 for r in range(rows):
                     line = code.element(bases[r], t, turn.index)
                     for p in range(parts):
-                        b = lane.load(code, code.ptr_add(line, 32 * p))
+                        b = lane.load(code, code.ptr_add(line, lane.bytes * p))
                         turn.next.append(lane.fma(code, xs[p], b, turn.values[r * parts + p]))
             sums = []
             for r in range(rows):
@@ -191,7 +238,7 @@ def _product(module: Module, kind: Prim) -> str:
                 to = code.element("%c", t, code.mul(i.index, "%n"))
                 row = code.element("%a", t, code.mul(i.index, "%a_row"))
                 args = [("ptr", to), ("ptr", row), ("ptr", "%b"), ("i64", "%n"), ("i64", "%k")]
-                code.call("void", _dots(module, kind), args)
+                code.call("void", dots(module, kind), args)
             code.ret("0")
         # One row: wide tiles as far as they go.
         dense = code.icmp("eq", "%b_n", "1")
@@ -294,19 +341,28 @@ def _integer_product(module: Module, kind: Prim) -> str:
     return module.helper(("kernel.matmul", kind), make)
 
 
-def emit_matmul(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
+def product_dims(e: FnEmitter, op: Op) -> list[str]:
+    """The sizes of a product; ValueError where those of its sides do not fit."""
     a, b = tensor_of(e, op.args[0]), tensor_of(e, op.args[1])
     ta, tb = bool(op.attr("ta")), bool(op.attr("tb"))
     (k, m) = a.dims[-2:] if ta else (a.dims[-1], a.dims[-2])
     (n, inner) = b.dims[-2:] if tb else (b.dims[-1], b.dims[-2])
     shown = message("shapes ", [*a.dims[:-2], m, k], " and ", [*b.dims[:-2], inner, n], " do not fit in `@`")
     same_size(e, k, inner, shown)
-    k = inner if k.startswith("%") else k
     batch = a.dims[:-2] if a.rank >= b.rank else b.dims[:-2]
     if a.rank == b.rank:
         for x, y in zip(a.dims[:-2], b.dims[:-2], strict=True):
             same_size(e, x, y, shown)
-    dims = [*batch, m, n]
+    return [*batch, m, n]
+
+
+def emit_matmul(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
+    a, b = tensor_of(e, op.args[0]), tensor_of(e, op.args[1])
+    ta, tb = bool(op.attr("ta")), bool(op.attr("tb"))
+    dims = product_dims(e, op)
+    m, n = dims[-2:]
+    sides = a.dims[-2 if ta else -1], b.dims[-1 if tb else -2]
+    k = next((s for s in sides if not s.startswith("%")), sides[0])
     kind = a.elem
     if kind not in (F16, BF16):
         out = new_tensor(e, kind, dims)

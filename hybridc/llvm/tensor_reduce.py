@@ -188,7 +188,7 @@ def emit_reduce(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     x = tensor_of(e, op.args[0])
     kind = elem(op.outs[0].type)
     if fn in ("max", "min", "argmax", "argmin"):
-        _check_some(e, fn, x, axes)
+        check_some(e, fn, x, axes)
     # Runs of neighbouring axes, the last one first: what is left then is smaller for the next.
     runs: list[list[int]] = []
     for a in axes:
@@ -229,7 +229,7 @@ def emit_reduce(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     return ((value,),)
 
 
-def _check_some(e: FnEmitter, fn: str, x: Tensor, axes: tuple[int, ...]) -> None:
+def check_some(e: FnEmitter, fn: str, x: Tensor, axes: tuple[int, ...]) -> None:
     """ValueError where there are results but nothing to take them from."""
     count = product(e, [x.dims[a] for a in axes])
     if count.startswith("%") or count == "0":

@@ -17,6 +17,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -68,7 +69,7 @@ def pure_functions(program: Program) -> frozenset[str]:
 
 def _impure(b: Block) -> bool:
     return isinstance(b.tail, Fault) or any(
-        isinstance(s, (Loop, Parallel)) or (isinstance(s, Op) and not is_pure(s)) for s in b.stmts
+        isinstance(s, (Loop, Parallel, Fused)) or (isinstance(s, Op) and not is_pure(s)) for s in b.stmts
     )
 
 
@@ -115,7 +116,7 @@ class _Dce:
             if not self.stays(stmt):
                 continue
             match stmt:
-                case Op() | Call() | Parallel():
+                case Op() | Call() | Parallel() | Fused():
                     self.need(args_of(stmt))
                     if isinstance(stmt, Parallel):
                         result = Var(-1000000 - stmt.out.id, stmt.out.type)
@@ -142,6 +143,8 @@ class _Dce:
                 return not is_pure(stmt)
             case Call():
                 return stmt.fn not in self.pure
+            case Fused():
+                return any(not is_pure(op) for op in stmt.ops)
         key = id(stmt)
         if key not in self.lasting:
             within = [stmt, *(i for b in blocks_of(stmt) for i in statements(b))]

@@ -45,6 +45,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -251,6 +252,11 @@ class _Frame:
                 self.record(stmt, owned)
                 out.append(stmt)
                 self.acquire(outs, owned)
+            case Fused():
+                stmt = replace(stmt)
+                self.record(stmt, owned)
+                out.append(stmt)
+                self.acquire(stmt.outs, owned)
             case If():
                 kept = self.kept(owned, after)
                 out.append(map_blocks(stmt, lambda b: self.branch(b, owned, after, exits, kept)))

@@ -19,6 +19,7 @@ from hybridc.core.ir import (
     Const,
     EnumT,
     Fn,
+    Fused,
     If,
     Loop,
     Match,
@@ -96,7 +97,7 @@ class _Simplifier:
         match stmt:
             case Op():
                 self.operator(stmt, out)
-            case Call():
+            case Call() | Fused():
                 out.append(stmt)
             case If():
                 return self.if_(stmt, out)

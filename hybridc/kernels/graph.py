@@ -1,0 +1,324 @@
+"""The kernel graph: what a fused region computes, whatever machine runs it.
+
+The iteration is `rows` (axes of the result, flattened) and, for each row, loops over column *spaces*. A node is
+- a `load` of a tensor from outside, a `scalar` from outside or constant,
+- a `map`: a scalar operator at a place of its space, or once for a row where it varies along no column,
+- a `reduce` over the whole space of its argument: one value for a row,
+- a `slice`: constant columns of another space; a `concat` of spaces,
+- a `product`: a row times a matrix from outside, whose columns are another space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hybridc.base.types import BF16, F16, F32, F64, FLOATS
+from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
+from hybridc.core.tensor_ops import INT_FAULTS, elem
+from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
+
+FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast")
+COSTLY = frozenset(
+    "exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid atan2 pow div floordiv mod".split()
+)
+"""Scalar operators that are not computed twice."""
+
+
+@dataclass(eq=False)
+class Node:
+    kind: str
+    type: Prim
+    args: tuple[Node, ...] = ()
+    atom: Atom | None = None
+    """Of a load or scalar."""
+    op: Op | None = None
+    rows: tuple[int, ...] = ()
+    """The row axes it varies along, in order."""
+    all_rows: bool = False
+    """Its rows are those of the iteration, in one run."""
+    space: int | None = None
+    start: int = 0
+    """Of a slice: the first column."""
+    transposed: bool = False
+    """Of a product: the matrix lies with the summed axis last."""
+
+    @property
+    def buffered(self) -> bool:
+        """Its columns lie in memory by what it is."""
+        return self.kind in ("load", "product", "concat")
+
+
+@dataclass
+class Graph:
+    axes: Axes
+    rows: tuple[int, ...] = ()
+    batch: int = 0
+    """So many leading row axes choose the matrices of products."""
+    spaces: list[tuple[int, ...]] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    outputs: list[Node] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[Node]:
+        return [n for n in self.nodes if n.kind == kind]
+
+
+def graph_of(fused: Fused) -> Graph:
+    """The graph of a fused statement; Unfit if it has none."""
+    return build(fused.ops, [v for v in fused.body.tail.values if isinstance(v, Var)])
+
+
+def build(ops: Sequence[Op], results: Sequence[Var]) -> Graph:
+    """Of operators in order and those of their results that are wanted."""
+    return _Builder(ops, results).graph
+
+
+class _Builder:
+    def __init__(self, ops: Sequence[Op], results: Sequence[Var]):
+        self.ops = ops
+        self.axes = Axes()
+        self.graph = Graph(self.axes)
+        self.inner = {o.id for op in ops for o in op.outs}
+        self.of: dict[object, Node] = {}
+        self.same_rows: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        if not results:
+            raise Unfit("nobody needs the results")
+        for op in ops:
+            _allowed(op)
+            for a in op.args:
+                if isinstance(a, Var) and a.id not in self.inner and a.id not in self.axes.of_var:
+                    self.axes.define(a, True)
+            regrouped = relate(op, self.axes)
+            if regrouped:
+                self.same_rows.append(regrouped)
+        self.find_spaces(results)
+        self.find_rows()
+        for op in ops:
+            self.add(op)
+        self.graph.outputs = [self.of[v] for v in results]
+        self.check(results)
+
+    def shape(self, v: Var) -> tuple[int, ...]:
+        return self.axes.shape(v)
+
+    def values(self) -> list[Var]:
+        """Every tensor, those from outside that are matrices of products not."""
+        found: dict[Var, None] = {}
+        for op in self.ops:
+            weight = _weight(op, self.axes)
+            for v in (*op.args, *op.outs):
+                if isinstance(v, Var) and isinstance(v.type, TensorT) and v != weight:
+                    found[v] = None
+        return list(found)
+
+    # ---- columns
+    def find_spaces(self, results: Sequence[Var]) -> None:
+        spaces: dict[int, tuple[int, ...]] = {}
+
+        def space(classes: Sequence[int]) -> None:
+            found = tuple(self.axes.find(c) for c in classes if not self.axes.is_one(c))
+            if not found:
+                raise Unfit("a reduction or product over an axis of size 1")
+            for c in found:
+                if spaces.setdefault(c, found) != found:
+                    raise Unfit("reductions over different axes")
+
+        for op in self.ops:
+            own = self.axes.of(op.outs[0])
+            match op.op:
+                case "reduce":
+                    whole = self.axes.of(op.args[0])  # type: ignore[arg-type]
+                    space([whole[i] for i in op.attr("axes")])  # type: ignore[attr-defined]
+                case "index":
+                    space(own[-1:])
+                    space(self.axes.of(op.args[0])[-1:])  # type: ignore[arg-type]
+                case "concat":
+                    space(own[-1:])
+                    for a in op.args:
+                        space(self.axes.of(a)[-1:])  # type: ignore[arg-type]
+                case "matmul":
+                    left = self.axes.of(op.args[0])  # type: ignore[arg-type]
+                    space([left[-2] if op.attr("ta") else left[-1]])
+                    space([own[-2] if _swapped(op, self.axes) else own[-1]])
+        if not spaces:
+            self.widest(results, space)
+        self.graph.spaces = list(dict.fromkeys(spaces.values()))
+
+    def widest(self, results: Sequence[Var], space) -> None:
+        """Without reductions: the longest run of last axes that every value has whole or not at all."""
+        shapes = [self.shape(v) for v in self.values()]
+        full = max((self.shape(v) for v in results), key=len)
+        for n in range(len(full), 0, -1):
+            run = full[-n:]
+            if all(s[len(s) - n :] == run or not set(s) & set(run) for s in shapes):
+                space(run)
+                return
+        if full:
+            raise Unfit("axes that are not in one order")
+
+    def split(self, v: Var) -> tuple[tuple[int, ...], int | None]:
+        """Row axes and column space of a value."""
+        shape = self.shape(v)
+        for i, s in enumerate(self.graph.spaces):
+            if set(shape) & set(s):
+                if shape[len(shape) - len(s) :] != s:
+                    raise Unfit("columns that are not the last axes")
+                shape = shape[: len(shape) - len(s)]
+                if any(c in t for c in shape for t in self.graph.spaces):
+                    raise Unfit("an axis that is both row and column")
+                return shape, i
+        return shape, None
+
+    # ---- rows
+    def find_rows(self) -> None:
+        tuples = [self.split(v)[0] for v in self.values()]
+        self.graph.rows = max(tuples, key=len, default=())
+        find = self.axes.find
+        same = {self.graph.rows}
+        pairs = [tuple(tuple(find(c) for c in side if not self.axes.is_one(c)) for side in p) for p in self.same_rows]
+        grew = True
+        while grew:
+            grew = False
+            for x, y in pairs:
+                if (x in same) != (y in same):
+                    same |= {x, y}
+                    grew = True
+        if any(x not in same for x, _ in pairs):
+            raise Unfit("a reshape of other rows")
+        self.whole = same
+
+    def placed(self, node: Node, v: Var) -> Node:
+        rows, node.space = self.split(v)
+        if rows in self.whole:
+            node.rows, node.all_rows = self.graph.rows, True
+            return node
+        left = iter(self.graph.rows)
+        if not all(c in left for c in rows):
+            raise Unfit("rows in another order")
+        node.rows = rows
+        return node
+
+    # ---- nodes
+    def node(self, a: Atom) -> Node:
+        key = a if isinstance(a, Var) else (repr(a.value), a.type)  # 0.0 and -0.0 are two
+        found = self.of.get(key)
+        if found is None:
+            tensor = isinstance(a, Var) and isinstance(a.type, TensorT)
+            found = Node("load" if tensor else "scalar", elem(a.type), atom=a)
+            if tensor:
+                self.placed(found, a)  # type: ignore[arg-type]
+            self.of[key] = found
+            self.graph.nodes.append(found)
+        return found
+
+    def add(self, op: Op) -> None:
+        out = op.outs[0]
+        if op.op in ("reshape", "broadcast"):
+            source = self.node(op.args[0])
+            self.of[out] = source
+            if op.op == "broadcast":
+                self.of[out] = self.keep(Node("map", source.type, (source,), op=op), out)
+            return
+        if op.op == "matmul":
+            self.product(op)
+            return
+        args = tuple(self.node(a) for a in (op.args if op.op in ("map", "concat") else op.args[:1]))
+        kind = {"index": "slice"}.get(op.op, op.op)
+        node = Node(kind, elem(out.type), args, op=op)
+        if kind == "slice":
+            size = self.axes.size(self.axes.of(op.args[0])[-1])  # type: ignore[arg-type]
+            assert size is not None
+            node.start = slice_bounds(op, size)[0]
+        self.keep(node, out)
+        if kind in ("reduce", "slice", "concat") and any(a.space is None for a in args):
+            raise Unfit("columns of a value that has none")
+
+    def keep(self, node: Node, out: Var) -> Node:
+        self.of[out] = self.placed(node, out)
+        self.graph.nodes.append(node)
+        return node
+
+    def product(self, op: Op) -> None:
+        swapped = _swapped(op, self.axes)
+        row, weight = (op.args[1], op.args[0]) if swapped else op.args
+        assert isinstance(weight, Var) and isinstance(row, Var)
+        if weight.id in self.inner:
+            raise Unfit("a product whose right side is computed in the same kernel")
+        source = self.node(row)
+        if source.space is None:
+            raise Unfit("a product of a value without columns")
+        matrix = self.of.get((weight, "matrix"))
+        if matrix is None:
+            lead = tuple(self.axes.find(c) for c in self.axes.of(weight)[:-2] if not self.axes.is_one(c))
+            if lead != self.graph.rows[: len(lead)]:
+                raise Unfit("matrices chosen by other axes than the leading ones")
+            matrix = Node("matrix", elem(weight.type), atom=weight, rows=lead)
+            self.of[weight, "matrix"] = matrix
+            self.graph.nodes.append(matrix)
+        self.graph.batch = max(self.graph.batch, len(matrix.rows))
+        node = Node("product", elem(weight.type), (source, matrix), op=op)
+        node.transposed = True if swapped else bool(op.attr("tb"))
+        self.keep(node, op.outs[0])
+
+    def check(self, results: Sequence[Var]) -> None:
+        for node, v in zip(self.graph.outputs, results, strict=True):
+            if not node.all_rows:
+                raise Unfit("a result that is the same for several rows")
+            if node.kind == "load" or isinstance(v.type, TensorT) and self.split(v)[1] != node.space:
+                raise Unfit("a result that is only a view")
+        for node in self.graph.nodes:
+            if node.kind == "product":
+                row = node.args[0]
+                if not row.all_rows and (row.kind != "load" or row.rows != self.graph.rows[self.graph.batch :]):
+                    raise Unfit("a product whose left side is the same for several rows")
+            if node.kind in ("reduce", "product", "concat", "slice") and not node.all_rows:
+                raise Unfit(f"a {node.kind} that is the same for several rows")
+            if node.kind == "map" and not node.all_rows and node.space is not None:
+                raise Unfit("a computation that is the same for several rows")
+            costly = node.op is not None and str(node.op.attr("fn")) in COSTLY
+            if node.kind == "map" and not node.rows and self.graph.rows and costly:
+                raise Unfit("a computation that is the same for every row")
+
+
+def _weight(op: Op, axes: Axes) -> Atom | None:
+    if op.op != "matmul":
+        return None
+    return op.args[0] if _swapped(op, axes) else op.args[1]
+
+
+def _swapped(op: Op, axes: Axes) -> bool:
+    """A matrix times one vector, which is the row of the kernel's product."""
+    if not op.attr("tb") or op.attr("ta"):
+        return False
+    a, b = (axes.of(v) for v in op.args)  # type: ignore[arg-type]
+    return len(a) == 2 and len(b) == 2 and axes.is_one(b[-2]) and not axes.is_one(a[-2])
+
+
+def _allowed(op: Op) -> None:
+    """Operators whose elements cannot fault, of types that a kernel computes with."""
+    if op.op not in FUSIBLE:
+        raise Unfit(f"{op.op} is a kernel of its own")
+    kind = elem(op.outs[0].type)
+    match op.op:
+        case "map":
+            fn = op.attr("fn")
+            integers = elem(op.args[-1].type) not in FLOATS
+            if (fn == "cast" and op.attr("checked")) or (fn in INT_FAULTS and integers):
+                raise Unfit(f"{fn} can fault")
+        case "reduce":
+            if op.attr("fn") in ("argmax", "argmin"):
+                raise Unfit("a search is a kernel of its own")
+            if kind in (F16, BF16):
+                raise Unfit("a reduction in half precision")
+        case "matmul":
+            if kind not in (F32, F64):
+                raise Unfit(f"a product of {kind.name}")
+            if op.attr("ta"):
+                raise Unfit("a product whose left side lies the other way")
+        case "broadcast":
+            for size in op.args[1:]:
+                if whole_number(size) < 0:
+                    raise Unfit("a negative size")
+
+
+__all__ = ["COSTLY", "Const", "FUSIBLE", "Graph", "Node", "Unfit", "build", "graph_of"]

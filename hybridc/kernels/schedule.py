@@ -1,0 +1,181 @@
+"""When each node of a kernel graph is computed, and which values are kept in memory between two loops.
+
+A kernel runs in *segments*, between which stand its products: a product needs whole rows of its left side, and gives
+whole rows. Within a segment, loops over columns follow each other by *depth*: what needs a finished reduction, or
+columns of another place, comes one loop later. A value that a later loop needs again is computed again if that is
+cheap, else kept in a row of scratch memory (or in the result that it is anyway).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hybridc.kernels.graph import COSTLY, Graph, Node
+
+Time = tuple[int, int]
+CHEAP = 3
+"""Arithmetic operators that are computed again rather than kept."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a loop does in each turn: `store` a result (number), `keep` a value in its row of scratch memory, `piece` of
+    a concat (at columns from the sizes of the pieces before), or one step of a `reduce`."""
+
+    kind: str
+    node: Node
+    number: int = 0
+    target: Node | None = None
+
+
+@dataclass
+class Loop:
+    space: int
+    actions: list[Action] = field(default_factory=list)
+
+
+@dataclass
+class Segment:
+    products: list[Node] = field(default_factory=list)
+    """Done first, in order."""
+    loops: dict[Time, dict[int, Loop]] = field(default_factory=dict)
+    rows: list[Action] = field(default_factory=list)
+    """Results that are one value for a row."""
+
+
+@dataclass
+class Schedule:
+    graph: Graph
+    segments: list[Segment]
+    ready: dict[Node, Time]
+    """From when on a node can be used."""
+    kept: dict[Node, int]
+    """Nodes that lie in memory, by number of their row of scratch memory; negative: result -n - 1."""
+    across: set[Node]
+    """Values of rows that a later segment needs."""
+
+    def readable(self, node: Node, at: Time) -> bool:
+        """Does its row lie in memory at that time?"""
+        return node.kind in ("product", "concat") or node in self.kept and self.ready[node] < at
+
+
+def schedule(graph: Graph) -> Schedule:
+    return _Scheduler(graph).run()
+
+
+class _Scheduler:
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.ready: dict[Node, Time] = {}
+        self.keep: dict[Node, None] = {}
+
+    def run(self) -> Schedule:
+        for node in self.graph.nodes:
+            self.ready[node] = self.time(node)
+        outs = {n: i for i, n in reversed(list(enumerate(self.graph.outputs)))}
+        while True:
+            before = len(self.keep)
+            self.segments = [Segment() for _ in range(1 + max(t[0] for t in self.ready.values()))]
+            self.fill(outs)
+            if len(self.keep) == before:
+                break
+        kept: dict[Node, int] = {}
+        for n in self.keep:
+            direct = n in outs and n.kind not in ("product", "concat")
+            kept[n] = -outs[n] - 1 if direct else sum(k >= 0 for k in kept.values())
+        return Schedule(self.graph, self.segments, self.ready, kept, self.across())
+
+    def time(self, node: Node) -> Time:
+        latest = max((self.ready[a] for a in node.args), default=(0, 0))
+        match node.kind:
+            case "reduce":
+                return latest[0], latest[1] + 1
+            case "slice":
+                (source,) = node.args
+                if source.kind in ("load", "product"):
+                    return latest
+                self.keep[source] = None
+                return latest[0], latest[1] + 1 if source.kind != "concat" else latest[1]
+            case "concat":
+                self.keep[node] = None
+                return latest[0], latest[1] + 1
+            case "product":
+                if node.args[0].kind != "load":
+                    self.keep[node.args[0]] = None
+                self.keep[node] = None
+                return latest[0] + 1, 0
+        return latest
+
+    # ---- loops
+    def loop(self, at: Time, space: int) -> Loop:
+        loops = self.segments[at[0]].loops.setdefault(at, {})
+        return loops.setdefault(space, Loop(space))
+
+    def act(self, at: Time, space: int, action: Action) -> None:
+        actions = self.loop(at, space).actions
+        if action not in actions:
+            actions.append(action)
+
+    def fill(self, outs: dict[Node, int]) -> None:
+        for node in self.graph.nodes:
+            at = self.ready[node]
+            match node.kind:
+                case "reduce":
+                    (x,) = node.args
+                    assert x.space is not None
+                    self.act(self.ready[x], x.space, Action("reduce", node))
+                    self.visit(x, self.ready[x])
+                case "concat":
+                    start = max(self.ready[a] for a in node.args)
+                    for i, a in enumerate(node.args):
+                        assert a.space is not None
+                        self.act(start, a.space, Action("piece", a, i, node))
+                        self.visit(a, start)
+                case "product":
+                    self.segments[at[0]].products.append(node)
+        for i, node in enumerate(self.graph.outputs):
+            at = self.ready[node]
+            if node.space is None:
+                self.segments[at[0]].rows.append(Action("store", node, i))
+                self.visit(node, at)
+            else:
+                self.act(at, node.space, Action("store", node, i))
+                self.visit(node, at)
+        for node in list(self.keep):
+            if node.kind not in ("product", "concat") and node not in outs:
+                assert node.space is not None
+                self.act(self.ready[node], node.space, Action("keep", node))
+                self.visit(node, self.ready[node])
+
+    def visit(self, node: Node, at: Time) -> None:
+        """The node is needed at that time: keep what was costly to compute before."""
+        if node.space is None or node.kind in ("load", "scalar", "product", "concat", "slice"):
+            return
+        if self.ready[node] < at:
+            if node in self.keep:
+                return
+            if self.cost(node) > CHEAP:
+                self.keep[node] = None
+                return
+        for a in node.args:
+            self.visit(a, at)
+
+    def cost(self, node: Node) -> int:
+        """Operators to compute it at one column; many for a costly one."""
+        if node.kind != "map" or node.space is None or node in self.keep:
+            return 0
+        own = 100 if node.op is not None and node.op.attr("fn") in COSTLY else 1
+        return own + sum(self.cost(a) for a in node.args)
+
+    def across(self) -> set[Node]:
+        """Values of rows that are computed in loops and used in a later segment."""
+        found: set[Node] = set()
+        for node in self.graph.nodes:
+            for a in node.args:
+                if a.kind == "reduce" and self.ready[a][0] < self.ready[node][0]:
+                    found.add(a)
+        # A value of a row that stands between is computed again from the reductions.
+        for node in self.graph.nodes:
+            if node.kind == "reduce" and len(self.segments) > self.ready[node][0] + 1:
+                found.add(node)
+        return found

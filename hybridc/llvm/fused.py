@@ -1,0 +1,104 @@
+"""Fused statements in the host function: sizes are checked operator by operator, as if each ran alone; then the results
+are made, and one kernel (row_kernel.py) fills them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from hybridc.core.ir import Fused, Op, TensorT, Var
+from hybridc.core.tensor_ops import elem
+from hybridc.kernels.axes import Axes
+from hybridc.kernels.graph import Graph, graph_of
+from hybridc.kernels.schedule import schedule
+from hybridc.llvm.code import Leaves
+from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.row_kernel import Kernel, kernel_of
+from hybridc.llvm.tensor_access import Tensor, count_elements, load_element, new_tensor, tensor_of
+from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, reshape_dims
+from hybridc.llvm.tensor_map import operands_of, result_dims
+from hybridc.llvm.tensor_matmul import product_dims
+from hybridc.llvm.tensor_reduce import check_some
+
+
+def emit_fused(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
+    """The results' leaves."""
+    graph = graph_of(stmt)
+    for op in stmt.ops:
+        e.span = op.span
+        _shape(e, op, graph.axes)
+    e.span = stmt.span
+    kernel = kernel_of(e.module, schedule(graph))
+    with ExitStack() as stack:
+        results: list[Tensor] = []
+        for v in stmt.body.tail.values:
+            assert isinstance(v, Var)
+            if isinstance(v.type, TensorT):
+                results.append(new_tensor(e, elem(v.type), tensor_of(e, v).dims))
+                stack.enter_context(e.holding(results[-1].owner))
+            else:
+                results.append(Tensor(elem(v.type), "null", e.alloca(SCALARS[elem(v.type).name][1]), ()))
+        args = [("ptr", CTX), *(("ptr", r.data) for r in results), *_given(e, kernel, graph)]
+        if kernel.fails:
+            e.leave_unless(e.icmp("eq", e.call("i32", kernel.name, args), "0", "i32"))
+        else:
+            e.call("void", kernel.name, args)
+    return tuple(r.leaves if r.dims else (load_element(e, r, "0"),) for r in results)
+
+
+def _given(e: FnEmitter, kernel: Kernel, graph: Graph) -> list[tuple[str, str]]:
+    """The kernel's arguments after its results."""
+    args = []
+    for node in kernel.inputs:
+        if node.kind == "scalar":
+            args.append((SCALARS[node.type.name][0], e.one(node.atom)))  # type: ignore[arg-type]
+        else:
+            args.append(("ptr", tensor_of(e, node.atom).data))  # type: ignore[arg-type]
+    return args + [("i64", size_of(e, graph.axes, c)) for c in kernel.sizes]
+
+
+def size_of(e: FnEmitter, axes: Axes, c: int) -> str:
+    """The operand for the size of an axis of the iteration."""
+    c = axes.find(c)
+    static = axes.static[c]
+    if static is not None:
+        return str(static)
+    known = axes.known_by[c]
+    if known is not None:
+        return tensor_of(e, known[0]).dims[known[1]]
+    total = "0"
+    for part in axes.total_of[c]:
+        total = e.add(total, size_of(e, axes, part))
+    return total
+
+
+def _shape(e: FnEmitter, op: Op, axes: Axes) -> None:
+    """Check the sizes of an operator's arguments, and give its result sizes and no memory."""
+    out = op.outs[0]
+    match op.op:
+        case "map":
+            dims = result_dims(e, operands_of(e, op.args), op.attr("axes"))  # type: ignore[arg-type]
+        case "reduce":
+            x, gone = tensor_of(e, op.args[0]), op.attr("axes")
+            assert isinstance(gone, tuple)
+            if op.attr("fn") in ("max", "min"):
+                check_some(e, str(op.attr("fn")), x, gone)
+            dims = [d for i, d in enumerate(x.dims) if i not in gone]
+        case "index":
+            x = tensor_of(e, op.args[0])
+            dims = [*x.dims[:-1], str(axes.size(axes.of(out)[-1]))]
+        case "concat":
+            dims = concat_dims(e, op)
+        case "matmul":
+            dims = product_dims(e, op)
+        case "broadcast":
+            dims = broadcast_sizes(e, op)
+        case "reshape":
+            x = tensor_of(e, op.args[0])
+            dims = reshape_dims(e, x.dims, count_elements(e, x.dims), [e.one(a) for a in op.args[1:]])
+        case _:
+            raise AssertionError(op.op)
+    if isinstance(out.type, TensorT):
+        e.bind(out, ("null", "null", *dims))
+    else:
+        e.bind(out, ("0",))

@@ -1,0 +1,196 @@
+"""Neighbouring tensor operators become one `fused` statement where they can be one kernel (kernels/graph.py says when).
+
+Statements of a block are looked at in order. An operator joins the groups that made its operands if all of them
+together still are one kernel; the group then stands where its last member stood. So nothing in between may use what a
+member makes, write in place what a member reads, or stop the program when a member moved past it could have done so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hybridc.core.ir import Block, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
+from hybridc.core.ops import OPS, is_pure, may_fault
+from hybridc.core.tensor_ops import rank
+from hybridc.core.walk import args_of, blocks_of, free_vars, highest_id, map_blocks, uses
+from hybridc.kernels.graph import FUSIBLE, Unfit, build
+from hybridc.passes import sizes
+
+LARGEST = 48
+"""Operators in one kernel."""
+
+
+def run(program: Program) -> Program:
+    """Every function with its kernels fused."""
+    program = sizes.run(program)
+    fns = {n: _Fuser(f).run() for n, f in program.fns.items()}
+    return Program(program.structs, program.enums, fns)
+
+
+@dataclass
+class Refusal:
+    """Why an operator did not join the kernel that made its operand."""
+
+    op: Op
+    before: Op
+    reason: str
+
+
+@dataclass
+class Group:
+    members: list[int]
+    made: set[int] = field(default_factory=set)
+
+
+class _Fuser:
+    def __init__(self, fn: Fn, refusals: list[Refusal] | None = None):
+        self.fn = fn
+        self.next_id = highest_id(fn) + 1
+        self.uses = uses(fn.body)
+        self.refusals = refusals
+
+    def run(self) -> Fn:
+        return replace(self.fn, body=self.block(self.fn.body))
+
+    def block(self, b: Block) -> Block:
+        stmts = [map_blocks(s, self.block) for s in b.stmts]
+        groups: list[Group] = []
+        for i, stmt in enumerate(stmts):
+            if isinstance(stmt, Op) and stmt.op in FUSIBLE:
+                self.place(stmts, i, stmt, groups)
+        at: dict[int, Stmt | None] = {}
+        for g in groups:
+            ops = [stmts[i] for i in g.members]
+            if sum(op.op != "reshape" for op in ops) >= 2:  # type: ignore[union-attr]
+                at.update(dict.fromkeys(g.members))
+                at[g.members[-1]] = self.fused(ops)  # type: ignore[arg-type]
+        kept = [at.get(i, s) for i, s in enumerate(stmts)]
+        return Block(tuple(s for s in kept if s is not None), b.tail)
+
+    def place(self, stmts: Sequence[Stmt], i: int, op: Op, groups: list[Group]) -> None:
+        wanted = {a.id for a in op.args if isinstance(a, Var)}
+        makers = [g for g in groups if g.made & wanted]
+        attempts = [makers] if len(makers) < 2 else [makers, *([g] for g in reversed(makers))]
+        for chosen in attempts:
+            reason = self.unfit(stmts, i, chosen)
+            if reason is None:
+                joined = Group(sorted(m for g in chosen for m in g.members) + [i])
+                joined.made = {o.id for m in joined.members for o in stmts[m].outs}  # type: ignore[union-attr]
+                groups[:] = [g for g in groups if g not in chosen] + [joined]
+                return
+            if self.refusals is not None:
+                for g in chosen:
+                    self.refusals.append(Refusal(op, stmts[g.members[-1]], reason))  # type: ignore[arg-type]
+        if makers and self.unfit(stmts, i, []) is None:
+            groups.append(Group([i], {o.id for o in op.outs}))
+
+    def unfit(self, stmts: Sequence[Stmt], i: int, chosen: Sequence[Group]) -> str | None:
+        """Why these groups and the operator at i are not one kernel."""
+        members = sorted(m for g in chosen for m in g.members) + [i]
+        if len(members) > LARGEST:
+            return "the kernel is large enough"
+        ops = [stmts[m] for m in members]
+        inside = set(members)
+        made: set[int] = set()
+        read: set[int] = set()
+        faulting = False
+        for k in range(members[0], i):
+            stmt = stmts[k]
+            if k in inside:
+                made.update(o.id for o in stmt.outs)  # type: ignore[union-attr]
+                read.update(a.id for a in args_of(stmt) if isinstance(a, Var))
+                faulting = faulting or _faults(stmt)  # type: ignore[arg-type]
+                continue
+            if _used(stmt) & made:
+                return "what is between them needs a result"
+            if faulting and not _quiet(stmt):
+                return "what is between them could stop the program first"
+            if _written(stmt) & read:
+                return "what is between them writes an operand in place"
+        try:
+            build(ops, self.results(ops))  # type: ignore[arg-type]
+        except Unfit as unfit:
+            return str(unfit)
+        return None
+
+    def results(self, ops: Sequence[Op]) -> list[Var]:
+        """What is needed outside."""
+        within: dict[int, int] = {}
+        for op in ops:
+            for a in op.args:
+                if isinstance(a, Var):
+                    within[a.id] = within.get(a.id, 0) + 1
+        return [o for op in ops for o in op.outs if self.uses.get(o, 0) > within.get(o.id, 0)]
+
+    def fused(self, ops: Sequence[Op]) -> Fused:
+        """The results keep their names outside; within they get new ones."""
+        fresh: dict[int, Var] = {}
+        results = self.results(ops)
+        for o in results:
+            fresh[o.id] = Var(self.next_id, o.type, o.name)
+            self.next_id += 1
+        inner = []
+        for op in ops:
+            args = tuple(fresh.get(a.id, a) if isinstance(a, Var) else a for a in op.args)
+            inner.append(replace(op, outs=tuple(fresh.get(o.id, o) for o in op.outs), args=args))
+        body = Block(tuple(inner), Yield(tuple(fresh[o.id] for o in results)))
+        return Fused(tuple(results), body, ops[-1].span)
+
+
+def _used(stmt: Stmt) -> set[int]:
+    found = {a.id for a in args_of(stmt) if isinstance(a, Var)}
+    for b in blocks_of(stmt):
+        found.update(v.id for v in free_vars(b))
+    return found
+
+
+def _written(stmt: Stmt) -> set[int]:
+    """What a statement may write in place when it is the last to need it."""
+    match stmt:
+        case Op():
+            row = OPS[stmt.op]
+            return {a.id for k, a in enumerate(stmt.args) if isinstance(a, Var) and row.mode(k) == "c"} - (
+                {a.id for a in stmt.args if isinstance(a, Var)} if stmt.op in ("reshape", "tuple", "struct") else set()
+            )
+        case Fused():
+            return set()
+    return {v for v in _used(stmt)} if blocks_of(stmt) else set()
+
+
+def _quiet(stmt: Stmt) -> bool:
+    if isinstance(stmt, Fused):
+        return not any(map(_faults, stmt.ops))
+    return isinstance(stmt, Op) and (is_pure(stmt) or not _faults(stmt) and not OPS[stmt.op].effect)
+
+
+def _faults(op: Op) -> bool:
+    """May it stop the program otherwise than for lack of memory?"""
+    dims = [a.type.dims for a in op.args if isinstance(a, Var) and isinstance(a.type, TensorT)]
+    match op.op:
+        case "map":
+            return may_fault(op)
+        case "matmul":
+            k = dims[0][-2 if op.attr("ta") else -1], dims[1][-1 if op.attr("tb") else -2]
+            lead = len(dims[0]) > 2 and len(dims[1]) > 2 and (dims[0][:-2] != dims[1][:-2] or None in dims[0][:-2])
+            return k[0] is None or k[0] != k[1] or lead
+        case "concat":
+            return rank(op.outs[0].type) > 1
+        case "reshape":
+            count = [_product(d) for d in (*dims, op.outs[0].type.dims)]  # type: ignore[union-attr]
+            return None in count or len(set(count)) > 1
+        case "broadcast":
+            return bool(dims)
+    return may_fault(op)
+
+
+def _product(dims: Sequence[int | None]) -> int | None:
+    total = 1
+    for d in dims:
+        if d is None:
+            return None
+        total *= d
+    return total
+
+
+__all__ = ["Refusal", "run"]

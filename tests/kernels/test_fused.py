@@ -1,0 +1,175 @@
+"""Fused kernels compute what their operators compute one by one."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hybridc.core.interp import Interpreter
+from hybridc.core.ir import Fn, Fused, Program
+from hybridc.core.printer import print_program
+from hybridc.core.reader import read
+from hybridc.core.values import InterpFault
+from hybridc.core.verify import check_after, verify
+from hybridc.core.walk import statements
+from hybridc.llvm.compile import compile_program
+from hybridc.llvm.jit import Context, Loaded, NativeFault
+from hybridc.passes import fuse
+from tests.kernels.generate import Made
+from tests.tensor.running import _struct, pack
+from tests.tensor.running import read as read_tensor
+
+PER_PROGRAM = 20
+
+
+def fused_statements(program: Program) -> list[Fused]:
+    return [s for f in program.fns.values() for s in statements(f.body) if isinstance(s, Fused)]
+
+
+def run_native(loaded: Loaded, fn: Fn, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    keep: list = []
+    args = pack([(x, p.type) for x, p in zip(arrays, fn.params, strict=True)], keep)
+    fields: list = []
+    for t in fn.results:
+        fields += [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * len(t.dims)]  # type: ignore[union-attr]
+    results = _struct(fields)()
+    loaded.call(fn.name, ctypes.addressof(args), ctypes.addressof(results), Context())
+    found, at = [], 0
+    for t in fn.results:
+        count = len(t.dims)  # type: ignore[union-attr]
+        dims = [getattr(results, f"f{at + 2 + k}") for k in range(count)]
+        found.append(read_tensor(getattr(results, f"f{at + 1}"), dims, t.elem))  # type: ignore[union-attr]
+        at += 2 + count
+    return found
+
+
+@pytest.mark.parametrize("group", range(6))
+def test_random_functions(group: int) -> None:
+    made = [Made(group * PER_PROGRAM + i) for i in range(PER_PROGRAM)]
+    plain, names = Program(), []
+    for i, m in enumerate(made):
+        names.append(f"f{i}")
+        plain.fns[f"f{i}"] = replace(m.fn, name=f"f{i}")
+    assert verify(plain) == []
+    better = fuse.run(plain)
+    check_after("fuse", better)
+    again, diagnostics = read(print_program(better))
+    assert again == better, diagnostics
+    loaded = Loaded(compile_program(better, names))
+    unfused = Loaded(compile_program(plain, names))
+    count = len(fused_statements(better))
+    assert count > PER_PROGRAM // 3, count
+    rng = np.random.default_rng(group)
+    for name, m in zip(names, made, strict=True):
+        arrays = [rng.uniform(-2, 2, s).astype(np.float32) for s in m.shapes]
+        with np.errstate(all="ignore"):
+            want = Interpreter(plain).call(name, arrays)
+            middle = Interpreter(better).call(name, arrays)
+        got = run_native(loaded, plain.fns[name], arrays)
+        alone = run_native(unfused, plain.fns[name], arrays)
+        for g, a, w, i in zip(got, alone, want, middle, strict=True):
+            np.testing.assert_array_equal(i, w)
+            # What one operator after the other gives differs too: the greater of the two bounds.
+            finite = np.isfinite(np.asarray(w, np.float64)) & (np.abs(w) < 1e30)
+            slack = np.abs(np.where(finite, a, 0).astype(np.float64) - np.where(finite, w, 0))
+            bound = 4 * slack + 2e-5 * np.abs(np.where(finite, w, 0)) + 2e-5 * scale_of(w, finite)
+            difference = np.abs(np.where(finite, g, 0).astype(np.float64) - np.where(finite, w, 0))
+            assert g.shape == np.shape(w)
+            assert (difference <= bound).all(), (name, m.fn, g, w)
+
+
+def scale_of(w: object, finite: np.ndarray) -> float:
+    values = np.where(finite, np.abs(np.asarray(w, np.float64)), 0)
+    return float(values.max(initial=0.0)) + 1.0
+
+
+SOFTMAX = """
+fn f(x%1: f32[?, ?]) -> (f32[?, ?]) {
+  a%2: f32[?] = reduce[axes=(1,), `fn`="max"](x%1)
+  b%3: f32[?, ?] = map[axes=((0, 1,), (0, none,),), `fn`="sub"](x%1, a%2)
+  c%4: f32[?, ?] = map[axes=((0, 1,),), `fn`="exp"](b%3)
+  d%5: f32[?] = reduce[axes=(1,), `fn`="sum"](c%4)
+  e%6: f32[?, ?] = map[axes=((0, 1,), (0, none,),), `fn`="div"](c%4, d%5)
+  yield e%6
+}
+"""
+
+
+def program_of(text: str) -> Program:
+    program, diagnostics = read(text)
+    assert program is not None, diagnostics
+    assert verify(program) == []
+    better = fuse.run(program)
+    check_after("fuse", better)
+    return better
+
+
+def test_softmax_is_one_kernel() -> None:
+    better = program_of(SOFTMAX)
+    (statement,) = better.fns["f"].body.stmts
+    assert isinstance(statement, Fused) and len(statement.ops) == 5
+
+
+@pytest.mark.parametrize("columns", [1, 5, 64, 200])
+def test_softmax_of_nan_and_infinities(columns: int) -> None:
+    better = program_of(SOFTMAX)
+    x = np.random.default_rng(0).standard_normal((6, columns)).astype(np.float32)
+    x[1, -1], x[2, 0], x[3, :] = np.nan, np.inf, -np.inf
+    x[4, columns // 2] = -np.inf
+    with np.errstate(all="ignore"):
+        (want,) = Interpreter(better).call("f", [x])
+    (got,) = run_native(Loaded(compile_program(better, ["f"])), better.fns["f"], [x])
+    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-7)
+
+
+def test_the_order_of_a_sum_depends_on_sizes_alone() -> None:
+    """Where the rows stand, and how many there are, changes no bit."""
+    better = program_of(SOFTMAX)
+    loaded = Loaded(compile_program(better, ["f"]))
+    x = np.random.default_rng(1).standard_normal((9, 333)).astype(np.float32)
+    (whole,) = run_native(loaded, better.fns["f"], [x])
+    for i in range(9):
+        (one,) = run_native(loaded, better.fns["f"], [x[i : i + 1]])
+        assert one.tobytes() == whole[i].tobytes()
+
+
+def test_sizes_that_do_not_fit_fault_as_the_operators_would() -> None:
+    text = """
+fn f(x%1: f32[?, ?], y%2: f32[?], z%3: f32[?, ?]) -> (f32[?, ?]) {
+  a%4: f32[?, ?] = map[axes=((0, 1,), (none, 0,),), `fn`="add"](x%1, y%2)
+  b%5: f32[?, ?] = matmul[ta=false, tb=true](a%4, z%3)
+  c%6: f32[?, ?] = map[axes=((0, 1,),), `fn`="tanh"](b%5)
+  yield c%6
+}
+"""
+    better = program_of(text)
+    assert len(fused_statements(better)) == 1
+    loaded = Loaded(compile_program(better, ["f"]))
+    for shapes in (((2, 3), (4,), (5, 3)), ((2, 3), (3,), (5, 4)), ((2, 3), (4,), (5, 7))):
+        arrays = [np.ones(s, np.float32) for s in shapes]
+        before = loaded.live
+        with pytest.raises(InterpFault) as expected:
+            Interpreter(better).call("f", arrays)
+        with pytest.raises(NativeFault) as found:
+            run_native(loaded, better.fns["f"], arrays)
+        assert (found.value.kind, str(found.value).split(": ", 1)[1]) == ("ValueError", expected.value.message)
+        assert loaded.live == before + 1  # the message
+
+
+def test_what_is_between_keeps_its_order() -> None:
+    """An operator that could stop the program is not moved past an effect, nor a value past one who needs it."""
+    text = """
+fn f(x%1: f32[?], y%2: f32[?]) -> (f32[?], f32) {
+  a%3: f32[?] = map[axes=((0,), (0,),), `fn`="add"](x%1, y%2)
+  i%4: f32 = index[kinds=("i",)](a%3, 0)
+  b%5: f32[?] = map[axes=((0,), (none,),), `fn`="mul"](a%3, i%4)
+  c%6: f32[?] = map[axes=((0,),), `fn`="exp"](b%5)
+  yield c%6, i%4
+}
+"""
+    better = program_of(text)
+    (statement,) = fused_statements(better)
+    assert [op.attr("fn") for op in statement.ops] == ["mul", "exp"]
