@@ -57,6 +57,12 @@ class Axes:
     def size(self, c: int) -> int | None:
         return self.static[self.find(c)]
 
+    def known(self, c: int) -> bool:
+        """Is there a way to get at the size?"""
+        c = self.find(c)
+        total = self.total_of[c]
+        return self.static[c] is not None or self.known_by[c] is not None or bool(total) and all(map(self.known, total))
+
     def set_size(self, c: int, size: int) -> None:
         self.unify(c, self.new(size))
 

@@ -186,6 +186,11 @@ class _Builder:
         if any(x not in same for x, _ in pairs):
             raise Unfit("a reshape of other rows")
         self.whole = same
+        # Of several names for the same rows, those whose sizes can be asked for.
+        known = [t for t in sorted(same) if all(map(self.axes.known, t))]
+        self.graph.rows = max(known, key=len, default=())
+        if not known or not all(self.axes.known(c) for s in self.graph.spaces for c in s):
+            raise Unfit("a size that is known only within")
 
     def placed(self, node: Node, v: Var) -> Node:
         rows, node.space = self.split(v)

@@ -66,6 +66,7 @@ def size_of(e: FnEmitter, axes: Axes, c: int) -> str:
     known = axes.known_by[c]
     if known is not None:
         return tensor_of(e, known[0]).dims[known[1]]
+    assert axes.total_of[c]
     total = "0"
     for part in axes.total_of[c]:
         total = e.add(total, size_of(e, axes, part))

@@ -173,3 +173,22 @@ fn f(x%1: f32[?], y%2: f32[?]) -> (f32[?], f32) {
     better = program_of(text)
     (statement,) = fused_statements(better)
     assert [op.attr("fn") for op in statement.ops] == ["mul", "exp"]
+
+
+def test_rows_that_are_regrouped() -> None:
+    """A layer over [batch, place, feature] multiplies [batch * place, feature]."""
+    text = """
+fn f(x%1: f32[?, 4], w%2: f32[6, 4], b%3: f32[6], n%4: int, m%5: int) -> (f32[?, ?, 6]) {
+  a%6: f32[?, 6] = matmul[ta=false, tb=true](x%1, w%2)
+  c%7: f32[?, ?, 6] = reshape(a%6, n%4, m%5, 6)
+  d%8: f32[?, ?, 6] = map[axes=((0, 1, 2,), (none, none, 0,),), `fn`="add"](c%7, b%3)
+  yield d%8
+}
+"""
+    better = program_of(text)
+    assert len(fused_statements(better)) == 1
+    fn = better.fns["f"]
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((6, 4), (6, 4), (6,)))
+    (got,) = run_native(Loaded(compile_program(better, ["f"])), fn, [x, w, b, 2, 3])  # type: ignore[list-item]
+    np.testing.assert_allclose(got, (x @ w.T + b).reshape(2, 3, 6), rtol=1e-5, atol=1e-6)
