@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hybridc.autodiff import driver as autodiff
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
@@ -17,6 +18,7 @@ from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
 from hybridc.core.verify import check_after
+from hybridc.core.walk import gradients
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
 from hybridc.front.parse import parse
@@ -27,6 +29,17 @@ from hybridc.llvm.compile import Compiled, compile_program
 from hybridc.passes import dce, fuse, inline, simplify, unpack
 
 STAGES = ["tokens", "ast", "core", "llvm", "asm"]
+
+PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
+    ("prune", dce.prune),
+    ("unpack", unpack.run),
+    ("simplify", lambda core, roots: simplify.run(core)),
+    ("inline", inline.run),
+    ("prune", dce.prune),
+    ("simplify", lambda core, roots: simplify.run(core)),
+    ("dce", lambda core, roots: dce.run(core)),
+]
+"""What is done to a program before its derivatives are written out."""
 
 PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
@@ -54,15 +67,35 @@ def lower(
     return core, interface
 
 
-def optimise(core: ir.Program, interface: Interface) -> ir.Program:
-    """All passes, each followed by the verifier."""
+def optimise(core: ir.Program, interface: Interface, sources: dict[str, Source]) -> ir.Program:
+    """All passes, each followed by the verifier; CompileError for a derivative that does not exist."""
     roots = surface.symbols(interface)
     with deep_recursion():
+        core = differentiated(dce.prune(core, roots), roots, sources)
         for name, run in PASSES:
-            core = run(core, roots)
-            if knobs.verify():
-                check_after(name, core)
+            core = passed(name, run, core, roots)
     return core
+
+
+def passed(
+    name: str, run: Callable[[ir.Program, Sequence[str]], ir.Program], core: ir.Program, roots: Sequence[str]
+) -> ir.Program:
+    core = run(core, roots)
+    if knobs.verify():
+        check_after(name, core)
+    return core
+
+
+def differentiated(core: ir.Program, roots: Sequence[str], sources: dict[str, Source]) -> ir.Program:
+    """With every derivative written out, of functions that have been optimised."""
+    wanted = autodiff.targets(core)
+    if any(gradients(fn) for fn in core.fns.values()):
+        for name, run in PRIMAL:
+            core = passed(name, run, core, [*roots, *wanted])
+    try:
+        return passed("autodiff", lambda core, _: autodiff.run(core), core, roots)
+    except autodiff.Refused as refused:
+        raise CompileError([Diagnostic("HYB604", refused.why, refused.op.span)], sources) from None
 
 
 def native(core: ir.Program, interface: Interface, target: str = "cpu") -> Compiled:
@@ -93,7 +126,7 @@ def artifact(
     if model is not None:
         surface.keep_model(interface, models[0].key)
     pace.mark(core, interface)  # while it still shows what is the library's
-    core = optimise(core, interface)
+    core = optimise(core, interface, checked.sources)
     compiled = native(core, interface, target)
     name = Path(checked.path).stem
     manifest = manifest_of(name, checked.path, interface, core, compiled.sites, compiled.hosts, checked.sources)
@@ -127,8 +160,9 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
         if file is None or diagnostics:
             raise CompileError(diagnostics, {path: source})
         return dump.dump_ast(file)
-    core, interface = lower(check(path, root))
-    core = optimise(core, interface)
+    checked = check(path, root)
+    core, interface = lower(checked)
+    core = optimise(core, interface, checked.sources)
     if stage == "core":
         return print_program(core)
     compiled = native(core, interface, target)

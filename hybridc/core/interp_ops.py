@@ -74,6 +74,19 @@ def _constant(make: Callable[[Op], object]) -> Maker:
     return maker
 
 
+def _constant_of(value: object) -> Callable[..., object]:
+    return lambda: value
+
+
+def unsupported(why: str) -> Maker:
+    """For an operator that another one has replaced before a program runs."""
+
+    def maker(op: Op, machine: Machine) -> Callable[..., object]:
+        raise AssertionError(f"{op.op} is not run: {why}")
+
+    return maker
+
+
 def _function(f: Callable[..., object]) -> Maker:
     return lambda op, machine: f
 
@@ -201,6 +214,9 @@ MAKERS: dict[str, Maker] = {
     "none": _constant(lambda op: None),
     "is_some": _function(lambda x: x is not None),
     "unwrap": _function(lambda x: x.value),
+    "zero": lambda op, machine: _constant_of(machine.zero(op.outs[0].type)),
+    "stop_gradient": _function(lambda x: x),
+    "gradient": unsupported("autodiff replaces it by what computes the derivative"),
     "str": _constant(lambda op: str_value(str(op.attr("text")))),
     "buffer_new": _buffer_new,
     "buffer_len": _function(len),

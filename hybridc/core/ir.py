@@ -2,7 +2,7 @@
 
     program = struct NAME { field: type, ... }* enum NAME { CASE(field: type, ...) ... }* fn*
     type    = bool int i32 u8 f64 f32 f16 bf16 | elem[dim, ...] | (type, ...) | type? | buffer[type] | NAME
-    fn      = fn NAME(var: type, ...) -> (type, ...) block
+    fn      = fn NAME(var: type, ...) -> (type, ...) [adjoint NAME] block
     block   = { stmt* tail }
     tail    = yield atom*                  the values of this block
             | exit LABEL atom*             leave the enclosing construct with that label, giving its values
@@ -268,7 +268,8 @@ class EnumDef:
 
 @dataclass(frozen=True, slots=True)
 class Fn:
-    """`title` is how call chains name it ("Shelf.find"); `hidden` for library code, which they leave out."""
+    """`title` is how call chains name it ("Shelf.find"); `hidden` for library code, which they leave out. `adjoint` is
+    the function that gives its derivative, where the user wrote one (autodiff/call.py)."""
 
     name: str
     params: tuple[Var, ...]
@@ -277,6 +278,7 @@ class Fn:
     title: str = ""
     hidden: bool = False
     span: Span = NOWHERE
+    adjoint: str = ""
 
 
 @dataclass

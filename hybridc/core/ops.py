@@ -21,6 +21,7 @@ from hybridc.core.ir import (
     Prim,
     Program,
     StructT,
+    TensorT,
     TupleT,
     Type,
 )
@@ -174,6 +175,35 @@ def _release(args: Types, attrs: Mapping[str, object], outs: Types, program: Pro
     return _mismatch(args, outs, args[:1], ())
 
 
+def _zero(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return None if not args and len(outs) == 1 else f"gives one value of nothing, not {_show(outs)} of {_show(args)}"
+
+
+def _same(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    return _mismatch(args, outs, args[:1], args[:1])
+
+
+def _gradient(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    fn = program.fns.get(str(attrs.get("fn")))
+    if fn is None:
+        return f"there is no function {attrs.get('fn')}"
+    wrong = _mismatch(args, outs[: len(fn.results)], tuple(p.type for p in fn.params), fn.results)
+    if wrong is not None:
+        return wrong
+    wrt = attrs.get("wrt")
+    if not isinstance(wrt, tuple) or not all(isinstance(i, int) and 0 <= i < len(args) for i in wrt):
+        return f"has wrt {wrt} for {len(args)} arguments"
+    derivatives = outs[len(fn.results):]
+    if len(derivatives) != len(wrt):
+        return f"has {len(derivatives)} derivatives for wrt {wrt}"
+    for i, d in zip(wrt, derivatives, strict=True):
+        # Of a model: a vector like its parameters, which are the first field.
+        vector = isinstance(args[i], StructT) and isinstance(d, TensorT) and same(d, parts(args[i], program)[0])
+        if not same(d, args[i]) and not vector:
+            return f"has a derivative of type {show_type(d)} for {show_type(args[i])}"
+    return None
+
+
 # ---- when they fault -------------------------------------------------------------------------------------------------
 def _of_ints(op: Op) -> bool:
     return op.args[0].type in INTS
@@ -240,6 +270,12 @@ _ROWS: list[OpRow] = [
     OpRow("is_some", _of_option(lambda t: BOOL), doc="does it hold a value?"),
     OpRow("unwrap", _of_option(lambda t: t.item), alias=True, doc="the value; only where is_some holds"),
     OpRow("str", _str, doc="the constant `text`"),
+    OpRow("zero", _zero, doc="the zero of the result's type, as fresh buffers hold it; an enum's is never looked at"),
+    # derivatives
+    OpRow("stop_gradient", _same, alias=True, doc="the value, constant for derivatives; autodiff takes it out"),
+    OpRow("gradient", _gradient, faults=True, effect=True,
+          doc="the results of the function `fn` and then, for each position in `wrt`, the derivative by that argument"
+          " of its first result (of its first item, if that is a tuple); autodiff replaces it"),
     # buffers
     OpRow("buffer_new", _buffer_new, faults=True,
           doc="n zeros; a negative n: ValueError; too large: MemoryError"),

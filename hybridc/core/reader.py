@@ -263,8 +263,9 @@ class _Reader:
         self.expect("->")
         self.expect("(")
         results = self.types()
+        adjoint = self.name() if self.accept("adjoint") else ""
         span = self.place()
-        return Fn(name, tuple(params), results, self.block(), title, hidden, span)
+        return Fn(name, tuple(params), results, self.block(), title, hidden, span, adjoint)
 
     # ---- types
     def types(self, depth: int = 0) -> tuple[Type, ...]:

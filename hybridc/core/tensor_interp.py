@@ -269,10 +269,19 @@ def _update(op: Op, machine: Machine) -> Callable[..., object]:
             if a is not None and v.shape[a] != part.shape[i]:
                 shown = f"{show(v.shape)} does not fit in a place of shape {show(part.shape)}"
                 raise value_error(f"a value of shape {shown}")
-        new[where] = spread(v, axes)
+        new[where] = finish(part + spread(v, axes), elem(t)) if op.attr("fn") == "add" else spread(v, axes)
         return new
 
     return run
+
+
+def _accumulate(op: Op, machine: Machine) -> Callable[..., object]:
+    to = elem(op.outs[0].type)
+    return lambda x, v: v if x.size == 0 else x if v.size == 0 else finish(x + v, to)
+
+
+def _shaped(op: Op, machine: Machine) -> Callable[..., object]:
+    return lambda x, *sizes: x if x.size else np.zeros(sizes, x.dtype)
 
 
 def _positions(idx: object, n: int, wrap: bool) -> Array:
@@ -484,6 +493,7 @@ TENSOR_MAKERS: dict[str, Maker] = {
     "put": _put, "gather": _gather, "scatter": _scatter, "nonzero": _nonzero, "concat": _concat, "stack": _stack,
     "join": _join, "windows": _windows, "argsort": _argsort, "tensor": _make, "iota": _iota,
     "orthogonal": _orthogonal, "tensor_view": _view, "tensor_equal": _equal,
+    "accumulate": _accumulate, "shaped": _shaped,
 }  # fmt: skip
 """By operator; core/values.py says what a Maker is, core/interp.py: DTYPES how numpy holds elements."""
 __all__ = ["F32", "TENSOR_MAKERS"]

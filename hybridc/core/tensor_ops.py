@@ -25,8 +25,8 @@ parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis
                                                       counts from the end, the axis goes), "" (whole), or letters of
                                                       "abc" in this order: start, stop, step, each an int argument,
                                                       as in a Python slice (clamped; step 0 ValueError)
-            update[kinds, axes](c t, b v, i...) -> t  t with the part index[kinds] would give replaced by v, broadcast
-                                                      to it by `axes`
+            update[kinds, axes, fn](c t, b v, i...)   -> t: t with the part index[kinds] would give replaced by v,
+                                                      broadcast to it by `axes`; fn="add": v is added to the part
             take[axis, wrap](b t, b idx)              idx: an int or a tensor of ints; axis of t becomes idx's axes.
                                                       IndexError; negatives count from the end if wrap, else fault
             put[axis, fn](c t, b idx, b v) -> t       fn: set add sub; v has the shape that take[axis] would give;
@@ -46,6 +46,9 @@ making      tensor(b x...) -> t                       of scalars, the dims of it
             iota(n) -> int[n]                         0, 1, ...
             orthogonal(c t[n, m]) -> t                rows (columns if n > m) made orthonormal, in order
             tensor_view(b v[?], at, n...) -> t or x   n... elements of a flat vector from `at` on; unchecked
+adjoints    accumulate(c t, b v) -> t                 t + v, where either may have no elements, which stands for zeros
+                                                      of the other's shape
+            shaped(c t, b n...) -> t                  t; if it has no elements, zeros of the sizes n...
 compare     tensor_equal(b t, b t) -> bool            same shape and equal elements (nan differs)
 
 Broadcasting is explicit. `axes` of map has one tuple for each operand, as long as the result's rank: which axis of the
@@ -220,6 +223,20 @@ def _update(args: Args, attrs: Attrs, outs: Args) -> None:
     kinds = _kinds(attrs, args[0], args[2:])
     _check_axes(attrs.get("axes"), rank(args[1]), len(kept_axes(kinds)))
     _need(elem(args[0]) == elem(args[1]), "the value has the element type of the tensor")
+    _need(attrs.get("fn", "set") in ("set", "add"), f"fn {attrs.get('fn')}")
+    _need(attrs.get("fn") != "add" or elem(args[0]) in NUMBERS, "adding needs numbers")
+    _result(outs, elem(args[0]), rank(args[0]))
+
+
+def _accumulate(args: Args, attrs: Attrs, outs: Args) -> None:
+    _need(elem(args[0]) == elem(args[1]) and elem(args[0]) in NUMBERS, "two tensors of one number type")
+    _need(rank(args[0]) == rank(args[1]) > 0, "two tensors of one rank")
+    _result(outs, elem(args[0]), rank(args[0]))
+
+
+def _shaped(args: Args, attrs: Attrs, outs: Args) -> None:
+    _ints(args[1:])
+    _need(len(args) - 1 == rank(_tensor(args[0])), "a size for each axis")
     _result(outs, elem(args[0]), rank(args[0]))
 
 
@@ -402,5 +419,7 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("iota", _iota, 1),
     _row("orthogonal", _orthogonal, 1, own="c", faults=False),
     _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
+    _row("accumulate", _accumulate, 2, own="cb"),
+    _row("shaped", _shaped, 1, more=True, own="cb"),
     _row("tensor_equal", _equal, 2, faults=False),
 )

@@ -149,6 +149,20 @@ def calls(fn: Fn) -> dict[str, int]:
     return found
 
 
+def gradients(fn: Fn) -> list[Op]:
+    """The derivatives that the function takes."""
+    return [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "gradient"]
+
+
+def mentions(fn: Fn) -> dict[str, None]:
+    """The functions it needs: those it calls, those it differentiates, and the one that is its derivative."""
+    found = dict.fromkeys(calls(fn))
+    found.update((str(op.attr("fn")), None) for op in gradients(fn))
+    if fn.adjoint:
+        found[fn.adjoint] = None
+    return found
+
+
 def diverges(stmt: Stmt) -> bool:
     """Can control never come to the statement after this one?"""
     match stmt:

@@ -8,14 +8,15 @@ with what the file offers (lower_interface.py) and grows with every call."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.types import ModelType, Void
 from hybridc.core import ir
 from hybridc.core.interface import Interface
-from hybridc.front import lower_comp, tree
-from hybridc.front.lower_call import enter_instance
+from hybridc.front import lower_apply, lower_comp, tree
+from hybridc.front.lower_call import enter_instance, resolve
 from hybridc.front.lower_closure import Closures
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
 from hybridc.front.lower_dims import bind_dims, without_searches
@@ -33,11 +34,11 @@ CODES: dict[str, str] = {
     "HYB807": "a state that needs a first value",
     "HYB808": "a dimension that no argument gives a value",
     "HYB809": "submodels that are not alike, as a value",
+    "HYB810": "a derivative that writes state, as a value",
     "HYB811": "a choice among submodels whose results are of different types",
-    "HYB810": "a derivative, which a later version compiles",
 }
 """What lowering may refuse."""
-PARTS = (lower_comp,)
+PARTS = (lower_apply, lower_comp)
 """Modules that lower kinds of nodes and are called by nothing else."""
 
 
@@ -105,7 +106,11 @@ def make_fn(ctx: Context, instance: Instance, name: str) -> None:
     if isinstance(branch.tail, ir.Exit) and branch.tail.label == ir.RETURN:
         branch.results, branch.tail = list(branch.tail.values), None
     branch.stmts = without_searches(lw, branch.stmts)
-    ctx.add(lw.finish(params, branch, lw.results, hidden=lw.hidden, span=decl.span))
+    made = lw.finish(params, branch, lw.results, hidden=lw.hidden, span=decl.span)
+    if decl.custom_grad is not None:
+        taken = [*(p.var.type for p in decl.params), decl.result, decl.result]
+        made = replace(made, adjoint=ctx.instance(resolve(lw, decl.custom_grad, taken)[0]))
+    ctx.add(made)
 
 
 def prologue(lw: Lowerer, decl: tree.FnDecl, params: Sequence[ir.Var]) -> None:

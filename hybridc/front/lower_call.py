@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.types import FnRef, FnType, ModelType, Named, Tensor, Type, Void
+from hybridc.base.types import FnRef, ModelType, Named, Tensor, Type, Void
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tensor_lower, tree
@@ -234,21 +234,7 @@ def _unknown(t: ir.Type) -> ir.Type:
     return ir.TensorT(t.elem, tuple(None for _ in t.dims)) if isinstance(t, ir.TensorT) else t
 
 
-# ---- values of fn type, methods that only a bound promises -----------------------------------------------------------
-@lowers(tree.CallValue)
-def call_value(lw: Lowerer, e: tree.CallValue) -> Value | None:
-    fn_type = lw.concrete(e.fn.type)
-    assert isinstance(fn_type, FnType)
-    fn = lw.expr(e.fn)
-    arguments = Arguments(lw)
-    for position, arg in enumerate(e.args):
-        arguments.evaluate(position, arg)
-    arguments.take(e.args)
-    lw.b.span = e.span
-    outs = lw.ctx.closures.apply(lw, fn_type, fn, arguments.list(len(e.args)))
-    return finish(lw, e, fn_type.result, outs, arguments, checked=True)
-
-
+# ---- methods that only a bound promises -----------------------------------------------------------
 @lowers(tree.CallMethod)
 def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
     """The concrete type's own method."""

@@ -32,6 +32,17 @@ class Case:
     takes_self: bool = False
 
 
+@dataclass(frozen=True)
+class Closure:
+    """A function of the source as Core calls it: `fn` takes the captures, then the arguments."""
+
+    identity: object
+    title: str
+    fn: str
+    captures: list[tuple[str, ir.Atom]]
+    takes_self: bool = False
+
+
 @dataclass
 class FnEnum:
     type: FnType
@@ -65,16 +76,17 @@ class Closures:
         results = [] if isinstance(t.result, Void) else [types.inner(t.result)]
         return params, results + [types.inner(p) for p, mut in t.params if mut]
 
-    def make(self, lw: Lowerer, t: FnType, identity: object, title: str, fn: str,
-             captures: Sequence[tuple[str, ir.Atom]], takes_self: bool = False) -> ir.Atom:
-        """A value of a fn type: the case for `identity`, made now if it is new."""
+    def make(self, lw: Lowerer, t: FnType, closure: Closure) -> ir.Atom:
+        """A value of a fn type: the case for the closure's identity, made now if it is new."""
         t = erase(t)  # type: ignore[assignment]
+        captures = closure.captures
         enum = self.enum(t)
         cases = self.enums[t].cases
-        case = cases.get(identity)
+        case = cases.get(closure.identity)
         if case is None:
             fields = tuple((name or f"c{i}", a.type) for i, (name, a) in enumerate(captures))
-            case = cases[identity] = Case(self._case_name(cases, title), fn, fields, takes_self)
+            case = Case(self._case_name(cases, closure.title), closure.fn, fields, closure.takes_self)
+            cases[closure.identity] = case
             definition = self.ctx.core.enums[enum]
             added = (case.name, tuple((n, _inner(k)) for n, k in fields))
             self.ctx.core.enums[enum] = ir.EnumDef(enum, (*definition.cases, added))
@@ -142,7 +154,9 @@ def _inner(t: ir.Type) -> ir.Type:
 def fn_value(lw: Lowerer, e: tree.FnValue) -> Value:
     t = lw.concrete(e.type)
     assert isinstance(t, FnType)
-    return _declared(lw, t, e.fn, [], [p for p, _ in t.params])
+    found = closure_of(lw, e, t)
+    assert found is not None
+    return lw.ctx.closures.make(lw, t, found)
 
 
 @lowers(tree.BoundMethod)
@@ -152,14 +166,29 @@ def bound_method(lw: Lowerer, e: tree.BoundMethod) -> Value:
         value = dispatch(lw, e, picked)
         assert value is not None
         return value
-    receiver = lw.expr(e.receiver)
     t = lw.concrete(e.type)
     assert isinstance(t, FnType)
-    lw.b.span = e.span
-    return _declared(lw, t, e.fn, [("self", receiver)], [lw.concrete(e.receiver.type), *(p for p, _ in t.params)])
+    found = closure_of(lw, e, t)
+    assert found is not None
+    return lw.ctx.closures.make(lw, t, found)
 
 
-def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.Atom]], args: list[Type]) -> ir.Atom:
+def closure_of(lw: Lowerer, e: tree.Expr, t: FnType) -> Closure | None:
+    """The function that an expression of fn type names or is; None for any other value."""
+    match e:
+        case tree.FnValue():
+            return _declared(lw, t, e.fn, [], [p for p, _ in t.params])
+        case tree.BoundMethod():
+            receiver = lw.expr(e.receiver)
+            lw.b.span = e.span
+            args = [lw.concrete(e.receiver.type), *(p for p, _ in t.params)]
+            return _declared(lw, t, e.fn, [("self", receiver)], args)
+        case tree.Lambda():
+            return _lambda(lw, e, t)
+    return None
+
+
+def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.Atom]], args: list[Type]) -> Closure:
     """A declared function as a value. Where it is an extern, or takes defaults that the fn type leaves out, or drops a
     result, a function of the right form stands between."""
     instance, decl, inner = resolve(lw, ref, [*args, *(None for _ in decl_rest(lw, ref, args))])
@@ -169,7 +198,7 @@ def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.A
     title = decl.name if decl.owner is None else f"{ctx.program.decls[decl.owner].name}.{decl.name}"
     if direct:
         fn = ctx.instance(instance)
-        return ctx.closures.make(lw, t, (instance, len(captures)), title, fn, captures)
+        return Closure((instance, len(captures)), title, fn, captures)
     kinds = [ctx.types.inner(inner.concrete(p.var.type)) for p in decl.params[: len(args)]]
     _, results = ctx.closures.signature(erase(t))  # type: ignore[arg-type]
     nothing = isinstance(t.result, Void)
@@ -197,7 +226,7 @@ def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.A
     whose = decl.name if decl.host is not None else ctx.instance(instance)
     name = ctx.later(f"{whose} as {ctx.types.show(erase(t))}", lambda symbol: generated(
         ctx, symbol, title, [(p.var.name, k) for p, k in zip(decl.params, kinds, strict=False)], results, body))
-    return ctx.closures.make(lw, t, name, title, name, captures)
+    return Closure(name, title, name, captures)
 
 
 def decl_rest(lw: Lowerer, ref: FnRef, args: list[Type]) -> Sequence[tree.ParamDecl]:
@@ -208,10 +237,14 @@ def decl_rest(lw: Lowerer, ref: FnRef, args: list[Type]) -> Sequence[tree.ParamD
 # ---- lambdas and local functions -------------------------------------------------------------------------------------
 @lowers(tree.Lambda)
 def lambda_(lw: Lowerer, e: tree.Lambda) -> Value:
-    """A Core function whose first parameters are what the body was found to use from outside."""
-    ctx = lw.ctx
     t = lw.concrete(e.type)
     assert isinstance(t, FnType)
+    return lw.ctx.closures.make(lw, t, _lambda(lw, e, t))
+
+
+def _lambda(lw: Lowerer, e: tree.Lambda, t: FnType) -> Closure:
+    """A Core function whose first parameters are what the body was found to use from outside."""
+    ctx = lw.ctx
     made = Lowerer(ctx, lw)
     made.name = ctx.claim(f"{lw.name}.{e.self_var.name if e.self_var is not None else 'lambda'}")
     title = lw.title or lw.name
@@ -244,7 +277,7 @@ def lambda_(lw: Lowerer, e: tree.Lambda) -> Value:
     ctx.add(made.finish([*own, *captured, *variables], branch, results, hidden=lw.hidden, span=e.span))
     atoms = [(v.name, a) for v, a in made.captures]
     lw.b.span = e.span
-    return ctx.closures.make(lw, t, made.name, made.title, made.name, _unique(atoms), e.self_var is not None)
+    return Closure(made.name, made.title, made.name, _unique(atoms), e.self_var is not None)
 
 
 def _unique(captures: list[tuple[str, ir.Atom]]) -> list[tuple[str, ir.Atom]]:

@@ -400,10 +400,3 @@ def fstring(lw: Lowerer, e: tree.FString) -> Value:
     parts = [lw.text(p) if isinstance(p, str) else derive.formatted(lw, p[0], p[1]) for p in e.parts]
     lw.b.span = e.span
     return derive.concat(lw, parts)
-
-
-@lowers(tree.Gradient)
-def gradient(lw: Lowerer, e: tree.Gradient) -> Value:
-    raise lw.refuse("HYB810", "derivatives are compiled by a later version", e.span)
-
-

@@ -100,7 +100,12 @@ def _clamp(lw: Lowerer, node: tree.Builtin) -> Value:
 
 @lowers("stop_gradient")
 def _stop_gradient(lw: Lowerer, node: tree.Builtin) -> Value:
-    return args(lw, node)[0]
+    return constant(lw, lw.expr(node.args[0]))
+
+
+def constant(lw: Lowerer, x: ir.Atom) -> ir.Atom:
+    """The value, to derivatives a constant."""
+    return x if isinstance(x, ir.Const) else lw.op("stop_gradient", [x], x.type)
 
 
 # ---- reductions ------------------------------------------------------------------------------------------------------
@@ -147,9 +152,9 @@ def _reduction(lw: Lowerer, node: tree.Builtin) -> Value:
 
 def logsumexp(lw: Lowerer, x: ir.Atom, axes: tuple[int, ...]) -> ir.Atom:
     b = lw.b
-    top = t.reduce(b, "max", x, axes)
+    top = constant(lw, t.reduce(b, "max", x, axes))
     endless = t.map(b, "eq", [t.map(b, "abs", [top]), number(math.inf, x)])
-    # Infinity less infinity would be nan.
+    # Infinity less infinity would be nan. What is taken off is put back, so its derivative cancels.
     top = t.map(b, "select", [endless, number(0, x), top], _select_axes(rank(top.type), (0, None, 0)))
     count = rank(x.type)
     spread = t.map(b, "sub", [x, top], [tuple(range(count)), t.left_out(count, axes)])
@@ -164,7 +169,12 @@ def _norm(lw: Lowerer, node: tree.Builtin) -> Value:
     axes = reduced_axes(node, rank(x.type))
     size = t.map(b, "abs", [x])
     if p == 2:
-        y = t.map(b, "sqrt", [t.reduce(b, "sum", t.map(b, "mul", [x, x]), axes)])
+        total = t.reduce(b, "sum", t.map(b, "mul", [x, x]), axes)
+        flat = t.map(b, "eq", [total, number(0, x)])
+        # Not the root of 0, whose derivative is infinite: that of the norm there is taken to be 0, as in torch.
+        number_axes = _select_axes(rank(total.type), (0, None, 0))
+        root = t.map(b, "sqrt", [t.map(b, "select", [flat, number(1, x), total], number_axes)])
+        y = t.map(b, "select", [flat, number(0, x), root], number_axes)
     elif p == 1:
         y = t.reduce(b, "sum", size, axes)
     elif math.isinf(p):
@@ -181,7 +191,8 @@ def _shifted(lw: Lowerer, x: ir.Atom, axis: int) -> tuple[ir.Atom, list[t.Axes]]
     """x less its greatest along the axis, and how the two stand beside each other."""
     count = rank(x.type)
     beside = [tuple(range(count)), t.left_out(count, (axis,))]
-    return t.map(lw.b, "sub", [x, t.reduce(lw.b, "max", x, (axis,))], beside), beside
+    top = constant(lw, t.reduce(lw.b, "max", x, (axis,)))  # the result does not depend on it
+    return t.map(lw.b, "sub", [x, top], beside), beside
 
 
 def softmax(lw: Lowerer, x: ir.Atom, axis: int) -> ir.Atom:

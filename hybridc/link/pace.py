@@ -24,6 +24,10 @@ QUICK = frozenset(SCALAR_ROWS) | {
 number of blocks, so that releasing them is brief too."""
 
 
+OUTSIDE = ("host", "gradient")
+"""Operators that may do anything: ask the host, or call functions."""
+
+
 def _quick(s: Stmt) -> bool:
     match s:
         case Op(op="index"):
@@ -71,7 +75,7 @@ def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
         stack.pop()
         if fn.name in cost:
             continue
-        if any(isinstance(s, Parallel) or isinstance(s, Op) and s.op == "host" for s in statements(fn.body)):
+        if any(isinstance(s, Parallel) or isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body)):
             barred.add(fn.name)
         if any(c in barred or c not in cost for c in callees):  # one not yet done waits for this one: a cycle
             barred.add(fn.name)

@@ -68,8 +68,12 @@ def _some(e: FnEmitter, op: Op) -> Results:
     return (("true", *e.leaves(op.args[0])),)
 
 
-def _none(e: FnEmitter, op: Op) -> Results:
+def _zero(e: FnEmitter, op: Op) -> Results:
     return (e.zero(op.outs[0].type),)
+
+
+def _gone(e: FnEmitter, op: Op) -> Results:
+    raise AssertionError(f"autodiff has replaced every {op.op}")
 
 
 def _is_some(e: FnEmitter, op: Op) -> Results:
@@ -113,7 +117,10 @@ ROWS = {
     "enum": _enum,
     "tag": _tag,
     "some": _some,
-    "none": _none,
+    "none": _zero,
+    "zero": _zero,
+    "stop_gradient": _gone,
+    "gradient": _gone,
     "is_some": _is_some,
     "unwrap": _unwrap,
     "str": _str,

@@ -11,6 +11,7 @@ from hybridc.llvm import refcount
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import CTX, FnEmitter, N
 from hybridc.llvm.layout import HEADER, SCALARS
+from hybridc.llvm.scalar_ops import emit_scalar
 from hybridc.llvm.tensor_access import (
     Tensor,
     checked_count,
@@ -46,6 +47,14 @@ def copy_strided(
     e: Code, kind: Prim, target: str, source: str, counts: Sequence[str], steps: Sequence[str], froms: Sequence[str]
 ) -> None:
     """target[sum of i * step] = source[sum of i * from] for every index below `counts`."""
+    write_strided(e, kind, target, source, counts, steps, froms, False)
+
+
+def write_strided(
+    e: Code, kind: Prim, target: str, source: str, counts: Sequence[str], steps: Sequence[str], froms: Sequence[str],
+    adds: bool,
+) -> None:
+    """The same, or with `adds` target[...] += source[...]."""
     size = SCALARS[kind.name][1]
     axes = [(c, s, f) for c, s, f in zip(counts, steps, froms, strict=True) if c != "1"]
     # Neighbours that continue each other on both sides are one axis.
@@ -59,10 +68,10 @@ def copy_strided(
         merged.append((c, s, f))
     if not merged:
         merged = [("1", "1", "1")]
-    if len(merged) == 1 and merged[0][1:] == ("1", "1"):
+    if len(merged) == 1 and merged[0][1:] == ("1", "1") and not adds:
         e.copy_bytes(target, source, times(e, merged[0][0], str(size)))
         return
-    kernel = _copy_kernel(e.module, len(merged), size)
+    kernel = _strided_kernel(e.module, len(merged), size, kind if adds else None)
     args = [("ptr", target), ("ptr", source)]
     args += [("i64", v) for axis in zip(*merged, strict=True) for v in axis]
     e.call("void", kernel, args)
@@ -73,15 +82,20 @@ def times_text(a: str, b: str) -> str | None:
     return None if a.startswith("%") or b.startswith("%") else str(int(a) * int(b))
 
 
-def _copy_kernel(module: Module, count: int, size: int) -> str:
-    """void (target, source, counts..., steps..., froms...)"""
+def _strided_kernel(module: Module, count: int, size: int, adds: Prim | None) -> str:
+    """void (target, source, counts..., steps..., froms...); `adds` is the element type where the source is added."""
 
     def make(name: str) -> None:
-        llvm = f"i{8 * size}"
+        llvm = f"i{8 * size}" if adds is None else SCALARS[adds.name][0]
         params = [("ptr noalias", "%to"), ("ptr", "%from")]
         params += [("i64", f"%{letter}{i}") for letter in "nsf" for i in range(count)]
         k = Code(module, name, params, "void")
         last = count - 1
+
+        def write(to: str, value: str) -> None:
+            if adds is not None:
+                value = emit_scalar(k, "add", (k.load(llvm, to), value), (adds, adds), adds, {})
+            k.store(llvm, value, to)
 
         def inner(to: str, source: str) -> None:
             step, start = f"%s{last}", f"%f{last}"
@@ -90,13 +104,12 @@ def _copy_kernel(module: Module, count: int, size: int) -> str:
             k.branch(packed, dense, loose)
             k.start(dense)
             with k.loop(f"%n{last}") as turn:
-                value = k.load(llvm, k.element(source, llvm, turn.index))
-                k.store(llvm, value, k.element(to, llvm, turn.index))
+                write(k.element(to, llvm, turn.index), k.load(llvm, k.element(source, llvm, turn.index)))
             k.jump(done)
             k.start(loose)
             with k.loop(f"%n{last}") as turn:
                 value = k.load(llvm, k.element(source, llvm, k.mul(turn.index, start)))
-                k.store(llvm, value, k.element(to, llvm, k.mul(turn.index, step)))
+                write(k.element(to, llvm, k.mul(turn.index, step)), value)
             k.jump(done)
             k.start(done)
 
@@ -112,7 +125,7 @@ def _copy_kernel(module: Module, count: int, size: int) -> str:
         k.ret()
         k.finish()
 
-    return module.helper(("kernel.copy", count, size), make)
+    return module.helper(("kernel.strided", count, size, adds), make)
 
 
 def fill(e: Code, kind: Prim, target: str, value: str, count: str) -> None:
@@ -365,8 +378,13 @@ def emit_update(e: FnEmitter, op: Op) -> Results:
                     same_size(e, v.dims[a], part.counts[i], shown)
     target = writable(e, target)
     to = e.element(target.data, target.llvm, part.offset)
+    adds = op.attr("fn") == "add"
     if v is None and not part.counts:
-        e.store(target.llvm, e.one(value), to)
+        new = e.one(value)
+        if adds:
+            pair = (e.load(target.llvm, to), new)
+            new = emit_scalar(e, "add", pair, (target.elem, target.elem), target.elem, {})
+        e.store(target.llvm, new, to)
         return (target.leaves,)
     if v is None:
         slot = e.alloca(8)
@@ -375,10 +393,7 @@ def emit_update(e: FnEmitter, op: Op) -> Results:
     else:
         have = strides_of(e, v.dims)
         source, froms = v.data, ["0" if a is None else have[a] for a in axes]
-    if not part.counts:
-        e.store(target.llvm, e.load(target.llvm, source), to)
-    else:
-        copy_strided(e, target.elem, to, source, part.counts, part.steps, froms)
+    write_strided(e, target.elem, to, source, part.counts, part.steps, froms, adds)
     return (target.leaves,)
 
 

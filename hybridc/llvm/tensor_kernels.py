@@ -3,9 +3,17 @@ are kernels, functions made once for each operator, type and pattern, that take 
 
 from __future__ import annotations
 
-from hybridc.llvm import tensor_copy, tensor_gather, tensor_map, tensor_matmul, tensor_reduce, tensor_whole
+from hybridc.llvm import (
+    tensor_adjoint,
+    tensor_copy,
+    tensor_gather,
+    tensor_map,
+    tensor_matmul,
+    tensor_reduce,
+    tensor_whole,
+)
 
 ROWS = {
     **tensor_copy.ROWS, **tensor_gather.ROWS, **tensor_map.ROWS, **tensor_matmul.ROWS, **tensor_reduce.ROWS,
-    **tensor_whole.ROWS,
+    **tensor_whole.ROWS, **tensor_adjoint.ROWS,
 }  # fmt: skip

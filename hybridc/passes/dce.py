@@ -31,7 +31,7 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import is_pure
-from hybridc.core.walk import all_blocks, args_of, blocks_of, calls, diverges, statements
+from hybridc.core.walk import all_blocks, args_of, blocks_of, calls, diverges, mentions, statements
 
 
 def prune(program: Program, roots: Iterable[str]) -> Program:
@@ -42,7 +42,7 @@ def prune(program: Program, roots: Iterable[str]) -> Program:
         name = todo.pop()
         if name not in kept:
             kept[name] = None
-            todo += calls(program.fns[name])
+            todo += mentions(program.fns[name])
     return Program(program.structs, program.enums, {n: f for n, f in program.fns.items() if n in kept})
 
 

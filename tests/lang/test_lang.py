@@ -27,7 +27,7 @@ class TestPrograms:
 
     def test_interpreted_after_the_passes(self, path: Path) -> None:
         core, interface = driver.lower(driver.check(str(path)), tests=True)
-        machine = Interpreter(driver.optimise(core, interface))
+        machine = Interpreter(driver.optimise(core, interface, checked.sources))
         for title, symbol in interface.tests:
             assert machine.call(symbol, ()) == (), title
 

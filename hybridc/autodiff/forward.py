@@ -1,0 +1,256 @@
+"""The forward part of a function: the function itself, which also keeps what the reverse part needs (region.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hybridc.autodiff.region import Region
+from hybridc.autodiff.reverse import Reverse
+from hybridc.autodiff.structure import exits
+from hybridc.core.builder import Builder, boolean, integer
+from hybridc.core.ir import (
+    BOOL,
+    INT,
+    RETURN,
+    STR,
+    Arm,
+    Atom,
+    Block,
+    BufferT,
+    Call,
+    Exit,
+    Fault,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Scope,
+    Stmt,
+    Tail,
+    TupleT,
+    Type,
+    Var,
+    Yield,
+)
+from hybridc.core.types import type_key
+from hybridc.core.walk import diverges, outs_of
+
+if TYPE_CHECKING:
+    from hybridc.autodiff.driver import Driver
+
+Defined = set[int]
+Ending = Callable[[Sequence[Atom], Defined], Tail]
+"""The tail for these values, where these variables are defined."""
+FIRST_RECORDS = 8
+
+
+class Forward:
+    """Made after the reverse part, which says what it needs."""
+
+    def __init__(self, driver: Driver, reverse: Reverse):
+        self.driver = driver
+        self.tangents = driver.tangents
+        self.reverse = reverse
+        self.regions = reverse.regions
+        self.b = reverse.b
+
+    def build(self, name: str, box: Callable[[Builder, Sequence[Atom]], Sequence[Atom]], tape: Sequence[Type]) -> Fn:
+        """`box` makes the tape, of types `tape`, from what the function's region saves."""
+        fn, root = self.reverse.fn, self.regions.root
+        self.b.open()
+        defined: Defined = set()
+        self.define(fn.params, defined)
+        head = self.b.close(Yield())
+
+        def done(values: Sequence[Atom], defined: Defined) -> Exit:
+            return Exit(RETURN, (*values, *box(self.b, self.kept(root, defined))))
+
+        body = self.block(fn.body, done, defined, done)
+        return replace(fn, name=name, results=(*fn.results, *tape), adjoint="",
+                       body=Block((*head.stmts, *body.stmts), body.tail))
+
+    def zero(self, kind: Type) -> Atom:
+        return self.b.op("zero", [], kind)
+
+    def kept(self, region: Region, defined: Defined) -> list[Atom]:
+        """What a region saves; what did not come about is zero."""
+        return [v if v.id in defined else self.zero(v.type) for v in region.saved]
+
+    def in_slots(self, region: Region, defined: Defined) -> list[Atom]:
+        """The same in the places that an arm shares with others."""
+        kept = dict(zip(region.slots, region.saved, strict=True))
+        found: list[Atom] = []
+        for slot in region.outs:
+            v = kept.get(slot)
+            found.append(v if v is not None and v.id in defined else self.zero(slot.type))
+        return found
+
+    def define(self, vs: Sequence[Var], defined: Defined) -> None:
+        """From here on there are these; what is asked of them for the reverse part alone follows."""
+        for v in vs:
+            defined.add(v.id)
+            for op in self.regions.extra.get(v.id, ()):
+                out = op.outs[0]
+                if out in self.regions.of[out.id].saved:
+                    self.b.add(op)
+                    defined.add(out.id)
+
+    # ---- blocks
+    def block(self, block: Block, leave: Ending, defined: Defined, end: Ending, first: Sequence[Var] = ()) -> Block:
+        """`leave` makes the tail of an exit from the context, `end` that of the block's own end; `first` are variables
+        that the block begins with."""
+        self.b.open()
+        defined = set(defined)
+        self.define(first, defined)
+        for s in block.stmts:
+            self.stmt(s, leave, defined)
+            if diverges(s):
+                return self.b.close(Yield())
+            self.define(outs_of(s), defined)
+        match block.tail:
+            case Yield(values):
+                return self.b.close(end(values, defined))
+            case Exit(_, values):
+                return self.b.close(leave(values, defined))
+        return self.b.close(block.tail)
+
+    def stmt(self, s: Stmt, leave: Ending, defined: Defined) -> None:
+        self.b.span = s.span
+        match s:
+            case Op():
+                if s.op == "host" and any(self.tangents.active(o.type) for o in s.outs) and any(
+                        map(self.reverse.is_active, s.args)):
+                    self.refuse("a Python function has no derivative", s)
+                self.b.add(s)
+            case Call():
+                tape = self.reverse.tapes.get(id(s))
+                if tape is None:
+                    self.b.add(s)
+                else:
+                    self.b.add(replace(s, fn=self.reverse.forwards[id(s)], outs=(*s.outs, *tape)))
+                    defined.update(v.id for v in tape)
+            case If():
+                arms = [((), s.then), ((), s.orelse)]
+                (then, orelse), more = self.arms(arms, leave, defined)
+                self.b.add(replace(s, outs=(*s.outs, *more), then=then, orelse=orelse))
+            case Match():
+                bodies, more = self.arms([(a.fields, a.body) for a in s.arms], leave, defined)
+                made = tuple(Arm(a.case, a.fields, body) for a, body in zip(s.arms, bodies, strict=True))
+                self.b.add(replace(s, outs=(*s.outs, *more), arms=made))
+            case Scope():
+                region = self.regions.within[id(s.body)]
+                body = self.block(
+                    s.body, lambda vs, d: Exit(s.label, (*vs, *self.in_slots(region, d))), defined,
+                    lambda vs, d: Yield((*vs, *self.in_slots(region, d))))
+                self.b.add(replace(s, outs=(*s.outs, *region.outs), body=body))
+                defined.update(v.id for v in region.outs)
+            case Loop():
+                self.loop(s, defined)
+            case Parallel():
+                self.parallel(s, defined)
+
+    def refuse(self, why: str, s: Stmt) -> None:
+        text = self.b.op("str", [], STR, text=why)
+        self.b.add(If((), boolean(True), Block((), Fault("ValueError", (text,), s.span)), Block((), Yield()), s.span))
+
+    def arms(self, arms: Sequence[tuple[Sequence[Var], Block]], leave: Ending, defined: Defined
+             ) -> tuple[list[Block], list[Var]]:
+        """The arms, and the results that keep what they save."""
+        bodies: list[Block] = []
+        more: list[Var] = []
+        for fields, body in arms:
+            region = self.regions.within[id(body)]
+            if exits(body):
+                bodies.append(self.block(body, leave, defined, lambda vs, d: Yield(tuple(vs)), fields))
+                continue
+            more = region.outs
+            bodies.append(self.block(
+                body, leave, defined, lambda vs, d, region=region: Yield((*vs, *self.in_slots(region, d))), fields))
+        defined.update(v.id for v in more)
+        return bodies, more
+
+    # ---- loops
+    def loop(self, s: Loop, defined: Defined) -> None:
+        region = self.regions.within[id(s.body)]
+        assert region.count is not None and region.parent is not None
+        if region.count not in region.parent.needed:  # nothing flows back through it
+            self.b.add(s)
+            return
+        turns = self.b.var(INT, "turns")
+        stack = None if region.stack is None else self.b.var(region.stack.type, "records")
+        params, inits, outs = [*s.params, turns], [*s.inits, integer(0)], [*s.outs, region.count]
+        if stack is not None:
+            assert region.stack is not None
+            params.append(stack)
+            inits.append(self.zero(stack.type))
+            outs.append(region.stack)
+
+        def more(defined: Defined) -> tuple[Atom, ...]:
+            following = self.b.op("add", [turns, integer(1)], INT)
+            if stack is None:
+                return (following,)
+            return following, self.push(stack, turns, self.record(region, defined))
+
+        body = self.block(
+            s.body, lambda vs, d: Exit(s.label, (*vs, *more(d))), defined,
+            lambda vs, d: Yield((*vs, *more(d))), s.params)
+        self.b.add(replace(s, outs=tuple(outs), params=tuple(params), inits=tuple(inits), body=body))
+        defined.update(v.id for v in outs)
+
+    def record(self, region: Region, defined: Defined) -> Atom:
+        kept = self.kept(region, defined)
+        return kept[0] if len(kept) == 1 else self.b.op("tuple", kept, region.record)
+
+    def push(self, stack: Var, count: Atom, record: Atom) -> Atom:
+        kind = stack.type
+        assert isinstance(kind, BufferT)
+
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            records, n, x = v
+            full = b.op("eq", [n, b.op("buffer_len", [records], INT)], BOOL)
+
+            def grown() -> list[Atom]:
+                more = b.op("maximum", [b.op("mul", [n, integer(2)], INT), integer(FIRST_RECORDS)], INT)
+                return [b.op("buffer_resize", [records, more], kind)]
+
+            (longer,) = self.tangents.choose(b, full, grown, lambda: [records], [kind])
+            return [b.op("buffer_set", [longer, n, x], kind)]
+
+        name = self.tangents.helper(
+            f"tape push {type_key(kind.item)}", [("records", kind), ("n", INT), ("x", kind.item)], [kind], body)
+        return self.b.call(name, [stack, count, record], [kind])[0]
+
+    def parallel(self, s: Parallel, defined: Defined) -> None:
+        region = self.regions.within[id(s.body)]
+        if region.stack is None:
+            self.b.add(s)
+            return
+        assert isinstance(s.out.type, BufferT) and isinstance(region.stack.type, BufferT)
+        item, record = s.out.type.item, region.stack.type.item
+        both = TupleT((item, record))
+
+        def end(values: Sequence[Atom], defined: Defined) -> Tail:
+            return Yield((self.b.op("tuple", [values[0], self.record(region, defined)], both),))
+
+        body = self.block(s.body, end, defined, end, [s.index])
+        pairs = self.b.parallel(BufferT(both), s.index, s.count, body)
+
+        def split(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            def turn(i: Var, state: list[Var]) -> list[Atom]:
+                rest, pair = b.ops("buffer_take", [state[0], i], [BufferT(both), both])
+                x, y = b.ops("destruct", [pair], [item, record])
+                return [rest, b.op("buffer_set", [state[1], i, x], BufferT(item)),
+                        b.op("buffer_set", [state[2], i, y], BufferT(record))]
+
+            n = b.op("buffer_len", v, INT)
+            state = [v[0], b.op("buffer_new", [n], BufferT(item)), b.op("buffer_new", [n], BufferT(record))]
+            return self.tangents.count_up(b, n, state, turn)[1:]
+
+        name = self.tangents.helper(
+            f"tape split {type_key(both)}", [("pairs", BufferT(both))], [BufferT(item), BufferT(record)], split)
+        self.b.add(Call((s.out, region.stack), name, (pairs,), s.span))
+        defined.add(region.stack.id)

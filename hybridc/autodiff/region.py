@@ -1,0 +1,234 @@
+"""What the reverse part of a function needs of its forward part, and where it is kept.
+
+The variables of a function belong to *regions*: the function, the body of a loop, of a scope, of a parallel, an arm
+that does not leave its context (one that leaves belongs to the region of the context, since it ends with it). A
+variable that the reverse part needs is *saved* with its region, or computed again there where that is cheap:
+
+    function   the tape: more results of the forward part, arguments of the reverse part
+    loop       a record for each turn, pushed on a buffer
+    arm, scope more results of the statement, which are then variables of the region around; arms share them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hybridc.autodiff.structure import exits
+from hybridc.core.builder import Builder, attrs_of
+from hybridc.core.ir import (
+    INT,
+    Atom,
+    Block,
+    BufferT,
+    Const,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Scope,
+    TupleT,
+    Type,
+    Var,
+)
+from hybridc.core.ops import may_fault
+from hybridc.core.types import show_type
+from hybridc.core.walk import bound_in, outs_of
+
+VIEWS = frozenset({"tensor_view", "get"})
+"""Computed again always: what they look at is kept instead, once for all."""
+CHEAP = VIEWS | frozenset(
+    "add sub mul neg eq ne lt le gt ge not bit_and bit_or bit_xor select minimum maximum cast dim buffer_len unwrap"
+    " is_some tag destruct".split()
+)
+"""Computed again where everything they need is there anyway."""
+
+
+@dataclass
+class Region:
+    kind: str
+    parent: Region | None = None
+    needed: dict[Var, None] = field(default_factory=dict)
+    groups: list[list[Region]] = field(default_factory=list)
+    """The regions within, those of one statement together."""
+    stack: Var | None = None
+    """Of a loop or parallel: the records, in the region around."""
+    count: Var | None = None
+    """Of a loop: its turns, in the region around."""
+    saved: list[Var] = field(default_factory=list)
+    again: list[Op] = field(default_factory=list)
+    """What is computed again, in order."""
+    slots: list[Var] = field(default_factory=list)
+    """Of an arm or scope: the results of its statement that keep `saved`, one for each."""
+    outs: list[Var] = field(default_factory=list)
+    """Of an arm or scope: all the results that its statement has more."""
+
+    @property
+    def record(self) -> Type:
+        """The type of a loop's record."""
+        kinds = [v.type for v in self.saved]
+        return kinds[0] if len(kinds) == 1 else TupleT(tuple(kinds))
+
+
+class Regions:
+    """Of one function in the form of structure.py. New variables come from `b`."""
+
+    def __init__(self, fn: Fn, b: Builder):
+        self.b = b
+        self.root = Region("function")
+        self.of: dict[int, Region] = {p.id: self.root for p in fn.params}
+        """The region of each variable."""
+        self.within: dict[int, Region] = {}
+        """The region of each block, by identity."""
+        self.makers: dict[int, Op] = {}
+        """The operator that makes a variable."""
+        self.order: dict[int, int] = {}
+        self.extra: dict[int, list[Op]] = {}
+        """Operators of the forward part that look at a variable for the reverse part alone, by that variable."""
+        self._extra: dict[tuple[int, str, object], Var] = {}
+        self.instead: dict[Var, Atom] = {}
+        """What stands in the reverse part for variables of arms and scopes."""
+        self.block(fn.body, self.root)
+
+    def var(self, type: Type, region: Region | None, name: str = "") -> Var:
+        """A new variable of the forward part."""
+        v = self.b.var(type, name)
+        if region is not None:
+            self.of[v.id] = region
+            self.order[v.id] = len(self.order)
+        return v
+
+    # ---- assigning
+    def block(self, block: Block, region: Region) -> None:
+        self.within[id(block)] = region
+        for stmt in block.stmts:
+            for v in outs_of(stmt):
+                self.define(v, region)
+                if isinstance(stmt, Op):
+                    self.makers[v.id] = stmt
+            match stmt:
+                case If(_, _, then, orelse):
+                    self.arms(region, [((), then), ((), orelse)])
+                case Match(_, _, arms):
+                    self.arms(region, [(a.fields, a.body) for a in arms])
+                case Loop() | Scope() | Parallel():
+                    kind = type(stmt).__name__.lower()
+                    inner = Region(kind, region)
+                    if kind != "scope":
+                        inner.count = self.var(INT, region, "turns") if kind == "loop" else None
+                        inner.stack = self.var(BufferT(INT), region, "records")  # its type is known at the end
+                    region.groups.append([inner])
+                    for v in bound_in(stmt):
+                        self.define(v, inner)
+                    self.block(stmt.body, inner)
+
+    def arms(self, region: Region, arms: list[tuple[tuple[Var, ...], Block]]) -> None:
+        group = []
+        for fields, body in arms:
+            inner = region if exits(body) else Region("arm", region)
+            if inner is not region:
+                group.append(inner)
+            for v in fields:
+                self.define(v, inner)
+            self.block(body, inner)
+        region.groups.append(group)
+
+    def define(self, v: Var, region: Region) -> None:
+        self.of[v.id] = region
+        self.order[v.id] = len(self.order)
+
+    # ---- needing
+    def need(self, a: Atom) -> Atom:
+        """An atom of the forward part, for use in the reverse part."""
+        if isinstance(a, Var):
+            self.of[a.id].needed[a] = None
+        return a
+
+    def look(self, x: Var, op: str, kind: Type, **attrs: object) -> Var:
+        """What an operator says of a variable, for use in the reverse part."""
+        key = (x.id, op, attrs_of(attrs))
+        found = self._extra.get(key)
+        if found is None:
+            found = self._extra[key] = self.var(kind, self.of[x.id])
+            made = Op((found,), op, (x,), attrs_of(attrs))
+            self.makers[found.id] = made
+            self.extra.setdefault(x.id, []).append(made)
+        self.need(found)
+        return found
+
+    # ---- deciding
+    def settle(self) -> None:
+        """Once everything needed is known: what is saved, what computed again."""
+        for region in reversed(list(self._all(self.root))):  # inner ones may bring in what is outside
+            self._again(region)
+        self._keep(self.root)
+
+    def _all(self, region: Region) -> Iterable[Region]:
+        yield region
+        for group in region.groups:
+            for inner in group:
+                yield from self._all(inner)
+
+    def _again(self, region: Region) -> None:
+        """Latest first, since what is computed again may need what came before it. Views bring in what they look at."""
+        todo = sorted(region.needed, key=lambda v: -self.order.get(v.id, -1))
+        done: set[int] = set()
+        again: dict[int, Op] = {}
+        while todo:
+            v = todo.pop(0)
+            if v.id in done:
+                continue
+            done.add(v.id)
+            op = self.makers.get(v.id)
+            if op is None or op.op not in CHEAP or may_fault(op):
+                continue
+            if op.op in VIEWS:
+                for a in op.args:
+                    if isinstance(a, Var) and a not in self.of[a.id].needed:
+                        self.need(a)
+                        if self.of[a.id] is region:
+                            todo.append(a)
+                            todo.sort(key=lambda v: -self.order.get(v.id, -1))
+            elif not all(isinstance(a, Const) or a in self.of[a.id].needed for a in op.args):
+                continue
+            again[v.id] = op
+        region.again = list(dict.fromkeys(again[i] for i in sorted(again, key=lambda i: self.order[i])))
+
+    def _keep(self, region: Region) -> None:
+        for group in region.groups:
+            for inner in group:
+                self._keep(inner)
+            if group and group[0].kind in ("arm", "scope"):
+                self._share(region, group)
+            for inner in group:
+                if inner.kind in ("loop", "parallel") and inner.saved:
+                    assert inner.stack is not None
+                    inner.stack = Var(inner.stack.id, BufferT(inner.record), inner.stack.name)
+                    region.needed[inner.stack] = None
+                elif inner.kind in ("loop", "parallel"):
+                    inner.stack = None
+        repeated = {o.id for op in region.again for o in op.outs}
+        region.saved = [v for v in region.needed if v.id not in repeated]
+
+    def _share(self, region: Region, group: list[Region]) -> None:
+        """Arms keep values of one type in the same place."""
+        pool: dict[str, list[Var]] = {}
+        outs: list[Var] = []
+        for inner in group:
+            taken: dict[str, int] = {}
+            for v in inner.saved:
+                key = show_type(v.type)
+                at = taken.get(key, 0)
+                taken[key] = at + 1
+                places = pool.setdefault(key, [])
+                if at == len(places):
+                    places.append(self.var(v.type, region))
+                    outs.append(places[at])
+                    region.needed[places[at]] = None
+                inner.slots.append(places[at])
+                self.instead[v] = places[at]
+        for inner in group:
+            inner.outs = outs
+

@@ -1,0 +1,433 @@
+"""The reverse part of a function: its statements from last to first, each taking the adjoints of its results and adding
+to those of its arguments.
+
+The adjoints under way are in `env`, by variable and leaf (tangent.py). What is not there is zero. An adjoint is *sure*
+if it is a tensor that has the shape of its variable; else it may be without elements, which stands for zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hybridc.autodiff.activity import Mask
+from hybridc.autodiff.parallel import reverse_parallel
+from hybridc.autodiff.region import Region, Regions
+from hybridc.autodiff.structure import ends, exits, leaving
+from hybridc.autodiff.tangent import Adjoint
+from hybridc.core.builder import Builder, integer
+from hybridc.core.ir import (
+    BOOL,
+    INT,
+    RETURN,
+    Atom,
+    Block,
+    Call,
+    Const,
+    EnumT,
+    Exit,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Scope,
+    Stmt,
+    Tail,
+    TensorT,
+    Type,
+    Var,
+    Yield,
+)
+from hybridc.core.walk import free_vars, highest_id, highest_label, map_atoms, map_blocks, map_tail, outs_of
+
+if TYPE_CHECKING:
+    from hybridc.autodiff.driver import Driver
+
+
+Leaves = list["Adjoint | None"]
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What `exit label` gives: the adjoints of those values."""
+
+    label: int
+    exits: list[Leaves]
+
+
+class Reverse:
+    """Of one function and set of active arguments."""
+
+    def __init__(self, driver: Driver, fn: Fn, mask: Mask):
+        self.driver = driver
+        self.tangents = driver.tangents
+        self.fn = fn
+        self.mask = mask
+        self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
+        self.regions = Regions(fn, self.b)
+        self.active = driver.activity.variables(fn.name, mask)
+        self.env: dict[Key, Adjoint] = {}
+        self.tapes: dict[int, list[Var]] = {}
+        """What the forward part of a called function returns beside its results, by the identity of the call."""
+        self.forwards: dict[int, str] = {}
+        """The forward part that takes the place of the called function."""
+        self._marked: list[Region] = []
+
+    # ---- the function
+    def build(self, name: str) -> Fn:
+        """The reverse part, complete; after it, `regions` says what the forward part saves."""
+        b = self.b
+        b.open()
+        self.mark(self.regions.root)
+        given = [list(map(b.var, self.tangents.leaves(r))) if a else []
+                 for r, a in zip(self.fn.results, self.driver.activity.results(self.fn.name, self.mask), strict=True)]
+        sums: list[Var] = []
+        for p, a in zip(self.fn.params, self.mask, strict=True):
+            for k, kind in enumerate(self.tangents.leaves(p.type) if a else ()):
+                sums.append(b.var(kind, p.name))
+                self.env[p.id, k] = Adjoint(sums[-1])
+        exits: list[Leaves] = [[Adjoint(v) for v in leaves] for leaves in given]
+        self.sequence(self.fn.body.stmts, self.fn.body.tail, Context(RETURN, exits), exits)
+        results: list[Atom] = []
+        for p, a in zip(self.fn.params, self.mask, strict=True):
+            if a:
+                results += self.filled(self.pop(p), p.type)
+        body = b.close(Exit(RETURN, tuple(results)))
+        self.regions.settle()
+        params = (*self.regions.root.saved, *(v for leaves in given for v in leaves), *sums)
+        return Fn(name, params, tuple(v.type for v in sums), self.restored(body), self.fn.title, True, self.fn.span)
+
+    def mark(self, region: Region, *args: Atom) -> None:
+        """Here the region's variables are made available; how is known at the end."""
+        self._marked.append(region)
+        self.b.add(Op((), "restore", args, (("region", len(self._marked) - 1),)))
+
+    def restored(self, block: Block) -> Block:
+        def atom(a: Atom) -> Atom:
+            while isinstance(a, Var) and a in self.regions.instead:
+                a = self.regions.instead[a]
+            return a
+
+        def inner(block: Block) -> Block:
+            out: list[Stmt] = []
+            for s in block.stmts:
+                if isinstance(s, Op) and s.op == "restore":
+                    region = self._marked[s.attr("region")]  # type: ignore[call-overload]
+                    out += [map_atoms(r, atom) for r in self.loads(region, s.args)]
+                else:
+                    out.append(map_blocks(map_atoms(s, atom), inner))
+            return Block(tuple(out), map_tail(block.tail, atom))
+
+        return inner(block)
+
+    def loads(self, region: Region, args: Sequence[Atom]) -> list[Stmt]:
+        loads: list[Stmt] = []
+        if region.stack is not None:
+            stack = region.stack
+            if len(region.saved) == 1:
+                loads.append(Op((region.saved[0],), "buffer_get", (stack, *args)))
+            else:
+                record = self.b.var(region.record)
+                loads.append(Op((record,), "buffer_get", (stack, *args)))
+                loads.append(Op(tuple(region.saved), "destruct", (record,)))
+        return [*loads, *region.again]
+
+    # ---- adjoints
+    def is_active(self, a: Atom) -> bool:
+        return isinstance(a, Var) and a.id in self.active
+
+    def need(self, a: Atom) -> Atom:
+        return self.regions.need(a)
+
+    def sizes(self, x: Atom) -> list[Atom]:
+        """The sizes of a tensor of the forward part."""
+        if not isinstance(x.type, TensorT):
+            return []
+        assert isinstance(x, Var)
+        look = self.regions.look
+        return [look(x, "dim", INT, axis=i) if d is None else integer(d) for i, d in enumerate(x.type.dims)]
+
+    def add(self, a: Atom, leaf: int, adjoint: Adjoint | None) -> None:
+        """Add to a leaf of the adjoint of a variable."""
+        if adjoint is None or not self.is_active(a):
+            return
+        assert isinstance(a, Var)
+        key = (a.id, leaf)
+        old = self.env.get(key)
+        if old is None:
+            self.env[key] = adjoint
+            return
+        kind = self.tangents.leaves(a.type)[leaf]
+        sure = old.sure or adjoint.sure
+        if isinstance(kind, TensorT):
+            out: Type = kind
+            for each in (old, adjoint):
+                if each.sure and None not in each.atom.type.dims:  # type: ignore[union-attr]
+                    out = each.atom.type
+            self.env[key] = Adjoint(self.b.op("accumulate", [old.atom, adjoint.atom], out), sure)
+        else:
+            self.env[key] = Adjoint(self.tangents.add(self.b, old.atom, adjoint.atom, kind), sure)
+
+    def add_all(self, a: Atom, leaves: Sequence[Adjoint | None]) -> None:
+        for k, adjoint in enumerate(leaves):
+            self.add(a, k, adjoint)
+
+    def give(self, a: Atom, atom: Atom) -> None:
+        """Add to the adjoint of a float or tensor."""
+        self.add(a, 0, Adjoint(atom, True))
+
+    def add_leaf(self, a: Atom, leaf: int, atom: Atom) -> None:
+        """Add what may be without elements."""
+        self.add(a, leaf, Adjoint(atom))
+
+    def into(self, a: Atom, f: Callable[[Atom], Atom]) -> None:
+        """Change the adjoint of a tensor in place; `f` is given one of the tensor's shape."""
+        if self.is_active(a):
+            assert isinstance(a, Var)
+            old = self.env.pop((a.id, 0), None) or Adjoint(self.tangents.zero(self.b, self.tangents.leaves(a.type)[0]))
+            self.env[a.id, 0] = Adjoint(f(self.shaped(old, a)), True)
+
+    def pop(self, v: Var) -> Leaves:
+        """The adjoint of a variable, at its definition."""
+        if v.id not in self.active:
+            return [None] * len(self.tangents.leaves(v.type))
+        return [self.env.pop((v.id, k), None) for k in range(len(self.tangents.leaves(v.type)))]
+
+    def filled(self, leaves: Sequence[Adjoint | None], type: Type) -> list[Atom]:
+        """With zeros written out."""
+        return [self.tangents.zero(self.b, k) if d is None else d.atom
+                for d, k in zip(leaves, self.tangents.leaves(type), strict=True)]
+
+    def shaped(self, d: Adjoint, v: Atom) -> Atom:
+        """The adjoint of a tensor, with its shape."""
+        if d.sure or not isinstance(v.type, TensorT):
+            return d.atom
+        return self.b.op("shaped", [d.atom, *self.sizes(v)], v.type)
+
+    # ---- blocks
+    def sequence(self, stmts: Sequence[Stmt], tail: Tail, context: Context, yields: list[Leaves]) -> None:
+        """A block from its end: `yields` are the adjoints of what it yields."""
+        at = next((i for i, s in enumerate(stmts) if leaving(s)), None)
+        if at is not None:
+            self.branch(stmts[at], context, lambda: self.sequence(stmts[at + 1 :], tail, context, yields))
+        else:
+            match tail:
+                case Yield(values) if values:
+                    for v, d in zip(values, yields, strict=True):
+                        self.add_all(v, d)
+                case Exit(_, values):
+                    for v, d in zip(values, context.exits, strict=True):
+                        self.add_all(v, d)
+        for s in reversed(stmts[:at]):
+            self.stmt(s)
+
+    def stmt(self, s: Stmt) -> None:
+        if not any(v.id in self.active for v in outs_of(s)):
+            return
+        self.b.span = s.span
+        match s:
+            case Op():
+                self.driver.apply(self, s)
+            case Call():
+                self.call(s)
+            case If() | Match():
+                self.branch(s, None, None)
+            case Loop():
+                self.loop(s)
+            case Scope():
+                outs = [self.pop(o) for o in s.outs]
+                if any(d is not None for leaves in outs for d in leaves):
+                    self.mark(self.regions.within[id(s.body)])
+                    self.sequence(s.body.stmts, s.body.tail, Context(s.label, outs), outs)
+            case Parallel():
+                reverse_parallel(self, s)
+
+    # ---- branches
+    def branch(self, s: Stmt, context: Context | None, rest: Callable[[], None] | None) -> None:
+        """`rest`: what comes after, in the arms that do not leave, where some do."""
+        assert isinstance(s, (If, Match))
+        outs: list[Leaves] = []
+        if rest is None:
+            outs = [self.pop(o) for o in s.outs]
+            if not any(d is not None for leaves in outs for d in leaves):
+                return
+
+        def arm(body: Block, fields: Sequence[Var], case: str) -> None:
+            yields = outs
+            if rest is not None and ends(body):
+                rest()
+                yields = [self.pop(o) for o in s.outs]
+            if not exits(body):
+                self.mark(self.regions.within[id(body)])
+            self.sequence(body.stmts, body.tail, context or Context(-1, []), yields)
+            if isinstance(s, Match) and self.is_active(s.subject):
+                leaves = [(f, self.pop(f)) for f in fields]
+                if any(d is not None for _, ds in leaves for d in ds):
+                    assert isinstance(s.subject.type, EnumT)
+                    packed = [x for f, ds in leaves for x in self.filled(ds, f.type)]
+                    self.add(s.subject, 0, Adjoint(self.tangents.join(self.b, s.subject.type, case, packed)))
+
+        if isinstance(s, If):
+            if isinstance(s.cond, Const):
+                arm(s.then if s.cond.value else s.orelse, (), "")
+                return
+            cond = self.need(s.cond)
+            self.alternatives([(lambda: cond, lambda: arm(s.then, (), "")), (None, lambda: arm(s.orelse, (), ""))])
+            return
+        assert isinstance(s.subject, Var)
+        tag = self.regions.look(s.subject, "tag", INT) if len(s.arms) > 1 else None
+        chain: list[tuple[Callable[[], Atom] | None, Callable[[], None]]] = []
+        for i, a in enumerate(s.arms):
+            last = i + 1 == len(s.arms)
+
+            def is_case(i: int = i) -> Atom:
+                assert tag is not None
+                return self.b.op("eq", [tag, integer(i)], BOOL)
+
+            chain.append((None if last else is_case, lambda a=a: arm(a.body, a.fields, a.case)))  # type: ignore[misc]
+        self.alternatives(chain)
+
+    def alternatives(self, arms: Sequence[tuple[Callable[[], Atom] | None, Callable[[], None]]]) -> None:
+        """`if cond: arm elif ...`, the adjoints that an arm changes being results."""
+        if len(arms) == 1:
+            arms[0][1]()
+            return
+        base = self.env
+        found: list[tuple[Block, dict[Key, Adjoint]]] = []
+        for _, run in arms:
+            self.env = dict(base)
+            self.b.open()
+            run()
+            found.append((self.b.close(Yield()), self.env))
+        keys = {key: None for _, env in found for key in (*env, *base)
+                if any(e.get(key) is not base.get(key) for _, e in found)}
+        kinds: list[Type] = []
+        sure: list[bool] = []
+        for key in keys:
+            each = [env.get(key) for _, env in found]
+            first = next(d for d in each if d is not None)
+            alike = all(d is not None and d.sure and d.atom.type == first.atom.type for d in each)
+            sure.append(all(d is not None and d.sure for d in each))
+            kinds.append(first.atom.type if alike else self.leaf_type(first.atom.type))
+        blocks = []
+        for block, env in found:
+            self.b.open()
+            for s in block.stmts:
+                self.b.add(s)
+            values = [env[key].atom if key in env else self.tangents.zero(self.b, kind)
+                      for key, kind in zip(keys, kinds, strict=True)]
+            blocks.append(self.b.close(Yield(tuple(values))))
+        self.env = base
+        outs = self._nested([cond for cond, _ in arms], blocks, kinds)
+        for key, v, s in zip(keys, outs, sure, strict=True):
+            self.env[key] = Adjoint(v, s)
+
+    def _nested(self, conds: Sequence[Callable[[], Atom] | None], blocks: Sequence[Block], kinds: Sequence[Type]
+                ) -> tuple[Var, ...]:
+        first = conds[0]
+        assert first is not None
+        cond = first()
+        if len(blocks) == 2:
+            return self.b.if_(cond, blocks[0], blocks[1], kinds)
+        self.b.open()
+        others = self.b.close(Yield(self._nested(conds[1:], blocks[1:], kinds)))
+        return self.b.if_(cond, blocks[0], others, kinds)
+
+    @staticmethod
+    def leaf_type(kind: Type) -> Type:
+        return TensorT(kind.elem, (None,) * len(kind.dims)) if isinstance(kind, TensorT) else kind
+
+    # ---- loops
+    def outside(self, body: Block) -> list[tuple[Var, int, Type]]:
+        """The leaves of active variables from outside that a body uses."""
+        return [(v, k, kind) for v in free_vars(body) if v.id in self.active
+                for k, kind in enumerate(self.tangents.leaves(v.type))]
+
+    def pop_or_zero(self, v: Var, leaf: int, kind: Type) -> Atom:
+        found = self.env.pop((v.id, leaf), None)
+        return self.tangents.zero(self.b, kind) if found is None else found.atom
+
+    def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom]) -> list[Leaves]:
+        """Atoms as the leaves of these variables; inactive ones have none."""
+        rest = iter(atoms)
+        return [[Adjoint(next(rest)) if v.id in self.active else None for _ in self.tangents.leaves(v.type)]
+                for v in vs]
+
+    def leaf_types(self, vs: Sequence[Var]) -> list[Type]:
+        return [k for v in vs if v.id in self.active for k in self.tangents.leaves(v.type)]
+
+    def loop(self, s: Loop) -> None:
+        """Its turns from last to first. The adjoints of what it gives flow into the last turn only, those of what a
+        turn hands on come from the next."""
+        outs = [self.pop(o) for o in s.outs]
+        if not any(d is not None for leaves in outs for d in leaves):
+            return
+        region = self.regions.within[id(s.body)]
+        assert region.count is not None
+        turns = self.need(region.count)
+        outside = self.outside(s.body)
+        given, handed = self.leaf_types(s.outs), self.leaf_types(s.params)
+        b = self.b
+        state = [x for o, d in zip(s.outs, outs, strict=True) if o.id in self.active for x in self.filled(d, o.type)]
+        state += [self.tangents.zero(b, k) for k in handed]
+        state += [self.pop_or_zero(*key) for key in outside]
+        env = self.env
+
+        def turn(i: Var, values: list[Var]) -> list[Atom]:
+            self.env = {(v.id, k): Adjoint(x) for (v, k, _), x in
+                        zip(outside, values[len(given) + len(handed):], strict=True)}
+            self.mark(region, i)
+            context = Context(s.label, self.grouped(s.outs, values[: len(given)]))
+            yields = self.grouped(s.params, values[len(given) : len(given) + len(handed)])
+            self.sequence(s.body.stmts, s.body.tail, context, yields)
+            new = [self.tangents.zero(b, k) for k in given]
+            for p in s.params:
+                if p.id in self.active:
+                    new += self.filled(self.pop(p), p.type)
+            return new + [self.pop_or_zero(*key) for key in outside]
+
+        kinds = [*given, *handed, *(kind for _, _, kind in outside)]
+        found = self.tangents.count_down(b, turns, state, turn, kinds)
+        self.env = env
+        for (v, k, _), x in zip(outside, found[len(given) + len(handed):], strict=True):
+            self.env[v.id, k] = Adjoint(x)
+        for init, leaves in zip(s.inits, self.grouped(s.params, found[len(given) : len(given) + len(handed)]),
+                                strict=True):
+            self.add_all(init, leaves)
+
+    # ---- calls
+    def call(self, s: Call) -> None:
+        outs = [self.pop(o) for o in s.outs]
+        if not any(d is not None for leaves in outs for d in leaves):
+            return
+        mask = self.driver.activity.mask(s.fn, [self.is_active(a) for a in s.args])
+        if self.driver.program.fns[s.fn].adjoint:
+            self.driver.custom(self, s, outs)
+            return
+        derived = self.driver.derive(s.fn, mask)
+        region = self.region_of(s)
+        self.forwards[id(s)] = derived.forward
+        tape = self.tapes[id(s)] = [self.regions.var(k, region) for k in derived.tape]
+        args = [self.need(v) for v in tape]
+        for o, d, active in zip(s.outs, outs, derived.results, strict=True):
+            if active:
+                args += self.filled(d, o.type)
+        kinds: list[Type] = []
+        places: list[tuple[Var, int]] = []
+        for a, active in zip(s.args, mask, strict=True):
+            if active:
+                assert isinstance(a, Var)
+                for k, kind in enumerate(self.tangents.leaves(a.type)):
+                    args.append(self.pop_or_zero(a, k, kind))
+                    kinds.append(kind)
+                    places.append((a, k))
+        for (a, k), x in zip(places, self.b.call(derived.reverse, args, kinds), strict=True):
+            self.add(a, k, Adjoint(x))
+
+    def region_of(self, s: Call) -> Region:
+        return self.regions.of[s.outs[0].id]
+

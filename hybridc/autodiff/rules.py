@@ -1,0 +1,217 @@
+"""Adjoints of aggregates, enums, options and buffers, and the table of all rules: each operator of Core has one, gives
+nothing that carries a derivative, or says why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hybridc.autodiff.reverse import Reverse
+from hybridc.autodiff.scalar_rules import elementwise
+from hybridc.autodiff.tangent import Adjoint
+from hybridc.autodiff.tensor_rules import TENSOR_ADJOINTS
+from hybridc.core.builder import Builder, integer
+from hybridc.core.ir import BOOL, INT, Atom, BufferT, EnumT, Op, Prim, Type, Var
+from hybridc.core.types import type_key
+
+
+class Refused(Exception):
+    """There is no derivative; at the operator's place."""
+
+    def __init__(self, op: Op, why: str):
+        super().__init__(why)
+        self.op = op
+        self.why = why
+
+
+# ---- aggregates ------------------------------------------------------------------------------------------------------
+def _together(r: Reverse, op: Op) -> None:
+    leaves = r.pop(op.outs[0])
+    kind = op.outs[0].type
+    for i, a in enumerate(op.args):
+        r.add_all(a, leaves[r.tangents.part(kind, i)])
+
+
+def _get(r: Reverse, op: Op) -> None:
+    index = op.attr("index")
+    assert isinstance(index, int)
+    start = r.tangents.part(op.args[0].type, index).start
+    for k, d in enumerate(r.pop(op.outs[0])):
+        r.add(op.args[0], start + k, d)
+
+
+def _destruct(r: Reverse, op: Op) -> None:
+    for i, o in enumerate(op.outs):
+        start = r.tangents.part(op.args[0].type, i).start
+        for k, d in enumerate(r.pop(o)):
+            r.add(op.args[0], start + k, d)
+
+
+def _enum(r: Reverse, op: Op) -> None:
+    kind, case = op.outs[0].type, str(op.attr("case"))
+    assert isinstance(kind, EnumT)
+    (d,) = r.pop(op.outs[0])
+    if d is not None:
+        leaves = [Adjoint(x) for x in r.tangents.split(r.b, d.atom, kind, case)]
+        for i, a in enumerate(op.args):
+            r.add_all(a, leaves[r.tangents.case_part(kind, case, i)])
+
+
+def _same(r: Reverse, op: Op) -> None:
+    r.add_all(op.args[0], r.pop(op.outs[0]))
+
+
+def _select(r: Reverse, op: Op) -> None:
+    """Of an aggregate: leaf by leaf. (Of a number: scalar_rules.py.)"""
+    cond = r.need(op.args[0])
+    for k, d in enumerate(r.pop(op.outs[0])):
+        if d is not None:
+            zero = r.tangents.zero(r.b, d.atom.type)
+            r.add(op.args[1], k, Adjoint(r.b.op("select", [cond, d.atom, zero], d.atom.type)))
+            r.add(op.args[2], k, Adjoint(r.b.op("select", [cond, zero, d.atom], d.atom.type)))
+
+
+# ---- buffers ---------------------------------------------------------------------------------------------------------
+def _item(a: Atom) -> Type:
+    assert isinstance(a.type, BufferT)
+    return a.type.item
+
+
+def _buffer_get(r: Reverse, op: Op) -> None:
+    buffer, index = op.args
+    leaves = r.pop(op.outs[0])
+    if all(d is None for d in leaves) or not r.is_active(buffer):
+        return
+    item = _item(buffer)
+    packed = r.tangents.pack(r.b, item, r.filled(leaves, item))
+    assert isinstance(buffer, Var)
+    sums = r.pop_or_zero(buffer, 0, r.tangents.leaves(buffer.type)[0])
+    r.add_leaf(buffer, 0, r.tangents.add_at(r.b, sums, r.need(index), packed))
+
+
+def _buffer_set(r: Reverse, op: Op) -> None:
+    buffer, index, value = op.args
+    (d,) = r.pop(op.outs[0])
+    if d is None:
+        return
+    rest, packed = r.tangents.take_at(r.b, d.atom, r.need(index))
+    r.add_leaf(buffer, 0, rest)
+    if r.is_active(value):
+        r.add_all(value, [Adjoint(x) for x in r.tangents.unpack(r.b, _item(buffer), packed)])
+
+
+def _buffer_take(r: Reverse, op: Op) -> None:
+    buffer, index = op.args
+    (d,), leaves = r.pop(op.outs[0]), r.pop(op.outs[1])
+    if d is None and all(x is None for x in leaves):
+        return
+    item, kind = _item(buffer), r.tangents.leaves(buffer.type)[0]
+    sums = r.tangents.zero(r.b, kind) if d is None else r.tangents.take_at(r.b, d.atom, r.need(index))[0]
+    if any(x is not None for x in leaves):
+        packed = r.tangents.pack(r.b, item, r.filled(leaves, item))
+        sums = r.tangents.add_at(r.b, sums, r.need(index), packed)
+    r.add_leaf(buffer, 0, sums)
+
+
+def _buffer_resize(r: Reverse, op: Op) -> None:
+    """What was added is no more; what was cut off was 0."""
+    buffer = op.args[0]
+    (d,) = r.pop(op.outs[0])
+    if d is None or not isinstance(buffer, Var) or not r.is_active(buffer):
+        return
+    kind = d.atom.type
+
+    def body(b: Builder, v: list[Var]) -> list[Atom]:
+        sums, n = v
+        longer = b.op("gt", [b.op("buffer_len", [sums], INT), n], BOOL)
+        return list(r.tangents.choose(
+            b, longer, lambda: [b.op("buffer_resize", [sums, n], kind)], lambda: [sums], [kind]))
+
+    name = r.tangents.helper(f"adjoint resize {type_key(kind)}", [("d", kind), ("n", INT)], [kind], body)
+    before = r.regions.look(buffer, "buffer_len", INT)
+    r.add_leaf(buffer, 0, r.b.call(name, [d.atom, before], [kind])[0])
+
+
+def _buffer_move(r: Reverse, op: Op) -> None:
+    """Moved back; what was moved over is 0."""
+    buffer, *places = op.args
+    (d,) = r.pop(op.outs[0])
+    if d is None:
+        return
+    kind, tangents = d.atom.type, r.tangents
+
+    def body(b: Builder, v: list[Var]) -> list[Atom]:
+        sums, to, source, n = v
+
+        def moved() -> list[Atom]:
+            last = b.op("sub", [b.op("add", [b.op("maximum", [to, source], INT), n], INT), integer(1)], INT)
+            return [b.op("buffer_move", [tangents.room(b, sums, last), source, to, n], kind)]
+
+        return list(tangents.choose(b, b.op("gt", [n, integer(0)], BOOL), moved, lambda: [sums], [kind]))
+
+    name = tangents.helper(
+        f"adjoint move {type_key(kind)}", [("d", kind), ("to", INT), ("source", INT), ("n", INT)], [kind], body)
+    r.add_leaf(buffer, 0, r.b.call(name, [d.atom, *map(r.need, places)], [kind])[0])
+
+
+def _buffer_copy(r: Reverse, op: Op) -> None:
+    target, at, source, start, count = op.args
+    (d,) = r.pop(op.outs[0])
+    if d is None:
+        return
+    kind, tangents = d.atom.type, r.tangents
+
+    def body(b: Builder, v: list[Var]) -> list[Atom]:
+        sums, at, others, start, n = v
+
+        def turn(i: Var, state: list[Var]) -> list[Atom]:
+            rest, x = tangents.take_at(b, state[0], b.op("add", [at, i], INT))
+            return [rest, tangents.add_at(b, state[1], b.op("add", [start, i], INT), x)]
+
+        return list(tangents.count_down(b, n, [sums, others], turn))
+
+    name = tangents.helper(f"adjoint copy {type_key(kind)}", [
+        ("d", kind), ("at", INT), ("source", kind), ("start", INT), ("n", INT)], [kind, kind], body)
+    active = isinstance(source, Var) and r.is_active(source)
+    others = r.pop_or_zero(source, 0, kind) if active else tangents.zero(r.b, kind)  # type: ignore[arg-type]
+    rest, more = r.b.call(name, [d.atom, r.need(at), others, r.need(start), r.need(count)], [kind, kind])
+    r.add_leaf(target, 0, rest)
+    r.add_leaf(source, 0, more)
+
+
+Rule = Callable[[Reverse, Op], None]
+ADJOINTS: dict[str, Rule] = {
+    "tuple": _together, "struct": _together, "get": _get, "destruct": _destruct, "enum": _enum, "some": _same,
+    "unwrap": _same, "buffer_get": _buffer_get, "buffer_set": _buffer_set, "buffer_take": _buffer_take,
+    "buffer_resize": _buffer_resize, "buffer_move": _buffer_move, "buffer_copy": _buffer_copy,
+}  # fmt: skip
+CONSTANT = frozenset(
+    # what these give is no float, or does not depend on floats
+    "bit_and bit_or bit_xor bit_not shl shr lshr mulhi eq ne lt le gt ge not tag none is_some str zero buffer_new"
+    " buffer_len buffer_compare buffer_hash buffer_find format_float format_float32 parse_float stop_gradient dim"
+    " nonzero argsort iota tensor_equal retain release host gradient".split()
+)
+UNSUPPORTED = {
+    "bitcast": "the bits of a number have no derivative",
+    "orthogonal": "making a matrix orthogonal has no derivative here",
+}
+
+
+def apply(r: Reverse, op: Op) -> None:
+    """What the operator adds to the adjoints of its arguments."""
+    if op.op in UNSUPPORTED:
+        raise Refused(op, UNSUPPORTED[op.op])
+    if op.op in ADJOINTS:
+        ADJOINTS[op.op](r, op)
+        return
+    if op.op == "select" and not isinstance(op.outs[0].type, Prim):
+        _select(r, op)
+        return
+    out = op.outs[0]
+    (d,) = r.pop(out)
+    if d is None:
+        return
+    if op.op in TENSOR_ADJOINTS:
+        TENSOR_ADJOINTS[op.op](r, op, r.shaped(d, out))
+    else:
+        elementwise(r, op, d.atom)
+

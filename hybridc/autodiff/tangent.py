@@ -1,0 +1,377 @@
+"""Types of adjoints, and the functions that work on them.
+
+The adjoint of a value is its *leaves*, kept apart: for each float a float, for each float tensor a tensor (without
+elements where it is zero), for each buffer that holds floats a buffer of adjoints (what is beyond its length is zero),
+for each enum that holds floats an option of an enum with the same cases (none where it is zero). Ints, bools and text
+have no leaves. So the zero of a leaf's type is the zero adjoint, and nothing is made before it is needed.
+
+Inside a buffer or an enum the leaves of an element are *packed*: one leaf as it is, several as a tuple, those of a
+struct as the struct `d NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hybridc.base.types import FLOATS
+from hybridc.core.builder import Builder, integer
+from hybridc.core.ir import (
+    BOOL,
+    INT,
+    Arm,
+    Atom,
+    Block,
+    BufferT,
+    Const,
+    EnumDef,
+    EnumT,
+    Exit,
+    Fault,
+    Fn,
+    OptionT,
+    Prim,
+    Program,
+    StructDef,
+    StructT,
+    TensorT,
+    TupleT,
+    Type,
+    Var,
+    Yield,
+)
+from hybridc.core.types import parts, type_key, without_dims
+
+Leaves = list[Atom]
+
+
+@dataclass(frozen=True, slots=True)
+class Adjoint:
+    """A leaf under way. Of a tensor: `sure` if it has the shape of its variable, else it may be without elements."""
+
+    atom: Atom
+    sure: bool = False
+
+
+class Tangents:
+    """Adjoints of one program; types and functions are added to it as they are asked for."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self._leaves: dict[Type, tuple[Type, ...]] = {}
+        self._active: dict[Type, bool] = {}
+        self._made: dict[str, str] = {}
+
+    # ---- types
+    def active(self, type: Type) -> bool:
+        """Does a value of the type hold floats anywhere?"""
+        found = self._active.get(type)
+        if found is None:
+            seen: set[Type] = set()
+            todo = [type]
+            found = False
+            while todo and not found:
+                at = todo.pop()
+                if at in seen:
+                    continue
+                seen.add(at)
+                match at:
+                    case Prim():
+                        found = at in FLOATS
+                    case TensorT(elem, _):
+                        found = elem in FLOATS
+                    case TupleT() | StructT():
+                        todo += parts(at, self.program)
+                    case OptionT(item) | BufferT(item):
+                        todo.append(item)
+                    case EnumT(name):
+                        todo += [f for _, fields in self.program.enums[name].cases for _, f in fields]
+            self._active[type] = found
+        return found
+
+    def leaves(self, type: Type) -> tuple[Type, ...]:
+        """The leaves of the adjoint of a value of the type."""
+        found = self._leaves.get(type)
+        if found is None:
+            found = self._leaves[type] = self._find_leaves(type)
+        return found
+
+    def _find_leaves(self, type: Type) -> tuple[Type, ...]:
+        if not self.active(type):
+            return ()
+        match type:
+            case Prim():
+                return (type,)
+            case TensorT():
+                return (without_dims(type),)
+            case TupleT() | StructT():
+                return tuple(leaf for item in parts(type, self.program) for leaf in self.leaves(item))
+            case OptionT(item):
+                return self.leaves(item)
+            case BufferT(item):
+                return (BufferT(self.packed(item)),)
+            case EnumT(name):
+                return (OptionT(EnumT(self._enum(name))),)
+        raise TypeError(type)
+
+    def _enum(self, name: str) -> str:
+        adjoint = f"d {name}"
+        if adjoint not in self.program.enums:
+            self.program.enums[adjoint] = EnumDef(adjoint, ())  # it may hold itself
+            cases = []
+            for case, fields in self.program.enums[name].cases:
+                kinds = [k for _, f in fields for k in self.leaves(f)]
+                cases.append((case, tuple((f"d{i}", k) for i, k in enumerate(kinds))))
+            self.program.enums[adjoint] = EnumDef(adjoint, tuple(cases))
+        return adjoint
+
+    def packed(self, type: Type) -> Type:
+        """The type of an adjoint as an element of a buffer."""
+        if isinstance(type, StructT):
+            name = f"d {type.name}"
+            if name not in self.program.structs:
+                self.program.structs[name] = StructDef(name, ())  # it may hold itself, through a buffer
+                kinds = enumerate(self.leaves(type))
+                self.program.structs[name] = StructDef(name, tuple((f"d{i}", k) for i, k in kinds))
+            return StructT(name)
+        kinds = self.leaves(type)
+        return kinds[0] if len(kinds) == 1 else TupleT(tuple(kinds))
+
+    def part(self, type: Type, index: int) -> slice:
+        """Which leaves of a tuple or struct are those of one field."""
+        fields = parts(type, self.program)
+        start = sum(len(self.leaves(f)) for f in fields[:index])
+        return slice(start, start + len(self.leaves(fields[index])))
+
+    def case_part(self, type: EnumT, case: str, index: int) -> slice:
+        """Which fields of the adjoint of a case are the leaves of one field."""
+        fields = [f for name, fs in self.program.enums[type.name].cases if name == case for _, f in fs]
+        start = sum(len(self.leaves(f)) for f in fields[:index])
+        return slice(start, start + len(self.leaves(fields[index])))
+
+    # ---- leaves together and apart
+    def pack(self, b: Builder, type: Type, leaves: Sequence[Atom]) -> Atom:
+        kind = self.packed(type)
+        if isinstance(kind, StructT):
+            return b.op("struct", leaves, kind)
+        return b.op("tuple", leaves, kind) if isinstance(kind, TupleT) and len(leaves) != 1 else leaves[0]
+
+    def unpack(self, b: Builder, type: Type, packed: Atom) -> Leaves:
+        kind = self.packed(type)
+        if isinstance(kind, StructT) or isinstance(kind, TupleT):
+            return list(b.ops("destruct", [packed], parts(kind, self.program)))
+        return [packed]
+
+    # ---- functions on adjoints
+    def helper(self, name: str, params: Sequence[tuple[str, Type]], results: Sequence[Type],
+               body: Callable[[Builder, list[Var]], Sequence[Atom]]) -> str:
+        """A function that the reverse part calls, made when first asked for."""
+        if name not in self._made:
+            symbol, n = name, 2
+            while symbol in self.program.fns:
+                symbol, n = f"{name}#{n}", n + 1
+            self._made[name] = symbol
+            b = Builder()
+            vs = [b.var(k, n) for n, k in params]
+            placeholder = Fn(symbol, tuple(vs), tuple(results), NEVER, symbol, True)
+            self.program.fns[symbol] = placeholder  # it may call itself
+            b.open()
+            values = body(b, vs)
+            block = b.close(Exit(0, tuple(values)))
+            self.program.fns[symbol] = Fn(symbol, tuple(vs), tuple(results), block, symbol, True)
+        return self._made[name]
+
+    def zero(self, b: Builder, kind: Type) -> Atom:
+        return Const(0.0, kind) if isinstance(kind, Prim) else b.op("zero", [], kind)
+
+    def add(self, b: Builder, x: Atom, y: Atom, kind: Type) -> Atom:
+        """The sum of two adjoints of the (adjoint) type `kind`; x is written in place."""
+        match kind:
+            case Prim():
+                if isinstance(x, Const) and x.value == 0:
+                    return y
+                return x if isinstance(y, Const) and y.value == 0 else b.op("add", [x, y], kind)
+            case TensorT():
+                known = x.type if None not in x.type.dims else y.type  # type: ignore[union-attr]
+                sure = None not in x.type.dims and None not in y.type.dims  # type: ignore[union-attr]
+                return b.op("accumulate", [x, y], known if sure else without_dims(kind))
+            case BufferT():
+                return b.call(self._merge_buffers(kind), [x, y], [kind])[0]
+            case OptionT():
+                return b.call(self._merge_enums(kind), [x, y], [kind])[0]
+            case TupleT() | StructT():
+                fields = parts(kind, self.program)
+                xs, ys = b.ops("destruct", [x], fields), b.ops("destruct", [y], fields)
+                sums = [self.add(b, p, q, f) for p, q, f in zip(xs, ys, fields, strict=True)]
+                return b.op("tuple" if isinstance(kind, TupleT) else "struct", sums, kind)
+        raise TypeError(kind)
+
+    def add_at(self, b: Builder, buffer: Atom, index: Atom, value: Atom) -> Atom:
+        """The buffer of adjoints with `value` added to an element."""
+        kind = buffer.type
+        assert isinstance(kind, BufferT)
+        item = kind.item
+
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            d, i, x = v
+            d = self._room(b, d, i)
+            if isinstance(item, Prim):
+                total = b.op("add", [b.op("buffer_get", [d, i], item), x], item)
+                return [b.op("buffer_set", [d, i, total], kind)]
+            without, old = b.ops("buffer_take", [d, i], [kind, item])
+            return [b.op("buffer_set", [without, i, self.add(b, old, x, item)], kind)]
+
+        name = self.helper(f"adjoint add {type_key(item)}", [("d", kind), ("i", INT), ("x", item)], [kind], body)
+        return b.call(name, [buffer, index, value], [kind])[0]
+
+    def room(self, b: Builder, buffer: Atom, index: Atom) -> Atom:
+        """The buffer, long enough to have element `index`."""
+        kind = buffer.type
+        name = self.helper(f"adjoint room {type_key(kind)}", [("d", kind), ("i", INT)], [kind],
+                           lambda b, v: [self._room(b, *v)])
+        return b.call(name, [buffer, index], [kind])[0]
+
+    def _room(self, b: Builder, d: Var, i: Var) -> Var:
+        length = b.op("buffer_len", [d], INT)
+        there = b.op("lt", [i, length], BOOL)
+        b.open()
+        more = b.op("maximum", [b.op("add", [i, integer(1)], INT), b.op("mul", [length, integer(2)], INT)], INT)
+        longer = b.close(Yield((b.op("buffer_resize", [d, more], d.type),)))
+        b.open()
+        return b.if_(there, b.close(Yield((d,))), longer, [d.type])[0]
+
+    def take_at(self, b: Builder, buffer: Atom, index: Atom) -> tuple[Atom, Atom]:
+        """The buffer with element `index` zero, and the element."""
+        kind = buffer.type
+        assert isinstance(kind, BufferT)
+        item = kind.item
+
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            d, i = v
+            there = b.op("lt", [i, b.op("buffer_len", [d], INT)], BOOL)
+            b.open()
+            yes = b.close(Yield(b.ops("buffer_take", [d, i], [kind, item])))
+            b.open()
+            zero = self.zero(b, item)
+            return b.if_(there, yes, b.close(Yield((d, zero))), [kind, item])
+
+        name = self.helper(f"adjoint take {type_key(item)}", [("d", kind), ("i", INT)], [kind, item], body)
+        found = b.call(name, [buffer, index], [kind, item])
+        return found[0], found[1]
+
+    def count_down(self, b: Builder, count: Atom, state: Sequence[Atom],
+                   body: Callable[[Var, list[Var]], Sequence[Atom]], types: Sequence[Type] = ()) -> list[Var]:
+        """`for i in reversed(range(count))` over values that each turn replaces."""
+        return self._count(b, count, state, body, types, True)
+
+    def count_up(self, b: Builder, count: Atom, state: Sequence[Atom],
+                 body: Callable[[Var, list[Var]], Sequence[Atom]], types: Sequence[Type] = ()) -> list[Var]:
+        return self._count(b, count, state, body, types, False)
+
+    def _count(self, b: Builder, count: Atom, state: Sequence[Atom], body: Callable[[Var, list[Var]], Sequence[Atom]],
+               types: Sequence[Type], down: bool) -> list[Var]:
+        kinds = list(types) or [s.type for s in state]
+        label = b.label()
+        i = b.var(INT, "i")
+        params = [b.var(k) for k in kinds]
+        b.open()
+        done = b.op("lt", [i, integer(0)], BOOL) if down else b.op("ge", [i, count], BOOL)
+        b.open()
+        stop = b.close(Exit(label, tuple(params)))
+        b.open()
+        new = body(i, params)
+        following = b.op("sub" if down else "add", [i, integer(1)], INT)
+        turn = b.close(Yield((following, *new)))
+        outs = b.if_(done, stop, turn, [INT, *kinds])
+        block = b.close(Yield(outs))
+        first = b.op("sub", [count, integer(1)], INT) if down else integer(0)
+        return list(b.loop(label, [i, *params], [first, *state], block, kinds))
+
+    def _merge_buffers(self, kind: BufferT) -> str:
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            x, y = v
+            empty = b.op("eq", [b.op("buffer_len", [x], INT), integer(0)], BOOL)
+            b.open()
+            theirs = b.close(Yield((y,)))
+            b.open()
+            count = b.op("buffer_len", [y], INT)
+            merged = self.count_up(b, count, [x], lambda i, s: [
+                self.add_at(b, s[0], i, b.op("buffer_get", [y, i], kind.item))])
+            return b.if_(empty, theirs, b.close(Yield((merged[0],))), [kind])
+
+        return self.helper(f"adjoint merge {type_key(kind)}", [("x", kind), ("y", kind)], [kind], body)
+
+    def _merge_enums(self, kind: OptionT) -> str:
+        assert isinstance(kind.item, EnumT)
+        enum = kind.item
+
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            x, y = v
+
+            def both() -> Atom:
+                p, q = b.op("unwrap", [x], enum), b.op("unwrap", [y], enum)
+                arms = []
+                for case, _ in self.program.enums[enum.name].cases:
+                    mine = self.case_fields(b, enum, case)
+                    b.open()
+                    theirs = self.expect_case(b, q, enum, case)
+                    sums = [self.add(b, m, n, m.type) for m, n in zip(mine, theirs, strict=True)]
+                    node = b.op("enum", sums, enum, case=case)
+                    arms.append(Arm(case, mine, b.close(Yield((b.op("some", [node], kind),)))))
+                return b.match(p, arms, [kind])[0]
+
+            return [self.choose(b, b.op("is_some", [x], BOOL), lambda: [self.choose(
+                b, b.op("is_some", [y], BOOL), lambda: [both()], lambda: [x], [kind])[0]], lambda: [y], [kind])[0]]
+
+        return self.helper(f"adjoint merge {type_key(kind)}", [("x", kind), ("y", kind)], [kind], body)
+
+    def choose(self, b: Builder, cond: Atom, then: Callable[[], Sequence[Atom]], orelse: Callable[[], Sequence[Atom]],
+               types: Sequence[Type]) -> tuple[Var, ...]:
+        b.open()
+        first = b.close(Yield(tuple(then())))
+        b.open()
+        return b.if_(cond, first, b.close(Yield(tuple(orelse()))), types)
+
+    def case_fields(self, b: Builder, enum: EnumT, case: str) -> tuple[Var, ...]:
+        """Variables for the fields of a case."""
+        fields = next(fs for name, fs in self.program.enums[enum.name].cases if name == case)
+        return tuple(b.var(k, n) for n, k in fields)
+
+    def expect_case(self, b: Builder, value: Atom, enum: EnumT, case: str) -> tuple[Var, ...]:
+        """The fields of a value that can only be of one case: an adjoint has the case of its value."""
+        arms = []
+        kinds: list[Type] = []
+        for name, _ in self.program.enums[enum.name].cases:
+            fields = self.case_fields(b, enum, name)
+            if name == case:
+                kinds = [f.type for f in fields]
+                arms.append(Arm(name, fields, Block((), Yield(fields))))
+            else:
+                arms.append(Arm(name, fields, NEVER))
+        return b.match(value, arms, kinds)
+
+    # ---- enums
+    def split(self, b: Builder, d: Atom, type: EnumT, case: str) -> Leaves:
+        """The leaves of the fields of a case, from the adjoint of the enum."""
+        kind = self.leaves(type)[0]
+        assert isinstance(kind, OptionT) and isinstance(kind.item, EnumT)
+        enum = kind.item
+        kinds = [k for name, fs in self.program.enums[enum.name].cases if name == case for _, k in fs]
+        if not kinds:
+            return []
+        found = self.choose(
+            b, b.op("is_some", [d], BOOL),
+            lambda: self.expect_case(b, b.op("unwrap", [d], enum), enum, case),
+            lambda: [self.zero(b, k) for k in kinds], kinds)
+        return list(found)
+
+    def join(self, b: Builder, type: EnumT, case: str, leaves: Sequence[Atom]) -> Atom:
+        """The adjoint of an enum from the leaves of the fields of its case."""
+        kind = self.leaves(type)[0]
+        assert isinstance(kind, OptionT)
+        return b.op("some", [b.op("enum", leaves, kind.item, case=case)], kind)
+
+
+
+NEVER = Block((), Fault("AssertionError", ()))
+"""The end of what is never reached."""

@@ -1,0 +1,319 @@
+"""Adjoints of tensor operators. Each rule adds to the adjoints of the arguments that are active: `r.give` a tensor of
+the argument's shape, `r.into` by changing the argument's adjoint in place, so that reading one row costs one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from hybridc.autodiff.scalar_rules import collect, elementwise
+from hybridc.core import tensor_build as t
+from hybridc.core.builder import integer
+from hybridc.core.ir import INT, Atom, BufferT, Const, Op, TensorT, Type, Var
+from hybridc.core.tensor_ops import elem, kept_axes, rank
+from hybridc.core.types import type_key
+
+if TYPE_CHECKING:
+    from hybridc.autodiff.reverse import Reverse
+
+Rule = Callable[["Reverse", Op, Atom], None]
+
+
+def _attr(op: Op, name: str) -> tuple:
+    value = op.attr(name)
+    assert isinstance(value, tuple)
+    return value
+
+
+def _axis(op: Op) -> int:
+    axis = op.attr("axis")
+    assert isinstance(axis, int)
+    return axis
+
+
+def _zero(x: Atom) -> Const:
+    return Const(0.0, elem(x.type))
+
+
+# ---- shape -----------------------------------------------------------------------------------------------------------
+def _reshape(r: Reverse, op: Op, d: Atom) -> None:
+    r.give(op.args[0], t.reshape(r.b, d, r.sizes(op.args[0])))
+
+
+def _transpose(r: Reverse, op: Op, d: Atom) -> None:
+    perm = _attr(op, "perm")
+    r.give(op.args[0], t.transpose(r.b, d, [perm.index(i) for i in range(len(perm))]))
+
+
+def _broadcast(r: Reverse, op: Op, d: Atom) -> None:
+    axes = _attr(op, "axes")
+    whole = tuple(range(len(axes)))
+    r.give(op.args[0], collect(r, d, whole, op.args[0], axes, lambda i: integer(0)))
+
+
+# ---- reductions ------------------------------------------------------------------------------------------------------
+def _back(r: Reverse, x: Atom, of: Atom, axes: tuple[int, ...]) -> Atom:
+    """A reduced tensor as long again as what was reduced."""
+    return t.broadcast(r.b, x, t.left_out(rank(of.type), axes), r.sizes(of))
+
+
+def _reduce(r: Reverse, op: Op, d: Atom) -> None:
+    x, axes, fn = op.args[0], _attr(op, "axes"), op.attr("fn")
+    b = r.b
+    count = rank(x.type)
+    beside = [tuple(range(count)), t.left_out(count, axes)]
+    if fn == "sum":
+        r.give(x, _back(r, d, x, axes))
+    elif fn in ("max", "min"):
+        at = t.cast(b, t.map(b, "eq", [r.need(x), r.need(op.outs[0])], beside), elem(x.type))
+        share = t.map(b, "div", [d, t.reduce(b, "sum", at, axes)])
+        r.give(x, t.map(b, "mul", [at, share], beside))
+    else:
+        assert fn == "prod"
+        # Where one factor is 0 only its derivative is not; where two are, none is.
+        whole = r.need(x)
+        zero = t.map(b, "eq", [whole, _zero(x)], [tuple(range(count)), (None,) * count])
+        ones: list[t.Axes] = [tuple(range(count)), (None,) * count, tuple(range(count))]
+        safe = t.map(b, "select", [zero, Const(1.0, elem(x.type)), whole], ones)
+        zeros = t.reduce(b, "sum", t.cast(b, zero, elem(x.type)), axes)
+        others = _back(r, t.map(b, "mul", [d, t.reduce(b, "prod", safe, axes)]), x, axes)
+        plain = t.map(b, "div", [others, safe])
+        none = t.map(b, "eq", [zeros, _zero(x)], _with_number(zeros))
+        one = t.map(b, "eq", [zeros, Const(1.0, elem(x.type))], _with_number(zeros))
+        alone = t.map(b, "bit_and", [zero, _back(r, one, x, axes)])
+        nothing: list[t.Axes] = [tuple(range(count)), tuple(range(count)), (None,) * count]
+        single = t.map(b, "select", [alone, others, _zero(x)], nothing)
+        r.give(x, t.map(b, "select", [_back(r, none, x, axes), plain, single]))
+
+
+def _with_number(x: Atom) -> list[t.Axes] | None:
+    n = rank(x.type)
+    return [tuple(range(n)), (None,) * n] if n else None
+
+
+def _cumsum(r: Reverse, op: Op, d: Atom) -> None:
+    axis = _axis(op)
+    kinds = ["c" if i == axis else "" for i in range(rank(d.type))]
+
+    def flip(x: Atom) -> Atom:
+        turned = t.index(r.b, x, kinds, [integer(-1)])
+        assert isinstance(turned, Var) and isinstance(x.type, TensorT)
+        return turned
+
+    r.give(op.args[0], flip(t.cumsum(r.b, flip(d), axis)))
+
+
+# ---- products --------------------------------------------------------------------------------------------------------
+def _matmul(r: Reverse, op: Op, d: Atom) -> None:
+    x, y = op.args
+    ta, tb = bool(op.attr("ta")), bool(op.attr("tb"))
+    b = r.b
+    if r.is_active(x):
+        other = r.need(y)
+        dx = t.matmul(b, other, d, tb, True) if ta else t.matmul(b, d, other, False, not tb)
+        r.give(x, _unbatched(r, dx, x))
+    if r.is_active(y):
+        other = r.need(x)
+        if not ta and rank(y.type) == 2 and rank(x.type) > 2:
+            other, d = _rows(r, other, r.sizes(x)), _rows(r, d, r.sizes(op.outs[0]))
+        dy = t.matmul(b, d, other, True, ta) if tb else t.matmul(b, other, d, not ta, False)
+        r.give(y, _unbatched(r, dy, y))
+
+
+def _rows(r: Reverse, x: Atom, sizes: list[Atom]) -> Atom:
+    """Batches of rows as rows."""
+    return t.reshape(r.b, x, [t.product(r.b, sizes[:-1]), sizes[-1]])
+
+
+def _unbatched(r: Reverse, d: Atom, x: Atom) -> Atom:
+    """Summed over the batch, for an operand that served every one."""
+    return t.reduce(r.b, "sum", d, range(rank(d.type) - rank(x.type)))
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+def _index(r: Reverse, op: Op, d: Atom) -> None:
+    x, kinds = op.args[0], _attr(op, "kinds")
+    ints = [r.need(i) for i in op.args[1:]]
+    whole = tuple(range(len(kept_axes(kinds))))
+    r.into(x, lambda sums: r.b.op("update", [sums, d, *ints], x.type, kinds=kinds, axes=whole, fn="add"))
+
+
+def _update(r: Reverse, op: Op, d: Atom) -> None:
+    x, value, *rest = op.args
+    kinds, axes = _attr(op, "kinds"), _attr(op, "axes")
+    ints = [r.need(i) for i in rest]
+    b = r.b
+    if r.is_active(value):
+        part = t.index(b, d, kinds, ints)
+        r.give(value, collect(r, part, tuple(range(len(axes))), value, axes, lambda i: integer(0)))
+    if r.is_active(x):
+        if op.attr("fn") != "add":
+            d = b.op("update", [d, _zero(x), *ints], d.type, kinds=kinds, axes=(None,) * len(axes))
+        r.give(x, d)
+
+
+def _take(r: Reverse, op: Op, d: Atom) -> None:
+    index = r.need(op.args[1])
+    r.into(op.args[0], lambda sums: t.put(r.b, sums, _axis(op), index, d, "add"))
+
+
+def _put(r: Reverse, op: Op, d: Atom) -> None:
+    x, index, value = op.args
+    axis, fn, b = _axis(op), op.attr("fn"), r.b
+    at = r.need(index)
+    if r.is_active(value):
+        part = t.take(b, d, axis, at, True)
+        if fn == "set" and rank(index.type):
+            part = _last_only(r, part, r.sizes(x)[axis], at, axis, rank(index.type))
+        r.give(value, t.map(b, "neg", [part]) if fn == "sub" else part)
+    if fn == "set":
+        sizes = t.dims(b, at) if isinstance(at.type, TensorT) else []
+        kept = r.sizes(x)
+        nothing = t.full(b, _zero(x), [*kept[:axis], *sizes, *kept[axis + 1 :]])
+        d = t.put(b, d, axis, at, nothing, "set")
+    r.give(x, d)
+
+
+def _last_only(r: Reverse, part: Atom, size: Atom, at: Atom, axis: int, count: int) -> Atom:
+    """Zero where a later index wrote the same place."""
+    b = r.b
+    total = t.product(b, t.dims(b, at))
+    numbers = t.reshape(b, t.iota(b, total), t.dims(b, at))
+    owner = t.put(b, t.full(b, integer(0), [size]), 0, at, numbers, "set")
+    mine = t.map(b, "eq", [t.take(b, owner, 0, at, True), numbers])
+    whole = rank(part.type)
+    mask_axes = tuple(i - axis if axis <= i < axis + count else None for i in range(whole))
+    return t.map(b, "select", [mine, part, _zero(part)], [mask_axes, tuple(range(whole)), (None,) * whole])
+
+
+def _gather(r: Reverse, op: Op, d: Atom) -> None:
+    index = r.need(op.args[1])
+    r.into(op.args[0], lambda sums: t.scatter(r.b, sums, _axis(op), index, d, "add"))
+
+
+def _scatter(r: Reverse, op: Op, d: Atom) -> None:
+    x, index, value = op.args
+    at, axis = r.need(index), _axis(op)
+    if r.is_active(value):
+        r.give(value, t.gather(r.b, d, axis, at))
+    if op.attr("fn") == "set":
+        d = t.scatter(r.b, d, axis, at, t.full(r.b, _zero(x), t.dims(r.b, at)), "set")
+    r.give(x, d)
+
+
+def _concat(r: Reverse, op: Op, d: Atom) -> None:
+    axis, at = _axis(op), integer(0)
+    kinds = ["ab" if i == axis else "" for i in range(rank(d.type))]
+    start: Atom = at
+    for x in op.args:
+        size = r.sizes(x)[axis] if isinstance(x, Var) else integer(1)
+        stop = t.add(r.b, start, size)
+        if r.is_active(x):
+            r.give(x, t.index(r.b, d, kinds, [start, stop]))
+        start = stop
+
+
+def _stack(r: Reverse, op: Op, d: Atom) -> None:
+    buffer, count = op.args
+    kind = r.tangents.leaves(buffer.type)[0]
+    tangents = r.tangents
+    assert isinstance(buffer, Var) and isinstance(kind, BufferT) and isinstance(buffer.type, BufferT)
+    item: Type = buffer.type.item
+    kinds = ["i", *[""] * rank(item)]
+
+    def body(b, v):
+        sums, whole, n = v
+        return tangents.count_up(b, n, [sums], lambda i, s: [
+            tangents.add_at(b, s[0], i, t.index(b, whole, kinds, [i]))])
+
+    whole = r.leaf_type(d.type)
+    name = tangents.helper(f"adjoint stack {type_key(item)}", [("sums", kind), ("d", whole), ("n", INT)], [kind], body)
+    sums = r.pop_or_zero(buffer, 0, kind)
+    r.add_leaf(buffer, 0, r.b.call(name, [sums, d, r.need(count)], [kind])[0])
+
+
+def _join(r: Reverse, op: Op, d: Atom) -> None:
+    buffer, count = op.args
+    axis = _axis(op)
+    kind = r.tangents.leaves(buffer.type)[0]
+    tangents = r.tangents
+    assert isinstance(buffer, Var) and isinstance(kind, BufferT) and isinstance(buffer.type, BufferT)
+    item: Type = buffer.type.item
+    kinds = ["ab" if i == axis else "" for i in range(rank(item))]
+
+    def body(b, v):
+        sums, whole, values, n = v
+
+        def turn(i, state):
+            sums, at = state
+            size = b.op("dim", [b.op("buffer_get", [values, i], item)], INT, axis=axis)
+            stop = b.op("add", [at, size], INT)
+            return [tangents.add_at(b, sums, i, t.index(b, whole, kinds, [at, stop])), stop]
+
+        return tangents.count_up(b, n, [sums, integer(0)], turn)[:1]
+
+    whole = r.leaf_type(d.type)
+    name = tangents.helper(f"adjoint join {axis} {type_key(item)}",
+                           [("sums", kind), ("d", whole), ("values", buffer.type), ("n", INT)], [kind], body)
+    sums = r.pop_or_zero(buffer, 0, kind)
+    r.add_leaf(buffer, 0, r.b.call(name, [sums, d, r.need(buffer), r.need(count)], [kind])[0])
+
+
+def _windows(r: Reverse, op: Op, d: Atom) -> None:
+    """Each window's part is added where it came from; the fill lies one beyond the end."""
+    x, *settings = op.args
+    b = r.b
+    sizes = r.sizes(x)
+    total = t.product(b, sizes)
+    needed = [r.need(s) for s in settings[:-1]]
+    positions = t.windows(b, t.reshape(b, t.iota(b, total), sizes), needed, total)
+    cells = t.product(b, t.dims(b, positions))
+    flat = t.full(b, _zero(x), [t.add(b, total, integer(1))])
+    sums = t.put(b, flat, 0, t.reshape(b, positions, [cells]), t.reshape(b, d, [cells]), "add")
+    inside = t.index(b, sums, ["ab"], [integer(0), total])
+    r.give(x, t.reshape(b, inside, sizes))
+    fill = settings[-1]
+    if r.is_active(fill):
+        r.give(fill, t.index(b, sums, ["i"], [total]))
+
+
+def _make(r: Reverse, op: Op, d: Atom) -> None:
+    dims = [n or 0 for n in t.static(op.outs[0])]
+    for number, x in enumerate(op.args):
+        if r.is_active(x):
+            place, rest = [], number
+            for n in reversed(dims):
+                place.insert(0, integer(rest % n))
+                rest //= n
+            r.give(x, t.index(r.b, d, ["i"] * len(dims), place))
+
+
+def _view(r: Reverse, op: Op, d: Atom) -> None:
+    vector, at, *sizes = op.args
+    start = r.need(at)
+    b = r.b
+    if not sizes:
+        r.into(vector, lambda sums: b.op("update", [sums, d, start], vector.type, kinds=("i",), axes=(), fn="add"))
+        return
+    size = t.product(b, [r.need(s) for s in sizes])
+    part = t.reshape(b, d, [size])
+    stop = t.add(b, start, size)
+    r.into(vector, lambda sums: b.op(
+        "update", [sums, part, start, stop], vector.type, kinds=("ab",), axes=(0,), fn="add"))
+
+
+def _accumulate(r: Reverse, op: Op, d: Atom) -> None:
+    for x in op.args:
+        r.add_leaf(x, 0, d)
+
+
+def _shaped(r: Reverse, op: Op, d: Atom) -> None:
+    r.add_leaf(op.args[0], 0, d)
+
+
+TENSOR_ADJOINTS: dict[str, Rule] = {
+    "reshape": _reshape, "transpose": _transpose, "broadcast": _broadcast, "map": elementwise, "reduce": _reduce,
+    "cumsum": _cumsum, "matmul": _matmul, "index": _index, "update": _update, "take": _take, "put": _put,
+    "gather": _gather, "scatter": _scatter, "concat": _concat, "stack": _stack, "join": _join, "windows": _windows,
+    "tensor": _make, "tensor_view": _view, "accumulate": _accumulate, "shaped": _shaped,
+}  # fmt: skip

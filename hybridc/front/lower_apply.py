@@ -1,0 +1,32 @@
+"""Calls of values of fn type, and of derivatives where they are taken."""
+
+from __future__ import annotations
+
+from hybridc.base.types import FnType
+from hybridc.front import tree
+from hybridc.front.lower_call import Arguments, finish
+from hybridc.front.lower_core import Lowerer, Value, lowers
+from hybridc.front.lower_gradient import Gradient
+
+
+@lowers(tree.CallValue)
+def call_value(lw: Lowerer, e: tree.CallValue) -> Value | None:
+    fn_type = lw.concrete(e.fn.type)
+    assert isinstance(fn_type, FnType)
+    derivative = Gradient(lw, e.fn) if isinstance(e.fn, tree.Gradient) else None
+    fn = lw.expr(e.fn) if derivative is None else None
+    arguments = Arguments(lw)
+    for position, arg in enumerate(e.args):
+        arguments.evaluate(position, arg)
+    arguments.take(e.args)
+    lw.b.span = e.span
+    atoms = arguments.list(len(e.args))
+    if derivative is None:
+        assert fn is not None
+        outs = list(lw.ctx.closures.apply(lw, fn_type, fn, atoms))
+    else:
+        captured = [a for _, a in derivative.captures]
+        outs = list(lw.b.call(derivative.fn, [*captured, *atoms], derivative.results))
+        if derivative.place is not None:
+            derivative.place.put(outs.pop(1))
+    return finish(lw, e, fn_type.result, outs, arguments, checked=True)

@@ -1,0 +1,99 @@
+"""`grad(f)` and `value_and_grad(f)`: a function that takes what f takes, made around Core's operator `gradient`, which
+the pass of hybridc/autodiff replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hybridc.base.source import Span
+from hybridc.base.types import FnType, Type
+from hybridc.core import ir
+from hybridc.front import tree
+from hybridc.front.lower_call import resolve
+from hybridc.front.lower_closure import Closure, closure_of
+from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
+from hybridc.front.lower_place import access
+from hybridc.front.lower_types import erase
+
+
+def derivative(
+    ctx: Context, closure: Closure, primal: Sequence[ir.Type], args: Sequence[ir.Type], wrt: Sequence[int],
+    targets: Sequence[ir.Type], result: ir.Type, with_value: bool, span: Span, optional: bool = False,
+) -> str:
+    """A function of the captures and arguments of `closure`: with the value and the derivatives, or these alone, as
+    `result`, then whatever else the function gives (`primal` are the types of all its results). `wrt` are positions
+    among captures and arguments, `targets` the types of the derivatives by them. An `optional` one that does not exist
+    is a fault when it is called, not an error."""
+    captured = [a.type for _, a in closure.captures]
+    name = f"{'value and ' if with_value else ''}gradient of {closure.fn} by {', '.join(map(str, wrt))}"
+    params = [(f"x{i}", k) for i, k in enumerate((*captured, *args))]
+
+    def body(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
+        lw.b.span = span
+        outs = lw.b.ops("gradient", v, [*primal, *targets], fn=closure.fn, optional=optional, wrt=tuple(wrt))
+        n = len(primal)
+        found: ir.Atom = outs[n]
+        if len(targets) > 1:
+            found = lw.op("tuple", outs[n:], ir.TupleT(tuple(targets)))
+        if with_value:
+            found = lw.op("tuple", [outs[0], found], result)
+        return [found, *outs[1:n]]
+
+    def make(symbol: str) -> ir.Fn:
+        return replace(generated(ctx, symbol, closure.title, params, [result, *primal[1:]], body), span=span)
+
+    return ctx.later(name, make)
+
+
+class Gradient:
+    """A derivative as it is called: the Core function, what it captures, and where the state goes that it wrote."""
+
+    def __init__(self, lw: Lowerer, e: tree.Gradient):
+        ctx = lw.ctx
+        self.type = lw.concrete(e.type)
+        f = lw.concrete(e.fn.type)
+        assert isinstance(self.type, FnType) and isinstance(f, FnType)
+        args, primal = ctx.closures.signature(erase(f))  # type: ignore[arg-type]
+        self.place = None if e.stateful is None else access(lw, e.stateful)
+        if self.place is not None:
+            assert isinstance(e.fn, tree.BoundMethod)
+            receiver = lw.whole(self.place.take())
+            kinds = [lw.concrete(e.fn.receiver.type), *(p for p, _ in f.params)]
+            instance, decl, _ = resolve(lw, e.fn.fn, kinds)
+            title = f"{ctx.program.decls[decl.owner].name}.{decl.name}" if decl.owner else decl.name
+            closure = Closure(None, title, ctx.instance(instance), [("self", receiver)])
+            if decl.params[0].mut:
+                primal = [primal[0], receiver.type, *primal[1:]]
+            else:
+                self.place.put(receiver)
+                self.place = None
+        else:
+            found = closure_of(lw, e.fn, f)
+            if found is None or found.takes_self:
+                value = lw.expr(e.fn)
+                found = Closure(None, "", ctx.closures.apply_name(f), [("f", value)])
+            closure = found
+        lw.b.span = e.span
+        wrt = [0 if p == -1 else len(closure.captures) + p for p in e.wrt]
+        shown = self.type.result.items[1] if e.with_value else self.type.result  # type: ignore[union-attr]
+        several: tuple[Type, ...] = shown.items if len(wrt) > 1 else (shown,)  # type: ignore[union-attr, assignment]
+        targets = [ctx.types.inner(k) for k in several]
+        result = ctx.types.inner(self.type.result)
+        self.captures = closure.captures
+        self.title = closure.title
+        self.fn = derivative(ctx, closure, primal, args, wrt, targets, result, e.with_value, e.span)
+        self.results = [result, *primal[1:]]
+
+
+@lowers(tree.Gradient)
+def gradient(lw: Lowerer, e: tree.Gradient) -> Value:
+    """The derivative as a value."""
+    found = Gradient(lw, e)
+    if found.place is not None:
+        raise lw.refuse("HYB810", "a derivative that writes state can only be called", e.span,
+                        "call it here: `value_and_grad(mut m.loss)(x)`")
+    t = found.type
+    assert isinstance(t, FnType)
+    return lw.ctx.closures.make(lw, t, Closure(found.fn, f"gradient of {found.title}", found.fn, found.captures))
+
