@@ -15,8 +15,9 @@ from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.reverse import Leaves, Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Tangents
-from hybridc.core.builder import Builder
+from hybridc.core.builder import Builder, boolean
 from hybridc.core.ir import (
+    STR,
     Arm,
     Atom,
     Block,
@@ -24,7 +25,9 @@ from hybridc.core.ir import (
     Const,
     EnumDef,
     EnumT,
+    Fault,
     Fn,
+    If,
     Match,
     Op,
     Program,
@@ -151,7 +154,11 @@ class Driver:
             self.program.enums[f"tape {forward}"] = EnumDef(f"tape {forward}", ())
             self._derived[key] = Derived(forward, reverse, tape, results)
         part = Reverse(self, self.activity.body(name), mask)
-        back = part.build(reverse)
+        try:
+            back = part.build(reverse)
+        except Refused:
+            self._derived.pop(key, None)
+            raise
         saved = part.regions.root.saved
         if boxed:
             back = self.boxed(back, saved, tape[0])
@@ -218,10 +225,23 @@ class _Replacer:
         for s in block.stmts:
             s = map_atoms(s, self.atom)
             if isinstance(s, Op) and s.op == "gradient":
-                self.gradient(s)
+                try:
+                    self.gradient(s)
+                except Refused as refused:
+                    if not s.attr("optional"):
+                        raise
+                    self.absent(s, refused.why)
             else:
                 self.b.add(map_blocks(s, self.block))
         return self.b.close(map_tail(block.tail, self.atom))
+
+    def absent(self, op: Op, why: str) -> None:
+        """Taking a derivative that there is not, and that nobody may ask for: a fault."""
+        b = self.b
+        text = b.op("str", [], STR, text=why)
+        b.add(If((), boolean(True), Block((), Fault("ValueError", (text,), op.span)), Block((), Yield()), op.span))
+        for out in op.outs:
+            self.values[out] = b.op("zero", [], out.type)
 
     def gradient(self, op: Op) -> None:
         driver, b, tangents = self.driver, self.b, self.driver.tangents

@@ -145,7 +145,7 @@ class Forward:
                 region = self.regions.within[id(s.body)]
                 body = self.block(
                     s.body, lambda vs, d: Exit(s.label, (*vs, *self.in_slots(region, d))), defined,
-                    lambda vs, d: Yield((*vs, *self.in_slots(region, d))))
+                    self.end_of(region))
                 self.b.add(replace(s, outs=(*s.outs, *region.outs), body=body))
                 defined.update(v.id for v in region.outs)
             case Loop():
@@ -168,10 +168,13 @@ class Forward:
                 bodies.append(self.block(body, leave, defined, lambda vs, d: Yield(tuple(vs)), fields))
                 continue
             more = region.outs
-            bodies.append(self.block(
-                body, leave, defined, lambda vs, d, region=region: Yield((*vs, *self.in_slots(region, d))), fields))
+            bodies.append(self.block(body, leave, defined, self.end_of(region), fields))
         defined.update(v.id for v in more)
         return bodies, more
+
+    def end_of(self, region: Region) -> Ending:
+        """The end of an arm, or of a scope's body: what it yields, and what it saves."""
+        return lambda values, defined: Yield((*values, *self.in_slots(region, defined)))
 
     # ---- loops
     def loop(self, s: Loop, defined: Defined) -> None:

@@ -323,8 +323,8 @@ class Reverse:
             blocks.append(self.b.close(Yield(tuple(values))))
         self.env = base
         outs = self._nested([cond for cond, _ in arms], blocks, kinds)
-        for key, v, s in zip(keys, outs, sure, strict=True):
-            self.env[key] = Adjoint(v, s)
+        for key, v, certain in zip(keys, outs, sure, strict=True):
+            self.env[key] = Adjoint(v, certain)
 
     def _nested(self, conds: Sequence[Callable[[], Atom] | None], blocks: Sequence[Block], kinds: Sequence[Type]
                 ) -> tuple[Var, ...]:

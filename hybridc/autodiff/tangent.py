@@ -131,8 +131,8 @@ class Tangents:
             name = f"d {type.name}"
             if name not in self.program.structs:
                 self.program.structs[name] = StructDef(name, ())  # it may hold itself, through a buffer
-                kinds = enumerate(self.leaves(type))
-                self.program.structs[name] = StructDef(name, tuple((f"d{i}", k) for i, k in kinds))
+                fields = tuple((f"d{i}", k) for i, k in enumerate(self.leaves(type)))
+                self.program.structs[name] = StructDef(name, fields)
             return StructT(name)
         kinds = self.leaves(type)
         return kinds[0] if len(kinds) == 1 else TupleT(tuple(kinds))

@@ -281,7 +281,8 @@ def _make(r: Reverse, op: Op, d: Atom) -> None:
     dims = [n or 0 for n in t.static(op.outs[0])]
     for number, x in enumerate(op.args):
         if r.is_active(x):
-            place, rest = [], number
+            rest = number
+            place: list[Atom] = []
             for n in reversed(dims):
                 place.insert(0, integer(rest % n))
                 rest //= n

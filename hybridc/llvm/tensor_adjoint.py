@@ -23,7 +23,7 @@ def add_elements(e: FnEmitter, kind: Prim, target: str, source: str, count: str)
         with k.loop("%n") as turn:
             to = k.element("%to", llvm, turn.index)
             pair = k.load(llvm, to), k.load(llvm, k.element("%from", llvm, turn.index))
-            k.store(llvm, emit_scalar(k, "add", pair, (kind, kind), kind, {}), to)
+            k.store(llvm, emit_scalar(k, "add", pair, (kind, kind), kind), to)  # type: ignore[arg-type]
         k.ret()
         k.finish()
 

@@ -94,7 +94,7 @@ def _strided_kernel(module: Module, count: int, size: int, adds: Prim | None) ->
 
         def write(to: str, value: str) -> None:
             if adds is not None:
-                value = emit_scalar(k, "add", (k.load(llvm, to), value), (adds, adds), adds, {})
+                value = emit_scalar(k, "add", (k.load(llvm, to), value), (adds, adds), adds)  # type: ignore[arg-type]
             k.store(llvm, value, to)
 
         def inner(to: str, source: str) -> None:
@@ -383,7 +383,7 @@ def emit_update(e: FnEmitter, op: Op) -> Results:
         new = e.one(value)
         if adds:
             pair = (e.load(target.llvm, to), new)
-            new = emit_scalar(e, "add", pair, (target.elem, target.elem), target.elem, {})
+            new = emit_scalar(e, "add", pair, (target.elem, target.elem), target.elem)
         e.store(target.llvm, new, to)
         return (target.leaves,)
     if v is None:

@@ -11,6 +11,7 @@ from hybridc import driver, loading
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
+from hybridc.link import surface
 
 HERE = Path(__file__).parent
 FILES = sorted([*HERE.glob("*/*.hyb"), *HERE.parent.parent.glob("examples/*/*.hyb")])
@@ -19,14 +20,16 @@ FILES = sorted([*HERE.glob("*/*.hyb"), *HERE.parent.parent.glob("examples/*/*.hy
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 class TestPrograms:
     def test_interpreted(self, path: Path) -> None:
-        core, interface = driver.lower(driver.check(str(path)), tests=True)
+        checked = driver.check(str(path))
+        core, interface = driver.lower(checked, tests=True)
         assert interface.tests, "no test block"
-        machine = Interpreter(core)
+        machine = Interpreter(driver.differentiated(core, surface.symbols(interface), checked.sources))
         for title, symbol in interface.tests:
             assert machine.call(symbol, ()) == (), title
 
     def test_interpreted_after_the_passes(self, path: Path) -> None:
-        core, interface = driver.lower(driver.check(str(path)), tests=True)
+        checked = driver.check(str(path))
+        core, interface = driver.lower(checked, tests=True)
         machine = Interpreter(driver.optimise(core, interface, checked.sources))
         for title, symbol in interface.tests:
             assert machine.call(symbol, ()) == (), title

@@ -322,6 +322,31 @@ def test_windows():
     )
 
 
+def test_adjoints_are_added_up():
+    none = (np.zeros((0, 0)), of(F32, 2))
+    cases = [
+        Case("accumulate", [none, tensor(F32, 3, 4)], of(F32, 2)),
+        Case("accumulate", [tensor(F32, 3, 4), none], of(F32, 2)),
+        Case("accumulate", [none, none], of(F32, 2)),
+        Case("shaped", [none, (3, INT), (2, INT)], of(F32, 2)),
+        Case("shaped", [none, (3, INT), (2, INT)], TensorT(F32, (3, 2))),
+        Case("shaped", [tensor(F32, 3, 2), (3, INT), (2, INT)], of(F32, 2)),
+    ]
+    for t in FLOATS:
+        cases.append(Case("accumulate", [tensor(t, 3, 5), tensor(t, 3, 5)], of(t, 2)))
+        x = tensor(t, 3, 4)
+        for kinds, value, axes, ints in (
+            (("i", ""), tensor(t, 4), (0,), [1]),
+            (("", "ab"), tensor(t, 3, 2), (0, 1), [1, 3]),
+            (("i", "i"), (1.5, t), (), [2, 3]),
+            (("", ""), tensor(t, 3, 4), (0, 1), []),
+            (("", "c"), tensor(t, 3, 4), (0, 1), [-1]),
+        ):
+            given = [(i, INT) for i in ints]
+            cases.append(Case("update", [x, value, *given], of(t, 2), {"kinds": kinds, "axes": axes, "fn": "add"}))
+    run(cases)
+
+
 def test_every_operator_is_covered():
     text = Path(__file__).read_text()
     missing = [row.name for row in TENSOR_ROWS if f'"{row.name}"' not in text]
