@@ -50,6 +50,9 @@ from hybridc.core.walk import (
 )
 
 
+OWN = "a function cannot take its own derivative"
+
+
 def targets(program: Program) -> list[str]:
     """The functions whose form a derivative relies on: those differentiated, and those with an adjoint of their own."""
     found: dict[str, None] = {}
@@ -70,7 +73,11 @@ def run(program: Program) -> Program:
         driver = Driver(program)
         ready = [fn for fn in waiting if not any(driver.takes_gradients(str(op.attr("fn"))) for op in gradients(fn))]
         if not ready:
-            raise Refused(gradients(waiting[0])[0], "a function cannot take its own derivative")
+            # Calls of functions as values may reach any of their type, these too: then it is a fault to do so.
+            ready = [fn for fn in waiting if not any(
+                driver.takes_gradients(str(op.attr("fn")), through_values=False) for op in gradients(fn))]
+        if not ready:
+            raise Refused(gradients(waiting[0])[0], OWN)
         for fn in ready:
             program.fns[fn.name] = _Replacer(driver, fn).run()
     return Program(program.structs, program.enums, {n: _plain(f) for n, f in program.fns.items()})
@@ -120,19 +127,19 @@ class Driver:
         self._derived: dict[tuple[str, Mask], Derived] = {}
         self._recursive: dict[str, bool] = {}
 
-    def reachable(self, name: str) -> dict[str, None]:
-        """The functions that a function may call, directly or not."""
+    def reachable(self, name: str, through_values: bool = True) -> dict[str, None]:
+        """The functions that a function may call, directly or not; as values too."""
         seen: dict[str, None] = {}
         todo = list(calls(self.program.fns[name]))
         while todo:
             at = todo.pop()
-            if at not in seen:
+            if at not in seen and (through_values or not at.startswith("apply ")):
                 seen[at] = None
                 todo += calls(self.program.fns[at])
         return seen
 
-    def takes_gradients(self, name: str) -> bool:
-        return any(gradients(self.program.fns[f]) for f in (name, *self.reachable(name)))
+    def takes_gradients(self, name: str, through_values: bool = True) -> bool:
+        return any(gradients(self.program.fns[f]) for f in (name, *self.reachable(name, through_values)))
 
     def recursive(self, name: str) -> bool:
         if name not in self._recursive:
@@ -153,6 +160,8 @@ class Driver:
             tape: tuple[Type, ...] = (EnumT(f"tape {forward}"),)
             self.program.enums[f"tape {forward}"] = EnumDef(f"tape {forward}", ())
             self._derived[key] = Derived(forward, reverse, tape, results)
+        if gradients(self.program.fns[name]):
+            return self.own(key, forward, reverse, results)
         part = Reverse(self, self.activity.body(name), mask)
         try:
             back = part.build(reverse)
@@ -171,6 +180,22 @@ class Driver:
         self.program.fns[reverse] = back
         self.program.fns[forward] = Forward(self, part).build(forward, box, tape)
         self._derived[key] = Derived(forward, reverse, tape, results)
+        return self._derived[key]
+
+    def own(self, key: tuple[str, Mask], forward: str, reverse: str, results: Mask) -> Derived:
+        """Of a function that takes a derivative which is just being made: a fault."""
+        fn = self.program.fns[key[0]]
+        b = Builder(highest_id(fn) + 1)
+        b.open()
+        text = b.op("str", [], STR, text=OWN)
+        body = b.close(Fault("ValueError", (text,), fn.span))
+        self.program.fns[forward] = replace(fn, name=forward, body=body, adjoint="")
+        kinds = [k for r, a in zip(fn.results, results, strict=True) if a for k in self.tangents.leaves(r)]
+        sums = [k for p, a in zip(fn.params, key[1], strict=True) if a for k in self.tangents.leaves(p.type)]
+        params = [b.var(k) for k in (*kinds, *sums)]
+        unchanged = Block((), Yield(tuple(params[len(kinds):])))
+        self.program.fns[reverse] = Fn(reverse, tuple(params), tuple(sums), unchanged, fn.title, True)
+        self._derived[key] = Derived(forward, reverse, (), results)
         return self._derived[key]
 
     def claim(self, name: str) -> str:

@@ -12,7 +12,7 @@ from hybridc.core import ir
 from hybridc.front import tree
 from hybridc.front.lower_call import resolve
 from hybridc.front.lower_closure import Closure, closure_of
-from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
+from hybridc.front.lower_core import Context, Lowerer, Refused, Value, generated, lowers
 from hybridc.front.lower_place import access
 from hybridc.front.lower_types import erase
 
@@ -69,7 +69,13 @@ class Gradient:
                 self.place.put(receiver)
                 self.place = None
         else:
-            found = closure_of(lw, e.fn, f)
+            if isinstance(e.fn, tree.Gradient):
+                inner = Gradient(lw, e.fn)
+                found: Closure | None = Closure(None, inner.title, inner.fn, inner.captures)
+                if inner.place is not None:
+                    raise stateful_value(lw, e.fn)
+            else:
+                found = closure_of(lw, e.fn, f)
             if found is None or found.takes_self:
                 value = lw.expr(e.fn)
                 found = Closure(None, "", ctx.closures.apply_name(f), [("f", value)])
@@ -86,13 +92,17 @@ class Gradient:
         self.results = [result, *primal[1:]]
 
 
+def stateful_value(lw: Lowerer, e: tree.Gradient) -> Refused:
+    return lw.refuse("HYB810", "a derivative that writes state can only be called", e.span,
+                     "call it here: `value_and_grad(mut m.loss)(x)`")
+
+
 @lowers(tree.Gradient)
 def gradient(lw: Lowerer, e: tree.Gradient) -> Value:
     """The derivative as a value."""
     found = Gradient(lw, e)
     if found.place is not None:
-        raise lw.refuse("HYB810", "a derivative that writes state can only be called", e.span,
-                        "call it here: `value_and_grad(mut m.loss)(x)`")
+        raise stateful_value(lw, e)
     t = found.type
     assert isinstance(t, FnType)
     return lw.ctx.closures.make(lw, t, Closure(found.fn, f"gradient of {found.title}", found.fn, found.captures))
