@@ -49,7 +49,6 @@ from hybridc.core.walk import (
     map_tail,
 )
 
-
 OWN = "a function cannot take its own derivative"
 
 
