@@ -84,6 +84,7 @@ class Model:
     states: list[ModelState]
     methods: dict[str, Entry]
     gradients: dict[str, Entry] = field(default_factory=dict)
+    pullback: Entry | None = None
 
 
 @dataclass(slots=True)
@@ -160,6 +161,7 @@ def _model(j: dict[str, Any]) -> Model:
         "states": [ModelState(**{**s, "type": as_type(s["type"])}) for s in j["states"]],
         "methods": {name: _entry(e) for name, e in j["methods"].items()},
         "gradients": {name: _entry(e) for name, e in j.get("gradients", {}).items()},
+        "pullback": _entry(j["pullback"]) if j.get("pullback") else None,
     })
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hybridc_runtime import arrays, encoding, weights
+from hybridc_runtime import arrays, encoding, torch_module, weights
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
 from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
@@ -204,8 +204,12 @@ class ModelBase:
         return self._enter(f"value_and_grad({self._declared.name}.{method})", entry, args, kwargs)
 
     def to_torch(self) -> Any:
-        """An nn.Module over this model's parameters, whose autograd runs the compiled derivative."""
-        raise ValueError(f"{self._declared.name} was compiled without derivatives, which to_torch() needs")
+        """An nn.Module over this model's parameters, whose autograd runs the compiled derivative of `forward`."""
+        if self._model.pullback is None:
+            why = "has no forward" if "forward" not in self._model.methods else (
+                "has a forward whose result is no float tensor, or no parameters")
+            raise ValueError(f"{self._declared.name} {why}, which to_torch() needs")
+        return torch_module.build(self)
 
     # ---- copies
     def __copy__(self) -> ModelBase:
@@ -235,6 +239,20 @@ class ModelBase:
             if count:
                 out.view(np.uint8)[:] = MEMORY[data:data + out.nbytes]
             return out
+
+    def _shared_vector(self) -> Any:
+        """All parameters as one vector over the model's own memory. It counts as an owner: compiled code that changes
+        the parameters gives the model new memory."""
+        with self._lock:
+            owner, data, count = self._owned.leaves[:3]
+            if not owner or word(owner) != 1:
+                self._set_vector(self._vector())  # so that no other value sees what is written
+                owner, data, count = self._owned.leaves[:3]
+            dtype = arrays.DTYPES[self._model.elem]
+            set_word(owner, word(owner) + 1)
+            program = self._part.program
+            held = arrays.Holder(data, count * dtype.itemsize, lambda: program.drop_block(owner))
+            return np.frombuffer(held.memory, dtype, count)
 
     def _set_vector(self, vector: Any) -> None:
         """Put all parameters back."""

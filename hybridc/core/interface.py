@@ -100,6 +100,9 @@ class Model:
     states: list[ModelState]
     methods: dict[str, Entry]
     gradients: dict[str, Entry] = field(default_factory=dict)
+    """By method: (arguments) -> (what it gives, the derivative by the parameters)."""
+    pullback: Entry | None = None
+    """Of `forward`: (arguments, the derivative by its result) -> (that by the parameters, by each float tensor)."""
 
 
 @dataclass

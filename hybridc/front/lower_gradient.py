@@ -49,6 +49,10 @@ def derivative(
 class Gradient:
     """A derivative as it is called: the Core function, what it captures, and where the state goes that it wrote."""
 
+    fn: str
+    title: str
+    captures: list[tuple[str, ir.Atom]]
+
     def __init__(self, lw: Lowerer, e: tree.Gradient):
         ctx = lw.ctx
         self.type = lw.concrete(e.type)
@@ -70,7 +74,7 @@ class Gradient:
                 self.place = None
         else:
             if isinstance(e.fn, tree.Gradient):
-                inner = Gradient(lw, e.fn)
+                inner: Gradient = Gradient(lw, e.fn)
                 found: Closure | None = Closure(None, inner.title, inner.fn, inner.captures)
                 if inner.place is not None:
                     raise stateful_value(lw, e.fn)

@@ -10,7 +10,6 @@ from typing import Any
 
 from hybridc.base.dims import Dim
 from hybridc.base.types import (
-    FLOATS,
     STD_TYPES,
     FnRef,
     FnType,
@@ -25,15 +24,13 @@ from hybridc.base.types import (
 )
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
-from hybridc.core.types import without_dims
 from hybridc.core.walk import statements
 from hybridc.front import tree
 from hybridc.front.lower_call import enter_instance
-from hybridc.front.lower_closure import Closure
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated
 from hybridc.front.lower_dims import bind_dims, deep_check, dims_of, unchecked
-from hybridc.front.lower_gradient import derivative
 from hybridc.front.lower_layout import ParamSlot, leaves
+from hybridc.front.lower_pullback import method_gradient, pullback
 from hybridc.front.lower_scan import walk
 from hybridc.front.lower_types import erase, is_concrete
 
@@ -265,44 +262,24 @@ class Surface:
         self.reach(ir.StructT(layout.struct))
         methods: dict[str, Entry] = {}
         gradients: dict[str, Entry] = {}
+        pullbacks: dict[str, Entry] = {}
         for name, key in layout.decl.methods.items():
             decl = ctx.fn(key)
             if name.startswith("_"):
                 continue
             for instance in self.instances(decl, (), t):
                 entry = self.entry(decl, instance)
-                if name in methods:
-                    methods[name].variants.append(entry)
-                else:
-                    methods[name] = entry
-                    found = self._gradient(t, decl, instance, entry)
-                    if found is not None:
-                        gradients[name] = found
+                _offer(methods, name, entry)
+                _offer(gradients, name, method_gradient(ctx, t, decl, instance, entry))
+                if name == "forward":
+                    _offer(pullbacks, name, pullback(ctx, t, decl, instance, entry))
         self.interface.models.append(Model(
             t.key, layout.decl.name, [plain(c) for c in t.config], ctx.types.show(t), layout.struct, ctx.models.init(t),
-            layout.elem.name, layout.size, params, states, methods, gradients))
-
-    def _gradient(self, t: ModelType, decl: tree.FnDecl, instance: Instance, method: Entry) -> Entry | None:
-        """The method's value and its derivative by the model's parameters, where it gives a float (and more)."""
-        ctx = self.ctx
-        layout = ctx.models.layout(t)
-        first = method.result
-        if isinstance(first, ir.TupleT) and first.items:
-            first = first.items[0]
-        if first not in FLOATS or not layout.size:
-            return None
-        spec = Lowerer(ctx)
-        enter_instance(spec, instance, decl)
-        kinds = [ctx.types.inner(spec.concrete(p.var.type)) for p in decl.params]
-        primal = [spec.type(decl.result), *(k for k, p in zip(kinds, decl.params, strict=True) if p.mut)]
-        assert method.result is not None
-        vector = ir.TensorT(layout.elem, (None,))
-        result = ir.TupleT((without_dims(method.result), vector))
-        closure = Closure(None, f"{layout.decl.name}.{decl.name}", method.symbol, [])
-        symbol = derivative(ctx, closure, primal, kinds, [0], [vector], result, True, decl.span, optional=True)
-        self.reach(result)
-        shown = f"({method.result_shown}, {layout.elem}[?])"
-        return Entry(symbol, method.params, result, shown, decl.doc)
+            layout.elem.name, layout.size, params, states, methods, gradients, pullbacks.get("forward")))
+        for entry in (*gradients.values(), *pullbacks.values()):
+            for each in (entry, *entry.variants):
+                assert each.result is not None
+                self.reach(each.result)
 
     # ---- kinds
     def reach(self, t: ir.Type) -> None:
@@ -428,6 +405,14 @@ class Surface:
                         kind.helpers[f"default.{prefix}{f.name}"] = helper
         self.interface.kinds[name] = kind
         self.interface.classes.setdefault(decl.name, name)
+
+
+def _offer(entries: dict[str, Entry], name: str, entry: Entry | None) -> None:
+    """One more entry of a method, for another number of leading dimensions if there is one already."""
+    if entry is not None and name in entries:
+        entries[name].variants.append(entry)
+    elif entry is not None:
+        entries[name] = entry
 
 
 def plain(value: Any) -> Any:

@@ -16,7 +16,9 @@ def entries(interface: Interface) -> Iterator[Entry]:
         for method in model.methods.values():
             yield method
             yield from method.variants
-        yield from model.gradients.values()
+        for gradient in [*model.gradients.values(), *([model.pullback] if model.pullback else [])]:
+            yield gradient
+            yield from gradient.variants
 
 
 def symbols(interface: Interface) -> list[str]:

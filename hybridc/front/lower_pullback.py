@@ -1,0 +1,84 @@
+"""What Python needs of a model's derivatives: of a method that gives a float its value and derivative, of `forward` the
+derivative by its arguments given that by its result, on which PyTorch's autograd runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hybridc.base.types import F64, FLOATS, ModelType
+from hybridc.core import ir, tensor_build
+from hybridc.core.interface import Entry, Param
+from hybridc.core.tensor_ops import rank
+from hybridc.core.types import without_dims
+from hybridc.front import tree
+from hybridc.front.lower_call import enter_instance
+from hybridc.front.lower_closure import Closure
+from hybridc.front.lower_core import Context, Instance, Lowerer, generated
+from hybridc.front.lower_gradient import derivative
+
+
+def _kinds(ctx: Context, decl: tree.FnDecl, instance: Instance) -> tuple[list[ir.Type], ir.Type]:
+    """The Core types of the arguments and of the result."""
+    spec = Lowerer(ctx)
+    enter_instance(spec, instance, decl)
+    return [ctx.types.inner(spec.concrete(p.var.type)) for p in decl.params], without_dims(spec.type(decl.result))
+
+
+def method_gradient(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, method: Entry) -> Entry | None:
+    """The method's value and its derivative by the model's parameters, where it gives a float (and more)."""
+    layout = ctx.models.layout(t)
+    first = method.result
+    if isinstance(first, ir.TupleT) and first.items:
+        first = first.items[0]
+    if first not in FLOATS or not layout.size:
+        return None
+    kinds, value = _kinds(ctx, decl, instance)
+    primal = [value, *(k for k, p in zip(kinds, decl.params, strict=True) if p.mut)]
+    vector = ir.TensorT(layout.elem, (None,))
+    result = ir.TupleT((value, vector))
+    closure = Closure(None, f"{layout.decl.name}.{decl.name}", method.symbol, [])
+    symbol = derivative(ctx, closure, primal, kinds, [0], [vector], result, True, decl.span, optional=True)
+    return Entry(symbol, method.params, result, f"({method.result_shown}, {layout.elem}[?])", decl.doc)
+
+
+def pullback(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, forward: Entry) -> Entry | None:
+    """The derivative of sum(forward(...) * d) by the parameters and each argument that is a float tensor."""
+    layout = ctx.models.layout(t)
+    kinds, value = _kinds(ctx, decl, instance)
+    outputs = value.items if isinstance(value, ir.TupleT) else (value,)
+    if forward.result is None or not layout.size or not outputs or not all(map(_is_float, outputs)):
+        return None
+    muts = [k for k, p in zip(kinds, decl.params, strict=True) if p.mut]
+    title = f"{layout.decl.name}.{decl.name}"
+    named = [*((p.var.name, k) for p, k in zip(decl.params, kinds, strict=True)), ("d", value)]
+
+    def weighted(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
+        b = lw.b
+        b.span = decl.span
+        found, *_ = b.call(forward.symbol, v[:-1], [value, *muts])
+        pairs: list[tuple[ir.Atom, ir.Atom]] = [(found, v[-1])]
+        if isinstance(value, ir.TupleT):
+            pairs = [(lw.item(found, i), lw.item(v[-1], i)) for i in range(len(outputs))]  # type: ignore[misc]
+        total: ir.Atom = ir.Const(0.0, F64)
+        for x, d in pairs:
+            both = tensor_build.map(b, "mul", [x, d])
+            part = tensor_build.reduce(b, "sum", both, range(rank(both.type)))
+            total = b.op("add", [total, tensor_build.cast(b, part, F64)], F64)
+        return [total]
+
+    name = ctx.later(f"{forward.symbol} weighted", lambda symbol: replace(
+        generated(ctx, symbol, title, named, [F64], weighted), span=decl.span))
+    tensors = [i for i, k in enumerate(kinds) if isinstance(k, ir.TensorT) and _is_float(k)]
+    vector = ir.TensorT(layout.elem, (None,))
+    targets: list[ir.Type] = [vector, *(kinds[i] for i in tensors)]
+    result = targets[0] if len(targets) == 1 else ir.TupleT(tuple(targets))
+    closure = Closure(None, title, name, [])
+    symbol = derivative(ctx, closure, [F64], [*kinds, value], [0, *tensors], targets, result, False, decl.span, True)
+    params = [replace(p, mut=False) for p in forward.params]
+    params.append(Param("d", value, shown=forward.result_shown))
+    return Entry(symbol, params, result, "", decl.doc)
+
+
+def _is_float(t: ir.Type) -> bool:
+    return t in FLOATS or isinstance(t, ir.TensorT) and t.elem in FLOATS

@@ -1,0 +1,142 @@
+"""A model as an nn.Module: its parameters lie in the model's own memory, and autograd runs the compiled derivative."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from hybridc_runtime import arrays
+
+if TYPE_CHECKING:
+    from hybridc_runtime.models import ModelBase
+
+FLOATS = ("f16", "bf16", "f32", "f64")
+
+
+def build(model: ModelBase) -> Any:
+    """The nn.Module. Its `state_dict` has the model's names; what an optimiser changes in it changes the model, and the
+    other way round from the next call on."""
+    import torch
+
+    class Compiled(torch.autograd.Function):
+        """`forward` of the model, as one step of autograd."""
+
+        @staticmethod
+        def forward(ctx: Any, bridge: Any, names: list[str], count: int, *values: Any) -> Any:
+            """`values`: the parameters, then the arguments, those after `names` positions by name."""
+            result = bridge.run(values[count:], names)
+            tensors = [v for v in values if isinstance(v, torch.Tensor)]
+            ctx.save_for_backward(*tensors)
+            ctx.others = [None if isinstance(v, torch.Tensor) else (v,) for v in values]
+            ctx.bridge, ctx.names, ctx.count = bridge, names, count
+            found = result if isinstance(result, tuple) else (result,)
+            # a Python float for a scalar result
+            ctx.results = [x if isinstance(x, torch.Tensor) else torch.as_tensor(x, dtype=kind)
+                           for x, kind in zip(found, bridge.dtypes, strict=True)]
+            return tuple(ctx.results) if isinstance(result, tuple) else ctx.results[0]
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, *grads: Any) -> Any:
+            saved = iter(ctx.saved_tensors)  # says so if an optimiser has changed the parameters meanwhile
+            values = [next(saved) if other is None else other[0] for other in ctx.others]
+            pairs = zip(ctx.results, grads, strict=True)
+            seeds = [torch.zeros_like(x) if d is None else d.to(x.dtype) for x, d in pairs]
+            of_params, of_arguments = ctx.bridge.pull(values[ctx.count:], ctx.names, seeds)
+            return (None, None, None, *of_params, *of_arguments)
+
+    class Module(torch.nn.Module):
+        """See `build`."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._hyb = Bridge(model, torch)
+            for path, tensor in self._hyb.views():
+                *parts, last = path.split(".")
+                inner: Any = self
+                for part in parts:
+                    if part not in inner._modules:
+                        inner.add_module(part, torch.nn.Module())
+                    inner = inner._modules[part]
+                inner.register_parameter(last, torch.nn.Parameter(tensor))
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            params = list(self.parameters())
+            self._hyb.follow(params)
+            names = list(kwargs)
+            return Compiled.apply(self._hyb, names, len(params), *params, *args, *kwargs.values())
+
+        def extra_repr(self) -> str:
+            return repr(model)
+
+    return Module()
+
+
+class Bridge:
+    """The model's memory and compiled functions, as Compiled needs them."""
+
+    def __init__(self, model: ModelBase, torch: Any):
+        self.model, self.torch = model, torch
+        self.entry = model._model.pullback
+        assert self.entry is not None
+        kinds = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64}
+        result = self.entry.params[-1].type
+        parts: Any = result[1] if result[0] == "tuple" else (result,)
+        self.dtypes = [kinds[t if isinstance(t, str) else t[1]] for t in parts]
+        self._at = 0
+
+    def views(self) -> list[tuple[str, Any]]:
+        """The parameters by path, as tensors over the model's memory."""
+        flat = self.model._shared_vector()
+        self._at = flat.ctypes.data
+        whole = arrays.to_torch(flat, self.model._model.elem)
+        found = []
+        for p in self.model._model.params:
+            size = int(np.prod(p.shape, dtype=np.int64))
+            found.append((p.path, whole[p.offset : p.offset + size].reshape(tuple(p.shape))))
+        return found
+
+    def follow(self, params: list[Any]) -> None:
+        """Make the parameters lie in the model's memory again, where either has been replaced."""
+        torch = self.torch
+        _, data, _ = self.model._owned.leaves[:3]
+        places = self.model._model.params
+        size = arrays.DTYPES[self.model._model.elem].itemsize
+        pairs = list(zip(params, places, strict=True))
+        if data == self._at and all(p.data_ptr() == data + at.offset * size for p, at in pairs if p.numel()):
+            return
+        moved = data != self._at
+        with torch.no_grad():
+            for p, (_, view) in zip(params, self.views(), strict=True):
+                if not moved:  # the parameter was replaced: by load_state_dict(assign=True), say
+                    view.copy_(p)
+                p.data = view
+
+    def run(self, args: Any, names: list[str]) -> Any:
+        split = len(args) - len(names)
+        plain = [a.detach() if isinstance(a, self.torch.Tensor) else a for a in args]
+        return self.model(*plain[:split], **dict(zip(names, plain[split:], strict=True)))
+
+    def pull(self, args: list[Any], names: list[str], seeds: list[Any]) -> tuple[list[Any], list[Any]]:
+        """The derivatives by the parameters, and by the arguments (None for what is no float tensor)."""
+        torch = self.torch
+        split = len(args) - len(names)
+        plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in args]
+        d = tuple(seeds) if len(seeds) > 1 else seeds[0]
+        name = f"{self.model._declared.name}.forward"
+        entry = self.entry
+        assert entry is not None
+        by_name = dict(zip(names, plain[split:], strict=True))
+        found = self.model._enter(name, entry, tuple(plain[:split]), {**by_name, "d": d})
+        parts = list(found) if isinstance(found, tuple) else [found]
+        flat = torch.as_tensor(parts[0])
+        of_params = [flat[p.offset : p.offset + int(np.prod(p.shape, dtype=np.int64))].reshape(tuple(p.shape))
+                     for p in self.model._model.params]
+        rest = iter(parts[1:])
+        order = [p.name for p in entry.params[1:-1]]
+        given = {**dict(zip(order, plain[:split], strict=False)), **by_name}
+        slopes = {p.name: next(rest) for p in entry.params[1:-1] if p.type[0] == "tensor" and p.type[1] in FLOATS}
+        return of_params, [
+            torch.as_tensor(slopes[n]) if n in slopes and isinstance(given[n], torch.Tensor) else None
+            for n in (*order[:split], *names)
+        ]

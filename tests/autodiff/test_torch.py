@@ -1,0 +1,168 @@
+"""A model as an nn.Module: parameters in the model's memory, autograd through compiled code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hybridc
+
+torch = pytest.importorskip("torch")
+SOURCE = '''
+from nn import Linear
+
+model Net(d: int):
+    let layers = [Linear(d, d) for i in range(2)]
+    let head = Linear(d, 1)
+
+    fn forward(x: f32[*B, d]) -> f32[*B, 1]:
+        var h = x
+        for layer in self.layers:
+            h = tanh(layer(h))
+        return self.head(h)
+
+model Steps(d: int):
+    """As many turns as the input asks for."""
+    param w: f64[d, d] = normal(0.5)
+    param b: f64[d] = constant(0.1)
+
+    fn forward(x: f64[N, d], limit: int = 3, scale: f64[d] = zeros()) -> (f64[N, d], f64):
+        var h = x
+        var n = 0
+        while n < limit and sum(h * h) > 0.01:
+            h = sin(h @ self.w + self.b) * (1.0 + scale)
+            n += 1
+        return (h, sum(h))
+
+model Flat(d: int):
+    param w: f32[d] = zeros()
+    fn count(x: f32[d]) -> int:
+        return len(x)
+
+fn shift(mut m: Net, by: f32):
+    set_params(mut m, params(m) + by)
+'''
+
+
+@pytest.fixture(scope="module")
+def mod(tmp_path_factory):
+    file = tmp_path_factory.mktemp("torch") / "net.hyb"
+    file.write_text(SOURCE)
+    return hybridc.load(str(file))
+
+
+def twin(net):
+    layers = []
+    for _ in range(2):
+        layers += [torch.nn.Linear(4, 4), torch.nn.Tanh()]
+    whole = torch.nn.Sequential(*layers, torch.nn.Linear(4, 1))
+    with torch.no_grad():
+        for mine, theirs in zip(whole.parameters(), net.parameters(), strict=True):
+            mine.copy_(theirs)
+    return whole
+
+
+@pytest.mark.parametrize("shape", [(4,), (6, 4), (2, 3, 4)])
+def test_gradients_are_torchs(mod, shape) -> None:
+    net = mod.Net(d=4, seed=1).to_torch()
+    other = twin(net)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    y = x.detach().clone().requires_grad_()
+    (net(x) ** 2).sum().backward()
+    (other(y) ** 2).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    for a, b in zip(net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_names(mod) -> None:
+    m = mod.Net(d=4)
+    net = m.to_torch()
+    assert list(net.state_dict()) == list(m.state_dict())
+    assert [n for n, _ in net.named_parameters()][0] == "layers.0.weight"
+
+
+def test_training_changes_the_model(mod) -> None:
+    m = mod.Net(d=4, seed=2)
+    net = m.to_torch()
+    x = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
+    y = (x.sum(1, keepdim=True) > 0).float()
+    optimiser = torch.optim.Adam(net.parameters(), lr=0.05)
+    before = float(torch.nn.functional.mse_loss(net(x), y).detach())
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(x), y)
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 0.3 * before
+    np.testing.assert_allclose(m(x.numpy()), net(x).detach().numpy(), rtol=1e-5)
+    np.testing.assert_array_equal(m.state_dict()["head.bias"], net.head.bias.detach().numpy())
+
+
+def test_what_hyb_changes_is_seen(mod) -> None:
+    m = mod.Net(d=4, seed=3)
+    net = m.to_torch()
+    x = torch.ones(4)
+    first = net(x)
+    mod.shift(m, 0.5)
+    second = net(x)
+    assert not torch.equal(first, second)
+    np.testing.assert_array_equal(m.state_dict()["head.bias"], net.head.bias.detach().numpy())
+
+
+def test_a_copy_stays_as_it_was(mod) -> None:
+    import copy
+
+    m = mod.Net(d=4, seed=4)
+    other = copy.copy(m)
+    kept = other.state_dict()["head.bias"].copy()
+    with torch.no_grad():
+        m.to_torch().head.bias.add_(1)
+    assert m.state_dict()["head.bias"][0] == kept[0] + 1
+    np.testing.assert_array_equal(other.state_dict()["head.bias"], kept)
+
+
+def test_load_state_dict_by_assignment(mod) -> None:
+    m = mod.Net(d=4, seed=5)
+    net = m.to_torch()
+    new = {k: torch.full_like(v, 0.25) for k, v in net.state_dict().items()}
+    net.load_state_dict(new, assign=True)
+    net(torch.ones(4))
+    assert set(m.state_dict()["layers.1.weight"].ravel()) == {0.25}
+
+
+def test_gradcheck(mod) -> None:
+    net = mod.Steps(d=2, seed=1).to_torch()
+    x = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    scale = torch.full((2,), 0.3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: net(x), (x,))
+    assert torch.autograd.gradcheck(lambda x, s: net(x, 2, scale=s)[0], (x, scale))
+
+
+def test_parameters_changed_between_forward_and_backward(mod) -> None:
+    net = mod.Net(d=4).to_torch()
+    out = net(torch.ones(4)).sum()
+    with torch.no_grad():
+        net.head.bias.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.backward()
+
+
+def test_no_forward(mod) -> None:
+    with pytest.raises(ValueError, match="Flat has no forward"):
+        mod.Flat(d=2).to_torch()
+
+
+def test_from_an_artifact(tmp_path: Path) -> None:
+    file = tmp_path / "net.hyb"
+    file.write_text(SOURCE + "\nexport Net(d=4) as net\n")
+    from hybridc import driver
+
+    built = tmp_path / "net.hybx"
+    built.write_bytes(driver.artifact(driver.check(str(file))))
+    net = hybridc.load(str(built)).net(seed=1).to_torch()
+    x = torch.ones(4, requires_grad=True)
+    net(x).sum().backward()
+    assert x.grad is not None and bool((x.grad != 0).all())
