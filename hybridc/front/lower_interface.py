@@ -45,6 +45,8 @@ class Surface:
         self.interface = Interface()
         self.models: dict[ModelType, None] = dict.fromkeys(models)
         self.all_names = all_names or not self.program.exports
+        self.with_defaults = not all_names and not self.program.exports
+        """Whether models whose whole configuration has defaults are built (from source they are when Python asks)."""
         self.interface.doc = self.program.doc
         if self.all_names:
             self.interface.constants = dict(self.program.constants)
@@ -84,8 +86,10 @@ class Surface:
                     self._class(name, t)
             case tree.ModelDecl():
                 self._model_class(name, decl)
-                if not decl.config and not any(m.key == key for m in self.models):
-                    self.models[ModelType(key)] = None
+                model = ModelType(key, tuple(p.default for p in decl.config))
+                asked = all(p.has_default for p in decl.config) if self.with_defaults else not decl.config
+                if asked and is_concrete(model) and not any(m.key == key for m in self.models):
+                    self.models[model] = None
 
     def _signature_models(self, key: str) -> None:
         """Configurations that a public function names come with it, so functions of the bare model are offered for
