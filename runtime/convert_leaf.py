@@ -65,7 +65,7 @@ def int_writer(name: str) -> Writer:
     def write(v: Any, c: Writing, at: int) -> int:
         if type(v) is not int:
             n = _item(v, name)
-            if n is None and not isinstance(v, bool) and hasattr(v, "__index__") and not hasattr(v, "shape"):
+            if n is None and not isinstance(v, bool) and hasattr(type(v), "__index__") and not hasattr(v, "shape"):
                 n = v.__index__()
             if type(n) is not int:
                 raise Misfit(name, arrays.kind_of(v))

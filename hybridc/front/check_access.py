@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 # ---- attributes ------------------------------------------------------------------------------------------------------
 def module_path(c: Body, e: syntax.Expr) -> str | None:
     """The dotted name of an imported module, if the expression is one."""
+    entity = _module(c, e)
+    return entity.key if entity is not None and entity.kind == "module" else None
+
+
+def _module(c: Body, e: syntax.Expr) -> Entity | None:
+    """An imported module, or one that is missing."""
     match e:
         case syntax.Name(id=name):
             dotted = name
@@ -48,7 +54,7 @@ def module_path(c: Body, e: syntax.Expr) -> str | None:
     if c.find(dotted.partition(".")[0])[0] is not None:
         return None
     entity = c.module.names.get(dotted)
-    return entity.key if entity is not None and entity.kind == "module" else None
+    return entity if entity is not None and entity.kind in ("module", "missing") else None
 
 
 def _dotted(e: syntax.Expr) -> str | None:
@@ -63,10 +69,13 @@ def _dotted(e: syntax.Expr) -> str | None:
 
 def qualified(c: Body, e: syntax.Attribute) -> Entity | None:
     """`nn.Linear`: what a module declares; reports a name that it does not have."""
-    module = module_path(c, e.value)
+    module = _module(c, e.value)
     if module is None:
         return None
-    names = c.world.modules[module].names
+    if module.kind == "missing":
+        c.had_errors = True
+        return module
+    names = c.world.modules[module.key].names
     entity = names.get(e.name)
     if entity is None or e.name.startswith("_"):
         c.error("HYB206", f"module `{c.checker.text(e.value.span)}` has no `{e.name}`", e.name_span,

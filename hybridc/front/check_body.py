@@ -161,23 +161,29 @@ class Body:
                 entity = self.checker.std_core.get(name)
         return entity
 
+    def variables(self) -> list[str]:
+        """The variables that can be seen here."""
+        return [n for frame in self.frames for scope in frame.scopes for n in scope]
+
     def known_names(self) -> list[str]:
-        names = [n for frame in self.frames for scope in frame.scopes for n in scope]
-        return [*names, *self.reader.dims, *self.reader.config, *self.module.names, *self.module.cases,
+        return [*self.variables(), *self.reader.dims, *self.reader.config, *self.module.names, *self.module.cases,
                 *(n for n in self.checker.prelude if n[0] != "_"), *check_builtin.NAMES]
 
-    def unknown_name(self, name: str, span: Span) -> tree.Expr:
+    def unknown_name(self, name: str, span: Span, help: str | None = None) -> tree.Expr:
         entity = self.module.names.get(name)
         if entity is None:
-            self.error("HYB201", f"there is no `{name}` here", span, help=self.hint_for(name))
+            self.error("HYB201", f"there is no `{name}` here", span, help=help or self.hint_for(name))
         else:
             self.had_errors = True
         return self.poison(span)
 
     def hint_for(self, name: str) -> str | None:
-        special = {"True": "true", "False": "false", "None": "none", "append": "push", "dict": "map"}
+        special = {"True": "true", "False": "false", "None": "none", "append": "push", "dict": "map", "null": "none",
+                   "nil": "none", "string": "str", "float": "f32` or `f64"}
         if name in special:
             return f"write `{special[name]}`"
+        if name in ("torch", "np", "numpy", "math"):
+            return "the functions of tensors and numbers are built in: `exp(x)`, `sum(x, axis=0)`"
         return nearest(name, self.known_names())
 
     # -- types ---------------------------------------------------------------------------------------------------------
@@ -524,8 +530,9 @@ class Body:
         d = t.shape[axis]
         return d if isinstance(d, Dim) and not any(is_unknown(v) for v in d.variables()) else None
 
-    def _dim_of_name(self, name: str) -> Dim | None:
-        """A dimension named in a type inside the body: an int that never changes."""
+    def _dim_of_name(self, name: str, span: Span | None) -> Dim | None:
+        """A dimension named in a type inside the body: an int that never changes. With `span`, where it is named, it
+        is an error if it is something else."""
         if "." in name:
             base, _, field = name.partition(".")
             local = self.find(base)[0]
@@ -537,10 +544,12 @@ class Body:
             return None
         if local.dim is not None:
             return local.dim
-        if self.head(local.var.type) != INT:
-            self.error("HYB403", f"`{name}` is {self.show(local.var.type)}; a dimension is an int", local.span)
+        if span is None or isinstance(self.head(local.var.type), Poison):
+            self.had_errors = True
+        elif self.head(local.var.type) != INT:
+            self.error("HYB403", f"`{name}` is {self.show(local.var.type)}; a dimension is an int", span)
         else:
-            self.error("HYB403", f"`{name}` is a `var`, and may change; a dimension is fixed", local.span,
+            self.error("HYB403", f"`{name}` is a `var`, and may change; a dimension is fixed", span,
                        help=f"copy it first: `let size = {name}`")
         return self.fresh_dim()
 

@@ -436,17 +436,20 @@ def check_resource_use(c: Body, sig: FnSig, receiver: Any, span: Span) -> None:
         check_place.parallel_resource(c, receiver[1], span)
 
 
-def method_call(c: Body, sig: FnSig, receiver: tree.Expr, args: list[tree.Expr], span: Span) -> tree.Expr:
-    """A call of a method of the element protocol with checked arguments."""
+def method_call(c: Body, sig: FnSig, receiver: tree.Expr | tree.Arg, args: list[tree.Expr], span: Span) -> tree.Expr:
+    """A call of a method of the element protocol with checked arguments; of one that changes, on a place."""
     c.checker.ensure_result(c, sig, span)
     s, metas, packs = check_generic.instantiate(c, sig, span, None)
-    c.solver.unify(substitute(sig.params[0].type, s), receiver.type)
+    first = receiver if isinstance(receiver, tree.Arg) else tree.Arg(receiver)
+    at = first.place if first.value is None else first.value
+    assert at is not None
+    c.solver.unify(substitute(sig.params[0].type, s), at.type)
     done = [c.coerce(a, substitute(p.type, s), f"`{p.name}`") for a, p in zip(args, sig.params[1:])]
-    if c.parallel:
-        check_place.parallel_resource(c, receiver, span)
+    if c.parallel and first.value is not None:
+        check_place.parallel_resource(c, first.value, span)
     result = c.fresh_unknowns(substitute(sig.result or POISON, s))
     return tree.Call(result, span, FnRef(sig.key, metas, packs),
-                     (tree.Arg(receiver), *(tree.Arg(a) for a in done)), tuple(range(len(done) + 1)))
+                     (first, *(tree.Arg(a) for a in done)), tuple(range(len(done) + 1)))
 
 
 def option_int(c: Body, e: syntax.Expr | None, span: Span) -> tree.Expr:

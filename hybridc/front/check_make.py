@@ -149,7 +149,7 @@ def comprehension(c: Body, e: syntax.Comprehension, expected: Type | None) -> tr
             c.parallel.append((len(c.frames), len(c.frame.scopes)))
         c.push()
         opened += 1
-        pattern = check_match.binding(c, clause.pattern, item, False, "loop")
+        pattern = check_stmt.loop_binding(c, clause.pattern, iterable, item)
         conditions = []
         for cond in clause.conditions:
             x = c.condition(cond)

@@ -17,11 +17,12 @@ from hybridc.base.types import (
     TypeVar,
     substitute,
 )
-from hybridc.front import check_access, check_generic, check_model, syntax, tree
+from hybridc.front import check_access, check_call, check_generic, check_model, syntax, tree
 from hybridc.front.bounds import is_resource
 from hybridc.front.open_models import holds_open
 from hybridc.front.scope import Local, StructSig
 from hybridc.front.tensor_check import index_tensor
+from hybridc.front.typeexpr import nearest
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
@@ -54,7 +55,7 @@ def place(c: Body, e: syntax.Expr, use: str) -> tree.Place | None:
 def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
     local, depth = c.find(name)
     if local is None:
-        c.unknown_name(name, span)
+        no_variable(c, name, span, use)
         return None
     var = local.var
     if depth < len(c.frames) - 1:
@@ -74,6 +75,18 @@ def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
                 help="give back the value as the element")
         return None
     return tree.PlaceVar(var.type, span, var)
+
+
+def no_variable(c: Body, name: str, span: Span, use: str) -> None:
+    """Report a change of a name that no variable here has."""
+    entity = c.module.names.get(name) or c.entity(name)
+    if entity is None or entity.kind == "missing":
+        help = f"declare it: `let {name} = ...`, or `var` for what is assigned again"
+        c.unknown_name(name, span, help if use == "assign" and nearest(name, c.variables()) is None else None)
+        return
+    word = {"const": "a constant", "fn": "a function"}.get(entity.kind, f"a {entity.kind}")
+    c.error("HYB505", f"`{name}` is {word}: it cannot be {'assigned' if use == 'assign' else 'changed'}", span,
+            help="declare a variable of another name: `var x = ...`")
 
 
 def fixed(c: Body, local: Local, name: str, span: Span, use: str) -> None:
@@ -181,7 +194,8 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
             sig = c.world.method(key, "_set")
             if len(e.items) != 1 or isinstance(e.items[0], syntax.Slice):
                 c.error("HYB511", f"a slice of {c.show(t)} cannot be assigned", e.span,
-                        help="assign element by element, or build a new one")
+                        help="write `xs[a:b] = ...` as a statement of its own" if c.world.method(key, "_set_slice")
+                        else "assign element by element, or build a new one")
                 return None
             if sig is None:
                 c.error("HYB511", f"the elements of {c.show(t)} cannot be assigned", e.span)
@@ -197,6 +211,23 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
             return None
     c.error("HYB511", f"{c.show(t)} has no elements to change", e.span)
     return None
+
+
+def set_slice(c: Body, base: tree.Place, e: syntax.Index, s: syntax.Assign) -> list[tree.Stmt] | None:
+    """`xs[a:b] = values` of a list, a call of its method; None for what is no list."""
+    t = c.head(base.type)
+    sig = c.world.method(t.key, "_set_slice") if isinstance(t, Named) else None
+    if sig is None or s.op is not None:
+        return None
+    part = e.items[0]
+    assert isinstance(part, syntax.Slice)
+    value = c.value(s.value, t)
+    not_copied(c, value, "an assignment would copy it")
+    bounds = [check_call.option_int(c, b, e.span) for b in (part.start, part.stop, part.step)]
+    value = c.coerce(value, t, f"the new value of `{c.checker.text(e.span)}`")
+    changed(c, base)
+    call = check_call.method_call(c, sig, tree.Arg(place=base), [*bounds, value], s.span)
+    return [tree.ExprStmt(call, s.span)]
 
 
 def place_path(p: tree.Place) -> str | None:

@@ -121,11 +121,22 @@ def assign(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
     if len(s.targets) > 1:
         return assign_many(c, s)
     target = s.targets[0]
-    place = check_place.place(c, target, "assign")
+    if isinstance(target, syntax.Index) and len(target.items) == 1 and isinstance(target.items[0], syntax.Slice):
+        base = check_place.place(c, target.value, "assign")
+        sliced = None if base is None else check_place.set_slice(c, base, target, s)
+        if sliced is not None:
+            return sliced
+        place = None if base is None else check_place.index_place(c, base, target)
+    else:
+        place = check_place.place(c, target, "assign")
     if place is None:
         c.expr(s.value)
         return []
     t = c.head(place.type)
+    if s.op is not None and isinstance(t, Option) and check_place.place_path(place) in c.narrowed:
+        # What is known to be there is changed by assigning the whole.
+        changed = syntax.Binary(s.span, s.op, target, s.value, target.span.to(s.value.span))
+        s = syntax.Assign(s.span, s.targets, None, changed)
     if s.op is None:
         if isinstance(place, tree.PlaceTensor):
             value = c.value(s.value, t)
@@ -152,9 +163,6 @@ def augmented(c: Body, s: syntax.Assign, place: tree.Place, t: Type) -> tree.Exp
     """The right side of `place op= value`, of the type that the operator asks for."""
     assert s.op is not None
     hint: Type | None = t.elem if isinstance(t, Tensor) else t
-    if isinstance(t, Option) and check_place.place_path(place) in c.narrowed:
-        c.error("HYB505", "an option cannot be changed in place", s.span, help="assign the whole: `x = x + ...`")
-        return c.poison(s.span)
     value = c.value(s.value, hint)
     if isinstance(t, Tensor) or isinstance(c.head(value.type), Tensor):
         return update_value(c, place.type, s.op, value, s.span)
@@ -277,13 +285,24 @@ def for_(c: Body, s: syntax.For) -> tuple[list[tree.Stmt], bool]:
     forget_changed(c, s.body)
     before = c.narrowed
     c.push()
-    pattern = check_match.binding(c, s.pattern, item, False, "loop")
+    pattern = loop_binding(c, s.pattern, over, item)
     c.frame.loops += 1
     body, _ = block(c, s.body)
     c.frame.loops -= 1
     c.pop()
     c.narrowed = before & c.narrowed
     return [tree.For(pattern, over, body, s.span)], True
+
+
+def loop_binding(c: Body, p: syntax.Pattern, over: tree.Expr, item: Type) -> tree.Pattern:
+    """What a loop binds in each turn."""
+    t = c.head(over.type)
+    if isinstance(p, syntax.TuplePattern) and isinstance(t, Named) and t.name == "map":
+        if not isinstance(c.head(item), TupleType | Poison):
+            c.error("HYB504", f"a loop over a map gives its keys, and {c.show(item)} cannot be taken apart", p.span,
+                    help="write `.items()` for keys and values")
+            item = POISON
+    return check_match.binding(c, p, item, False, "loop")
 
 
 def iterable(c: Body, e: syntax.Expr) -> tuple[tree.Expr, Type]:

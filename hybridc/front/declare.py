@@ -111,6 +111,8 @@ class Declarer:
                     module.names[name] = Entity("const", key)
                     self.add_sig(module, ConstSig(key, name, decl.name_span))
                     self.consts[key] = (decl, unit)
+        for name in unit.broken:
+            module.names.setdefault(name, Entity("missing", name))
 
     def add_sig(self, module: ModuleDecls, sig: Any) -> None:
         module.sigs[sig.key] = sig
@@ -129,7 +131,7 @@ class Declarer:
                 continue
             target = unit.imports.get(".".join(decl.module))
             if target is None or target not in self.world.modules:
-                for _, name, _span in decl.names or ():
+                for name in [".".join(decl.module)] if decl.names is None else [name for _, name, _ in decl.names]:
                     module.names.setdefault(name, Entity("missing", name))
                 continue
             used[target] = None

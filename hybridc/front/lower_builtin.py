@@ -70,8 +70,8 @@ def _extreme(op: str, method: str) -> Lower:
     """`min`, `max` of several values, or of a list."""
     def lower(lw: Lowerer, e: tree.Builtin) -> Any:
         types = [lw.concrete(a.type) for a in e.args]
-        if any(isinstance(t, Tensor) for t in types):
-            return NotImplemented
+        if any(isinstance(t, Tensor) for t in types) or (len(types) == 1 and isinstance(types[0], Prim)):
+            return NotImplemented  # a `*B` may stand for no dimension
         if len(e.args) == 1:
             value = lw.expr(e.args[0])
             lw.b.span = e.span

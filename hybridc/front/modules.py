@@ -16,7 +16,7 @@ from pathlib import PurePath
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Sources, Span
 from hybridc.front import syntax
-from hybridc.front.parse import parse
+from hybridc.front.parse import parse_whole
 
 PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude")
 """Standard modules that every program has: the built-in types and functions."""
@@ -36,13 +36,15 @@ def std_text(name: str) -> str:
 
 @dataclass
 class Unit:
-    """One parsed file. `imports` maps each import's dotted name to the module it means."""
+    """One parsed file. `imports` maps each import's dotted name to the module it means; `broken` are the names of
+    declarations that could not be read."""
 
     name: str
     path: str
     file: syntax.File
     std: bool
     imports: dict[str, str] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
 
 @dataclass
@@ -81,9 +83,8 @@ class Reader:
         text = (self.std_text_of or std_text)(name)
         path = f"<std>/{name}.hyb"
         unit = self._parse(module, path, text, True)
-        if unit is not None:
-            self._imports(unit)
-            self._ready.append(unit)
+        self._imports(unit)
+        self._ready.append(unit)
         return module
 
     def read_main(self, path: str) -> str | None:
@@ -94,12 +95,12 @@ class Reader:
         except (OSError, KeyError) as error:
             self._error("HYB203", f"cannot read {path}: {_reason(error)}", Span(path, 0, 0))
             return None
-        except UnicodeDecodeError:
-            self._error("HYB203", f"{path} is not UTF-8 text", Span(path, 0, 0))
+        except UnicodeDecodeError as error:
+            self._not_utf8(path, error)
             return None
         return self._read_user(name, path, text, Span(path, 0, 0))
 
-    def _read_user(self, name: str, path: str, text: str, span: Span) -> str | None:
+    def _read_user(self, name: str, path: str, text: str, span: Span) -> str:
         self._paths[os.path.normpath(path)] = name
         stem = PurePath(path).stem
         if stem in self.std_known():
@@ -107,22 +108,18 @@ class Reader:
             self._error("HYB205", f"`{stem}` is the name of a standard module; a file may not bear it", span,
                         help="give the file another name")
         unit = self._parse(name, path, text, False)
-        if unit is None:
-            return None
         self._open.append(name)
         self._imports(unit)
         self._open.pop()
         self._ready.append(unit)
         return name
 
-    def _parse(self, name: str, path: str, text: str, std: bool) -> Unit | None:
+    def _parse(self, name: str, path: str, text: str, std: bool) -> Unit:
         source = Source(path, text)
         self.sources[path] = source
-        file, errors = parse(source)
-        self.diagnostics += errors
-        if file is None:
-            return None
-        unit = Unit(name, path, file, std)
+        parsed = parse_whole(source)
+        self.diagnostics += parsed.diagnostics
+        unit = Unit(name, path, parsed.file, std, broken=parsed.broken)
         self.units[name] = unit
         return unit
 
@@ -153,14 +150,24 @@ class Reader:
                 return known if known in self.units else None
             try:
                 text = self.text_of(path)
-            except (OSError, KeyError, UnicodeDecodeError):
+            except (OSError, KeyError):
                 continue
+            except UnicodeDecodeError as error:
+                self._not_utf8(path, error)
+                return None
             return self._read_user(self._module_name(path), path, text, span)
         if dotted in self.std_known():
             return self.read_std(dotted)
         self._error("HYB203", f"there is no module `{dotted}`: no file {relative} beside {os.path.basename(unit.path)} "
                     "or in the root, and no standard module of this name", span)
         return None
+
+    def _not_utf8(self, path: str, error: UnicodeDecodeError) -> None:
+        """Says where the first byte is that does not belong."""
+        self.sources[path] = Source(path, error.object.decode("utf-8", "replace"))
+        at = len(error.object[: error.start].decode("utf-8"))
+        self._error("HYB101", f"this is not UTF-8 text: the byte 0x{error.object[error.start]:02x} stands for no character", Span(path, at, at + 1),
+                    help="save the file as UTF-8")
 
     def _module_name(self, path: str) -> str:
         full, root = os.path.abspath(path), os.path.abspath(self.root)

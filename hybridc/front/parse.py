@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import lark
@@ -62,30 +63,69 @@ def _parser() -> _Parser:
 
 def parse(source: Source) -> tuple[File | None, list[Diagnostic]]:
     """The file's tree and no diagnostics, or None and all its syntax errors in order of place."""
+    found = parse_whole(source)
+    return (None if found.diagnostics else found.file), found.diagnostics
+
+
+@dataclass
+class Parsed:
+    """The declarations of a file that are well formed, the names of those that are not, and its syntax errors."""
+
+    file: File
+    broken: tuple[str, ...]
+    diagnostics: list[Diagnostic]
+
+
+def parse_whole(source: Source) -> Parsed:
+    """What can be read of a file, so that its other errors can be found beside those of syntax."""
     with _lock:
         parser = _parser()
         builder = parser.builder
         builder.begin(source)
         lexed = lex(source, parser.spellings)
         decls: list[Decl | ExprStmt] = []
+        broken: dict[str, None] = {}
+        bodiless = False
         bad = sorted(lexed.bad)
         for chunk, begin, stop in _chunks(lexed, len(source.text)):
             first = bisect.bisect_left(bad, begin)
             if first < len(bad) and bad[first] < stop:
                 # What is not even words makes no sense as a declaration: one complaint is enough.
+                broken |= dict.fromkeys(_declared(chunk))
                 continue
             builder.type_only.clear()
             builder.jumps.clear()
-            decls += _run(builder, chunk, "file", None) or ()
+            before = len(builder.diagnostics)
+            made = _run(builder, chunk, "file", None) or ()
             _refuse_types(builder)
-        diagnostics = builder.diagnostics + lexed.diagnostics
+            new = {d.code for d in builder.diagnostics[before:]}
+            if bodiless and new == {"HYB119"}:
+                del builder.diagnostics[before:]  # the body that was missed, at the margin
+            bodiless = "HYB105" in new
+            if new:
+                broken |= dict.fromkeys(_declared(chunk))
+            else:
+                decls += made
         doc, rest = _file_doc(builder, decls)
-        if not diagnostics:
-            _refuse_python_words(builder, rest)
+        _refuse_python_words(builder, rest, broken)
+        broken |= {name.id: None for name in builder.python_words}
         diagnostics = sorted(set(builder.diagnostics + lexed.diagnostics), key=lambda d: (d.span.start, d.code))
-        if diagnostics:
-            return None, diagnostics
-        return File(Span(source.path, 0, len(source.text)), doc, rest), []
+        return Parsed(File(Span(source.path, 0, len(source.text)), doc, rest), tuple(broken), diagnostics)
+
+
+_DECLARING = frozenset({"FN", "STRUCT", "ENUM", "MODEL", "CONST"})
+
+
+def _declared(chunk: list[Token]) -> list[str]:
+    """What a declaration that cannot be read was meant to declare: its name, of an enum its cases too, and every name
+    in what is no declaration."""
+    for i, token in enumerate(chunk[:-1]):
+        if token.type in _DECLARING and chunk[i + 1].type == "NAME":
+            cases = [t for t in chunk[i + 2 :] if t.type == "NAME" and str(t.value)[:1].isupper()]
+            return [str(t.value) for t in [chunk[i + 1], *(cases if token.type == "ENUM" else ())]]
+        if token.type == "NEWLINE" and chunk[0].type != "AT":
+            break
+    return [str(t.value) for t in chunk if t.type == "NAME"]
 
 
 def parse_type(source: Source) -> tuple[TypeExpr | None, list[Diagnostic]]:
@@ -154,13 +194,13 @@ def _file_doc(builder: Builder, decls: list) -> tuple[str | None, tuple[Decl, ..
     return doc, tuple(d for d in decls if not isinstance(d, ExprStmt))
 
 
-def _refuse_python_words(builder: Builder, decls: tuple[Decl, ...]) -> None:
+def _refuse_python_words(builder: Builder, decls: tuple[Decl, ...], broken: Collection[str]) -> None:
     """`None`, `True` and `False`, unless the file gives these names a meaning of its own."""
     if not builder.python_words:
         return
     own = {case.name for d in decls if isinstance(d, Enum) for case in d.cases}
     own |= {name for d in decls if isinstance(d, Import) for _, name, _ in d.names or ()}
-    own |= {d.name for d in decls if isinstance(d, Node) and hasattr(d, "name")}
+    own |= {d.name for d in decls if isinstance(d, Node) and hasattr(d, "name")} | set(broken)
     for name in builder.python_words:
         if name.id not in own:
             right = PYTHON_WORDS[name.id]

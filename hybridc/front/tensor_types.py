@@ -188,7 +188,7 @@ def join(
         target = wanted if wanted is not None and is_float(wanted) else F32
     for e in operands:
         limits = LIMITS.get(target)  # type: ignore[arg-type]
-        if limits and isinstance(e, tree.Const) and not limits[0] <= e.value <= limits[1]:  # type: ignore[operator]
+        if limits and isinstance(e, tree.Const) and isinstance(e.value, int) and not limits[0] <= e.value <= limits[1]:
             ctx.error("HYB313", f"{e.value} does not fit {target}", e.span)
             raise Stop
     return target, [cast(e, target) for e in operands]

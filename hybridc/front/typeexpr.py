@@ -43,6 +43,16 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return f"did you mean `{close[0]}`?" if close else None
 
 
+FOREIGN_TYPES = {
+    "float": "f32` or `f64", "double": "f64", "float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16",
+    "half": "f16", "Int": "int", "integer": "int", "long": "int", "i64": "int", "int64": "int", "int32": "i32",
+    "uint8": "u8", "boolean": "bool", "Bool": "bool", "string": "str", "String": "str", "dict": "map", "Dict": "map",
+    "List": "list", "Set": "set", "tuple": "(int, str)", "Tuple": "(int, str)", "Optional": "T?", "array": "list",
+    "Tensor": "f32[N, M]", "tensor": "f32[N, M]", "ndarray": "f32[N, M]", "Callable": "fn(int) -> int",
+}
+"""What types are called elsewhere."""
+
+
 @dataclass
 class TypeReader:
     """Reads types where some names stand for type parameters, dimensions and configuration.
@@ -65,7 +75,7 @@ class TypeReader:
     new_packs: list[PackVar] = field(default_factory=list)
     dim_spans: dict[DimVar | PackVar, Span] = field(default_factory=dict)
     bare_model: Callable[[str, Span], Type] | None = None
-    value: Callable[[str], Dim | None] | None = None
+    value: Callable[[str, Span | None], Dim | None] | None = None
     model_value: Callable[[str], Type | None] | None = None
     computed: Callable[[Any, str, Type], TypeVar | None] | None = None
     resources: bool = False
@@ -140,8 +150,12 @@ class TypeReader:
             if not self.quiet:
                 known = [*self.types, *PRIMS, *STD_TYPES,
                          *(n for n, e in self.module.names.items() if e.kind in _TYPES)]
-                self.report("HYB201", f"there is no type `{name}`", span, help=nearest(name, known))
+                foreign = FOREIGN_TYPES.get(name)
+                help = f"write `{foreign}`" if foreign is not None else nearest(name, known)
+                self.report("HYB201", f"there is no type `{name}`", span, help=help)
             return POISON
+        if entity is not None and entity.kind == "missing":
+            return POISON  # the import said so
         if entity is not None and entity.kind not in _TYPES:
             self.report("HYB209", f"`{name}` is a {_KIND_WORDS[entity.kind]}, not a type", span)
             return POISON
@@ -160,6 +174,8 @@ class TypeReader:
             return self.module.names.get(name)
         head, _, last = name.rpartition(".")
         module = self.module.names.get(head)
+        if module is not None and module.kind == "missing":
+            return module
         if module is None or module.kind != "module":
             return None
         return self.world.modules[module.key].names.get(last)
@@ -293,7 +309,7 @@ class TypeReader:
         return constant(e, self._const_name)
 
     def _const_name(self, name: str) -> Any:
-        if self.value is not None and self.value(name) is not None:
+        if self.value is not None and self.value(name, None) is not None:
             raise KeyError(name)
         entity = self.module.names.get(name)
         if entity is not None and entity.kind == "const":
@@ -343,7 +359,7 @@ class TypeReader:
 
     def _dim_name(self, name: str, span: Span) -> Dim:
         if self.value is not None:
-            local = self.value(name)
+            local = self.value(name, span)
             if local is not None:
                 return local
         if name in self.dims:
@@ -419,7 +435,7 @@ class TypeReader:
             member = self.model.members.get(name)
             return member.dim if member is not None else None
         if self.value is not None:
-            local = self.value(f"{base}.{name}")
+            local = self.value(f"{base}.{name}", None)
             if local is not None:
                 return local
         return self.dims.get(f"{base}.{name}")

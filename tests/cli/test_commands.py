@@ -84,4 +84,4 @@ def test_bad_targets_and_files(run, tmp_path: Path):
     assert "there is no target 'cuda:sm_90'" in run("build", "mean.hyb", "--target", "cuda:sm_90").stderr
     (tmp_path / "latin.hyb").write_bytes(b"fn f():\n    print('\xe9')\n")
     latin = run("check", "latin.hyb")
-    assert latin.returncode == 1 and "not UTF-8" in latin.stderr and "Traceback" not in latin.stderr
+    assert latin.returncode == 1 and "latin.hyb:2:12" in latin.stderr and "not UTF-8" in latin.stderr and "Traceback" not in latin.stderr
