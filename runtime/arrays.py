@@ -90,7 +90,9 @@ def _from_torch(value: Any, elem: str) -> Any:
     torch = sys.modules["torch"]
     if value.device.type != "cpu":
         raise Unfit(f"{describe(value)} on {value.device} (only tensors in host memory are accepted)")
-    if _TORCH.get(str(value.dtype)) != elem or value.layout is not torch.strided:
+    if value.layout is not torch.strided:
+        raise Unfit(f"{describe(value)}, which is sparse")
+    if _TORCH.get(str(value.dtype)) != elem:
         raise Unfit(describe(value))
     value = value.detach().resolve_neg().contiguous()
     return value.view(torch.int16).numpy().view(np.uint16) if elem == "bf16" else value.numpy()

@@ -147,7 +147,9 @@ class Declarer:
                     shown = ".".join(decl.module)
                     self.report("HYB206", f"module `{shown}` has no `{original}`", span, help=nearest(original, there))
                     module.names.setdefault(name, Entity("missing", name))
-                elif entity.kind != "missing":
+                elif entity.kind == "missing":
+                    module.names.setdefault(name, entity)
+                else:
                     self._bring(module, name, entity, span)
         module.imports = tuple(used)
         cases: dict[str, list[str]] = {}
