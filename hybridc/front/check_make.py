@@ -24,7 +24,7 @@ from hybridc.base.types import (
     Type,
     TypeVar,
 )
-from hybridc.front import check_match, check_place, check_stmt, syntax, tree
+from hybridc.front import check_place, check_stmt, syntax, tree
 from hybridc.front.bounds import is_resource, not_showable
 from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta, map_dims

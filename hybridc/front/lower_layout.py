@@ -101,6 +101,7 @@ class Layouts:
         self.ctx = ctx
         self.made: dict[ModelType, Layout] = {}
         self._open: list[ModelType] = []
+        self._refused: dict[ModelType, Diagnostic] = {}
         self.any_mixed = False
         """Whether some model has a container of unlike submodels."""
 
@@ -132,9 +133,19 @@ class Layouts:
         return lw
 
     def layout(self, t: ModelType) -> Layout:
+        refused = self._refused.get(t)
+        if refused is not None:
+            raise Refused(refused)  # said once, whoever asks
         found = self.made.get(t)
         if found is not None:
             return found
+        try:
+            return self._lay_out(t)
+        except Refused as error:
+            self._refused[t] = error.diagnostic
+            raise
+
+    def _lay_out(self, t: ModelType) -> Layout:
         decl = self.decl(t)
         if is_open(t):
             message = f"which {decl.name} this is, is known only where it is taken out of its model"

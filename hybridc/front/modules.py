@@ -166,8 +166,9 @@ class Reader:
         """Says where the first byte is that does not belong."""
         self.sources[path] = Source(path, error.object.decode("utf-8", "replace"))
         at = len(error.object[: error.start].decode("utf-8"))
-        self._error("HYB101", f"this is not UTF-8 text: the byte 0x{error.object[error.start]:02x} stands for no character", Span(path, at, at + 1),
-                    help="save the file as UTF-8")
+        byte = f"0x{error.object[error.start]:02x}"
+        self._error("HYB101", f"this is not UTF-8 text: the byte {byte} stands for no character",
+                    Span(path, at, at + 1), help="save the file as UTF-8")
 
     def _module_name(self, path: str) -> str:
         full, root = os.path.abspath(path), os.path.abspath(self.root)
