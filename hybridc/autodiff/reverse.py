@@ -15,7 +15,7 @@ from hybridc.autodiff.activity import Mask
 from hybridc.autodiff.parallel import reverse_parallel
 from hybridc.autodiff.region import Region, Regions
 from hybridc.autodiff.structure import ends, exits, leaving
-from hybridc.autodiff.tangent import Adjoint
+from hybridc.autodiff.tangent import Adjoint, Tangents
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
     BOOL,
@@ -41,7 +41,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import free_vars, highest_id, highest_label, map_atoms, map_blocks, map_tail, outs_of
+from hybridc.core.walk import free_vars, highest_id, highest_label, map_atoms, map_blocks, map_tail, outs_of, statements
 
 if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
@@ -76,6 +76,7 @@ class Reverse:
         self.forwards: dict[int, str] = {}
         """The forward part that takes the place of the called function."""
         self._marked: list[Region] = []
+        self._whole = _wholes(fn, self.tangents)
 
     # ---- the function
     def build(self, name: str) -> Fn:
@@ -140,6 +141,16 @@ class Reverse:
     def is_active(self, a: Atom) -> bool:
         return isinstance(a, Var) and a.id in self.active
 
+    def key(self, v: Var, leaf: int) -> Key:
+        """Where a leaf of the adjoint is: that of a part is in that of the whole."""
+        return self.place(v, leaf)[:2]
+
+    def place(self, v: Var, leaf: int) -> tuple[int, int, Var]:
+        while v.id in self._whole:
+            v, start = self._whole[v.id]
+            leaf += start
+        return v.id, leaf, v
+
     def need(self, a: Atom) -> Atom:
         return self.regions.need(a)
 
@@ -156,7 +167,7 @@ class Reverse:
         if adjoint is None or not self.is_active(a):
             return
         assert isinstance(a, Var)
-        key = (a.id, leaf)
+        key = self.key(a, leaf)
         old = self.env.get(key)
         if old is None:
             self.env[key] = adjoint
@@ -188,12 +199,13 @@ class Reverse:
         """Change the adjoint of a tensor in place; `f` is given one of the tensor's shape."""
         if self.is_active(a):
             assert isinstance(a, Var)
-            old = self.env.pop((a.id, 0), None) or Adjoint(self.tangents.zero(self.b, self.tangents.leaves(a.type)[0]))
-            self.env[a.id, 0] = Adjoint(f(self.shaped(old, a)), True)
+            key = self.key(a, 0)
+            old = self.env.pop(key, None) or Adjoint(self.tangents.zero(self.b, self.tangents.leaves(a.type)[0]))
+            self.env[key] = Adjoint(f(self.shaped(old, a)), True)
 
     def pop(self, v: Var) -> Leaves:
         """The adjoint of a variable, at its definition."""
-        if v.id not in self.active:
+        if v.id not in self.active or v.id in self._whole:
             return [None] * len(self.tangents.leaves(v.type))
         return [self.env.pop((v.id, k), None) for k in range(len(self.tangents.leaves(v.type)))]
 
@@ -344,11 +356,15 @@ class Reverse:
     # ---- loops
     def outside(self, body: Block) -> list[tuple[Var, int, Type]]:
         """The leaves of active variables from outside that a body uses."""
-        return [(v, k, kind) for v in free_vars(body) if v.id in self.active
-                for k, kind in enumerate(self.tangents.leaves(v.type))]
+        found: dict[Key, tuple[Var, int, Type]] = {}
+        for v in free_vars(body):
+            for k, kind in enumerate(self.tangents.leaves(v.type)) if v.id in self.active else ():
+                number, leaf, whole = self.place(v, k)
+                found[number, leaf] = (whole, leaf, kind)
+        return list(found.values())
 
     def pop_or_zero(self, v: Var, leaf: int, kind: Type) -> Atom:
-        found = self.env.pop((v.id, leaf), None)
+        found = self.env.pop(self.key(v, leaf), None)
         return self.tangents.zero(self.b, kind) if found is None else found.atom
 
     def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom]) -> list[Leaves]:
@@ -431,3 +447,16 @@ class Reverse:
     def region_of(self, s: Call) -> Region:
         return self.regions.of[s.outs[0].id]
 
+
+def _wholes(fn: Fn, tangents: Tangents) -> dict[int, tuple[Var, int]]:
+    """Of a variable that is a part of another one: that, and the first of its leaves there. So what is added to the
+    part, in a loop say, is added to the whole at once."""
+    found: dict[int, tuple[Var, int]] = {}
+    for s in statements(fn.body):
+        if isinstance(s, Op) and s.op in ("get", "destruct", "unwrap") and isinstance(s.args[0], Var):
+            first = s.attr("index", 0)
+            assert isinstance(first, int)
+            for i, o in enumerate(s.outs):
+                start = 0 if s.op == "unwrap" else tangents.part(s.args[0].type, first + i).start
+                found[o.id] = (s.args[0], start)
+    return found

@@ -31,19 +31,8 @@ def _together(r: Reverse, op: Op) -> None:
         r.add_all(a, leaves[r.tangents.part(kind, i)])
 
 
-def _get(r: Reverse, op: Op) -> None:
-    index = op.attr("index")
-    assert isinstance(index, int)
-    start = r.tangents.part(op.args[0].type, index).start
-    for k, d in enumerate(r.pop(op.outs[0])):
-        r.add(op.args[0], start + k, d)
-
-
-def _destruct(r: Reverse, op: Op) -> None:
-    for i, o in enumerate(op.outs):
-        start = r.tangents.part(op.args[0].type, i).start
-        for k, d in enumerate(r.pop(o)):
-            r.add(op.args[0], start + k, d)
+def _part(r: Reverse, op: Op) -> None:
+    """The adjoint of a part is kept in that of the whole (Reverse.place)."""
 
 
 def _enum(r: Reverse, op: Op) -> None:
@@ -180,8 +169,8 @@ def _buffer_copy(r: Reverse, op: Op) -> None:
 
 Rule = Callable[[Reverse, Op], None]
 ADJOINTS: dict[str, Rule] = {
-    "tuple": _together, "struct": _together, "get": _get, "destruct": _destruct, "enum": _enum, "some": _same,
-    "unwrap": _same, "buffer_get": _buffer_get, "buffer_set": _buffer_set, "buffer_take": _buffer_take,
+    "tuple": _together, "struct": _together, "get": _part, "destruct": _part, "enum": _enum, "some": _same,
+    "unwrap": _part, "buffer_get": _buffer_get, "buffer_set": _buffer_set, "buffer_take": _buffer_take,
     "buffer_resize": _buffer_resize, "buffer_move": _buffer_move, "buffer_copy": _buffer_copy,
 }  # fmt: skip
 CONSTANT = frozenset(
