@@ -1,4 +1,5 @@
-"""exp, log, sigmoid and tanh of f32 as straight-line polynomials (after Cephes), which loops over tensors vectorise.
+"""exp, log, log1p, sigmoid, tanh and erf of f32 as straight-line polynomials (after Cephes; erf after N. Juffa), which
+loops over tensors vectorise.
 
 Errors are at most 2.5 units in the last place; nan, infinities and subnormal results are right. Everything else is a
 call of the C library (scalar_ops.py).
@@ -75,8 +76,11 @@ def exp(k: Code, x: str) -> str:
 
 
 def sigmoid(k: Code, x: str) -> str:
-    e = exp(k, k.ins(f"fneg float {x}"))
-    return k.ins(f"fdiv float {constant(1.0)}, {k.ins(f'fadd float {constant(1.0)}, {e}')}")
+    """Of exp(-|x|), which does not overflow: results that are subnormal stay right."""
+    size = k.call("float", "@llvm.fabs.f32", [("float", x)])
+    e = exp(k, k.ins(f"fneg float {size}"))
+    above = k.select(k.fcmp("oge", "float", x, constant(0.0)), "float", constant(1.0), e)
+    return k.ins(f"fdiv float {above}, {k.ins(f'fadd float {constant(1.0)}, {e}')}")
 
 
 def tanh(k: Code, x: str) -> str:
@@ -88,8 +92,8 @@ def tanh(k: Code, x: str) -> str:
     e = exp(k, k.ins(f"fadd float {size}, {size}"))
     ratio = k.ins(f"fdiv float {constant(2.0)}, {k.ins(f'fadd float {e}, {constant(1.0)}')}")
     large = k.ins(f"fsub float {constant(1.0)}, {ratio}")
-    large = k.call("float", "@llvm.copysign.f32", [("float", large), ("float", x)])
-    return k.select(k.fcmp("olt", "float", size, constant(0.625)), "float", small, large)
+    value = k.select(k.fcmp("olt", "float", size, constant(0.625)), "float", small, large)
+    return k.call("float", "@llvm.copysign.f32", [("float", value), ("float", x)])  # of -0.0 too
 
 
 def log(k: Code, x: str) -> str:
@@ -119,7 +123,38 @@ def log(k: Code, x: str) -> str:
     return k.select(same, "float", x, y)
 
 
-FAST: dict[str, Callable[[Code, str], str]] = {"exp": exp, "sigmoid": sigmoid, "tanh": tanh, "log": log}
+def log1p(k: Code, x: str) -> str:
+    """log(u) for u = 1 + x rounded, and what the rounding took away in proportion."""
+    one = constant(1.0)
+    u = k.ins(f"fadd float {x}, {one}")
+    part = k.ins(f"fsub float {u}, {one}")
+    scaled = k.ins(f"fmul float {log(k, u)}, {k.ins(f'fdiv float {x}, {part}')}")
+    scaled = k.select(k.fcmp("oeq", "float", part, constant(0.0)), "float", x, scaled)
+    infinite = k.fcmp("oeq", "float", u, constant(math.inf))
+    least = k.fcmp("oeq", "float", x, constant(-1.0))
+    return k.select(least, "float", constant(-math.inf), k.select(infinite, "float", u, scaled))
+
+
+def erf(k: Code, x: str) -> str:
+    size = k.call("float", "@llvm.fabs.f32", [("float", x)])
+    square = _mul(k, x, x)
+    r = _fma(k, constant(-1.72853470e-5), size, constant(3.83197126e-4))
+    u = _fma(k, constant(-3.88396438e-3), size, constant(2.42546219e-2))
+    r = _fma(k, r, square, u)
+    for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
+        r = _fma(k, r, size, constant(c))
+    r = _fma(k, r, size, k.ins(f"fneg float {size}"))
+    large = k.ins(f"fsub float {constant(1.0)}, {exp(k, r)}")
+    large = k.call("float", "@llvm.copysign.f32", [("float", large), ("float", x)])
+    p = polynomial(k, square, (-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1,
+                               1.28379166e-1))
+    small = _fma(k, p, x, x)
+    return k.select(k.fcmp("ogt", "float", size, constant(0.927734375)), "float", large, small)
+
+
+FAST: dict[str, Callable[[Code, str], str]] = {
+    "exp": exp, "sigmoid": sigmoid, "tanh": tanh, "log": log, "log1p": log1p, "erf": erf,
+}  # fmt: skip
 
 
 def element(

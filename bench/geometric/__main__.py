@@ -1,0 +1,93 @@
+"""`python bench/geometric [--threads N] [--compile] [NAME...]`: a table of medians, every peer in one process, runs
+interleaved. --compile adds torch.compile (max-autotune needs minutes). A name chooses the workloads that contain it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("names", nargs="*")
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--compile", action="store_true")
+parser.add_argument("--seconds", type=float, default=0.6, help="of measuring, for each of a workload's peers")
+options = parser.parse_args()
+if options.threads == 1:
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from workloads import Workload, workloads  # noqa: E402
+
+torch.set_num_threads(options.threads)
+torch.set_grad_enabled(False)
+
+
+def peers(w: Workload) -> dict[str, object]:
+    import jax
+
+    found = {"Hyb": w.hyb, "torch": w.eager()}
+    if options.compile:
+        compiled = torch.compile(w.torch, mode="max-autotune")
+        found["torch.compile"] = lambda: compiled(*w.inputs)
+    if w.jax is not None:
+        inputs = [jax.numpy.asarray(x.numpy()) for x in w.inputs]
+        quick = jax.jit(w.jax)
+        found["JAX"] = lambda: jax.block_until_ready(quick(*inputs))
+    onnx = w.onnx()
+    if onnx is not None:
+        found["onnxruntime"] = onnx
+    return found
+
+
+def agree(results: dict[str, object], name: str) -> None:
+    def flat(r: object) -> np.ndarray:
+        parts = r if isinstance(r, (tuple, list)) else [r]
+        return np.concatenate([np.asarray(p, np.float64).ravel() for p in parts])
+
+    want = flat(results["torch"])
+    for peer, r in results.items():
+        np.testing.assert_allclose(flat(r), want, rtol=2e-3, atol=2e-3, err_msg=f"{name}: {peer}")
+
+
+def measure(w: Workload) -> tuple[dict[str, float], dict[str, object]]:
+    """Median seconds of each peer: blocks of calls, one peer after the other, until the time is up."""
+    runs = peers(w)
+    agree({p: f() for p, f in runs.items()}, w.name)
+    times: dict[str, list[float]] = {p: [] for p in runs}
+    block: dict[str, int] = {}
+    for p, f in runs.items():
+        f()
+        start = time.perf_counter()
+        f()
+        block[p] = max(1, int(2e-3 / max(time.perf_counter() - start, 1e-7)))
+    stop = time.perf_counter() + options.seconds * len(runs)
+    while time.perf_counter() < stop or len(times["Hyb"]) < 5:
+        for p, f in runs.items():
+            start = time.perf_counter()
+            for _ in range(block[p]):
+                f()
+            times[p].append((time.perf_counter() - start) / block[p])
+    return {p: float(np.median(t)) for p, t in times.items()}, runs
+
+
+def main() -> None:
+    print("| workload | Hyb µs | best peer µs | ratio | all |\n| --- | --- | --- | --- | --- |")
+    for w in workloads():
+        if options.names and not any(n in w.name for n in options.names):
+            continue
+        found, _ = measure(w)
+        best = min((p for p in found if p != "Hyb"), key=found.__getitem__)
+        rate = f" ({w.flops / found['Hyb'] / 1e9:.0f} GF/s)" if w.flops else ""
+        others = ", ".join(f"{p} {t * 1e6:.1f}" for p, t in found.items() if p != "Hyb")
+        print(f"| {w.name} | {found['Hyb'] * 1e6:.1f}{rate} | {found[best] * 1e6:.1f} {best} "
+              f"| {found['Hyb'] / found[best]:.2f} | {others} |", flush=True)
+
+
+main()
