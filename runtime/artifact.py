@@ -13,6 +13,7 @@ from a stranger safe to run.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -79,6 +80,7 @@ def unpack(data: bytes, what: str = "the artifact") -> tuple[Manifest, list[byte
     raise ValueError(f"{what} has no code that this processor can run{needs}")
 
 
+@functools.cache
 def features() -> frozenset[str]:
     """What this processor can do, by LLVM's names."""
     import llvmlite.binding as llvm

@@ -94,7 +94,19 @@ class Caller:
         finally:
             for number in writing.callables:
                 codec.callables.pop(number, None)
-        reading = Reading(writing.torch)
+        try:
+            return self._finish(values, target, native, writing.torch)
+        finally:
+            for release, offset in self.releases:
+                release(context.address, target + offset)
+
+    def complete(self, target: int, *values: Any) -> Any:
+        """The end of a fast call whose results are not for machine code: read them, change `mut` arguments."""
+        return self._finish(values, target, False, False)
+
+    def _finish(self, values: Any, target: int, native: bool, torch: bool) -> Any:
+        codec = self.codec
+        reading = Reading(torch)
         try:
             result, first = None, 0
             if self.entry.result is not None:
@@ -112,8 +124,6 @@ class Caller:
             reading.finish()
         finally:
             codec.finish(reading)
-            for release, offset in self.releases:
-                release(context.address, target + offset)
         for i, new in zip(self.muts, news, strict=True):
             self.appliers[i](values[i], new)
         return result

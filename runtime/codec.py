@@ -18,6 +18,7 @@ from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
+    from hybridc_runtime.fastplans import Plans
 
 UNIT: Type = ("tuple", ())
 
@@ -41,6 +42,8 @@ class Codec:
         self._alike: dict[Any, bool] = {}
         self._applies: dict[Type, Caller] = {}
         self._lists = {erased(k.args[0]): name for name, k in manifest.kinds.items() if k.kind == "list"}
+        self.plans: Plans | None = None
+        """Of fast calls, once there are any."""
         self.callables: dict[int, Any] = {}
         self._callable_ids: dict[int, int] = {}
         self._next_id = 1
@@ -254,6 +257,10 @@ class Codec:
 
             self._releasers[t] = release
         return self._releasers[t]
+
+    def release_address(self, t: Type) -> int:
+        """The address of the compiled release of a type, or 0."""
+        return self.program.find("hyb.release." + type_key(t))
 
     def _release_parts(self, t: Type, address: int) -> None:
         """For aggregates without a helper of their own: part by part."""

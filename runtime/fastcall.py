@@ -1,70 +1,44 @@
-"""Calls without Python code between: a C function, made once in a process, that serves the plain cases of any entry.
+"""Calls without Python code between: C functions that serve the plain cases of any entry (fastcode.py).
 
-What a case needs is in a descriptor, an array of words:
+What an entry needs is in a plan of words (fastplan.py), made here from its types. Whatever is not exactly as the plan
+says goes unchanged to the slow callable.
 
-    entry  cell  count  flags  shape  results_at  results   then for each parameter   kind  offset  dtype  rank  dims_at
-                                                            then for each result      kind  offset
-                                                            then the static dimensions of tensors, -1 for any
-
-Whatever is not exactly as the descriptor says (another type, a number out of range, names, an array that is not
-contiguous) goes unchanged to the slow callable, which converts it or says what is wrong with it. So nothing here
-raises but faults of the program itself.
-
-Arrays and ints are read where CPython 3.11 and numpy keep them. The places are compared with what the public calls say
-before the first use; if one differs there are no fast calls.
+Arrays, ints and lists are read where CPython 3.11 and numpy keep them. The places are compared with what the public
+calls say before the first use; if one differs there are no fast calls.
 
 One context serves all fast calls of a program, one at a time: its address lies in a *cell*, is taken out of it while
 the GIL is held, and put back after the call. Who finds the cell empty takes the slow way. A function that may run for
 long gives up the GIL, and is called fast only while the timer that raises the flags of interrupts runs; the timer
-knows by the empty cell that the context is in a call.
+knows by the empty cell that the context is in a call. One that calls itself is called fast only by the thread whose
+stack the context knows.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import struct
 import sys
 import sysconfig
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import llvmlite.binding as llvm
 import numpy as np
-from hybridc_runtime import fastcall_ir, native
+from hybridc_runtime import fastplan as plan
+from hybridc_runtime import native
 from hybridc_runtime.arrays import DTYPES
-from hybridc_runtime.fastcall_ir import (
-    BOX,
-    BYTES,
-    DATA,
-    DESCR,
-    DIMS,
-    FLAGS,
-    FLOAT,
-    FUNCTION,
-    GOOD,
-    HEAD,
-    ITEMS,
-    KINDS,
-    NOTHING,
-    ONE,
-    PARAM,
-    RANK,
-    RESULT,
-    SELF,
-    TENSOR,
-    TUPLE,
-    TYPE,
-)
-from hybridc_runtime.layout import Layouts
-from hybridc_runtime.manifest import Entry, Manifest, Type
+from hybridc_runtime.fastplans import Plans
 from hybridc_runtime.memory import allocate, free, set_word, word
+from hybridc_runtime.values import Native, Owned, rng
+
+if TYPE_CHECKING:
+    from hybridc_runtime.calls import Caller
 
 METH_FASTCALL_KEYWORDS = 0x82
 TYPE_VECTORCALL, TYPE_FLAGS, HAVE_VECTORCALL = 56, 168, 1 << 11
 """Of types: the offset of tp_vectorcall_offset, that of tp_flags, and the flag."""
-OPT = 0
-"""Of the code generator: better code would cost 40 ms once, and gain a nanosecond."""
+ARRAY_NEW = 93
+"""PyArray_New in numpy's table of functions."""
 
 
 class _Method(ctypes.Structure):
@@ -80,14 +54,19 @@ def _layouts_agree() -> bool:
         return False
     if ctypes.sizeof(ctypes.c_void_p) != 8 or sys.byteorder != "little":
         return False
-    if tuple.__basicsize__ != ITEMS or bytes.__basicsize__ != BYTES + 1:
+    if tuple.__basicsize__ != plan.ITEMS or bytes.__basicsize__ != plan.BYTES + 1:
         return False
-    text, row = b"hyb fast", (1.5, "x")
-    if ctypes.string_at(id(text) + BYTES, 8) != text or word(id(row) + ITEMS + 8) != id(row[1]):
+    text, row, items = b"hyb fast", (1.5, "x"), [2.5, "y", None]
+    if ctypes.string_at(id(text) + plan.BYTES, 8) != text or word(id(row) + plan.ITEMS + 8) != id(row[1]):
         return False
-    if any(word(id(x) + TYPE) != id(type(x)) for x in (1.5, 7, True, row, text, np.zeros(2))):
+    if word(id(row) + plan.LENGTH) != 2 or word(id(items) + plan.LENGTH) != 3:
         return False
-    if float.__basicsize__ != FLOAT + 8 or ctypes.c_double.from_address(id(row[0]) + FLOAT).value != 1.5:
+    if any(word(id(x) + plan.TYPE) != id(type(x)) for x in (1.5, 7, True, row, text, items, np.zeros(2))):
+        return False
+    if float.__basicsize__ != plan.FLOAT + 8 or ctypes.c_double.from_address(id(row[0]) + plan.FLOAT).value != 1.5:
+        return False
+    fresh = object()
+    if word(id(fresh)) != sys.getrefcount(fresh) - 1:
         return False
     whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     samples = [whole, whole[:, ::2], whole.T, np.zeros(5, np.int64), np.zeros((0, 3)), np.zeros((), np.uint8)]
@@ -95,43 +74,89 @@ def _layouts_agree() -> bool:
 
 
 def _array_agrees(a: Any) -> bool:
-    at, ndim = id(a), ctypes.c_int32.from_address(id(a) + RANK).value
-    if ndim != a.ndim or word(at + DATA) != a.ctypes.data or word(at + DESCR) != id(a.dtype):
+    at, ndim = id(a), ctypes.c_int32.from_address(id(a) + plan.NDIM).value
+    if ndim != a.ndim or word(at + plan.DATA) != a.ctypes.data or word(at + plan.DESCR) != id(a.dtype):
         return False
-    flags = ctypes.c_int32.from_address(at + FLAGS).value
-    if flags != a.flags.num or (flags & GOOD == GOOD) != (a.flags.c_contiguous and a.flags.aligned):
+    flags = ctypes.c_int32.from_address(at + plan.ARRAY_FLAGS).value
+    if flags != a.flags.num or (flags & plan.GOOD == plan.GOOD) != (a.flags.c_contiguous and a.flags.aligned):
         return False
-    dims = word(at + DIMS)
-    return ndim == 0 or tuple(word(dims + 8 * i) for i in range(ndim)) == a.shape
+    if (flags & plan.WRITEABLE != 0) != a.flags.writeable:
+        return False
+    shape = word(at + plan.SHAPE)
+    return ndim == 0 or tuple(word(shape + 8 * i) for i in range(ndim)) == a.shape
+
+
+def _slot(value: object, name: str) -> int:
+    """Where an object keeps an attribute of its class's slots; 0 where that is not to be seen."""
+    held = id(getattr(value, name))
+    places = [at for at in range(16, type(value).__basicsize__, 8) if word(id(value) + at) == held]
+    return places[0] if len(places) == 1 else 0
+
+
+def _array_maker() -> int:
+    """The address of PyArray_New, 0 unless it makes what it should."""
+    homes = [sys.modules.get(f"numpy.{core}._multiarray_umath") for core in ("_core", "core")]
+    capsule = next((home._ARRAY_API for home in homes if home is not None), None)
+    if capsule is None:
+        return 0
+    pointer = ctypes.pythonapi["PyCapsule_GetPointer"]
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    address = word(pointer(capsule, None) + 8 * ARRAY_NEW)
+    size, i32 = ctypes.c_size_t, ctypes.c_int32
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, size, i32, size, i32, size, size, i32, i32, size)(address)
+    dims = (ctypes.c_int64 * 2)(2, 3)
+    for dtype in set(DTYPES.values()):
+        a = make(id(np.ndarray), 2, ctypes.addressof(dims), dtype.num, 0, 0, 0, 0, 0)
+        if type(a) is not np.ndarray or a.shape != (2, 3) or a.dtype is not dtype or not a.flags.carray:
+            return 0
+    return address
 
 
 class _Native:
     """The C functions: `fast` is for METH_FASTCALL | METH_KEYWORDS, `vector` the vectorcall of a partial of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: dict[str, int], keep: object):
         jit = native.jit()
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=OPT, codemodel="large", jit=True)
-        image = machine.emit_object(llvm.parse_assembly(fastcall_ir.text()))
-        builder = llvm.JITLibraryBuilder().add_object_img(image).add_current_process()
-        for name in ("hyb_fast", "hyb_vector"):
-            builder.export_symbol(name)
-        with jit.lock:
-            self.tracker = builder.link(jit.lljit, "hyb_fastcall")
-        self.fast, self.vector = self.tracker["hyb_fast"], self.tracker["hyb_vector"]
+        self.keep = keep
+        table = jit.address["hyb_known"]
+        for i, name in enumerate(jit.known):
+            set_word(table + 8 * i, known[name])
+        self.fast, self.vector = jit.address["hyb_fast"], jit.address["hyb_vector"]
         new = ctypes.pythonapi["PyCFunction_NewEx"]
         new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
         self.new = new
 
-    def make(self, name: str, doc: str | None, words: bytes, slow: object, fault: object, *keep: object) -> Any:
-        """The C function of a descriptor."""
+    def make(self, name: str, doc: str | None, table: int, *keep: object) -> Any:
+        """The C function of a table."""
         method = _Method(name.encode(), self.fast, METH_FASTCALL_KEYWORDS, doc.encode() if doc else None)
-        return self.new(ctypes.addressof(method), (words, slow, fault, *keep, method, self), None)
+        return self.new(ctypes.addressof(method), (table.to_bytes(8, "little"), *keep, method, self), None)
 
 
 @functools.cache
 def _native() -> _Native | None:
     """None where there are no fast calls."""
-    return _Native() if _layouts_agree() else None
+    if not _layouts_agree():
+        return None
+    marks = [object() for _ in range(3)]
+    owned = Owned(marks[0], ("struct", "x"), ())  # type: ignore[arg-type]
+    owned.leaves = marks[2]
+    g = rng(0)
+    names = [sys.intern(n) for n in ("_owned", "_model", "_lock", "acquire", "release")]
+    replace = b"replace\0"
+    places = [_slot(owned, n) for n in ("codec", "type", "leaves")] + [_slot(g, "_state")]
+    owned.leaves = None
+    maker = _array_maker()
+    if not all(places) or not maker:
+        return None
+    known = dict(zip(["owned_codec", "owned_type", "owned_leaves", "rng_state"], places, strict=True))
+    known |= dict(zip(["owned_name", "model_name", "lock_name", "acquire_name", "release_name"], map(id, names),
+                      strict=True))
+    types = {"float": float, "int": int, "str": str, "list": list, "tuple": tuple, "ndarray": np.ndarray,
+             "native": Native, "owned": Owned, "rng": rng}
+    known |= {name: id(t) for name, t in types.items()}
+    known |= {"true": id(True), "false": id(False), "none": id(None), "empty": id("")}
+    known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": native.AWAKE}
+    return _Native(known, (names, replace))
 
 
 # ---- callable objects
@@ -182,7 +207,7 @@ def _partials_agree() -> bool:
     method: Any = row.append
     cls = functools.partial
     p = cls(method)
-    if word(id(p) + FUNCTION) != id(method) or word(id(method) + SELF) != id(row):
+    if word(id(p) + plan.FUNCTION) != id(method) or word(id(method) + plan.SELF) != id(row):
         return False
     if word(id(cls) + TYPE_FLAGS) != cls.__flags__ or not cls.__flags__ & HAVE_VECTORCALL:
         return False
@@ -192,12 +217,15 @@ def _partials_agree() -> bool:
 
 # ---- contexts
 class Cell:
-    """The context of a program's fast calls, and the word that holds its address while no call has it."""
+    """The context of a program's fast calls, and two words: its address while no call has it, and the thread whose
+    stack it knows."""
 
     def __init__(self, program: native.Program):
-        self.address = allocate(8)
+        self.address = allocate(16)
         self.context = native.Context(program)
-        set_word(self.address, self.context.address)
+        set_word(self.context.address + native.STACK_LIMIT, native.stack_limit())
+        set_word(self.address + plan.CONTEXT, self.context.address)
+        set_word(self.address + plan.THREAD, threading.get_ident())
         native.cells[self.address] = self.context.flag
 
     def __del__(self) -> None:
@@ -218,54 +246,60 @@ def _cell(program: native.Program) -> Cell:
     return program.cell
 
 
-# ---- entries
-def _scalars(t: Type | None) -> list[str] | None:
-    """The scalars of a result, or None if it is something else."""
-    if t is None:
-        return []
-    types = (t,) if isinstance(t, str) else t[1] if t[0] == "tuple" else (t,)
-    return list(types) if all(isinstance(i, str) and i in KINDS for i in types) else None
+# ---- callables
+class _Table:
+    """The memory of a table."""
+
+    def __init__(self, slow: object, rows: Sequence[tuple[int, int]]):
+        self.address = allocate(plan.ROWS + plan.ROW * len(rows))
+        set_word(self.address + plan.SLOW, id(slow))
+        set_word(self.address + plan.ROW_COUNT, len(rows))
+        for i, (key, head) in enumerate(rows):
+            set_word(self.address + plan.ROWS + plan.ROW * i, key)
+            set_word(self.address + plan.ROWS + plan.ROW * i + 8, head)
+
+    def __del__(self) -> None:
+        free(self.address)
 
 
-def eligible(entry: Entry) -> bool:
-    """Can any call of it be fast?"""
-    if not entry.pace or _scalars(entry.result) is None:
-        return False
-    return all(not p.mut and (p.type in KINDS or p.type[0] == "tensor" and p.type[1] != "bf16") for p in entry.params)
+def _plans(caller: Caller) -> Plans:
+    codec = caller.codec
+    if codec.plans is None:
+        codec.plans = Plans(codec, _cell(codec.program))
+    return codec.plans
 
 
-def _descriptor(program: native.Program, entry: Entry, cell: Cell) -> bytes | None:
-    layouts = Layouts(Manifest())
-    types: list[Type] = [p.type for p in entry.params]
-    outs = _scalars(entry.result) or []
-    given = layouts.row(types)
-    results_at = -(-given.size // 16) * 16
-    if results_at + layouts.row(outs).size > BOX:
-        return None
-    shape = NOTHING if entry.result is None else ONE if isinstance(entry.result, str) else TUPLE
-    function = program.find("hyb." + entry.symbol)
-    words = [function, cell.address, len(types), int(entry.pace != "brief"), shape, results_at, len(outs)]
-    dims: list[int] = []
-    dims_at = 8 * (HEAD + PARAM * len(types) + RESULT * len(outs))
-    for t, offset in zip(types, layouts.offsets(types), strict=True):
-        if isinstance(t, str):
-            words += [KINDS.index(t), offset, 0, 0, 0]
-        else:
-            words += [TENSOR, offset, id(DTYPES[t[1]]), len(t[2]), dims_at + 8 * len(dims)]
-            dims += [-1 if d is None else d for d in t[2]]
-    for out, offset in zip(outs, layouts.offsets(outs), strict=True):
-        words += [KINDS.index(out), offset]
-    return struct.pack(f"={len(words) + len(dims)}q", *words, *dims) if function else None
-
-
-def wrap(program: native.Program, entry: Entry, slow: Callable[..., Any], name: str = "") -> Callable[..., Any]:
-    """A built-in function that does what `slow` does, for calls of this entry; `slow` itself where that cannot be."""
-    code = _native() if eligible(entry) else None
+def wrap(
+    callers: Sequence[tuple[Any, Caller]], slow: Callable[..., Any], name: str = "", doc: str | None = None
+) -> Callable[..., Any]:
+    """A built-in function that does what `slow` does, for calls of these entries in the order given; `slow` itself
+    where that cannot be. With each caller stands the model record that the first argument must have, or None."""
+    code = _native()
     if code is None:
         return slow
-    cell = _cell(program)
-    words = _descriptor(program, entry, cell)
-    return slow if words is None else code.make(name or entry.symbol, entry.doc, words, slow, cell.fault, program)
+    rows: list[tuple[int, int]] = []
+    keep: list[object] = []
+    closed: set[int] = set()
+    for key, caller in callers:
+        head = _plans(caller).head(caller, key is not None) if caller.entry.pace else None
+        if head is None:
+            closed.add(id(key))  # what comes after it must not be tried before it
+        elif id(key) not in closed:
+            rows.append((0 if key is None else id(key), head))
+            keep += [key, caller, _plans(caller)]
+    if not rows:
+        return slow
+    table = _Table(slow, rows)
+    return code.make(name or callers[0][1].entry.symbol, doc, table.address, table, slow, *keep)
 
 
-__all__ = ["Quick", "eligible", "wrap"]
+_bind = ctypes.pythonapi["PyInstanceMethod_New"]
+_bind.restype, _bind.argtypes = ctypes.py_object, [ctypes.py_object]
+
+
+def as_method(function: Callable[..., Any]) -> Any:
+    """For a class: what binds a built-in function to an instance."""
+    return _bind(function)
+
+
+__all__ = ["Quick", "as_method", "wrap"]

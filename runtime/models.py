@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hybridc_runtime import arrays, encoding, torch_module, weights
+from hybridc_runtime import arrays, encoding, fastcall, torch_module, weights
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
 from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
@@ -122,6 +123,8 @@ class ModelBase:
 
     _models: Models
     _declared: ModelClass
+    _quick: dict[str, dict[int, list[tuple[Model, Any]]]]
+    """By method and configuration: what its fast calls are made of."""
 
     def __init__(self, *args: Any, seed: int = 0, **kwargs: Any):
         self._build(_configuration(self._declared, args, kwargs), seed)
@@ -166,7 +169,24 @@ class ModelBase:
         entry = self._model.methods.get(name)
         if entry is None:
             raise AttributeError(f"{self._model.shown} has no method {name!r}")
+        self._quicken(name, entry)
         return self._enter(f"{self._declared.name}.{name}", entry, args, kwargs)
+
+    def _quicken(self, name: str, entry: Entry) -> None:
+        """The second call of a method makes further ones of this configuration fast: who calls twice may call often."""
+        calls = self._quick.setdefault(name, {})
+        known = calls.get(id(self._model))
+        if known is None:
+            calls[id(self._model)] = []
+        elif not known:
+            known += [(self._model, self._part.caller(e)) for e in [entry, *entry.variants]]
+            rows = [row for rows in calls.values() for row in rows]
+            function = fastcall.wrap(rows, _method(name), name, entry.doc)
+            if isinstance(function, BuiltinFunctionType):
+                cls = self._models.classes[self._declared.key]
+                setattr(cls, name, fastcall.as_method(function))
+                if name == "forward":
+                    cls.__call__ = fastcall.as_method(function)  # type: ignore[method-assign]
 
     def _enter(self, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if entry.variants:
@@ -451,7 +471,8 @@ def _method(name: str) -> Callable[..., Any]:
 
 def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
     cls: type[ModelBase] = type(declared.name, (ModelBase,), {
-        "_models": models, "_declared": declared, "__doc__": declared.doc, "__module__": models.module._name,
+        "_models": models, "_declared": declared, "_quick": {}, "__doc__": declared.doc,
+        "__module__": models.module._name,
     })
     for name in declared.methods:
         cls._add_method(name)

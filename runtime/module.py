@@ -124,7 +124,7 @@ class Function(fastcall.Quick):
             self.__doc__ = entries[0].doc
         self._single = self._overloads[0] if len(self._overloads) == 1 else None
         self._called = False
-        self._serve(self._first if self._single else self._call)
+        self._serve(self._first)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -135,9 +135,9 @@ class Function(fastcall.Quick):
 
     def _first(self, *args: Any, **kwargs: Any) -> Any:
         """The first calls: who calls twice may call often."""
-        if self._called and self._single is not None:
-            caller = self._single[1]
-            self._serve(fastcall.wrap(caller.codec.program, caller.entry, self._call, self._name))
+        if self._called:
+            callers = [(None, caller) for _, caller in self._overloads]
+            self._serve(fastcall.wrap(callers, self._call, self._name, self.__doc__))
         self._called = True
         return self._call(*args, **kwargs)
 

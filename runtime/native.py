@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
-from hybridc_runtime import glue, store
+from hybridc_runtime import glue, store, support
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
 
@@ -38,7 +38,7 @@ ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
 
 # ---- the just-in-time linker
 class Jit:
-    """LLVM's linker, one for the process, and the glue."""
+    """LLVM's linker, one for the process, and the runtime's own machine code."""
 
     def __init__(self) -> None:
         llvm.initialize_native_target()
@@ -48,11 +48,13 @@ class Jit:
         self.names = (f"hyb{i}" for i in itertools.count())
         self.lock = threading.Lock()
         self.loaded: list[Any] = []
-        builder = llvm.JITLibraryBuilder().add_ir(glue.IR).add_current_process()
-        for name in glue.NAMES:
+        found = support.support()
+        builder = llvm.JITLibraryBuilder().add_object_img(found.object).add_current_process()
+        for name in support.NAMES:
             builder.export_symbol(name)
-        self.tracker = builder.link(self.lljit, "hyb_glue")
-        self.address = {name: self.tracker[name] for name in glue.NAMES}
+        self.tracker = builder.link(self.lljit, "hyb_support")
+        self.address = {name: self.tracker[name] for name in support.NAMES}
+        self.known = found.known
         size, i32 = ctypes.c_size_t, ctypes.c_int32
         self.work = ctypes.CFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_work"])
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])

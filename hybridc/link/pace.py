@@ -2,6 +2,7 @@
 
 "brief"  a small bounded number of scalar steps: a caller may keep what others wait for (Python's GIL)
 "plain"  it may last, but calls neither itself, nor services of the host, nor parallel workers
+"deep"   as plain, but it or what it calls may call itself: the stack must be known
 ""       anything else
 """
 
@@ -13,6 +14,7 @@ from math import inf
 from hybridc.core.interface import Interface
 from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
 from hybridc.core.walk import blocks_of, calls, statements
+from hybridc.link import surface
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
 BRIEF = 2000
@@ -63,6 +65,7 @@ def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
     cost: dict[str, float] = {}
     """Of functions whose callees have been looked at; infinite for those that are not brief."""
     barred: set[str] = set()
+    deep: set[str] = set()
     started: set[str] = set()
     stack = symbols[:]
     while stack:
@@ -77,15 +80,32 @@ def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
             continue
         if any(isinstance(s, Parallel) or isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body)):
             barred.add(fn.name)
-        if any(c in barred or c not in cost for c in callees):  # one not yet done waits for this one: a cycle
-            barred.add(fn.name)
-        cost[fn.name] = _steps(program, fn, cost)
-    return {s: "" if s in barred else "brief" if cost[s] <= BRIEF else "plain" for s in symbols}
+        if any(c in deep or c not in cost for c in callees):  # one not yet done waits for this one: a cycle
+            deep.add(fn.name)
+        cost[fn.name] = inf if fn.name in deep else _steps(program, fn, cost)
+    _spread(program, barred, cost)
+    return {
+        s: "" if s in barred else "deep" if s in deep else "brief" if cost[s] <= BRIEF else "plain" for s in symbols
+    }
+
+
+def _spread(program: Program, barred: set[str], reached: Iterable[str]) -> None:
+    """Who calls what is barred is barred too, through cycles as well."""
+    callers: dict[str, list[str]] = {}
+    for name in reached:
+        for callee in calls(program.fns[name]):
+            callers.setdefault(callee, []).append(name)
+    todo = list(barred)
+    while todo:
+        for caller in callers.get(todo.pop(), ()):
+            if caller not in barred:
+                barred.add(caller)
+                todo.append(caller)
 
 
 def mark(program: Program, interface: Interface) -> None:
     """Write the paces of the functions that Python sees into their entries."""
-    entries = [e for each in interface.fns.values() for e in each]
+    entries = list(surface.entries(interface))
     found = paces(program, [e.symbol for e in entries])
     for e in entries:
         e.pace = found[e.symbol]

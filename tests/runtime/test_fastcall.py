@@ -14,7 +14,7 @@ import types
 
 import numpy as np
 import pytest
-from hybridc_runtime import fastcall, native
+from hybridc_runtime import fastcall, fastplan, native
 from hybridc_runtime.fastcall import wrap
 
 import hybridc
@@ -110,7 +110,7 @@ def fast(mod, name):
     """The function, served by C from now on."""
     function = getattr(mod, name)
     caller = function._single[1]
-    function._serve(wrap(caller.codec.program, caller.entry, function._call, name))
+    function._serve(wrap([(None, caller)], function._call, name))
     assert is_fast(function)
     return function
 
@@ -143,7 +143,7 @@ def counted(mod, name):
     function = getattr(mod, name)
     caller = function._single[1]
     slow = Slow(function)
-    made = wrap(caller.codec.program, caller.entry, slow, name)
+    made = wrap([(None, caller)], slow, name)
     assert made is not slow
     return made, slow
 
@@ -162,11 +162,12 @@ def outcome(f, *args, **kwargs):
 def test_paces(mod):
     paces = {name: entries[0].pace for name, entries in mod._parts[0].manifest.fns.items()}
     assert {n for n, p in paces.items() if p == "plain"} == {"count", "spin", "long_message"}
-    assert {n for n, p in paces.items() if not p} == {"recursive", "says"}
+    assert {n for n, p in paces.items() if p == "deep"} == {"recursive"}
+    assert {n for n, p in paces.items() if not p} == {"says"}
 
 
 def test_there_need_be_no_fast_calls(mod, monkeypatch):
-    monkeypatch.setattr(fastcall, "FLAGS", fastcall.FLAGS + 4)
+    monkeypatch.setattr(fastplan, "ARRAY_FLAGS", fastplan.ARRAY_FLAGS + 4)
     assert not fastcall._layouts_agree()
     monkeypatch.setattr(fastcall, "_native", lambda: None)
     f = mod.short_message
@@ -184,7 +185,9 @@ def test_the_second_call_makes_it_fast(mod):
     assert (f(1), f(1, 2), f(1, 2), f(a=1, b=3), f(2)) == (8, 3, 3, 4, 9)
     assert is_fast(f)
     assert mod.recursive(10) == mod.recursive(10) == 55
-    assert not is_fast(mod.recursive)
+    assert is_fast(mod.recursive)
+    assert mod.says(1) == mod.says(1) == mod.says(1) == 1
+    assert not is_fast(mod.says)
 
 
 def test_it_still_looks_like_a_function(mod):

@@ -1,0 +1,85 @@
+"""Where fast calls find what they need: words of a plan, and fields of Python's own objects.
+
+A *node* says how values of one type cross. A *head* is one entry; a *table* is the entries that a callable offers, in
+the order in which they are tried. All of them are rows of words in memory of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+# ---- nodes: word 0 is the kind, word 1 the size of a value in bytes
+F64, F32, I64, I32, U8, BOOL, TENSOR, TEXT, LIST, TUPLE, STRUCT, OPTION, PLAIN, ENUM, OWNED, RNG = range(16)
+SCALARS = {"f64": F64, "f32": F32, "int": I64, "i32": I32, "u8": U8, "bool": BOOL}
+
+DTYPE, NUMBER, ITEM_SIZE, RANK, DIMS = 16, 24, 32, 40, 48
+"""Of a tensor: its dtype, numpy's number for it, bytes of an element, dimensions (-1 for any)."""
+ITEM, DATA_AT, SIZE_AT = 16, 24, 32
+"""Of a list: the node of its items; where its parts lie."""
+CLASS, COUNT, FIELDS = 16, 24, 32
+"""Of a struct or tuple: its class, how many fields, and for each, in FIELD bytes, name, node, offset."""
+FIELD = 24
+SOME, SOME_AT = 16, 24
+"""Of an option: the node of its item, and where that lies."""
+CASES, CASE = 32, 48
+"""Of an enum, COUNT cases of CASE bytes: class, value (0 if it has fields), size of its block, block that stands for
+it, how many fields, and where they are described."""
+CASE_VALUE, CASE_SIZE, CASE_BLOCK, CASE_COUNT, CASE_FIELDS = 8, 16, 24, 32, 40
+CODEC, TYPE_KEY, RELEASE, LEAVES = 16, 32, 40, 48
+"""Of what stays native: the program it must be of, its type, its release; COUNT leaves of LEAF bytes: scalar's kind,
+offset, whether it counts owners."""
+LEAF = 24
+
+# ---- heads
+(ENTRY, CELL, ARGS, FLAGS, RESULTS_AT, VALUES, MUTS, LIVE, FAULT, COMPLETE) = range(0, 80, 8)
+"""The entry's address; the cell; how many arguments; flags; where results go; 1 if the function has a value; how many
+`mut` parameters; the count of live blocks; what raises the fault; what reads the results where this code does not."""
+PARAMS, PARAM = 80, 24
+"""Of each parameter its node, offset, and the node of a native value given for it (0: none can be); then of each result
+node, offset, release, and which argument it replaces."""
+RESULT = 32
+LONG, DEEP, LOCKED, KEEP = 1, 2, 4, 8
+"""It may last; it may call itself; the first argument is a model that is locked; arrays must be copied."""
+MOST = 12
+"""Arguments."""
+
+# ---- tables
+ROWS, ROW = 16, 16
+"""The slow callable, how many rows, and for each, in ROW bytes, the model it is for (0: any) and its head."""
+SLOW, ROW_COUNT = 0, 8
+
+# ---- the log of a call
+(LOG_COUNT, LOG_ROOM, LOG_ITEMS, LOG_GUESTS, LOG_SHARED, LOG_DEPTH, LOG_HEAD, LOG_FLAGS, LOG_SIZE) = range(0, 72, 8)
+LOG_INLINE = 24
+"""Entries that need no memory of their own."""
+DECLINED = 1
+"""What a call gives that is for the slow way."""
+
+# ---- cells
+CONTEXT, THREAD = 0, 8
+"""The context, 0 while a call has it, and the thread that may call deeply with it."""
+
+BOX = 1024
+"""Bytes for arguments and results."""
+LARGE = 1 << 16
+"""A result array of at least so many bytes keeps the memory that compiled code made for it."""
+DEEPEST = 100
+"""How deep values may be nested; deeper ones take the slow way, which does not recurse."""
+SHARED = 256
+"""How many parts that may be shared a value may have; one with more takes the slow way, which sees a part once."""
+F32_LIMIT = 3.4028235677973366e38
+"""What rounds to infinity, and does not fit."""
+INFINITY = math.inf
+
+# ---- fields of CPython 3.11 and numpy
+TYPE, FLOAT, ITEMS, BYTES, LENGTH = 8, 16, 24, 32, 16
+"""Of any object its type; the value of a float; items of a tuple or a pointer to a list's; bytes; a length."""
+DATA, NDIM, SHAPE, DESCR, ARRAY_FLAGS = 16, 24, 32, 56, 64
+FUNCTION, SELF = 16, 24
+"""The callable of a functools.partial; the first argument of a built-in function."""
+GOOD, WRITEABLE = 0x101, 0x400
+"""Flags of an array: contiguous in C's order and aligned; may be written."""
+HEADER = 16
+PLAIN_COUNT = (1 << 63) - 1
+"""Without the flag of vectorcall's count."""
+MAX_SIZE = (1 << 63) - 1

@@ -1,0 +1,424 @@
+"""Fast calls, the way in: Python values to native ones (see fastcode.py).
+
+A *log* keeps what a call made on its way in: how many, room for how many, blocks (the lowest bit set: an owner more of
+an existing block), the arrays that must stay alive, parts that may be shared, the depth, the head, its flags.
+"""
+
+from __future__ import annotations
+
+from hybridc_runtime import fastplan as plan
+from hybridc_runtime.machine import (
+    add_at,
+    api,
+    half,
+    known,
+    magnitude,
+    real,
+    room,
+    set_byte,
+    set_half,
+    set_real,
+    set_single,
+    set_word,
+    word,
+)
+
+
+# ---- the log
+def note(log: int, entry: int) -> int:
+    n = word(log + plan.LOG_COUNT)
+    if n == word(log + plan.LOG_ROOM):
+        items = api.calloc(2 * n, 8)
+        if items == 0:
+            return 0
+        api.memcpy(items, word(log + plan.LOG_ITEMS), 8 * n)
+        if n > plan.LOG_INLINE:
+            api.free(word(log + plan.LOG_ITEMS))
+        set_word(log + plan.LOG_ITEMS, items)
+        set_word(log + plan.LOG_ROOM, 2 * n)
+    set_word(word(log + plan.LOG_ITEMS) + 8 * n, entry)
+    set_word(log + plan.LOG_COUNT, n + 1)
+    return 1
+
+
+def close(log: int) -> None:
+    if word(log + plan.LOG_ROOM) > plan.LOG_INLINE:
+        api.free(word(log + plan.LOG_ITEMS))
+    if word(log + plan.LOG_GUESTS) != 0:
+        api.Py_DecRef(word(log + plan.LOG_GUESTS))
+
+
+def undo(log: int) -> None:
+    """Give back what was made for arguments that do not fit."""
+    items = word(log + plan.LOG_ITEMS)
+    i = word(log + plan.LOG_COUNT)
+    while i > 0:
+        i -= 1
+        entry = word(items + 8 * i)
+        if entry & 1 == 1:
+            add_at(entry - 1, -1)
+        else:
+            api.free(entry)
+    close(log)
+
+
+def commit(log: int) -> None:
+    """The compiled program owns it all now."""
+    items = word(log + plan.LOG_ITEMS)
+    n = word(log + plan.LOG_COUNT)
+    made = 0
+    i = 0
+    while i < n:
+        made += 1 - (word(items + 8 * i) & 1)
+        i += 1
+    live = word(word(log + plan.LOG_HEAD) + plan.LIVE)
+    if made != 0 and live != 0:
+        add_at(live, made)
+
+
+def block_of(size: int, log: int) -> int:
+    """A counted block with one owner, zeros after its count; 0 if there is no memory."""
+    block = api.calloc(1, size)
+    if block != 0:
+        set_word(block, 1)
+        if note(log, block) == 0:
+            api.free(block)
+            return 0
+    return block
+
+
+def share(block: int, log: int) -> int:
+    """One more owner."""
+    if word(block) < 0:
+        return 1
+    add_at(block, 1)
+    return note(log, block + 1)
+
+
+# ---- in
+def write_float(kind: int, obj: int, to: int) -> int:
+    t = word(obj + plan.TYPE)
+    if t == known.float:
+        x = real(obj + plan.FLOAT)
+    elif t == known.int:
+        x = api.PyLong_AsDouble(obj)
+        if x == -1.0 and api.PyErr_Occurred() != 0:
+            api.PyErr_Clear()
+            return 0
+    else:
+        return 0
+    if kind == plan.F64:
+        set_real(to, x)
+        return 1
+    size = magnitude(x)
+    if size < plan.F32_LIMIT or size == plan.INFINITY or x != x:
+        set_single(to, x)
+        return 1
+    return 0
+
+
+def write_int(kind: int, obj: int, to: int) -> int:
+    if word(obj + plan.TYPE) != known.int:
+        return 0
+    overflow = room(8)
+    v = api.PyLong_AsLongLongAndOverflow(obj, overflow)
+    if half(overflow) != 0:
+        return 0
+    if kind == plan.I64:
+        set_word(to, v)
+        return 1
+    if kind == plan.I32:
+        if v < -2147483648 or v > 2147483647:
+            return 0
+        set_half(to, v)
+        return 1
+    if v < 0 or v > 255:
+        return 0
+    set_byte(to, v)
+    return 1
+
+
+def write_bool(obj: int, to: int) -> int:
+    if obj == known.true:
+        set_byte(to, 1)
+        return 1
+    if obj == known.false:
+        set_byte(to, 0)
+        return 1
+    return 0
+
+
+def write_array(node: int, obj: int, to: int, log: int) -> int:
+    if word(obj + plan.TYPE) != known.ndarray or word(obj + plan.DESCR) != word(node + plan.DTYPE):
+        return 0
+    rank = word(node + plan.RANK)
+    if half(obj + plan.NDIM) != rank or half(obj + plan.ARRAY_FLAGS) & plan.GOOD != plan.GOOD:
+        return 0
+    shape = word(obj + plan.SHAPE)
+    count = 1
+    i = 0
+    while i < rank:
+        d = word(shape + 8 * i)
+        want = word(node + plan.DIMS + 8 * i)
+        if want >= 0 and want != d:
+            return 0
+        set_word(to + 16 + 8 * i, d)
+        count = count * d
+        i += 1
+    if word(log + plan.LOG_FLAGS) & plan.KEEP == 0:
+        set_word(to, 0)
+        set_word(to + 8, word(obj + plan.DATA))
+        return 1
+    size = count * word(node + plan.ITEM_SIZE)
+    block = block_of(plan.HEADER + size, log)
+    if block == 0:
+        return 0
+    set_word(block + 8, count)
+    api.memcpy(block + plan.HEADER, word(obj + plan.DATA), size)
+    set_word(to, block)
+    set_word(to + 8, block + plan.HEADER)
+    return 1
+
+
+def write_text(obj: int, to: int, log: int) -> int:
+    if word(obj + plan.TYPE) != known.str:
+        return 0
+    size = room(8)
+    data = api.PyUnicode_AsUTF8AndSize(obj, size)
+    if data == 0:
+        api.PyErr_Clear()
+        return 0
+    n = word(size)
+    block = 0
+    if n > 0:
+        block = block_of(plan.HEADER + n, log)
+        if block == 0:
+            return 0
+        set_word(block + 8, n)
+        api.memcpy(block + plan.HEADER, data, n)
+    set_word(to, block)
+    set_word(to + 8, n)
+    set_word(to + 16, api.PyUnicode_GetLength(obj))
+    return 1
+
+
+def write_list(node: int, obj: int, to: int, log: int) -> int:
+    if word(obj + plan.TYPE) != known.list:
+        return 0
+    n = word(obj + plan.LENGTH)
+    item = word(node + plan.ITEM)
+    size = word(item + 8)
+    block = 0
+    if n > 0:
+        block = block_of(plan.HEADER + size * n, log)
+        if block == 0:
+            return 0
+        set_word(block + 8, n)
+        kind = word(item)
+        at = block + plan.HEADER
+        i = 0
+        while i < n:
+            x = api.PyList_GetItem(obj, i)
+            if x == 0:
+                api.PyErr_Clear()
+                return 0
+            if kind <= plan.F32:
+                done = write_float(kind, x, at)
+            else:
+                api.Py_IncRef(x)
+                done = write_part(item, x, at, log)
+                api.Py_DecRef(x)
+            if done == 0:
+                return 0
+            at += size
+            i += 1
+    set_word(to + word(node + plan.DATA_AT), block)
+    set_word(to + word(node + plan.SIZE_AT), n)
+    return 1
+
+
+def write_tuple(node: int, obj: int, to: int, log: int) -> int:
+    n = word(node + plan.COUNT)
+    if word(obj + plan.TYPE) != known.tuple or word(obj + plan.LENGTH) != n:
+        return 0
+    field = node + plan.FIELDS
+    i = 0
+    while i < n:
+        if write_part(word(field + 8), word(obj + plan.ITEMS + 8 * i), to + word(field + 16), log) == 0:
+            return 0
+        field += plan.FIELD
+        i += 1
+    return 1
+
+
+def write_fields(field: int, n: int, obj: int, to: int, log: int) -> int:
+    i = 0
+    while i < n:
+        x = api.PyObject_GetAttr(obj, word(field))
+        if x == 0:
+            api.PyErr_Clear()
+            return 0
+        done = write_part(word(field + 8), x, to + word(field + 16), log)
+        api.Py_DecRef(x)
+        if done == 0:
+            return 0
+        field += plan.FIELD
+        i += 1
+    return 1
+
+
+def write_option(node: int, obj: int, to: int, log: int) -> int:
+    if obj == known.none:
+        i = 0
+        while i < word(node + 8):
+            set_byte(to + i, 0)
+            i += 1
+        return 1
+    set_byte(to, 1)
+    return write_part(word(node + plan.SOME), obj, to + word(node + plan.SOME_AT), log)
+
+
+def case_of(node: int, t: int) -> int:
+    """The case of an enum that a class stands for, or 0."""
+    n = word(node + plan.COUNT)
+    case = node + plan.CASES
+    while n > 0:
+        if word(case) == t:
+            return case
+        case += plan.CASE
+        n -= 1
+    return 0
+
+
+def write_enum(node: int, obj: int, to: int, log: int) -> int:
+    case = case_of(node, word(obj + plan.TYPE))
+    if case == 0:
+        return 0
+    if word(case + plan.CASE_VALUE) != 0:
+        set_word(to, word(case + plan.CASE_BLOCK))
+        return 1
+    if word(obj) > 1:
+        shared = word(log + plan.LOG_SHARED) + 1
+        if shared > plan.SHARED:
+            return 0
+        set_word(log + plan.LOG_SHARED, shared)
+    block = block_of(word(case + plan.CASE_SIZE), log)
+    if block == 0:
+        return 0
+    set_word(block + 8, word(case + plan.CASE_BLOCK))
+    set_word(to, block)
+    return write_fields(word(case + plan.CASE_FIELDS), word(case + plan.CASE_COUNT), obj, block + plan.HEADER, log)
+
+
+def write_leaf(kind: int, obj: int, to: int) -> int:
+    if kind <= plan.F32:
+        return write_float(kind, obj, to)
+    if kind == plan.BOOL:
+        return write_bool(obj, to)
+    return write_int(kind, obj, to)
+
+
+def write_leaves(node: int, leaves: int, to: int, log: int) -> int:
+    """Leaves that a Python object keeps in a tuple, with a share of each."""
+    n = word(node + plan.COUNT)
+    if word(leaves + plan.TYPE) != known.tuple or word(leaves + plan.LENGTH) != n:
+        return 0
+    leaf = node + plan.LEAVES
+    i = 0
+    while i < n:
+        at = to + word(leaf + 8)
+        if write_leaf(word(leaf), word(leaves + plan.ITEMS + 8 * i), at) == 0:
+            return 0
+        if word(leaf + 16) != 0 and word(at) != 0:
+            if share(word(at), log) == 0:
+                return 0
+        leaf += plan.LEAF
+        i += 1
+    return 1
+
+
+def owner_of(node: int, obj: int) -> int:
+    """What keeps a native value of just this type (without counting the reference), or 0."""
+    owned = api.PyObject_GetAttr(obj, known.owned_name)
+    if owned == 0:
+        api.PyErr_Clear()
+        return 0
+    api.Py_DecRef(owned)
+    if word(owned + plan.TYPE) != known.owned or word(owned + known.owned_codec) != word(node + plan.CODEC):
+        return 0
+    same = api.PyObject_RichCompareBool(word(owned + known.owned_type), word(node + plan.TYPE_KEY), 2)
+    if same < 0:
+        api.PyErr_Clear()
+        return 0
+    return owned * same
+
+
+def write_owned(node: int, obj: int, to: int, log: int) -> int:
+    owned = owner_of(node, obj)
+    if owned == 0:
+        return 0
+    return write_leaves(node, word(owned + known.owned_leaves), to, log)
+
+
+def write_rng(node: int, obj: int, to: int, log: int) -> int:
+    if word(obj + plan.TYPE) != known.rng:
+        return 0
+    return write_leaves(node, word(obj + known.rng_state), to, log)
+
+
+def write_part(node: int, obj: int, to: int, log: int) -> int:
+    """A part of a value; an array stays alive until the call has ended, whatever happens to what holds it."""
+    if word(node) == plan.TENSOR and word(log + plan.LOG_FLAGS) & plan.KEEP == 0:
+        guests = word(log + plan.LOG_GUESTS)
+        if guests == 0:
+            guests = api.PyList_New(0)
+            if guests == 0:
+                api.PyErr_Clear()
+                return 0
+            set_word(log + plan.LOG_GUESTS, guests)
+        if api.PyList_Append(guests, obj) < 0:
+            api.PyErr_Clear()
+            return 0
+    depth = word(log + plan.LOG_DEPTH)
+    if depth > plan.DEEPEST:
+        return 0
+    set_word(log + plan.LOG_DEPTH, depth + 1)
+    done = write(node, obj, to, log)
+    set_word(log + plan.LOG_DEPTH, depth)
+    return done
+
+
+def write(node: int, obj: int, to: int, log: int) -> int:
+    """Write a value to memory full of zeros: 1, or 0 where it is for the slow way."""
+    kind = word(node)
+    if kind <= plan.F32:
+        return write_float(kind, obj, to)
+    if kind <= plan.U8:
+        return write_int(kind, obj, to)
+    if kind == plan.TENSOR:
+        return write_array(node, obj, to, log)
+    if kind == plan.BOOL:
+        return write_bool(obj, to)
+    if kind == plan.TEXT:
+        return write_text(obj, to, log)
+    if kind == plan.LIST:
+        return write_list(node, obj, to, log)
+    if kind == plan.STRUCT:
+        if word(obj + plan.TYPE) != word(node + plan.CLASS):
+            return 0
+        return write_fields(node + plan.FIELDS, word(node + plan.COUNT), obj, to, log)
+    if kind == plan.ENUM:
+        return write_enum(node, obj, to, log)
+    if kind == plan.PLAIN:
+        case = case_of(node, word(obj + plan.TYPE))
+        if case == 0:
+            return 0
+        set_word(to, word(case + plan.CASE_BLOCK))
+        return 1
+    if kind == plan.TUPLE:
+        return write_tuple(node, obj, to, log)
+    if kind == plan.OPTION:
+        return write_option(node, obj, to, log)
+    if kind == plan.OWNED:
+        return write_owned(node, obj, to, log)
+    return write_rng(node, obj, to, log)
