@@ -82,3 +82,18 @@ def test_hyb_list(benchmark, hyb):
     xs = list(range(100))
     assert hyb.list_in(xs) == 100
     benchmark(thousand(hyb.list_in, xs))
+
+
+@pytest.mark.benchmark(group="values")
+@pytest.mark.parametrize("name", ["list of 100 floats", "enum", "struct", "mut struct", "array result", "method"])
+def test_hyb_values(benchmark, hyb, name):
+    x = np.zeros(16, np.float32)
+    point = hyb.Point(1.0, 2.0, "p")
+    f, args = {
+        "list of 100 floats": (hyb.floats, ([0.5] * 100,)), "enum": (hyb.shape, (hyb.Shape.Box(1.0, 2.0),)),
+        "struct": (hyb.point, (point,)), "mut struct": (hyb.move, (point, 1.0)), "array result": (hyb.double, (x,)),
+        "method": (hyb.Scale(16), (x,)),
+    }[name]
+    for _ in range(3):
+        f(*args)
+    benchmark(thousand(f, *args))
