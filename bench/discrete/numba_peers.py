@@ -1,0 +1,100 @@
+"""Peers in numba, where it is installed: what a Python programmer would compile instead."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numba import njit, types
+from numba.typed import Dict
+
+
+@njit
+def spectral_norm(n):
+    def element(i, j):
+        return 1.0 / float((i + j) * (i + j + 1) // 2 + i + 1)
+
+    u, v, t = np.ones(n), np.zeros(n), np.zeros(n)
+    for _ in range(10):
+        for step in range(4):
+            a = u if step == 0 else t if step % 2 == 1 else v
+            out = t if step % 2 == 0 else v if step == 1 else u
+            for i in range(n):
+                total = 0.0
+                for j in range(n):
+                    total += (element(j, i) if step % 2 == 1 else element(i, j)) * a[j]
+                out[i] = total
+    return math.sqrt(np.sum(u * v) / np.sum(v * v))
+
+
+@njit
+def mandelbrot(n):
+    inside = 0
+    for py in range(n):
+        for px in range(n):
+            cx, cy = 2.0 * px / n - 1.5, 2.0 * py / n - 1.0
+            x = y = 0.0
+            k = 0
+            while k < 50 and x * x + y * y <= 4.0:
+                x, y = x * x - y * y + cx, 2.0 * x * y + cy
+                k += 1
+            if k == 50:
+                inside += 1
+    return inside
+
+
+@njit
+def edit_distance(n):
+    a = np.array([i * 7919 % 26 for i in range(n)])
+    b = np.array([i * 104729 % 26 for i in range(n)])
+    before, row = np.arange(n + 1), np.zeros(n + 1, np.int64)
+    for i in range(n):
+        row[0] = i + 1
+        for j in range(n):
+            change = before[j] + (0 if a[i] == b[j] else 1)
+            row[j + 1] = min(min(before[j + 1] + 1, row[j] + 1), change)
+        before, row = row, before
+    return before[n]
+
+
+@njit
+def matrix_chain(n):
+    sizes = np.array([10 + i * 7919 % 90 for i in range(n + 1)])
+    cost = np.zeros((n, n), np.int64)
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            best = np.int64(9223372036854775807)
+            for k in range(i, j):
+                best = min(best, cost[i, k] + cost[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1])
+            cost[i, j] = best
+    return cost[0, n - 1]
+
+
+@njit
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+@njit
+def scrambled(i):
+    # As unsigned numbers: numba's products of signed ones may not wrap.
+    return np.int64(np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)) >> np.int64(20)
+
+
+@njit
+def map_ints(n):
+    m = Dict.empty(types.int64, types.int64)
+    for i in range(n):
+        k = scrambled(i)
+        m[k] = m.get(k, 0) + i
+    total = 0
+    for i in range(n):
+        k = scrambled(i * 2)
+        if k in m:
+            total += m[k]
+    return total + len(m)
+
+
+__all__ = ["edit_distance", "fib", "map_ints", "mandelbrot", "matrix_chain", "numba", "spectral_norm"]

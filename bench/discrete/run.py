@@ -1,0 +1,281 @@
+"""Discrete code beside C++, numpy, scipy and numba, in one process: `python bench/discrete/run.py [--only WORD] [--write]`.
+
+The peers in the .cpp files are built with g++ -O3 -march=native. Each round times every contender of a workload once,
+in turn; the table has medians and the ratio of Hyb's to the best peer's named first. `--write` puts the table into
+docs/benchmarks.md. All contenders must give the same answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import hybridc
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- discrete: begin -->\n", "<!-- discrete: end -->\n"
+INTS = ctypes.POINTER(ctypes.c_int64)
+FLOATS = ctypes.POINTER(ctypes.c_double)
+
+
+@dataclass
+class Workload:
+    """`aims`: for each group of peers, the ratio of Hyb's time to the best of them that is aimed at."""
+
+    name: str
+    hyb: Callable[[], object]
+    peers: dict[str, Callable[[], object]]
+    aims: list[tuple[tuple[str, ...], float]] = field(default_factory=list)
+    same: Callable[[object, object], bool] = lambda a, b: a == b
+    rounds: int = 7
+
+
+def peers() -> ctypes.CDLL:
+    out = Path(tempfile.mkdtemp()) / "peers.so"
+    sources = sorted(str(p) for p in HERE.glob("*.cpp"))
+    subprocess.run(["g++", "-O3", "-march=native", "-shared", "-fPIC", "-o", str(out), *sources], check=True)
+    return ctypes.CDLL(str(out))
+
+
+def c_function(library: ctypes.CDLL, name: str, *args: object, result: type = ctypes.c_int64) -> Callable[[], object]:
+    f = library[name]
+    f.restype = result
+    f.argtypes = [ctypes.c_int64 if isinstance(a, int) else type(a) for a in args]
+    return lambda: f(*args)
+
+
+def close(a: object, b: object) -> bool:
+    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))  # type: ignore[operator,arg-type]
+
+
+def numeric(library: ctypes.CDLL, numba: object) -> list[Workload]:
+    mod = hybridc.load(str(HERE / "numeric.hyb"))
+    out = []
+    for name, n, result, like in (
+        ("nbody", 500_000, ctypes.c_double, None),
+        ("spectral_norm", 700, ctypes.c_double, "spectral_norm"),
+        ("mandelbrot", 600, ctypes.c_int64, "mandelbrot"),
+        ("matrix_chain", 400, ctypes.c_int64, "matrix_chain"),
+        ("edit_distance", 3000, ctypes.c_int64, "edit_distance"),
+    ):
+        f = getattr(mod, name)
+        w = Workload(name, lambda f=f, n=n: f(n), {"C++": c_function(library, name, n, result=result)},
+                     [(("C++",), 1.05)], close)
+        if numba is not None and like:
+            g = getattr(numba, like)
+            w.peers["numba"] = lambda g=g, n=n: g(n)
+            w.aims.append((("numba",), 1.0))
+        out.append(w)
+    return out
+
+
+def control(library: ctypes.CDLL, numba: object) -> list[Workload]:
+    mod = hybridc.load(str(HERE / "control.hyb"))
+    out = [
+        Workload("fib 35", lambda: mod.fib(35), {"C++": c_function(library, "fib", 35)}, [(("C++",), 1.1)]),
+        Workload("Ackermann 2, 2000", lambda: mod.ackermann(2, 2000),
+                 {"C++": c_function(library, "ackermann", 2, 2000)}, [(("C++",), 1.1)]),
+        Workload("10-queens", lambda: mod.queens(10), {"C++": c_function(library, "queens", 10)}, [(("C++",), 1.1)]),
+        Workload("binary trees, depth 18", lambda: mod.binary_trees(18),
+                 {"C++": c_function(library, "binary_trees", 18)}, [(("C++",), 0.7)]),
+        Workload("10 000 uneven tasks, parallel", lambda: mod.uneven_parallel(10_000),
+                 {"Hyb, serial": lambda: mod.uneven(10_000), "C++, serial": c_function(library, "uneven", 10_000)},
+                 [(("Hyb, serial",), 1 / 1.85)]),
+    ]
+    if numba is not None:
+        out[0].peers["numba"] = lambda: numba.fib(35)  # type: ignore[attr-defined]
+    return out
+
+
+def words() -> str:
+    """50 MB of words, some of them often."""
+    rng = np.random.default_rng(1)
+    vocabulary = [f"word{i}" if i % 3 else f"{i}th" for i in range(50_000)]
+    picks = np.minimum(rng.zipf(1.3, 7_000_000) - 1, len(vocabulary) - 1)
+    return " ".join([vocabulary[i] for i in picks])[: 50_000_000]
+
+
+def hash_tables(library: ctypes.CDLL, numba: object) -> list[Workload]:
+    mod = hybridc.load(str(HERE / "containers.hyb"))
+    n = 10_000_000
+    out = []
+    for name, what in (("map_ints", "10⁷ int keys"), ("map_pairs", "10⁷ (int, int) keys")):
+        f = getattr(mod, name)
+        out.append(Workload(
+            what, lambda f=f: f(n),
+            {"C++ dense": c_function(library, name + "_dense", n),
+             "C++ unordered_map": c_function(library, name + "_standard", n)},
+            [(("C++ dense",), 1.1), (("C++ unordered_map",), 0.4)], rounds=3))
+    if numba is not None:
+        out[0].peers["numba"] = lambda: numba.map_ints(n)  # type: ignore[attr-defined]
+        out[0].aims.append((("numba",), 0.2))
+    text = words()
+    native = mod.native(text, "str")
+    data = text.encode()
+
+    def python_count() -> int:
+        counts = Counter(text.split())
+        return max(counts.values()) + len(counts)
+
+    out.append(Workload(
+        "word count, 50 MB", lambda: mod.word_count(native),
+        {"C++ unordered_map": c_function(library, "word_count", ctypes.c_char_p(data), len(data)),
+         "Python Counter": python_count},
+        [(("C++ unordered_map",), 1.0), (("Python Counter",), 0.1)], rounds=3))
+    return out
+
+
+def sorting(library: ctypes.CDLL, numba: object) -> list[Workload]:
+    mod = hybridc.load(str(HERE / "containers.hyb"))
+    rng = np.random.default_rng(2)
+    n = 1_000_000
+    ints, floats = rng.integers(-(2**62), 2**62, n), rng.normal(size=n)
+    small = rng.integers(0, 100_000, n)
+    at_ints = ints.ctypes.data_as(INTS)
+    at_small = small.ctypes.data_as(INTS)
+    at_floats = floats.ctypes.data_as(FLOATS)
+    native_ints, native_floats = mod.native(ints.tolist(), "list[int]"), mod.native(floats.tolist(), "list[f64]")
+    native_small = mod.native(small.tolist(), "list[int]")
+    third = n // 3
+    best = (("numpy", "C++ radix", "std::sort"), 1.0)
+    return [
+        Workload("sort 10⁶ ints", lambda: mod.sort_ints(native_ints), {
+            "numpy": lambda: int(np.sort(ints)[third]),
+            "C++ radix": c_function(library, "sort_ints_radix", at_ints, n),
+            "std::sort": c_function(library, "sort_ints_std", at_ints, n)}, [best]),
+        Workload("sort 10⁶ ints below 10⁵", lambda: mod.sort_ints(native_small), {
+            "numpy": lambda: int(np.sort(small)[third]),
+            "C++ radix": c_function(library, "sort_ints_radix", at_small, n),
+            "std::sort": c_function(library, "sort_ints_std", at_small, n)}, [best]),
+        Workload("sort 10⁶ floats", lambda: mod.sort_floats(native_floats), {
+            "numpy": lambda: float(np.sort(floats)[third]),
+            "C++ radix": c_function(library, "sort_floats_radix", at_floats, n, result=ctypes.c_double),
+            "std::sort": c_function(library, "sort_floats_std", at_floats, n, result=ctypes.c_double)}, [best]),
+        Workload("argsort 10⁶ ints", lambda: mod.argsort_ints(native_ints), {
+            "numpy": lambda: int(np.argsort(ints)[third]),
+            "C++ radix": c_function(library, "argsort_ints_radix", at_ints, n),
+            "std::sort": c_function(library, "argsort_ints_std", at_ints, n)}, [best]),
+        Workload("argsort 10⁶ floats", lambda: mod.argsort_floats(native_floats), {
+            "numpy": lambda: int(np.argsort(floats)[third]),
+            "C++ radix": c_function(library, "argsort_floats_radix", at_floats, n),
+            "std::sort": c_function(library, "argsort_floats_std", at_floats, n)}, [best]),
+        Workload("make 10⁶ (int, str) records", lambda: mod.make_records(native_small), {
+            "C++": c_function(library, "make_records", at_small, n)}, [(("C++",), 1.0)]),
+        Workload("make and sort 10⁶ (int, str) records", lambda: mod.sort_records(native_small), {
+            "std::stable_sort": c_function(library, "sort_records", at_small, n)}, [(("std::stable_sort",), 1.0)]),
+        Workload("top 100 of 10⁶", lambda: mod.top100(native_ints), {
+            "C++ heap": c_function(library, "top100", at_ints, n)}, [(("C++ heap",), 1.0)]),
+    ]
+
+
+def graphs(library: ctypes.CDLL, numba: object) -> list[Workload]:
+    mod = hybridc.load(str(HERE / "containers.hyb"))
+    rng = np.random.default_rng(3)
+    nodes, count = 100_000, 500_000
+    places = rng.permutation(np.unique(rng.integers(0, nodes * nodes, count + 1000)))[:count]
+    u, v = places // nodes, places % nodes
+    w = rng.random(count)
+    g = mod.make_graph.native(nodes, u.tolist(), v.tolist(), w.tolist())
+    library.graph_new.restype = ctypes.c_void_p
+    library.graph_new.argtypes = [ctypes.c_int64, INTS, INTS, FLOATS, ctypes.c_int64]
+    built = library.graph_new(nodes, u.ctypes.data_as(INTS), v.ctypes.data_as(INTS), w.ctypes.data_as(FLOATS), count)
+    work = Workload("Dijkstra, 10⁵ nodes, 5·10⁵ edges", lambda: mod.shortest_paths(g), {
+        "C++ priority_queue": c_function(library, "graph_dijkstra", ctypes.c_void_p(built), result=ctypes.c_double)},
+        [(("C++ priority_queue",), 1.0)], close)
+    try:
+        from scipy.sparse import csr_matrix
+        from scipy.sparse.csgraph import dijkstra
+    except ImportError:
+        return [work]
+    matrix = csr_matrix((w, (u, v)), (nodes, nodes))
+
+    def scipy() -> float:
+        lengths = dijkstra(matrix, indices=0)
+        return float(lengths[np.isfinite(lengths)].sum())
+
+    work.peers["scipy"] = scipy
+    work.aims = [(("C++ priority_queue", "scipy"), 1.0)]
+    return [work]
+
+
+def measure(w: Workload) -> dict[str, float]:
+    """Medians, after one round whose answers are compared."""
+    contenders = {"Hyb": w.hyb, **w.peers}
+    wanted = w.hyb()
+    for name, run in w.peers.items():
+        got = run()
+        if not w.same(wanted, got):
+            raise SystemExit(f"{w.name}: Hyb gives {wanted}, {name} {got}")
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(w.rounds):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def row(w: Workload, medians: dict[str, float]) -> str:
+    hyb = medians["Hyb"]
+    beside = ", ".join(f"{name} {1000 * medians[name]:.1f}" for name in w.peers)
+    ratios = []
+    for names, aim in w.aims:
+        best = min(names, key=lambda n: medians[n])
+        ratio = hyb / medians[best]
+        verdict = "" if ratio <= aim else ": **not reached**"
+        ratios.append(f"{ratio:.2f} × {best} (≤ {aim:.2f}{verdict})")
+    return f"| {w.name} | {1000 * hyb:.1f} | {beside} | {'; '.join(ratios)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    options = parser.parse_args()
+    library = peers()
+    try:
+        import numba_peers as numba
+    except ImportError:
+        numba = None
+    lines = ["| workload | Hyb ms | beside it, ms | ratio (aim) |", "| --- | --- | --- | --- |"]
+    print("\n".join(lines))
+    for group in (numeric, control, hash_tables, sorting, graphs):
+        if options.only and not any(options.only in n for n in names(group)):
+            continue
+        for w in group(library, numba):
+            if options.only in w.name:
+                lines.append(row(w, measure(w)))
+                print(lines[-1], flush=True)
+    if options.write:
+        page = PAGE.read_text()
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        PAGE.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after)
+
+
+def names(group: Callable[..., list[Workload]]) -> tuple[str, ...]:
+    """Strings in the group's code: enough to leave out what was not asked for without preparing its data."""
+    return tuple(str(c) for c in _constants(group.__code__))
+
+
+def _constants(code: object) -> list[object]:
+    out: list[object] = []
+    for c in code.co_consts:  # type: ignore[attr-defined]
+        out += _constants(c) if hasattr(c, "co_consts") else list(c) if isinstance(c, tuple) else [c]
+    return [x for y in out for x in (y if isinstance(y, tuple) else (y,))]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    main()
