@@ -26,7 +26,7 @@ from hybridc.link import artifact as container
 from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm.compile import Compiled, compile_program
-from hybridc.passes import dce, fuse, inline, simplify, unpack
+from hybridc.passes import bounds, dce, fuse, inline, simplify, unpack
 
 STAGES = ["tokens", "ast", "core", "llvm", "asm"]
 
@@ -51,6 +51,7 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
     ("fuse", lambda core, roots: fuse.run(core)),
+    ("bounds", lambda core, roots: bounds.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""
 

@@ -15,7 +15,7 @@ from hybridc.core.interp_scalar import scalar_function
 from hybridc.core.ir import EnumT, Op, Prim, StructT, TupleT
 from hybridc.core.tensor_interp import TENSOR_MAKERS
 from hybridc.core.types import parts
-from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Maker, Some
+from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Maker, Some, index_fault
 
 MAX_BUFFER = 1 << 36
 """Elements of the greatest buffer; above it, there is no memory."""
@@ -39,6 +39,15 @@ def _scalar(op: Op, machine: Machine) -> Callable[..., object]:
     source, target = op.args[0].type, op.outs[0].type
     assert isinstance(source, Prim) and isinstance(target, Prim)
     return scalar_function(op.op, source, target, bool(op.attr("checked", False)))
+
+
+def place(i: int, n: int) -> int:
+    """The place that index `i` means in a sequence of `n`."""
+    if 0 <= i < n:
+        return i
+    if -n <= i < 0:
+        return i + n
+    raise index_fault(i, n)
 
 
 # ---- aggregates
@@ -203,6 +212,7 @@ MAKERS: dict[str, Maker] = {
             " expm1 sigmoid floor round atan2"
         ).split()
     },
+    "place": _function(place),
     "select": _function(lambda c, a, b: a if c else b),
     "tuple": _together,
     "struct": _together,

@@ -245,6 +245,9 @@ _ROWS: list[OpRow] = [
     OpRow("shr", _alike(2, INTS), faults=True,
           doc="arithmetic (u8: logical); an amount from the width on gives 0 or -1; a negative one: ValueError"),
     OpRow("lshr", _alike(2, INTS), faults=True, doc="logical; 0 from the width on; a negative amount: ValueError"),
+    OpRow("place", _signature((INT, INT), (INT,)), faults=True,
+          doc="(i, n): the place that index i means in a sequence of n, from the end where it is negative; IndexError"
+          " if there is none. Of integers alone: no adjoint"),
     OpRow("mulhi", _alike(2, frozenset({INT})), doc="high half of the product of both as unsigned 64-bit numbers"),
     *_each("eq ne lt le gt ge", _alike(2, SCALARS, BOOL), "comparison; false < true"),
     OpRow("not", _alike(1, frozenset({BOOL})), doc="of a bool"),

@@ -90,12 +90,18 @@ def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -
         refcount.release_leaves_at(code, item, code.ptr_add(data, code.mul(turn.index, str(shape.size))))
 
 
-def owned(e: FnEmitter, item: Type, block: str) -> str:
-    """A block, known not to be null, that may be written: itself, or a copy if it is shared."""
+def owned(e: FnEmitter, item: Type, block: str, may_be_null: bool = False) -> str:
+    """A block that may be written: itself, or a copy if it is shared. It is not null but where that is said."""
     if block in e.sole:
         return block
     copy, ready = e.label("copy"), e.label("mine")
-    before = e.here
+    arrivals: list[tuple[str, str]] = []
+    if may_be_null:
+        test = e.label("test")
+        arrivals.append(("null", e.here))
+        e.branch(e.icmp("eq", block, "null", "ptr"), ready, test)
+        e.start(test)
+    arrivals.append((block, e.here))
     e.branch(refcount.unique(e, block), ready, copy)
     with e.out_of_line(copy):
         fresh = e.call("ptr", unique_helper(e.module, item), [("ptr", "%ctx"), ("ptr", block)])
@@ -103,7 +109,7 @@ def owned(e: FnEmitter, item: Type, block: str) -> str:
         copied = e.here
         e.jump(ready)
     e.start(ready)
-    mine = e.phi("ptr", [(block, before), (fresh, copied)])
+    mine = e.phi("ptr", [*arrivals, (fresh, copied)])
     e.sole.add(mine)
     return mine
 
@@ -130,6 +136,22 @@ def _new(e: FnEmitter, op: Op) -> Results:
 
 def _len(e: FnEmitter, op: Op) -> Results:
     return ((e.buffer_length(e.one(op.args[0])),),)
+
+
+def _place(e: FnEmitter, op: Op) -> Results:
+    """An index from the front needs one comparison; one from the end is out of line."""
+    index, length = (e.one(a) for a in op.args)
+    front, ready, back = e.icmp("ult", index, length), e.label("place"), e.label("back")
+    before = e.here
+    e.branch(front, ready, back)
+    with e.out_of_line(back):
+        wrapped = e.add(index, length)
+        with e.unless(e.icmp("ult", wrapped, length)):
+            e.fault_index(index, length)
+        after = e.here
+        e.jump(ready)
+    e.start(ready)
+    return ((e.phi("i64", [(index, before), (wrapped, after)]),),)
 
 
 def _get(e: FnEmitter, op: Op) -> Results:
@@ -364,6 +386,7 @@ def _find_helper(module: Module) -> str:
 ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_new": _new,
     "buffer_len": _len,
+    "place": _place,
     "buffer_get": _get,
     "buffer_set": _set,
     "buffer_take": _take,

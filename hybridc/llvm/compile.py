@@ -39,6 +39,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_find",
     "parse_float",
     "dim",
+    "place",
 }
 """Operators that allocate nothing: they fault only as their table says."""
 

@@ -9,6 +9,7 @@ from hybridc.core.ir import (
     RETURN,
     Atom,
     Block,
+    BufferT,
     Call,
     Const,
     EnumT,
@@ -27,8 +28,10 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
+from hybridc.core.walk import statements
 from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.analysis import Facts
+from hybridc.llvm.buffer_ops import owned
 from hybridc.llvm.code import Leaves, Module, symbol
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
@@ -36,6 +39,7 @@ from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
+from hybridc.passes.counted import Counted, counted, innermost
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
     "tuple",
@@ -50,6 +54,13 @@ KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
     *(name for name in EMIT if name.startswith("buffer_")),
 }
 """Operators that give no argument, or no part of one that goes on living, another owner."""
+STRIP = 4096
+"""Turns between two polls of a loop whose turns are quick."""
+QUICK = frozenset(SCALAR_ROWS) | set(
+    "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_set buffer_take"
+    " retain release enum".split()
+)
+"""Operators that take no time to speak of."""
 Owned = Mapping[int, tuple[Var, ...]]
 """id of a statement or tail -> the variables that its fault must release."""
 
@@ -142,6 +153,11 @@ def count_depth(e: FnEmitter) -> None:
     with e.unless(fine, "deep"):
         e.fault("RecursionError", "maximum call depth exceeded")
     e.poll()  # recursion without a loop lasts as long as a loop
+
+
+def is_quick(body: Block) -> bool:
+    """Is a turn of a loop with this body over at once?"""
+    return all(s.op in QUICK for s in statements(body) if isinstance(s, Op))
 
 
 class Writer:
@@ -331,6 +347,10 @@ class Writer:
 
     def loop(self, stmt: Loop) -> None:
         e = self.e
+        turns = counted(stmt)
+        if turns is not None and innermost(stmt, (Call, Parallel)) and is_quick(stmt.body):
+            self.strips(stmt, turns)
+            return
         end = self.join(stmt.outs, "done")
         self.targets[stmt.label] = end
         initial = tuple(leaf for a in stmt.inits for leaf in e.leaves(a))
@@ -357,6 +377,85 @@ class Writer:
         for i, (_, slot) in enumerate(phis):
             e.fill_phi(slot, [(leaves[i], block) for leaves, block in incoming])
         self.bind(stmt.outs, self.meet(end))
+
+    def strips(self, stmt: Loop, turns: Counted) -> None:
+        """A counted loop of quick turns, in strips: the poll, and the test whether a buffer that every turn writes has
+        one owner, stand before a strip, so that what is left is a loop that can be vectorised."""
+        e = self.e
+        end = self.join(stmt.outs, "done")
+        self.targets[stmt.label] = end
+        initial = tuple(leaf for a in stmt.inits for leaf in e.leaves(a))
+        types = leaf_types(self.unit, [v.type for v in stmt.params])
+        hoped = {i for i, leaf in enumerate(initial) if leaf in e.sole and (id(stmt), i) not in self.unit.doubtful}
+        head, before = e.label("strip"), e.here
+        e.jump(head)
+        e.start(head)
+        e.sole.clear()
+        outer = [e.phi_slot(llvm) for llvm in types]
+        e.sole.update(outer[i][0] for i in hoped)
+        self.bind(stmt.params, tuple(name for name, _ in outer))
+        e.poll()
+        index, stop = e.one(turns.index), e.one(turns.stop)
+        run, leave = e.label("run"), e.label("leave")
+        e.branch(e.icmp("slt", index, stop), run, leave)
+        e.start(leave)
+        e.bind(turns.test, ("false",))
+        self.block(turns.leave, end)
+
+        e.start(run)
+        e.bind(turns.test, ("true",))
+        length = e.call("i64", "@llvm.umin.i64", [("i64", e.sub(stop, index)), ("i64", str(STRIP))])
+        limit = e.add(index, length)
+        entering = self.made_sole(stmt, turns, hoped)
+        first, body, after = e.label("loop"), e.label("turn"), e.label("strip_end")
+        inside = e.here
+        e.jump(first)
+        e.start(first)
+        e.sole.clear()
+        phis = [e.phi_slot(llvm) for llvm in types]
+        e.sole.update(phis[i][0] for i in hoped)
+        self.bind(stmt.params, tuple(name for name, _ in phis))
+        e.branch(e.icmp("slt", e.one(turns.index), limit), body, after)
+        e.start(after)
+        e.jump(head)
+        e.start(body)
+        turn = Join(e.label("turn"), types)
+        self.block(turns.rest, turn)
+        if turn.arrivals:
+            self.unit.doubtful.update((id(stmt), i) for i in hoped & turn.shared)
+        again = self.meet(turn)
+        incoming = [(entering, inside)]
+        if not e.dead:
+            incoming.append((again, e.here))
+            e.jump(first)
+        for i, (name, slot) in enumerate(phis):
+            e.fill_phi(slot, [(leaves[i], block) for leaves, block in incoming])
+            e.fill_phi(outer[i][1], [(initial[i], before), (name, after)])
+        self.bind(stmt.outs, self.meet(end))
+
+    def made_sole(self, stmt: Loop, turns: Counted, hoped: set[int]) -> Leaves:
+        """The parameters at the beginning of a strip, of at least one turn: a buffer that every turn writes is copied
+        now if it has another owner. Adds to `hoped` what has one owner from here on."""
+        e = self.e
+        written = {
+            s.args[0]
+            for s in turns.rest.stmts
+            if isinstance(s, Op) and s.op in ("buffer_set", "buffer_take") and s.args[0] in stmt.params
+        }
+        out: list[str] = []
+        cleanup = e.owned
+        for p in stmt.params:
+            leaves = e.leaves(p)
+            place = len(out)
+            if p in written and place not in hoped and (id(stmt), place) not in self.unit.doubtful:
+                assert isinstance(p.type, BufferT)
+                e.owned = tuple(v for v in cleanup if v != p)
+                e.bind(p, (owned(e, p.type.item, leaves[0], may_be_null=True),))
+                leaves = e.leaves(p)
+                hoped.add(place)
+            out += leaves
+        e.owned = cleanup
+        return tuple(out)
 
     # ---- parallel
     def parallel(self, stmt: Parallel) -> None:

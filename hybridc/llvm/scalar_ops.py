@@ -100,6 +100,9 @@ def _int_divmod(e: FnEmitter, u: Use, message: str) -> tuple[str, str]:
         e.check(e.icmp("ne", b, "0", t), "ZeroDivisionError", message)
     if not u.signed:
         return e.op2("udiv", t, a, b), e.op2("urem", t, a, b)
+    if not b.startswith(("%", "-")) and int(b) > 0 and int(b) & (int(b) - 1) == 0:
+        # By a power of two, rounding down is a shift and the rest the low bits.
+        return e.op2("ashr", t, a, str(int(b).bit_length() - 1)), e.op2("and", t, a, str(int(b) - 1))
     if _nonzero_constant(b) and b != "-1":
         divisor, minus = b, "false"
     else:

@@ -18,6 +18,7 @@ from hybridc.core.ir import (
     Call,
     Const,
     EnumT,
+    Exit,
     Fn,
     Fused,
     If,
@@ -34,7 +35,8 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.values import InterpFault
-from hybridc.core.walk import diverges, exits_to, map_atoms, map_tail
+from hybridc.core.walk import all_blocks, diverges, exits_to, map_atoms, map_tail, substitute
+from hybridc.passes.counted import within
 
 EXACT = frozenset(
     "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr mulhi"
@@ -198,7 +200,21 @@ class _Simplifier:
         if isinstance(body.tail, Yield) and len(kept) < len(stmt.params) and body.tail.values:
             body = Block(body.stmts, Yield(tuple(body.tail.values[i] for i in kept)))
         params, inits = tuple(stmt.params[i] for i in kept), tuple(stmt.inits[i] for i in kept)
-        out.append(Loop(stmt.outs, stmt.label, params, inits, body, stmt.span))
+        loop = _without_idle(Loop(stmt.outs, stmt.label, params, inits, body, stmt.span))
+        self.settled(loop)
+        out.append(loop)
+
+    def settled(self, loop: Loop) -> None:
+        """A result that is one value from outside, whichever way the loop is left, is that value."""
+        ways = [b.tail.values for b in all_blocks(loop.body) if isinstance(b.tail, Exit) and b.tail.label == loop.label]
+        if not ways:
+            return
+        inside = within(loop)
+        for i, o in enumerate(loop.outs):
+            first = ways[0][i]
+            same = all(w[i] == first and _identical(w[i], first) for w in ways)
+            if same and not (isinstance(first, Var) and first.id in inside):
+                self.value[o.id] = first
 
     # ---- operators
     def operator(self, op: Op, out: list[Stmt]) -> None:
@@ -241,6 +257,25 @@ class _Simplifier:
                 if args[1] == args[2] and _identical(args[1], args[2]):
                     return args[1]
         return _identity(op)
+
+
+def _without_idle(loop: Loop) -> Loop:
+    """Without the parameters that turn out, now that the body is simplified, to be handed on unchanged."""
+    while isinstance(loop.body.tail, Yield) and not (loop.body.stmts and diverges(loop.body.stmts[-1])):
+        again = loop.body.tail.values
+        idle = [
+            i
+            for i, (p, init, value) in enumerate(zip(loop.params, loop.inits, again, strict=True))
+            if value == p or (value == init and _identical(value, init))
+        ]
+        if not idle:
+            break
+        kept = [i for i in range(len(loop.params)) if i not in idle]
+        tail = Yield(tuple(again[i] for i in kept))
+        body = substitute(Block(loop.body.stmts, tail), {loop.params[i]: loop.inits[i] for i in idle})
+        params, inits = tuple(loop.params[i] for i in kept), tuple(loop.inits[i] for i in kept)
+        loop = replace(loop, params=params, inits=inits, body=body)
+    return loop
 
 
 def _defined(stmt: Stmt) -> tuple[Var, ...]:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from hybridc.core.builder import Builder
+from hybridc.core.interp_ops import place
 from hybridc.core.ir import BF16, BOOL, F16, F32, F64, I32, INT, U8, Fn, Prim, Program, Yield
+from hybridc.core.values import InterpFault
 from hybridc.llvm.code import bf16_bits
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded, NativeFault
@@ -124,6 +126,20 @@ def test_one_integer():
             assert run(jit, name("bit_not", t, t), [(t, v)], t) == wrap(~v, t)
     big = 0x9E3779B97F4A7C15
     assert run(jit, "mulhi_int_int_int", [(INT, wrap(big, INT)), (INT, -3)], INT) == wrap(big * (2**64 - 3) >> 64, INT)
+
+
+def test_place():
+    """Compiled, and as the interpreter has it."""
+    jit = load([make("place", (INT, INT), INT)])
+    for n in (0, 1, 5, 2**62):
+        for i in (0, 1, 4, 5, -1, -5, -6, n - 1, n, -n, -n - 1, 2**63 - 1, -(2**63)):
+            want = i if 0 <= i < n else i + n if -n <= i < 0 else "IndexError"
+            assert run(jit, "place_int_int_int", [(INT, i), (INT, n)], INT) == want, (i, n)
+            try:
+                got = place(i, n)
+            except InterpFault as fault:
+                got = fault.kind
+            assert got == want, (i, n)
 
 
 def python_floordiv(a: float, b: float) -> float:

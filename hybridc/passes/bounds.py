@@ -1,0 +1,161 @@
+"""Checks of indices taken out of counted loops.
+
+In `for i in range(a, b)` a check of `i`, of `i + c` or of something that stays the same can only fail at one end. Where
+an innermost loop makes such checks, it is written twice: as it is, and without them for when both ends are in range,
+which is found out before it begins. Faults stay where they were, and a loop without checks can be vectorised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Fn, If, Loop, Op, Parallel, Program, Stmt, Var, Yield
+from hybridc.core.walk import Freshener, count, highest_id, highest_label, map_blocks, statements, substitute
+from hybridc.passes.counted import Counted, counted, innermost, within
+
+LARGEST = 150
+"""Statements of a loop that is worth writing twice."""
+
+
+def run(program: Program) -> Program:
+    """Every function with the innermost counted loops that check indices in two versions."""
+    return Program(program.structs, program.enums, {n: _Versions(f).run() for n, f in program.fns.items()})
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """index + more, or index - more (`sign`); or, without the index, a value that stays the same."""
+
+    moves: bool
+    more: Atom
+    sign: int = 1
+
+
+class _Versions:
+    def __init__(self, fn: Fn):
+        self.fn = fn
+
+    def run(self) -> Fn:
+        if not any(isinstance(s, Op) and s.op == "place" for s in statements(self.fn.body)):
+            return self.fn
+        self.fresh = Freshener(highest_id(self.fn) + 1, highest_label(self.fn) + 1)
+        return replace(self.fn, body=self.block(self.fn.body))
+
+    def block(self, b: Block) -> Block:
+        out: list[Stmt] = []
+        for stmt in b.stmts:
+            if isinstance(stmt, Loop) and innermost(stmt, (Parallel,)):
+                out += self.loop(stmt)
+            else:
+                out.append(map_blocks(stmt, self.block))
+        return Block(tuple(out), b.tail)
+
+    def loop(self, loop: Loop) -> Sequence[Stmt]:
+        turn = counted(loop)
+        if turn is None or count(loop.body) > LARGEST:
+            return [loop]
+        checks = _checks(loop, turn)
+        if not checks:
+            return [loop]
+        out: list[Stmt] = []
+        safe = self.guard(loop, turn, checks, out)
+        plain = self.version(loop, loop.body)
+        quick = self.version(loop, _without(loop.body, checks))
+        out.append(If(loop.outs, safe, quick, plain, loop.span))
+        return out
+
+    def version(self, loop: Loop, body: Block) -> Block:
+        """A block with a copy of the loop, whose values it yields."""
+        copy = self.fresh.copy(Block((replace(loop, body=body),), Yield()), {}, {})
+        inner = copy.stmts[0]
+        assert isinstance(inner, Loop)
+        return Block((inner,), Yield(inner.outs))
+
+    def op(self, out: list[Stmt], loop: Loop, name: str, *args: Atom) -> Atom:
+        result = self.fresh.var(Var(0, BOOL if name in ("ge", "lt", "le", "bit_and") else INT))
+        out.append(Op((result,), name, args, (), loop.span))
+        return result
+
+    def guard(self, loop: Loop, turn: Counted, checks: dict[int, tuple[_Affine, Atom]], out: list[Stmt]) -> Atom:
+        """Is every index in range at every turn? No sum below can wrap where the answer is yes."""
+        start, zero = loop.inits[turn.place], Const(0, INT)
+        parts: list[Atom] = []
+        if start != zero and any(a.moves and a.more != zero for a, _ in checks.values()):
+            parts.append(self.op(out, loop, "ge", start, zero))
+        turns: Atom | None = None
+        for affine, length in dict.fromkeys(checks.values()):
+            if not affine.moves:
+                parts += [self.op(out, loop, "ge", affine.more, zero), self.op(out, loop, "lt", affine.more, length)]
+                continue
+            if turns is None:
+                turns = self.op(out, loop, "sub", turn.stop, start)
+            how = "add" if affine.sign > 0 else "sub"
+            low = start if affine.more == zero else self.op(out, loop, how, start, affine.more)
+            if affine.sign < 0 and not isinstance(affine.more, Const):
+                # start - more would wrap for a very negative one.
+                parts.append(self.op(out, loop, "ge", affine.more, zero))
+            parts.append(self.op(out, loop, "ge", low, zero))
+            parts.append(self.op(out, loop, "le", turns, self.op(out, loop, "sub", length, low)))
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = self.op(out, loop, "bit_and", whole, part)
+        return whole
+
+
+def _checks(loop: Loop, turn: Counted) -> dict[int, tuple[_Affine, Atom]]:
+    """For each check that can be made before the loop: what of, and the length."""
+    inside = within(loop)
+    made = {s.outs[0].id: s for s in statements(loop.body) if isinstance(s, Op) and len(s.outs) == 1}
+    found: dict[int, tuple[_Affine, Atom]] = {}
+    for s in statements(loop.body):
+        if isinstance(s, Op) and s.op == "place" and not _moves(s.args[1], inside):
+            affine = _affine(s.args[0], turn, inside, made)
+            if affine is not None:
+                found[s.outs[0].id] = affine, s.args[1]
+    return found
+
+
+def _moves(a: Atom, inside: set[int]) -> bool:
+    return isinstance(a, Var) and a.id in inside
+
+
+def _affine(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _Affine | None:
+    if not _moves(a, inside):
+        return _Affine(False, a)
+    if a == turn.index:
+        return _Affine(True, Const(0, INT))
+    assert isinstance(a, Var)
+    op = made.get(a.id)
+    if op is None or op.op not in ("add", "sub"):
+        return None
+    x, y = op.args
+    if op.op == "add" and y == turn.index:
+        x, y = y, x
+    if x != turn.index or _moves(y, inside):
+        return None
+    if isinstance(y, Const) and abs(int(y.value)) >> 32:
+        return None
+    return _Affine(True, y, 1 if op.op == "add" else -1)
+
+
+def _without(body: Block, checks: dict[int, tuple[_Affine, Atom]]) -> Block:
+    instead: dict[Var, Atom] = {}
+
+    def inner(b: Block) -> Block:
+        kept: list[Stmt] = []
+        for stmt in b.stmts:
+            if isinstance(stmt, Op) and stmt.op == "place" and stmt.outs[0].id in checks:
+                instead[stmt.outs[0]] = stmt.args[0]
+            else:
+                kept.append(map_blocks(stmt, inner))
+        return Block(tuple(kept), b.tail)
+
+    stripped = inner(body)
+    # An index may itself be the place of another: what stands for it is looked up to the end.
+    for v in instead:
+        a = instead[v]
+        while isinstance(a, Var) and a in instead:
+            a = instead[a]
+        instead[v] = a
+    return substitute(stripped, instead)
