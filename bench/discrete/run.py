@@ -1,4 +1,4 @@
-"""Discrete code beside C++, numpy, scipy and numba, in one process: `python bench/discrete/run.py [--only WORD] [--write]`.
+"""Discrete code beside C++, numpy, scipy and numba: `python bench/discrete/run.py [--only WORD] [--write]`.
 
 The peers in the .cpp files are built with g++ -O3 -march=native. Each round times every contender of a workload once,
 in turn; the table has medians and the ratio of Hyb's to the best peer's named first. `--write` puts the table into

@@ -46,7 +46,7 @@ class _Versions:
         out: list[Stmt] = []
         for stmt in b.stmts:
             if isinstance(stmt, Loop) and innermost(stmt, (Parallel,)):
-                out += self.loop(stmt)
+                out += self.loop(_hoisted(stmt, out))
             else:
                 out.append(map_blocks(stmt, self.block))
         return Block(tuple(out), b.tail)
@@ -101,6 +101,27 @@ class _Versions:
         for part in parts[1:]:
             whole = self.op(out, loop, "bit_and", whole, part)
         return whole
+
+
+HOISTED = frozenset("get buffer_len add sub mul neg minimum maximum bit_and bit_or bit_xor bit_not".split())
+"""Operators that cost little and cannot fault: done before a loop if they give the same at every turn."""
+
+
+def _hoisted(loop: Loop, out: list[Stmt]) -> Loop:
+    """The loop without what `out` has now."""
+    inside = within(loop)
+
+    def inner(b: Block) -> Block:
+        kept: list[Stmt] = []
+        for stmt in b.stmts:
+            if isinstance(stmt, Op) and stmt.op in HOISTED and not any(_moves(a, inside) for a in stmt.args):
+                out.append(stmt)
+                inside.difference_update(o.id for o in stmt.outs)
+            else:
+                kept.append(map_blocks(stmt, inner))
+        return Block(tuple(kept), b.tail)
+
+    return replace(loop, body=inner(loop.body))
 
 
 def _checks(loop: Loop, turn: Counted) -> dict[int, tuple[_Affine, Atom]]:

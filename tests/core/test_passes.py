@@ -12,14 +12,14 @@ from hybridc.core.printer import print_program
 from hybridc.core.reader import read
 from hybridc.core.values import Buffer
 from hybridc.core.verify import check_after, verify
-from hybridc.passes import dce, inline, simplify
+from hybridc.passes import bounds, dce, inline, simplify
 from hybridc.passes.ownership import own
 from tests.core.counting import Counting
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
 
-PASSES = {"inline": inline.run, "simplify": simplify.run, "dce": dce.run}
-PIPELINE = ("simplify", "inline", "simplify", "dce", "simplify", "dce")
+PASSES = {"inline": inline.run, "simplify": simplify.run, "dce": dce.run, "bounds": bounds.run}
+PIPELINE = ("simplify", "inline", "simplify", "dce", "simplify", "dce", "bounds")
 
 
 def optimised(program: Program) -> Program:
