@@ -175,7 +175,7 @@ ADJOINTS: dict[str, Rule] = {
 }  # fmt: skip
 CONSTANT = frozenset(
     # what these give is no float, or does not depend on floats
-    "bit_and bit_or bit_xor bit_not shl shr lshr mulhi eq ne lt le gt ge not tag none is_some str zero buffer_new"
+    "bit_and bit_or bit_xor bit_not shl shr lshr mulhi place eq ne lt le gt ge not tag none is_some str zero buffer_new"
     " buffer_len buffer_compare buffer_hash buffer_find format_float format_float32 parse_float stop_gradient dim"
     " nonzero argsort iota tensor_equal retain release host gradient".split()
 )

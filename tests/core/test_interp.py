@@ -64,6 +64,7 @@ def test_every_operator_has_a_meaning() -> None:
         ("lshr", "i32 i32", "i32", (-1, 28), 15),
         ("shr", "u8 u8", "u8", (200, 3), 25),
         ("mulhi", "int int", "int", (-1, -1), -2),
+        ("place", "int int", "int", (-1, 5), 4),
         ("bit_not", "u8", "u8", (1,), 254),
         ("bit_xor", "bool bool", "bool", (True, True), False),
         ("div", "f64 f64", "f64", (1.0, 0.0), inf),

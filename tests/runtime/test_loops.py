@@ -135,8 +135,9 @@ def test_division_by_powers_of_two(mod):
 def test_checks_leave_the_quick_version(tmp_path):
     path = tmp_path / "loops.hyb"
     path.write_text(SOURCE)
-    core, interface = driver.lower(driver.check(str(path)), all_names=True)
-    core = driver.optimise(core, interface)
+    checked = driver.check(str(path))
+    core, interface = driver.lower(checked, all_names=True)
+    core = driver.optimise(core, interface, checked.sources)
     for name in ("total", "ahead", "shifted"):
         loops = [s for s in statements(core.fns[name].body) if isinstance(s, Loop)]
         checks = [sum(isinstance(s, Op) and s.op == "place" for s in statements(loop.body)) for loop in loops]
