@@ -236,7 +236,7 @@ class Models(Layouts):
         """An index from the front; IndexError when out of range."""
         if isinstance(i, ir.Const) and -n <= i.value < n:
             return integer(int(i.value) % n)
-        return lw.call_fn("std.core:_place", [i, integer(n)])[0]
+        return lw.op("place", [i, integer(n)], ir.INT)
 
     # ---- writing
     def settle_place(self, lw: Lowerer, place: tree.Place) -> None:
