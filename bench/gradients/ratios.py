@@ -1,0 +1,75 @@
+"""`value_and_grad` beside the primal, and beside torch eager: medians of interleaved runs, one thread.
+
+    python bench/gradients/ratios.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import hybridc
+
+RUNS = 25
+
+
+def seconds(f: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def compare(name: str, one: Callable[[], object], other: Callable[[], object]) -> None:
+    """The median of other / one, pair by pair."""
+    one(), other()
+    pairs = [(seconds(one), seconds(other)) for _ in range(RUNS)]
+    times = [statistics.median(column) * 1e3 for column in zip(*pairs, strict=True)]
+    ratio = statistics.median(b / a for a, b in pairs)
+    print(f"| {name} | {times[0]:.3f} | {times[1]:.3f} | {ratio:.2f} |")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    m = hybridc.load(str(Path(__file__).with_name("ratios.hyb")))
+    random = np.random.default_rng(0)
+    x, mass = m.native(list(random.normal(size=400)), "list[f64]"), m.native([1.0] * 400, "list[f64]")
+    many = m.native(list(random.normal(size=100_000)), "list[f64]")
+    net, rnn = m.MLP(a=784, h=512, o=10), m.RNN(d=128)
+    images, labels = random.normal(size=(128, 784)).astype(np.float32), random.integers(0, 10, 128)
+    steps = random.normal(size=(50, 128)).astype(np.float32)
+    print("| | ms | ms | ratio |\n| --- | --- | --- | --- |")
+    compare("n-body energy, with gradient", lambda: m.energy(x, mass), lambda: m.d_energy.native(x, mass))
+    compare("while solver, with gradient", lambda: m.solver(2.0, 100_000), lambda: m.d_solver(2.0, 100_000))
+    compare("map, with gradient", lambda: m.mapped(many), lambda: m.d_mapped.native(many))
+    compare("MLP, with gradient", lambda: net.loss(images, labels), lambda: net.value_and_grad("loss", images, labels))
+    compare("RNN, with gradient", lambda: rnn.loss(steps), lambda: rnn.value_and_grad("loss", steps))
+
+    nn = torch.nn
+    peer = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    tensor, target = torch.tensor(images), torch.tensor(labels)
+
+    def torch_mlp() -> None:
+        peer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(peer(tensor), target).backward()
+
+    w, u = (torch.tensor(rnn.state_dict()[k], requires_grad=True) for k in "wu")
+    b, sequence = torch.zeros(128, requires_grad=True), torch.tensor(steps)
+
+    def torch_rnn() -> None:
+        w.grad = u.grad = b.grad = None
+        h = torch.zeros(128)
+        for row in sequence:
+            h = torch.tanh(w @ h + u @ row + b)
+        h.sum().backward()
+
+    compare("MLP: torch eager, Hyb", torch_mlp, lambda: net.value_and_grad("loss", images, labels))
+    compare("RNN: torch eager, Hyb", torch_rnn, lambda: rnn.value_and_grad("loss", steps))
+
+
+if __name__ == "__main__":
+    main()
