@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hybridc_runtime.more import More
+
 from hybridc.autodiff import driver as autodiff
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source
-from hybridc.base.types import ModelType
+from hybridc.base.types import FnRef, FnType, ModelType, Type, TypeVar
 from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
 from hybridc.core.interface import Interface
@@ -21,6 +23,8 @@ from hybridc.core.verify import check_after
 from hybridc.core.walk import gradients
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
+from hybridc.front.lower_interface import plain
+from hybridc.front.lower_types import erase
 from hybridc.front.parse import parse
 from hybridc.link import artifact as container
 from hybridc.link import pace, surface
@@ -118,13 +122,17 @@ def _processor(target: str) -> str:
 
 def artifact(
     checked: Checked, *, target: str = "cpu", all_names: bool = False, tests: bool = False,
-    model: tuple[str, list[Any]] | None = None,
+    more: More | None = None,
 ) -> bytes:
-    """The bytes of a `.hybx`: the exports, with `all_names` everything the file declares, or with `model` (its key and
-    configuration) only what concerns that configuration."""
-    models = [] if model is None else [model_type(checked.program, *model)]
+    """The bytes of a `.hybx`: the exports, with `all_names` everything the file declares, or with `more` only what that
+    asks for."""
+    models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
-    if model is not None:
+    if more is not None and more.call:
+        config = [plain(c) for c in models[0].config]
+        owner = next((m.struct for m in interface.models if m.key == models[0].key and m.config == config), "")
+        surface.keep_call(interface, more.call, more.table, owner)
+    elif more is not None:
         surface.keep_model(interface, models[0].key)
     pace.mark(core, interface)  # while it still shows what is the library's
     core = optimise(core, interface, checked.sources)
@@ -136,19 +144,43 @@ def artifact(
 
 def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelType:
     """A configuration as Python gives it, as a type."""
-    return ModelType(key, tuple(_config_value(v) for v in config))
+    decl = program.decls[key]
+    assert isinstance(decl, tree.ModelDecl)
+    values = []
+    for param, value in zip(decl.config, config, strict=True):
+        made = _config_value(program, value)
+        what = f"{decl.name}() argument {param.name}"
+        if isinstance(made, ModelType) != (isinstance(param.type, TypeVar) and param.type.bound == "model"):
+            raise TypeError(f"{what}: expected {'a model' if not isinstance(made, ModelType) else param.type}")
+        if isinstance(made, FnRef) and not _is_of(program, made, param.type):
+            raise TypeError(f"{what}: expected {param.type}, and {made.key.rpartition(':')[2]} is another function")
+        values.append(made)
+    return ModelType(key, tuple(values))
 
 
-def _config_value(value: Any) -> Any:
+def _config_value(program: tree.Program, value: Any) -> Any:
     match value:
         case bool() | float() | str() | None:
             return value
         case int():
             return Dim.of(value)
         case list() | tuple():
-            return tuple(_config_value(v) for v in value)
+            return tuple(_config_value(program, v) for v in value)
+        case {"fn": name} if isinstance(program.decls.get(program.names.get(name, name)), tree.FnDecl):
+            return FnRef(program.names.get(name, name))
+        case {"model": key, "config": config}:
+            return model_type(program, key, config)
     kind = type(value).__name__
-    raise TypeError(f"a configuration argument is an int, float, bool, str or a list of these, not {kind}")
+    raise TypeError(f"a configuration argument is an int, float, bool, str, a list of these, a function of the module "
+                    f"or a model, not {kind}")
+
+
+def _is_of(program: tree.Program, fn: FnRef, t: Type) -> bool:
+    """Whether a function that needs no type argument is of a fn type."""
+    decl = program.decls[fn.key]
+    assert isinstance(decl, tree.FnDecl)
+    given = FnType(tuple((p.var.type, p.mut) for p in decl.params), decl.result)
+    return not decl.type_params and erase(given) == erase(t)
 
 
 def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu") -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import hybridc_runtime
 from hybridc_runtime.artifact import features, unpack
 from hybridc_runtime.module import Module, link
+from hybridc_runtime.more import More
 
 from hybridc.base import knobs
 from hybridc.link import cache
@@ -52,20 +53,20 @@ class _Source:
         manifest, objects = unpack(self.unit(None))
         return link(manifest, objects, externs=externs, specialise=self.specialise)
 
-    def specialise(self, key: str, config: list[Any]) -> tuple[Any, Any]:
-        return unpack(self.unit((key, config)))
+    def specialise(self, more: More) -> tuple[Any, Any]:
+        return unpack(self.unit(more))
 
-    def unit(self, model: tuple[str, list[Any]] | None) -> bytes:
-        """The artifact of the file, or of what concerns one configuration of a model."""
+    def unit(self, more: More | None) -> bytes:
+        """The artifact of the file, or of what is asked for beyond what is loaded."""
         processor = ",".join(sorted(features()))
-        name = cache.name_of((os.path.abspath(self.path), self.root, knobs.opt_level(), self.tests, model, processor))
+        name = cache.name_of((os.path.abspath(self.path), self.root, knobs.opt_level(), self.tests, more, processor))
         found = cache.find(name)
         if found is None:
             # The compiler is imported only now: what is in the cache loads without it.
             from hybridc import checking, driver
 
             checked = checking.check(self.path, self.root)
-            found = driver.artifact(checked, all_names=True, tests=self.tests, model=model)
+            found = driver.artifact(checked, all_names=True, tests=self.tests, more=more)
             files = [(p, s.text.encode()) for p, s in checked.sources.items() if Path(p).is_file()]
             cache.keep(name, files, found)
         return found

@@ -58,6 +58,10 @@ class Codec:
     def kind_or_none(self, t: Type) -> Kind | None:
         return self.manifest.kinds.get(t[1]) if not isinstance(t, str) and t[0] in ("struct", "enum") else None
 
+    def is_model(self, t: Type) -> bool:
+        kind = self.kind_or_none(t)
+        return kind is not None and kind.kind == "model"
+
     def show(self, t: Type) -> str:
         """The type as a program would write it."""
         if isinstance(t, str):

@@ -10,31 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays, encoding, fastcall, torch_module, weights
+from hybridc_runtime.configuration import configuration, same_config, show_call, show_config
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
 from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
+from hybridc_runtime.more import More, Table
 from hybridc_runtime.native import jit
 from hybridc_runtime.values import Owned
 
 if TYPE_CHECKING:
+    from hybridc_runtime.calls import Caller
     from hybridc_runtime.module import Module, Part
-
-
-def same_config(a: Any, b: Any) -> bool:
-    """Configurations compare by value and kind: lists and tuples are one, 1 is not true, 1.0 not 1."""
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(same_config, a, b))
-    return type(a) is type(b) and a == b
-
-
-def show_config(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(show_config, value)) + "]"
-    return "none" if value is None else str(value)
 
 
 class Models:
@@ -45,6 +31,7 @@ class Models:
         self.classes: dict[str, type[ModelBase]] = {}
         """By the declaration's key."""
         self.compiled: list[tuple[Part, Model]] = []
+        self._asked: set[str] = set()
 
     def add(self, part: Part) -> None:
         space = self.module.__dict__
@@ -71,7 +58,7 @@ class Models:
             with self.module._lock:
                 found = self._find(key, config)
                 if found is None:
-                    self.module._add(*self.module._specialise(key, config))
+                    self.module._add(*self.module._specialise(More(((key, config),))))
                     found = self._find(key, config)
         if found is not None:
             return found
@@ -82,25 +69,49 @@ class Models:
         )
 
     def _find(self, key: str, config: list[Any]) -> tuple[Part, Model] | None:
-        # The newest first: it is the one whose functions know every configuration before it.
+        found = None
         for part, model in self.compiled:
             if model.key == key and same_config(model.config, config):
-                return part, model
-        return None
+                if model.methods:
+                    return part, model
+                found = found or (part, model)
+        return found
 
     def wrap(self, owned: Owned) -> ModelBase:
-        """A model that compiled code made."""
+        """A model that compiled code made. A program that was compiled for one function has not the model's methods:
+        the model is then of the program that has."""
         for part, model in self.compiled:
             if part.codec is owned.codec and model.struct == owned.type[1]:
+                home, known = self._find(model.key, model.config) or (part, model)
+                if home is not part and home.codec.accepts(owned, owned.type):
+                    leaves, owned.leaves = owned.leaves, None
+                    part, model, owned = home, known, Owned(home.codec, owned.type, leaves)
                 m = object.__new__(self.classes[model.key])
                 m._start(part, model, owned)
                 return m
         raise TypeError(f"no model {owned.type[1]}")
 
+    def extend(self, call: str, known: Caller | None, given: list[ModelBase], table: Table = "fns") -> Part | None:
+        """Compile a function, method or derivative of a method for the configurations of these models, if it takes such
+        models, by what is `known` of it, they are of this module, and that is possible and new; the program that has
+        it."""
+        module = self.module
+        more = More(tuple((m._declared.key, m._model.config) for m in given), call, table)
+        if module._specialise is None or any(m._models is not self for m in given) or repr(more) in self._asked:
+            return None
+        if known is not None:
+            wanted = [declared(t[1]) for t in known.types if known.codec.is_model(t)]
+            if sorted(wanted) != sorted(declared(m._model.struct) for m in given):
+                return None
+        with module._lock:
+            added = module._add(*module._specialise(more))
+            self._asked.add(repr(more))
+            return added
 
-def show_call(declared: ModelClass, config: list[Any]) -> str:
-    names = [row[0] for row in declared.config]
-    return f"{declared.name}({', '.join(f'{n}={show_config(v)}' for n, v in zip(names, config, strict=False))})"
+
+def declared(struct: str) -> str:
+    """The declaration's part of the name of a model's struct."""
+    return struct.partition("[")[0]
 
 
 class Exported:
@@ -127,7 +138,7 @@ class ModelBase:
     """By method and configuration: what its fast calls are made of."""
 
     def __init__(self, *args: Any, seed: int = 0, **kwargs: Any):
-        self._build(_configuration(self._declared, args, kwargs), seed)
+        self._build(configuration(self._declared, args, kwargs), seed)
 
     def _build(self, config: list[Any], seed: int) -> None:
         part, model = self._models.find(self._declared.key, config)
@@ -148,6 +159,8 @@ class ModelBase:
         if not name.startswith("_"):
             for row, value in zip(self._declared.config, self._model.config, strict=False):
                 if row[0] == name:
+                    if isinstance(value, dict):
+                        return getattr(self._models.module, show_config(value), show_config(value))
                     return value
         raise AttributeError(f"{self._declared.name} has no {name!r}")
 
@@ -170,7 +183,7 @@ class ModelBase:
         if entry is None:
             raise AttributeError(f"{self._model.shown} has no method {name!r}")
         self._quicken(name, entry)
-        return self._enter(f"{self._declared.name}.{name}", entry, args, kwargs)
+        return self._enter("methods", name, entry, args, kwargs)
 
     def _quicken(self, name: str, entry: Entry) -> None:
         """The second call of a method makes further ones of this configuration fast: who calls twice may call often."""
@@ -188,21 +201,23 @@ class ModelBase:
                 if name == "forward":
                     cls.__call__ = fastcall.as_method(function)  # type: ignore[method-assign]
 
-    def _enter(self, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if entry.variants:
-            return self._enter_variant(name, entry, args, kwargs)
-        caller, signature = self._part.method(name, entry)
-        values = (self, *signature.bind(args, kwargs))
-        if caller.muts and caller.muts[0] == 0:
-            with self._lock:
-                return caller(values)
-        return caller(values)
-
-    def _enter_variant(self, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The method for the numbers of leading dimensions that the arguments have."""
+    def _enter(self, table: Table, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a method, or its derivative."""
+        title = f"{self._declared.name}.{name}"
+        if table == "gradients":
+            title = f"value_and_grad({title})"
+        models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]
+        if not entry.variants and not models:
+            caller, signature = self._part.method(title, entry)
+            values = (self, *signature.bind(args, kwargs))
+            if caller.muts and caller.muts[0] == 0:
+                with self._lock:
+                    return caller(values)
+            return caller(values)
+        known = self._part.more.setdefault((table, self._model.struct, name), [])
         first: ArgumentError | None = None
-        for variant in [entry, *entry.variants]:
-            caller, signature = self._part.method(name, variant)
+        for part, variant in [*((self._part, e) for e in (entry, *entry.variants)), *known]:
+            caller, signature = part.method(title, variant)
             values = (self, *signature.bind(args, kwargs))
             try:
                 with self._lock:
@@ -211,6 +226,12 @@ class ModelBase:
                 if e.frames:
                     raise
                 first = first or e
+        part_of = self._models.extend(name, self._part.caller(entry), [self, *models], table) if models else None
+        if part_of is not None:
+            added = next(getattr(m, table).get(name) for m in part_of.manifest.models if m.struct == self._model.struct)
+            if added is not None:
+                known += [(part_of, e) for e in (added, *added.variants)]
+                return self._enter(table, name, entry, args, kwargs)
         assert first is not None
         raise first
 
@@ -221,7 +242,7 @@ class ModelBase:
             if method not in self._model.methods:
                 raise AttributeError(f"{self._declared.name} has no method {method!r}")
             raise ValueError(f"{self._declared.name}.{method} was compiled without its derivative")
-        return self._enter(f"value_and_grad({self._declared.name}.{method})", entry, args, kwargs)
+        return self._enter("gradients", method, entry, args, kwargs)
 
     def to_torch(self) -> Any:
         """An nn.Module over this model's parameters, whose autograd runs the compiled derivative of `forward`."""
@@ -422,43 +443,6 @@ class ModelBase:
 def _tensor(value: Any, elem: str) -> Any:
     """State as it is kept on disk; bf16 came out as float32."""
     return arrays.to_bf16(value) if elem == "bf16" else value
-
-
-def _configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """The whole configuration, in order, from what a call gives."""
-    rows = declared.config
-    if len(args) > len(rows):
-        raise TypeError(f"{declared.name}() takes {len(rows)} configuration arguments, {len(args)} were given")
-    given = dict(zip([r[0] for r in rows], args, strict=False))
-    for key, value in kwargs.items():
-        if key not in [r[0] for r in rows]:
-            raise TypeError(f"{declared.name}() has no configuration argument {key!r}")
-        if key in given:
-            raise TypeError(f"{declared.name}() got {key!r} twice")
-        given[key] = value
-    config = []
-    for name, shown, default, has_default in rows:
-        if name not in given and not has_default:
-            raise TypeError(f"{declared.name}() needs {name}: {shown}")
-        config.append(_config_value(given.get(name, default), shown, f"{declared.name}() argument {name}"))
-    return config
-
-
-def _config_value(value: Any, shown: str, what: str) -> Any:
-    """A configuration argument as its type has it."""
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()
-    kinds = {"int": int, "float": float, "f64": float, "f32": float, "bool": bool, "str": str}
-    want = kinds.get(shown)
-    if want is float and type(value) is int:
-        value = float(value)
-    if want is not None and type(value) is not want:
-        raise ArgumentError(f"{what}: expected {shown}, found {type(value).__name__}")
-    if isinstance(value, tuple):
-        return list(value)
-    if callable(value) and hasattr(value, "__name__"):
-        return value.__name__
-    return value
 
 
 def _method(name: str) -> Callable[..., Any]:

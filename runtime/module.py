@@ -13,11 +13,12 @@ from hybridc_runtime.codec import Codec
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Manifest, Param, Type
 from hybridc_runtime.models import ModelBase, Models
+from hybridc_runtime.more import More, Table
 from hybridc_runtime.native import Program
 from hybridc_runtime.typetext import read_type
 from hybridc_runtime.values import Native, Owned, rng
 
-Specialise = Callable[[str, list[Any]], "tuple[Manifest, Iterable[bytes]]"]
+Specialise = Callable[[More], "tuple[Manifest, Iterable[bytes]]"]
 
 
 class Part:
@@ -33,6 +34,8 @@ class Part:
         self.program.parallel = parallel.run_loop
         self._callers: dict[int, Caller] = {}
         self._methods: dict[int, tuple[Caller, Signature]] = {}
+        self.more: dict[tuple[Table, str, str], list[tuple[Part, Entry]]] = {}
+        """Methods and derivatives compiled since for other models among their arguments, by struct and name."""
 
     def caller(self, entry: Entry) -> Caller:
         found = self._callers.get(id(entry))
@@ -115,7 +118,7 @@ class Function(fastcall.Quick):
         self._module = module
         self._name = name
         self._overloads: list[tuple[Signature, Caller]] = []
-        self.__name__ = self.__qualname__ = name
+        self.__name__ = self.__qualname__ = self._hyb_function = name
         self.__module__ = module._name
 
     def _add(self, part: Part, entries: list[Entry]) -> None:
@@ -123,11 +126,14 @@ class Function(fastcall.Quick):
         if entries and not self.__doc__:
             self.__doc__ = entries[0].doc
         self._single = self._overloads[0] if len(self._overloads) == 1 else None
+        self._by_model = any(caller.codec.is_model(t) for _, caller in self._overloads for t in caller.types)
         self._called = False
         self._serve(self._first)
 
     @property
     def __signature__(self) -> inspect.Signature:
+        if not self._overloads:
+            return inspect.Signature()
         signature, caller = self._overloads[0]
         python = signature.python()
         shown = caller.entry.result_shown or ("None" if caller.entry.result is None else inspect.Signature.empty)
@@ -142,7 +148,7 @@ class Function(fastcall.Quick):
         return self._call(*args, **kwargs)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        if self._single is not None:
+        if self._single is not None and not self._by_model:
             signature, caller = self._single
             return caller(args if len(args) == signature.count and not kwargs else signature.bind(args, kwargs))
         return self._choose(args, kwargs, False)
@@ -167,9 +173,14 @@ class Function(fastcall.Quick):
         if first is not None:
             raise first
         models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]
-        if not models:
+        known = self._overloads[0][1] if self._overloads else None
+        if models and self._module._models.extend(self._name, known, models) is not None:
+            return self._choose(args, kwargs, native)
+        if not models and self._overloads:
             signature, caller = self._overloads[0]
             return caller(signature.bind(args, kwargs), native)
+        if not models:
+            raise ArgumentError(f"{self._name}() takes a model, of any configuration")
         shown = ", ".join(m._hyb_shown for m in models)
         raise ArgumentError(f"{self._name}() is not compiled for {shown}")
 
@@ -249,8 +260,7 @@ def link(
     manifest: Manifest, objects: Iterable[bytes], *, externs: Mapping[str, Any] | None = None,
     specialise: Specialise | None = None,
 ) -> Module:
-    """Load a compiled program. `specialise(model key, configuration)` compiles the program with that configuration
-    of a model, for a module loaded from source."""
+    """Load a compiled program. `specialise` compiles what is asked for beyond it, for a module loaded from source."""
     module = Module(manifest.name)
     module._externs = dict(externs or {})
     module._specialise = specialise

@@ -48,6 +48,8 @@ class Jit:
         self.names = (f"hyb{i}" for i in itertools.count())
         self.lock = threading.Lock()
         self.loaded: list[Any] = []
+        """What keeps code in memory, for good: values that compiled code made may outlive everything else, and release
+        themselves by it. LLVM unloads a library with the first tracker of one of its symbols that ends."""
         found = support.support()
         builder = llvm.JITLibraryBuilder().add_object_img(found.object).add_current_process()
         for name in support.NAMES:
@@ -61,17 +63,16 @@ class Jit:
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
         self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
 
-    def link(self, objects: Iterable[bytes]) -> tuple[str, Any]:
-        """Load objects as one library; its name, and what keeps it in memory."""
+    def link(self, objects: Iterable[bytes]) -> str:
+        """Load objects as one library; its name."""
         with self.lock:
             builder = llvm.JITLibraryBuilder().add_current_process()
             for data in objects:
                 builder.add_object_img(data)
             name = next(self.names)
             tracker = builder.link(self.lljit, name)
-            # For good: values that compiled code made may outlive everything else, and release themselves by it.
             self.loaded.append(tracker)
-            return name, tracker
+            return name
 
 
 @functools.cache
@@ -361,14 +362,13 @@ class Program:
     """Loaded native code. `services[i]` serves host call i: f(context, args address, results address)."""
 
     def __init__(self, objects: Iterable[bytes], sites: list[Any]):
-        self.name, self._tracker = jit().link(objects)
+        self.name = jit().link(objects)
         self.sites = sites
         self.services: list[Callable[[Context, int, int], None]] = []
         self.parallel: Callable[[Context, int, int, int], bool]
         """Runs worker(env, index) for every index below a count; true if the context has a fault now."""
         self._local = _Thread()
         self._addresses: dict[str, int] = {}
-        self._trackers: list[Any] = []
         self._functions: dict[tuple[str, Any], Any] = {}
         self.live = self.find("hyb.live")
         self.cell: Any = None
@@ -384,7 +384,7 @@ class Program:
             except RuntimeError:
                 address = 0
             else:
-                self._trackers.append(tracker)
+                jit().loaded.append(tracker)
                 address = tracker[symbol]
             self._addresses[symbol] = address
         return address

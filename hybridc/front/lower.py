@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "HYB809": "submodels that are not alike, as a value",
     "HYB810": "a derivative that writes state, as a value",
     "HYB811": "a choice among submodels whose results are of different types",
+    "HYB812": "a method that does not fit where it is called by its name",
 }
 """What lowering may refuse."""
 PARTS = (lower_apply, lower_comp)

@@ -242,12 +242,40 @@ def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
     assert node is not None
     receiver = lw.concrete(node.type)
     decl = lw.ctx.method(receiver, e.name)
-    assert decl is not None, f"{receiver} has no method {e.name}"
+    if decl is None:
+        raise lw.refuse("HYB812", f"{receiver} has no method `{e.name}`", e.span)
     types = tuple(a for a in receiver.args if not isinstance(a, Dim)) if isinstance(receiver, Named) else ()
     args = (e.receiver, *e.args)
     args += tuple(tree.Arg() for _ in decl.params[len(args):])
     order = tuple(i for i, a in enumerate(args) if a.value is not None or a.place is not None)
-    return call(lw, tree.Call(e.type, e.span, FnRef(decl.key, types), args, order))
+    made = tree.Call(e.type, e.span, FnRef(decl.key, types), args, order)
+    promised(lw, made, decl, receiver)
+    result = call(lw, made)
+    t = lw.concrete(e.type)
+    if result is not None and needs_check(lw, t):
+        return refine(lw, lw.whole(result), t, t, e.span)
+    return result
+
+
+def promised(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, receiver: Type) -> None:
+    """A method called by its name must fit the call: its signature is known only now."""
+    types = [_arg_type(a) for a in e.args]
+    if len(decl.params) < sum(t is not None for t in types) or any(
+            p.default is None for p, t in zip(decl.params, types, strict=False) if t is None):
+        shown = ", ".join(p.var.name for p in decl.params[1:])
+        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} takes ({shown})", e.span)
+    _, _, inner = resolve(lw, e.fn, types)
+    for p, t in zip(decl.params[1:], types[1:], strict=False):
+        if t is not None and not _alike(inner.concrete(p.var.type), lw.concrete(t)):
+            raise lw.refuse("HYB812", f"`{p.var.name}` of `{decl.name}` of {receiver} is {p.var.type}, found "
+                            f"{lw.concrete(t)}", e.span)
+    if not isinstance(decl.result, Void) and not _alike(inner.concrete(decl.result), lw.concrete(e.type)):
+        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} gives {decl.result}; here {lw.concrete(e.type)} is "
+                        "expected", e.span)
+
+
+def _alike(declared: Type, given: Type) -> bool:
+    return not is_concrete(declared) or erase(declared) == erase(given)
 
 
 @lowers(tree.Builtin)

@@ -20,7 +20,6 @@ from hybridc.base.types import (
     Type,
     TypeVar,
     Void,
-    show_config,
 )
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
@@ -132,7 +131,8 @@ class Surface:
         entries = self.interface.fns.setdefault(name, [])
         for instance in self.instances(decl, ref.types):
             entries.append(self.entry(decl, instance))
-        if not entries:
+        bare = any((v.bound or "").startswith("model ") for v in decl.type_params)
+        if not entries and not (bare and self.all_names):
             del self.interface.fns[name]
 
     def instances(self, decl: tree.FnDecl, types: Sequence[Type], model: ModelType | None = None) -> Iterator[Instance]:
@@ -420,14 +420,16 @@ def _offer(entries: dict[str, Entry], name: str, entry: Entry | None) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A configuration value as Python has it."""
+    """A configuration value as the manifest has it."""
     match value:
         case Dim():
             return value.constant
         case tuple():
             return [plain(v) for v in value]
-        case FnRef() | ModelType():
-            return show_config(value)
+        case FnRef(key):
+            return {"fn": key}
+        case ModelType(key, config):
+            return {"model": key, "config": [plain(v) for v in config]}
         case _:
             return value
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hybridc_runtime.more import Table
+
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface
 
@@ -87,4 +89,18 @@ def keep_model(interface: Interface, key: str) -> None:
         for name, group in interface.fns.items()
         if (kept := [e for e in group if structs & {p.type for p in e.params} or e.result in structs])
     }
+    interface.tests = []
+
+
+def keep_call(interface: Interface, name: str, table: Table, struct: str) -> None:
+    """Leave only one function, or method or derivative of a method of the model of that struct: what a call with
+    another combination of configurations needs of a program that is loaded already."""
+    interface.fns = {name: interface.fns.get(name, [])} if table == "fns" else {}
+    for m in interface.models:
+        for kept, entries in (("methods", m.methods), ("gradients", m.gradients)):
+            if m.struct != struct or table != kept:
+                entries.clear()
+            for other in [n for n in entries if n != name]:
+                del entries[other]
+        m.pullback = None
     interface.tests = []

@@ -1,0 +1,122 @@
+"""Models of several configurations in one call, and as the configuration of other models: from source, where a call
+compiles what it needs, and from an artifact, which has what is exported."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hybridc_runtime import ArgumentError
+
+import hybridc
+from hybridc import driver
+
+SOURCE = Path(__file__).parent / "programs" / "configurations.hyb"
+
+
+@pytest.fixture(scope="module", params=["source", "artifact"])
+def mod(request, tmp_path_factory):
+    if request.param == "source":
+        return hybridc.load(SOURCE)
+    file = tmp_path_factory.mktemp("built") / "configurations.hybx"
+    file.write_bytes(driver.artifact(driver.check(str(SOURCE))))
+    return hybridc.load(file)
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+def test_functions_of_two_models(mod):
+    f = mod.f
+    a, b, d = mod.Enc(5, 3), mod.Enc(5, 4), mod.Dec(3)
+    assert [f(a, b), f(b, a), f(b, b), f(a, b=a)] == [55.0, 50.0, 60.0, 45.0]
+    assert mod.both(a, d, ones(5)) == 15.0
+    with pytest.raises(ArgumentError, match=r"not compiled for Dec\[3\], Enc\[5, 4\]"):
+        f(d, b)
+    with pytest.raises(ValueError, match="dimension 0 of the value is 4, not 3"):
+        mod.both(b, d, ones(5))
+
+
+def test_both_are_changed(mod):
+    a, b = mod.Enc(5, 3), mod.Enc(5, 4)
+    mod.grow(a, b)
+    assert (a(ones(5)) == 10).all() and (b(ones(5)) == 15).all()
+    mod.grow(b, a, by=0.5)
+    assert (a(ones(5)) == 30).all() and (b(ones(5)) == 7.5).all()
+
+
+def test_a_model_that_such_a_function_makes_is_whole(mod):
+    made = mod.pick(mod.Enc(5, 3), mod.Enc(5, 4))
+    assert (made.called(ones(2)) == 2).all() and made.state_dict()["calls"] == 1
+
+
+def test_methods_that_take_another_model(mod):
+    a, b, d = mod.Enc(5, 3), mod.Enc(5, 4), mod.Dec(3)
+    x = ones(5)
+    assert [a.beside(a, x), a.beside(b, x), b.beside(a, x), a.beside(other=b, x=x)] == [165.0, 215.0, 170.0, 215.0]
+    with pytest.raises(ArgumentError, match="other"):
+        a.beside(d, x)
+    a.into(b)
+    assert a.state_dict()["calls"] == 1 and (b(x) == 10).all()
+
+
+def test_derivatives_of_methods_that_take_another_model(mod):
+    a, b = mod.Enc(5, 3), mod.Enc(5, 4)
+    a.into(b)
+    for other, factor in ((a, 1), (b, 2)):
+        value, g = a.value_and_grad("loss", ones(5), other)
+        assert value == 15 * factor and (g == factor).all() and g.shape == (15,)
+
+
+def test_a_model_as_configuration(mod):
+    m = mod.Wrap(mod.Enc(4, 4))
+    assert (m(ones(2, 4)) == 5).all() and "Enc(4, 4)" in repr(m)
+    with pytest.raises(ArgumentError, match="expected a model"):
+        mod.Wrap(3)
+    with pytest.raises((hybridc.CompileError, ValueError), match="gives f32|not in the artifact"):
+        mod.Wrap(mod.Dec(3))
+
+
+def test_functions_as_configuration(mod):
+    assert mod.Act(3, mod.twice)(2.0) == 12.0 and mod.Act(3)(1.0) == 6.0
+    assert mod.Act(3).act(4.0) == 8.0
+    assert mod.Acts([mod.twice, mod.twice])(1.0) == 16.0
+    for wrong in ("twice", abs, 3):
+        with pytest.raises(ArgumentError, match="expected a function of the module"):
+            mod.Act(3, wrong)
+    with pytest.raises((TypeError, ValueError), match="other"):
+        mod.Act(3, mod.other)
+
+
+def test_generic_functions_that_are_exported():
+    # they need type arguments, so they are offered only where an export gives them
+    source = hybridc.load(SOURCE)
+    assert (source.g(source.Enc(5, 3), ones(5)) == 5).all()
+    d = source.Dec(3)
+    source.h(d, 2.0)
+    assert d(ones(3)) == 6.0
+
+
+def test_a_module_and_its_values_are_collected_together():
+    def use():
+        mod = hybridc.load(SOURCE)
+        models = [mod.Enc(5, 3), mod.Enc(5, 4)]
+        assert mod.f(*models) == 55.0
+        models.append(models)
+        return weakref.ref(mod)
+
+    gone = use()
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_combination_is_compiled_once():
+    mod = hybridc.load(SOURCE)
+    a, b = mod.Enc(6, 1), mod.Enc(6, 2)
+    assert mod.f(a, b) == 30.0
+    parts = len(mod._parts)
+    assert mod.f(a, b) == 30.0 and len(mod._parts) == parts
