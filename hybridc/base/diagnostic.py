@@ -33,6 +33,29 @@ def render(diagnostic: Diagnostic, sources: Sources) -> str:
     return "\n".join(lines)
 
 
+def record(diagnostic: Diagnostic, sources: Sources) -> dict[str, object]:
+    """A diagnostic as plain data for other programs; lines and columns count from 1, the end is exclusive."""
+    return {
+        "severity": "error",
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        **_place(diagnostic.span, sources),
+        "help": diagnostic.help,
+        "notes": [{"message": message, **_place(span, sources)} for message, span in diagnostic.notes],
+    }
+
+
+def _place(span: Span, sources: Sources) -> dict[str, object]:
+    """Of a file that could not be read the first character; nulls where there is no file."""
+    source = sources.get(span.path)
+    if source is not None:
+        line, column = source.line_column(span.start)
+        end_line, end_column = source.line_column(max(span.start, span.end))
+        return {"file": span.path, "line": line, "column": column, "end_line": end_line, "end_column": end_column}
+    one = 1 if span.path else None
+    return {"file": span.path or None, "line": one, "column": one, "end_line": one, "end_column": one}
+
+
 def _headline(span: Span, text: str, sources: Sources) -> str:
     source = sources.get(span.path)
     if source is None:

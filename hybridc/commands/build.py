@@ -6,7 +6,7 @@ import click
 
 from hybridc import driver
 from hybridc.build import write_artifact
-from hybridc.commands.common import FILES, ROOT, for_each, progress
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each, progress
 
 
 @click.command()
@@ -17,7 +17,10 @@ from hybridc.commands.common import FILES, ROOT, for_each, progress
 @click.option("--target", default="cpu", show_default=True, help="cpu, or cpu:NAME for a named processor.")
 @click.option("--emit", type=click.Choice(driver.STAGES), help="Print a stage instead of building.")
 @ROOT
-def build(files: tuple[str, ...], output: str | None, target: str, emit: str | None, root: str | None) -> None:
+@ERROR_FORMAT
+def build(
+    files: tuple[str, ...], output: str | None, target: str, emit: str | None, root: str | None, error_format: str
+) -> None:
     """Compile each FILE to NAME.hybx and NAME.pyi."""
 
     def work(file: str) -> None:
@@ -27,4 +30,4 @@ def build(files: tuple[str, ...], output: str | None, target: str, emit: str | N
         with progress(f"building {file}"):
             write_artifact(file, output, root=root, target=target)
 
-    for_each(files, work)
+    for_each(files, work, error_format)

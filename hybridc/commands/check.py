@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from hybridc import checking
-from hybridc.commands.common import FILES, ROOT, for_each
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each
 
 
 @click.command()
 @FILES
 @ROOT
-def check(files: tuple[str, ...], root: str | None) -> None:
+@ERROR_FORMAT
+def check(files: tuple[str, ...], root: str | None, error_format: str) -> None:
     """Report every error in FILES."""
-    for_each(files, lambda file: checking.check(file, root))
+    for_each(files, lambda file: checking.check(file, root), error_format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,12 +13,19 @@ from hybridc_runtime import RuntimeFault
 from hybridc_runtime.faults import chain
 from rich.console import Console
 
-from hybridc.base.diagnostic import CompileError
+from hybridc.base.diagnostic import CompileError, record
 
 FILE = click.argument("file", type=click.Path(dir_okay=False))
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
 ROOT = click.option(
     "--root", type=click.Path(file_okay=False), help="Where imports are looked up besides the file's own folder."
+)
+ERROR_FORMAT = click.option(
+    "--error-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How errors are written on stderr: for people, or one JSON object a line.",
 )
 USER_ERRORS = (RuntimeFault, TypeError, ValueError, OSError, KeyboardInterrupt)
 """What a program can end with that is not the compiler's doing."""
@@ -36,12 +44,17 @@ def rendered(e: CompileError) -> Failure:
     return Failure(f"{e}\n\n{n} error{'s' if n != 1 else ''}")
 
 
+def as_json(e: CompileError) -> str:
+    """All errors of a compilation, one JSON object a line."""
+    return "\n".join(json.dumps(record(d, e.sources)) for d in e.diagnostics)
+
+
 def shown(e: BaseException) -> str:
     """A fault as a program's user sees it: the chain of calls in `.hyb` files, then what happened."""
     return "\n".join(filter(None, [chain(e), f"{type(e).__name__}: {e}"]))
 
 
-def for_each(files: Iterable[str], work: Callable[[str], object]) -> None:
+def for_each(files: Iterable[str], work: Callable[[str], object], error_format: str = "text") -> None:
     """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any."""
     failed = False
     for file in files:
@@ -49,7 +62,10 @@ def for_each(files: Iterable[str], work: Callable[[str], object]) -> None:
             work(file)
         except CompileError as e:
             failed = True
-            rendered(e).show()
+            if error_format == "json":
+                click.echo(as_json(e), err=True)
+            else:
+                rendered(e).show()
     if failed:
         sys.exit(1)
 

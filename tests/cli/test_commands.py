@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import stat
 import subprocess
 import sys
@@ -53,6 +54,41 @@ def test_check(run):
     bad = run("check", "mean.hyb", "bad.hyb", "absent.hyb")
     assert bad.returncode == 1
     assert "bad.hyb:2:12: error[HYB201]" in bad.stderr and "absent.hyb:1:1: error[HYB203]" in bad.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "build"])
+def test_errors_as_json(run, tmp_path: Path, command: str):
+    (tmp_path / "two.hyb").write_text("fn f() -> int:\n    return (x +\n        y)\n")
+    assert run(command, "mean.hyb", "--error-format=json").stderr == ""
+    done = run(command, "bad.hyb", "two.hyb", "absent.hyb", "--error-format=json")
+    assert done.returncode == 1 and done.stdout == ""
+    errors = [json.loads(line) for line in done.stderr.splitlines()]
+    places = [(e["code"], e["file"], e["line"], e["column"], e["end_line"], e["end_column"]) for e in errors]
+    assert places == [
+        ("HYB201", "bad.hyb", 2, 12, 2, 13),
+        ("HYB201", "two.hyb", 2, 13, 2, 14),
+        ("HYB201", "two.hyb", 3, 9, 3, 10),
+        ("HYB203", "absent.hyb", 1, 1, 1, 1),
+    ]
+    assert all(set(e) == {"severity", "message", "help", "notes", "code", "file", "line", "column", "end_line", "end_column"}
+               for e in errors)
+    text = run(command, "bad.hyb", "two.hyb", "absent.hyb").stderr
+    assert all(f"{e['file']}:{e['line']}:{e['column']}: error[{e['code']}]: {e['message']}" in text for e in errors)
+
+
+def test_notes_in_json_have_their_places(run, tmp_path: Path):
+    (tmp_path / "twice.hyb").write_text("fn f() -> int:\n    return 1\n\nfn f() -> int:\n    return 2\n")
+    [error] = [json.loads(line) for line in run("check", "twice.hyb", "--error-format=json").stderr.splitlines()]
+    assert error["line"] == 4
+    assert [(n["file"], n["line"], n["column"]) for n in error["notes"]] == [("twice.hyb", 1, 4)]
+
+
+def test_exit_codes(run):
+    """0 done, 1 the program's fault, 2 the command line's."""
+    assert run("check", "mean.hyb").returncode == 0
+    assert run("check", "bad.hyb").returncode == 1
+    assert run("check", "bad.hyb", "--error-format=yaml").returncode == 2
+    assert run("check").returncode == 2
 
 
 def test_test(run):
