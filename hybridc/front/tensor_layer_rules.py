@@ -79,7 +79,16 @@ def _dot(a: Arguments, expected: Type | None) -> tree.Expr:
     return a.built(kind, x, y)
 
 
-_EQUATION = re.compile(r"([a-zA-Z]*(?:,[a-zA-Z]*)*)(?:->([a-zA-Z]*))?\Z")
+_TERM = r"[a-zA-Z]*(?:\.\.\.)?[a-zA-Z]*"
+_EQUATION = re.compile(rf"({_TERM}(?:,{_TERM})*)(?:->({_TERM}))?\Z")
+_AXES = "0123456789"
+"""What stands for the axes of a `...`, the last one for the last."""
+
+
+def _spelled(names: str, rank: int) -> str:
+    """The letters of a term, with some for its `...`."""
+    count = max(rank - len(names) + 3, 0)
+    return names.replace("...", _AXES[len(_AXES) - count :])
 
 
 @rule("einsum", "equation *operands")
@@ -90,15 +99,20 @@ def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
     if match is None:
         raise a.wrong("the equation of einsum is text such as \"ij,jk->ik\"", a.given["equation"])
     inputs = match[1].split(",")
-    letters = "".join(inputs)
-    output = match[2] if match[2] is not None else "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     if len(inputs) != len(a.rest):
         raise a.wrong(f"einsum \"{text}\" takes {len(inputs)} tensors, not {len(a.rest)}")
+    kind, operands = join(a.ctx, [a.value(e) for e in a.rest], a.call.span, "einsum")
+    inputs = [_spelled(names, len(shape(x.type))) for names, x in zip(inputs, operands, strict=True)]
+    letters = "".join(inputs)
+    batch = "".join(c for c in _AXES if c in letters)
+    if match[2] is not None:
+        output = match[2].replace("...", batch)
+    else:
+        output = batch + "".join(sorted(c for c in set(letters) - set(batch) if letters.count(c) == 1))
     strange = next((c for c in output if c not in letters or output.count(c) > 1), None)
     if strange is not None:
         raise a.wrong(f"einsum \"{text}\": `{strange}` of the result "
                       + ("appears twice" if strange in letters else "is in no operand"), a.given["equation"])
-    kind, operands = join(a.ctx, [a.value(e) for e in a.rest], a.call.span, "einsum")
     bound: dict[str, Dim] = {}
     for names, x in zip(inputs, operands, strict=True):
         dims = shape(x.type)
@@ -112,7 +126,8 @@ def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
             agreed = same_dim(a.ctx, old, d)
             if agreed is None:
                 shapes = " and ".join(show_shape(shape(o.type)) for o in operands)
-                message = f"einsum \"{text}\" of shapes {shapes}: `{letter}` is both {old} and {d}"
+                shown = "..." if letter in _AXES else letter
+                message = f"einsum \"{text}\" of shapes {shapes}: `{shown}` is both {old} and {d}"
                 a.ctx.error("HYB401", message, a.call.span)
                 raise Stop
             bound[letter] = agreed

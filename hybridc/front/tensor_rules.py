@@ -246,7 +246,7 @@ def _equal(a: Arguments, expected: Type | None) -> tree.Expr:
 
 @rule("shape", "x")
 def _shape(a: Arguments, expected: Type | None) -> tree.Expr:
-    return a.built(Named(STD_TYPES["list"], (INT,)), a.tensor("x"))
+    return a.built(Named(STD_TYPES["list"], (INT,)), a.get("x"))
 
 
 @rule("one_hot", "x classes")
