@@ -226,7 +226,9 @@ class ModelBase:
                 if e.frames:
                     raise
                 first = first or e
-        part_of = self._models.extend(name, self._part.caller(entry), [self, *models], table) if models else None
+        part_of = None
+        if models and table != "pullback":
+            part_of = self._models.extend(name, self._part.caller(entry), [self, *models], table)
         if part_of is not None:
             added = next(getattr(m, table).get(name) for m in part_of.manifest.models if m.struct == self._model.struct)
             if added is not None:

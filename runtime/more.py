@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-Table = Literal["fns", "methods", "gradients"]
+Table = Literal["fns", "methods", "gradients", "pullback"]
+"""Where an entry stands in a manifest; a pullback is not compiled on demand."""
 
 
 class More(NamedTuple):

@@ -123,11 +123,10 @@ class Bridge:
         split = len(args) - len(names)
         plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in args]
         d = tuple(seeds) if len(seeds) > 1 else seeds[0]
-        name = f"{self.model._declared.name}.forward"
         entry = self.entry
         assert entry is not None
         by_name = dict(zip(names, plain[split:], strict=True))
-        found = self.model._enter(name, entry, tuple(plain[:split]), {**by_name, "d": d})
+        found = self.model._enter("pullback", "forward", entry, tuple(plain[:split]), {**by_name, "d": d})
         parts = list(found) if isinstance(found, tuple) else [found]
         flat = torch.as_tensor(parts[0])
         of_params = [flat[p.offset : p.offset + int(np.prod(p.shape, dtype=np.int64))].reshape(tuple(p.shape))
