@@ -170,7 +170,7 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
         return None
     sig, model = found
     config = sig.config_named(name)
-    if config is not None:
+    if config is not None and not check_model.is_param(c, sig, name):
         i = sig.config.index(config)
         if i < len(model.config):
             given = model.config[i]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
+    BOOL,
     F32,
     F64,
     INT,
@@ -94,6 +95,14 @@ def member(sig: ModelSig, name: str, span: Span, c: Body) -> MemberSig | None:
     return None
 
 
+def is_param(c: Body, sig: ModelSig, name: str) -> bool:
+    """Whether a name of the configuration is, of a value, that of a parameter."""
+    if name not in sig.member_names:
+        return False
+    prepare(c.checker, sig.key)
+    return name in sig.members and sig.members[name].kind == "param"
+
+
 def elem_of_model(checker: Checker, sig: ModelSig) -> Type | None:
     prepare(checker, sig.key)
     return sig.elem
@@ -151,7 +160,7 @@ class Members:
         for m in decl.members:
             if isinstance(m, syntax.Fn):
                 continue
-            if m.name in sig.members or sig.config_named(m.name) is not None:
+            if m.name in sig.members or sig.config_named(m.name) is not None and not named_as_flag(sig, m):
                 self.c.error("HYB202", f"`{sig.name}` has two members called `{m.name}`", m.span)
                 continue
             if m.name in FORBIDDEN_MEMBERS:
@@ -189,32 +198,48 @@ class Members:
 
     def param(self, m: syntax.ModelParam) -> None:
         t = self.c.reader.type(m.type)
-        elem = elem_of(t)
-        if not isinstance(t, Poison) and elem not in (F32, F64):
-            self.c.error("HYB601", f"a parameter is f32, f64 or a tensor of these, not {t}", m.type.span,
-                         help="declare a value that is not trained `state`")
-            t = elem = POISON
-        if isinstance(t, Tensor):
-            for d in t.shape:
+        held = t.item if isinstance(t, Option) else t
+        elem = elem_of(held)
+        if not isinstance(held, Poison) and elem not in (F32, F64):
+            self.c.error("HYB601", f"a parameter is f32, f64, a tensor of these, or an option of one, not {t}",
+                         m.type.span, help="declare a value that is not trained `state`")
+            t = held = elem = POISON
+        if isinstance(held, Tensor):
+            for d in held.shape:
                 if isinstance(d, Dim) and any(is_unknown(v) for v in d.variables()):
                     self.c.error("HYB601", "the shape of a parameter is known when the program is compiled",
                                  m.type.span)
                     break
         self.add(m.name, "param", t, m.span)
         self.share_elem(elem, m.name, m.span)
-        init = m.init
-        if isinstance(t, Poison):
+        if isinstance(held, Poison):
             return
-        if init is None:
+        if m.init is None:
             self.c.error("HYB601", f"the parameter `{m.name}` needs an initialiser", m.span, help="write `= zeros()`")
             return
-        if isinstance(init, syntax.Call) and isinstance(init.fn, syntax.Name) and init.fn.id in INITIALISERS:
-            x = initialiser(self.c, init, init.fn.id, t)
-            self.done.append(tree.ModelParam(m.name, t, x, m.span))
-            return
-        name = init.fn.id if isinstance(init, syntax.Call) and isinstance(init.fn, syntax.Name) else ""
+        init = self.initialiser(m.init, held, t)
+        if init is not None:
+            self.done.append(tree.ModelParam(m.name, t, init, m.span))
+
+    def initialiser(self, e: syntax.Expr, held: Type, t: Type) -> tree.Expr | None:
+        """The first values of a parameter that holds `held`. A condition is decided when the program is compiled;
+        `none` leaves the parameter out of the vector."""
+        match e:
+            case syntax.Conditional():
+                cond = self.c.condition(e.cond)
+                then, orelse = (self.initialiser(x, held, t) for x in (e.then, e.orelse))
+                return None if then is None or orelse is None else tree.Conditional(t, e.span, cond, then, orelse)
+            case syntax.Literal(value=None) if isinstance(t, Option):
+                return tree.Const(t, e.span, None)
+            case syntax.Literal(value=None):
+                self.c.error("HYB601", f"a parameter that may be missing is declared `{held}?`, this one is {t}", e.span)
+                return None
+            case syntax.Call(fn=syntax.Name(id=name)) if name in INITIALISERS:
+                return initialiser(self.c, e, name, held)
+        name = e.fn.id if isinstance(e, syntax.Call) and isinstance(e.fn, syntax.Name) else ""
         self.c.error("HYB601", "a parameter is initialised by zeros, ones, normal, uniform, glorot, he, orthogonal or "
-                     "constant", init.span, help=nearest(name, INITIALISERS) or "write `= constant(x)` for a number")
+                     "constant", e.span, help=nearest(name, INITIALISERS) or "write `= constant(x)` for a number")
+        return None
 
     def state(self, m: syntax.ModelState) -> None:
         t = self.c.reader.type(m.type)
@@ -287,6 +312,12 @@ class Members:
             case Named(key, args) if key == STD_TYPES["map"] and args[0] == STR:
                 return self.models_in(args[1])  # type: ignore[arg-type]
         return []
+
+
+def named_as_flag(sig: ModelSig, m: syntax.ModelParam | syntax.ModelState | syntax.ModelLet) -> bool:
+    """Whether a parameter bears the name of a bool of the configuration, which says whether there is one."""
+    config = sig.config_named(m.name)
+    return isinstance(m, syntax.ModelParam) and config is not None and config.type == BOOL
 
 
 def has_params(checker: Checker, sig: ModelSig) -> bool:

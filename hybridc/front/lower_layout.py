@@ -22,9 +22,10 @@ from hybridc.front.open_models import holds_open, is_open
 
 @dataclass
 class ParamSlot:
-    """A parameter: where it begins in its model's vector, and its shape."""
+    """A parameter: its initialiser, where it begins in its model's vector, and its shape. `type` is an option's item."""
 
     decl: tree.ModelParam
+    init: tree.Builtin
     type: Type
     offset: int
     shape: tuple[int, ...]
@@ -90,6 +91,8 @@ class Layout:
     subs: dict[str, Sub] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     """Names of params and submodels, in the order of the vector."""
+    missing: set[str] = field(default_factory=set)
+    """Optional params that this configuration does not have."""
     state: ir.Type | None = None
     """Its state struct, if it has state."""
 
@@ -162,8 +165,12 @@ class Layouts:
         for member in decl.members:
             match member:
                 case tree.ModelParam():
-                    layout.params[member.name] = self._param(lw, layout, member)
-                    layout.order.append(member.name)
+                    slot = self._param(lw, layout, member)
+                    if slot is None:
+                        layout.missing.add(member.name)
+                    else:
+                        layout.params[member.name] = slot
+                        layout.order.append(member.name)
                 case tree.ModelLet():
                     sub = self.sub(lw, member.value, lw.concrete(member.type))
                     sub.offset = layout.size
@@ -189,8 +196,16 @@ class Layouts:
         self._open.pop()
         return layout
 
-    def _param(self, lw: Lowerer, layout: Layout, member: tree.ModelParam) -> ParamSlot:
+    def _param(self, lw: Lowerer, layout: Layout, member: tree.ModelParam) -> ParamSlot | None:
+        """The place of a parameter, or None if this configuration has no such one."""
+        init = member.init
+        while isinstance(init, tree.Conditional):
+            init = init.then if static(lw, init.cond) else init.orelse
+        if isinstance(init, tree.Const):
+            return None
+        assert isinstance(init, tree.Builtin)
         t = lw.concrete(member.type)
+        t = t.item if isinstance(t, Option) else t
         dims: list[int] = []
         for d in t.shape if isinstance(t, Tensor) else ():
             assert isinstance(d, Dim)
@@ -203,7 +218,7 @@ class Layouts:
         size = 1
         for n in dims:
             size *= n
-        slot = ParamSlot(member, t, layout.size, tuple(dims))
+        slot = ParamSlot(member, init, t, layout.size, tuple(dims))
         layout.size += size
         return slot
 

@@ -80,9 +80,13 @@ class Models(Layouts):
         assert isinstance(t, ModelType)
         layout = self.layout(t)
         lw.b.span = e.span
+        if e.name in layout.missing:
+            return lw.op("none", [], lw.type(e.type))
         slot = layout.params.get(e.name)
         if slot is not None:
-            return view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
+            param = view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
+            optional = isinstance(slot.decl.type, Option)
+            return lw.op("some", [lw.whole(param)], lw.type(e.type)) if optional else param
         if e.name in layout.states:
             return lw.item(value, layout.states[e.name].index)
         sub = layout.subs.get(e.name)
@@ -311,15 +315,13 @@ class Models(Layouts):
 
     def _init_param(self, lw: Lowerer, model: ModelType, slot: ParamSlot, seed: ir.Atom, index: int) -> ir.Atom:
         """A parameter's first values, as a vector."""
-        node = slot.decl.init
         made = Lowerer(self.ctx)
         made.b, made.env, made.kinds, made.name = lw.b, lw.env, lw.kinds, lw.name
         made.model = model
         self.enter(made, model)
         lw.b.span = slot.decl.span
-        assert isinstance(node, tree.Builtin)
         key = derive.mixed(lw, derive.hashed(lw, INT, seed), integer(index + 1))
-        value = init_tensor(made, node, key)
+        value = init_tensor(made, slot.init, key)
         size = 1
         for n in slot.shape:
             size *= n

@@ -661,7 +661,8 @@ class ConfigParam:
 
 @dataclass(frozen=True, slots=True)
 class ModelParam:
-    """`init` is a Builtin of an initialiser (zeros ones normal uniform glorot he orthogonal constant)."""
+    """`init` is a Builtin of an initialiser (zeros ones normal uniform glorot he orthogonal constant), a Conditional of
+    such, or, for an option, `none` (there is no such parameter)."""
 
     name: str
     type: Type
