@@ -72,7 +72,16 @@ def _config_value(value: Any, shown: str, what: str) -> Any:
         value = float(value)
     if want is not None and type(value) is not want:
         raise ArgumentError(f"{what}: expected {shown}, found {type(value).__name__}")
-    if isinstance(value, (list, tuple)):
+    if shown.startswith("("):
+        items = _parts(shown[1:-1])
+        if type(value) is int and all(i == "int" for i in items):
+            return [value] * len(items)  # one for all
+        if not isinstance(value, (list, tuple)) or len(value) != len(items):
+            raise ArgumentError(f"{what}: expected {shown}, found {value!r}")
+        return [_config_value(v, i, what) for v, i in zip(value, items, strict=True)]
+    if shown.startswith("list["):
+        if not isinstance(value, (list, tuple)):
+            raise ArgumentError(f"{what}: expected {shown}, found {type(value).__name__}")
         return [_config_value(v, shown.removeprefix("list[").removesuffix("]"), what) for v in value]
     declared = getattr(value, "_declared", None)
     if isinstance(declared, ModelClass) and not isinstance(value, type):
@@ -84,3 +93,15 @@ def _config_value(value: Any, shown: str, what: str) -> Any:
             f"a function of the module, {shown}" if shown.startswith("fn(") else shown)
         raise ArgumentError(f"{what}: expected {wanted}, found {type(value).__name__}")
     return value
+
+
+def _parts(shown: str) -> list[str]:
+    """The types of a tuple, as shown."""
+    parts, depth = [""], 0
+    for c in shown:
+        depth += (c in "([") - (c in ")]")
+        if c == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [p.strip() for p in parts if p.strip()]

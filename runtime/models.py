@@ -161,7 +161,7 @@ class ModelBase:
                 if row[0] == name:
                     if isinstance(value, dict):
                         return getattr(self._models.module, show_config(value), show_config(value))
-                    return value
+                    return tuple(value) if row[1].startswith("(") else value
         raise AttributeError(f"{self._declared.name} has no {name!r}")
 
     def __repr__(self) -> str:

@@ -232,7 +232,8 @@ class Members:
             case syntax.Literal(value=None) if isinstance(t, Option):
                 return tree.Const(t, e.span, None)
             case syntax.Literal(value=None):
-                self.c.error("HYB601", f"a parameter that may be missing is declared `{held}?`, this one is {t}", e.span)
+                self.c.error("HYB601", f"a parameter that may be missing is declared `{held}?`, this one is {t}",
+                             e.span)
                 return None
             case syntax.Call(fn=syntax.Name(id=name)) if name in INITIALISERS:
                 return initialiser(self.c, e, name, held)

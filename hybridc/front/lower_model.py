@@ -84,9 +84,9 @@ class Models(Layouts):
             return lw.op("none", [], lw.type(e.type))
         slot = layout.params.get(e.name)
         if slot is not None:
-            param = view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
+            read = view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
             optional = isinstance(slot.decl.type, Option)
-            return lw.op("some", [lw.whole(param)], lw.type(e.type)) if optional else param
+            return lw.op("some", [lw.whole(read)], lw.type(e.type)) if optional else read
         if e.name in layout.states:
             return lw.item(value, layout.states[e.name].index)
         sub = layout.subs.get(e.name)

@@ -274,6 +274,8 @@ class TypeReader:
             return self.dim(e)
         if isinstance(e, syntax.Name) and e.id in self.config:
             other = self.config[e.id]
+            if other.type == PRIMS["int"] and _ints(c.type):
+                return (Dim.of(other.var),) * _ints(c.type)  # type: ignore[arg-type]
             if other.type != c.type:
                 self.report("HYB301", f"`{c.name}` is a {c.type}, and `{e.id}` is a {other.type}", e.span)
             return other.var if isinstance(other.var, TypeVar) else Dim.of(other.var)  # type: ignore[return-value]
@@ -294,6 +296,11 @@ class TypeReader:
             if isinstance(c.type, Named) and isinstance(e, syntax.List | syntax.Tuple) and c.type.args:
                 item = ConfigSig(c.name, c.type.args[0], c.var, False, None, e.span)  # type: ignore[arg-type]
                 return tuple(self.config_value(i, item) for i in e.items)
+            if isinstance(c.type, TupleType) and isinstance(e, syntax.Tuple) and len(e.items) == len(c.type.items):
+                typed = [ConfigSig(c.name, t, c.var, False, None, e.span) for t in c.type.items]
+                return tuple(map(self.config_value, e.items, typed))
+            if isinstance(e, syntax.Unary | syntax.Binary) and _ints(c.type):
+                return (self.dim(e),) * _ints(c.type)
         var = self.computed(e, c.name, c.type) if self.computed is not None else None
         if var is not None:
             return var
@@ -463,10 +470,17 @@ def fit_config(value: Any, t: Type) -> ConfigValue:
         case Named() if t.key == STD_TYPES["list"] and isinstance(value, tuple):
             items = tuple(fit_config(v, t.args[0]) for v in value)  # type: ignore[arg-type]
             return None if any(i is None for i in items) else items
+        case TupleType() if isinstance(value, int) and _ints(t):
+            return (fit_config(value, PRIMS["int"]),) * _ints(t)
         case TupleType(items) if isinstance(value, tuple) and len(value) == len(items):
             fitted = tuple(fit_config(v, i) for v, i in zip(value, items))
             return None if any(i is None for i in fitted) else fitted
     return None
+
+
+def _ints(t: Type) -> int:
+    """How many ints a configuration tuple holds, for each of which one int may stand; 0 for any other type."""
+    return len(t.items) if isinstance(t, TupleType) and all(i == PRIMS["int"] for i in t.items) else 0
 
 
 def _dotted(e: Any) -> str | None:

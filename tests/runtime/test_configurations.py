@@ -92,6 +92,17 @@ def test_functions_as_configuration(mod):
         mod.Act(3, mod.other)
 
 
+def test_tuples_as_configuration():
+    mod = hybridc.load(Path(__file__).parent.parent / "lang" / "models" / "tuples.hyb")
+    assert mod.Grid(3).size == (3, 3) and mod.Grid(3).step == (1, 1)
+    assert mod.Grid([3, 2], n=1).state_dict()["w"].shape == (3, 2)
+    for wrong in ("a", (1, 2, 3), 1.5, (1, "a"), True):
+        with pytest.raises(ArgumentError, match="argument size: expected"):
+            mod.Grid(wrong)
+    with pytest.raises(ArgumentError, match=r"expected \(str, int\), found 2"):
+        mod.Grid(3, named=2)
+
+
 def test_generic_functions_that_are_exported():
     # they need type arguments, so they are offered only where an export gives them
     source = hybridc.load(SOURCE)
