@@ -183,7 +183,8 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
     member_sig = check_model.member(sig, name, span, c)
     if member_sig is None:
         return None
-    mt = substitute(member_sig.type, check_generic.config_substitution(c, sig, model))
+    declared = check_model.param_type(member_sig, sig, model) if member_sig.init is not None else member_sig.type
+    mt = substitute(declared, check_generic.config_substitution(c, sig, model))
     if member_sig.kind == "let":
         return check_model.let_value(c, sig, model, member_sig, span)
     return tree.Field(c.fresh_unknowns(mt) if member_sig.kind == "model" else mt, span, value, name)

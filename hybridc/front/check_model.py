@@ -103,6 +103,42 @@ def is_param(c: Body, sig: ModelSig, name: str) -> bool:
     return name in sig.members and sig.members[name].kind == "param"
 
 
+def param_type(m: MemberSig, sig: ModelSig, model: ModelType) -> Type:
+    """The type of a parameter as a configuration has it: no option where constants say that it is there."""
+    there = m.init is not None and _there(m.init, sig, model)
+    return m.type.item if there and isinstance(m.type, Option) else m.type
+
+
+def _there(init: tree.Expr, sig: ModelSig, model: ModelType) -> bool | None:
+    """Whether an initialiser gives a parameter in a configuration, where constants say so."""
+    if not isinstance(init, tree.Conditional):
+        return isinstance(init, tree.Builtin)
+    cond = _decided(init.cond, sig, model)
+    if cond is not None:
+        return _there(init.then if cond else init.orelse, sig, model)
+    both = {_there(x, sig, model) for x in (init.then, init.orelse)}
+    return both.pop() if len(both) == 1 else None
+
+
+def _decided(e: tree.Expr, sig: ModelSig, model: ModelType) -> bool | None:
+    """A condition over flags of the configuration, where constants decide it."""
+    match e:
+        case tree.Const(value=bool() as value):
+            return value
+        case tree.ConfigValueOf(name=name):
+            given = dict(zip([p.name for p in sig.config], model.config)).get(name)
+            return given if isinstance(given, bool) else None
+        case tree.Unary(op="not", operand=x):
+            inner = _decided(x, sig, model)
+            return None if inner is None else not inner
+        case tree.Logic(op=op, left=left, right=right):
+            sides = (_decided(left, sig, model), _decided(right, sig, model))
+            if (op == "or") in sides:
+                return op == "or"
+            return None if None in sides else op == "and"
+    return None
+
+
 def elem_of_model(checker: Checker, sig: ModelSig) -> Type | None:
     prepare(checker, sig.key)
     return sig.elem
@@ -220,6 +256,8 @@ class Members:
         init = self.initialiser(m.init, held, t)
         if init is not None:
             self.done.append(tree.ModelParam(m.name, t, init, m.span))
+            if isinstance(t, Option):
+                self.sig.members[m.name].init = self.c.finish(init)
 
     def initialiser(self, e: syntax.Expr, held: Type, t: Type) -> tree.Expr | None:
         """The first values of a parameter that holds `held`. A condition is decided when the program is compiled;

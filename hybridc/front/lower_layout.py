@@ -22,7 +22,7 @@ from hybridc.front.open_models import holds_open, is_open
 
 @dataclass
 class ParamSlot:
-    """A parameter: its initialiser, where it begins in its model's vector, and its shape; `type` is an option's item."""
+    """A parameter: its initialiser, where it begins in its model's vector, and its shape. `type` is what it holds."""
 
     decl: tree.ModelParam
     init: tree.Builtin

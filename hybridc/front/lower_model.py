@@ -85,7 +85,7 @@ class Models(Layouts):
         slot = layout.params.get(e.name)
         if slot is not None:
             read = view(lw, lw.whole(lw.item(value, 0)), integer(slot.offset), slot.type, slot.shape)
-            optional = isinstance(slot.decl.type, Option)
+            optional = isinstance(lw.concrete(e.type), Option)
             return lw.op("some", [lw.whole(read)], lw.type(e.type)) if optional else read
         if e.name in layout.states:
             return lw.item(value, layout.states[e.name].index)

@@ -125,6 +125,8 @@ class MemberSig:
     type: Type
     span: Span
     dim: Dim | None = None
+    init: tree.Expr | None = None
+    """Of a parameter that is an option: what says in which configurations it is there."""
 
 
 @dataclass(slots=True)
