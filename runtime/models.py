@@ -250,7 +250,7 @@ class ModelBase:
         """An nn.Module over this model's parameters, whose autograd runs the compiled derivative of `forward`."""
         if self._model.pullback is None:
             why = "has no forward" if "forward" not in self._model.methods else (
-                "has a forward whose result is no float tensor, or no parameters")
+                "has a forward whose result is no float tensor")
             raise ValueError(f"{self._declared.name} {why}, which to_torch() needs")
         return torch_module.build(self)
 

@@ -233,7 +233,8 @@ class Surface:
     def _thunk(self, name: str, spec: Lowerer, default: tree.Expr, t: Type) -> str | None:
         ctx = self.ctx
         for node in walk(default):
-            if isinstance(node, tree.Typed) and any(
+            nothing = isinstance(node, tree.Const) and node.value is None
+            if isinstance(node, tree.Typed) and not nothing and any(
                     spec.concrete_dim(d).constant is None for d in dims_of(ctx, spec.concrete(node.type))):
                 return None
 

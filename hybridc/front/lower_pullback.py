@@ -47,7 +47,7 @@ def pullback(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, 
     layout = ctx.models.layout(t)
     kinds, value = _kinds(ctx, decl, instance)
     outputs = value.items if isinstance(value, ir.TupleT) else (value,)
-    if forward.result is None or not layout.size or not outputs or not all(map(_is_float, outputs)):
+    if forward.result is None or not outputs or not all(map(_is_float, outputs)):
         return None
     muts = [k for k, p in zip(kinds, decl.params, strict=True) if p.mut]
     title = f"{layout.decl.name}.{decl.name}"
