@@ -350,6 +350,7 @@ def set_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if place is None:
         c.expr(args[1])
         return tree.Builtin(VOID, e.span, "pass", ())
+    place = check_place.held(c, place)
     t = _model_arg(c, place, "set_params")  # type: ignore[arg-type]
     if t is not None and check_access.model_of(c, t) is None:
         v = c.value(args[1])

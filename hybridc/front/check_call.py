@@ -335,6 +335,8 @@ def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tr
         place = check_place.place(c, a.value, "mut")
         if place is None:
             return tree.Arg(c.poison(a.span))
+        if not isinstance(c.head(t), Option):
+            place = check_place.held(c, place)
         before = c.resolve(place.type)
         if not c.solver.unify(t, place.type):
             c.error("HYB401" if str(before).partition("[")[0] == c.show(t).partition("[")[0] else "HYB301",
@@ -426,6 +428,7 @@ def receiver_arg(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr], t
     place = check_place.place(c, at, f"`{shown_name(sig)}`")
     if place is None:
         return None
+    place = check_place.held(c, place)
     if not is_model:
         c.solver.unify(t, place.type)
     return tree.Arg(place=place)

@@ -87,6 +87,7 @@ def stateful_method(c: Body, e: syntax.Expr) -> tuple[tree.Expr, tree.Place] | N
     place = check_place.place(c, e.value, "mut")
     if place is None:
         return None
+    place = check_place.held(c, place)
     receiver = c.value(e.value)
     t = c.head(receiver.type)
     sig = check_access.method_of(c, t, e.name)

@@ -36,10 +36,10 @@ def place(c: Body, e: syntax.Expr, use: str) -> tree.Place | None:
             return variable(c, name, e.span, use)
         case syntax.Attribute(value=value, name=name):
             base = place(c, value, use)
-            return None if base is None else field_place(c, base, name, e)
+            return None if base is None else field_place(c, held(c, base), name, e)
         case syntax.Index(value=value):
             base = place(c, value, use)
-            return None if base is None else index_place(c, base, e)
+            return None if base is None else index_place(c, held(c, base), e)
     if use == "assign":
         c.error("HYB511", "this cannot be assigned to: a variable, a field or an element can", e.span)
     elif use == "mut":
@@ -50,6 +50,12 @@ def place(c: Body, e: syntax.Expr, use: str) -> tree.Place | None:
         c.error("HYB511", f"{use} changes its receiver, and this is a value without a place", e.span,
                 help="put it into a `var` first")
     return None
+
+
+def held(c: Body, p: tree.Place) -> tree.Place:
+    """The place of the value of an option that is known to have one; any other place as it is."""
+    t = c.head(p.type)
+    return tree.PlaceSome(t.item, p.span, p) if isinstance(t, Option) and place_path(p) in c.narrowed else p
 
 
 def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
@@ -142,12 +148,6 @@ def field_place(c: Body, base: tree.Place, name: str, e: syntax.Attribute) -> tr
                 return model_place(c, base, t, name, e)
         case Poison():
             return None
-        case Option():
-            path = place_path(base)
-            if path is not None and path in c.narrowed:
-                c.error("HYB511", "the value inside of an option cannot be changed in place", e.span,
-                        help="take it out, change it, and put it back")
-                return None
     check_access.no_member(c, t, name, e.name_span)
     return None
 
@@ -237,6 +237,8 @@ def place_path(p: tree.Place) -> str | None:
         case tree.PlaceField(base=base, name=name):
             path = place_path(base)
             return None if path is None else f"{path}.{name}"
+        case tree.PlaceSome(base=base):
+            return place_path(base)
     return None
 
 
@@ -247,8 +249,17 @@ def root_of(p: tree.Place) -> tree.Var:
 
 
 def changed(c: Body, p: tree.Place) -> None:
-    """What narrowing knew of a place that was changed is forgotten."""
-    c.forget(root_of(p).key)
+    """What narrowing knew of a place that was changed, and of what is in it, is forgotten; an option whose value was
+    changed still has one. Nothing else can have changed: there is no aliasing."""
+    some = False
+    while (path := place_path(p)) is None or isinstance(p, tree.PlaceSome):
+        assert not isinstance(p, tree.PlaceVar)
+        some = isinstance(p, tree.PlaceSome)
+        p = p.base
+    there = some and path in c.narrowed
+    c.forget(path)
+    if there:
+        c.narrowed = c.narrowed | {path}
 
 
 def distinct(c: Body, places: list[tuple[tree.Place | None, Span]]) -> None:
@@ -276,7 +287,7 @@ def _steps(p: tree.Place) -> list[object]:
             return [*_steps(base), index]
         case tree.PlaceElement(base=base, index=index):
             return [*_steps(base), _index_key(index)]
-        case tree.PlaceTensor(base=base):
+        case tree.PlaceTensor(base=base) | tree.PlaceSome(base=base):
             return [*_steps(base)]
     return []
 

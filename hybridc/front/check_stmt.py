@@ -123,6 +123,7 @@ def assign(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
     target = s.targets[0]
     if isinstance(target, syntax.Index) and len(target.items) == 1 and isinstance(target.items[0], syntax.Slice):
         base = check_place.place(c, target.value, "assign")
+        base = base and check_place.held(c, base)
         sliced = None if base is None else check_place.set_slice(c, base, target, s)
         if sliced is not None:
             return sliced

@@ -46,7 +46,7 @@ def found(lw: Lowerer, e: tree.Expr | tree.Place | None) -> Sub | None:
         case tree.TupleItem(value=container, index=at) | tree.PlaceItem(base=container, index=at):
             inside = found(lw, container)
             return inside.items[at] if inside is not None and inside.kind == "tuple" else None
-        case tree.Unwrap(value=inner) | tree.Refine(value=inner):
+        case tree.Unwrap(value=inner) | tree.Refine(value=inner) | tree.PlaceSome(base=inner):
             return found(lw, inner)
         case tree.Call() if is_element(e):
             return _item(lw, e, found(lw, e.args[0].value), e.args[1].value)
@@ -354,7 +354,7 @@ def choice(lw: Lowerer, e: object) -> Choice | None:
             other = alias(lw, var.key)
             return None if other is None else choice(lw, other)
         case tree.Field(value=inner) | tree.TupleItem(value=inner) | tree.Unwrap(value=inner) | tree.Refine(
-                value=inner) | tree.PlaceField(base=inner) | tree.PlaceItem(base=inner):
+                value=inner) | tree.PlaceField(base=inner) | tree.PlaceItem(base=inner) | tree.PlaceSome(base=inner):
             return choice(lw, inner)
         case tree.Call() if is_element(e):
             container, index = e.args[0].value, e.args[1].value
@@ -501,7 +501,7 @@ def _picked(lw: Lowerer, e: Any, picked: Choice, k: int) -> Any:
                 return put(other)
             case tree.Field() | tree.TupleItem() | tree.Unwrap() | tree.Refine():
                 return replace(node, value=put(node.value))
-            case tree.PlaceField() | tree.PlaceItem() | tree.PlaceElement():
+            case tree.PlaceField() | tree.PlaceItem() | tree.PlaceElement() | tree.PlaceSome():
                 return replace(node, base=put(node.base))
             case tree.Call() if is_element(node):
                 return replace(node, args=(tree.Arg(put(node.args[0].value)), node.args[1]))

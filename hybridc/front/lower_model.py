@@ -40,7 +40,7 @@ from hybridc.front.lower_mixed import (
 )
 from hybridc.front.lower_place import Access, PartAccess, VarAccess, replaced
 from hybridc.front.lower_static import static, static_or_none
-from hybridc.front.lower_submodel import ItemAccess, ParamAccess, PartOfModel, SubAccess, offset, strided, view
+from hybridc.front.lower_submodel import ItemAccess, MissingPart, PartOfModel, SubAccess, offset, strided, view
 from hybridc.front.lower_types import UNKNOWN
 from hybridc.front.open_models import holds_open
 from hybridc.front.tensor_lower_init import init_tensor
@@ -257,13 +257,19 @@ class Models(Layouts):
             if isinstance(base, VarAccess):
                 return VarAccess(lw, t, base.key, (*base.path, index))
             return PartAccess(lw, t, base, index)
-        if name in layout.params:
-            slot = layout.params[name]
-            return ParamAccess(lw, t, base, slot)
         return SubAccess(lw, t, base, layout.subs[name])
 
     def item_access(self, lw: Lowerer, base: Access, index: int, t: Type) -> Access | None:
         return ItemAccess(lw, t, base, integer(index)) if isinstance(base, PartOfModel) else None
+
+    def some_access(self, base: Access, t: Type) -> Access | None:
+        """An optional submodel that is there."""
+        if not isinstance(base, PartOfModel):
+            return None
+        if base.sub.kind == "none":
+            return MissingPart(base.lw, t)
+        base.type = t
+        return base
 
     def element_access(self, lw: Lowerer, base: Access, index: tree.Expr, t: Type) -> Access | None:
         if not isinstance(base, PartOfModel):

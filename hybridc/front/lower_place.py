@@ -116,6 +116,32 @@ class ElementAccess(Access):
         self.base.put(self.lw.call_method(self.base.type, method, [whole, self.index, new])[0])
 
 
+class SomeAccess(Access):
+    """The value of an option that is known to have one."""
+
+    def __init__(self, lw: Lowerer, type: Type, base: Access):
+        super().__init__(lw, type)
+        self.base = base
+
+    def load(self) -> Value:
+        return self._value(self.base.load())
+
+    def store(self, value: Value) -> None:
+        self.base.store(self._option(value))
+
+    def take(self) -> Value:
+        return self._value(self.base.take())
+
+    def put(self, value: Value) -> None:
+        self.base.put(self._option(value))
+
+    def _value(self, option: Value) -> Value:
+        return self.lw.op("unwrap", [self.lw.whole(option)], self.lw.ctx.types.inner(self.type))
+
+    def _option(self, value: Value) -> Value:
+        return self.lw.op("some", [self.lw.whole(value)], self.lw.ctx.types.inner(self.base.type))
+
+
 class TensorAccess(Access):
     """`t[i, j]`, `t[:, 0]`, `t[idx]`; the place's indices are constants and variables."""
 
@@ -157,6 +183,10 @@ def access(lw: Lowerer, place: tree.Place) -> Access:
             inner = access(lw, base)
             items = lw.ctx.models.element_access(lw, inner, index_expr, type)
             return items if items is not None else ElementAccess(lw, type, inner, lw.value(index_expr))
+        case tree.PlaceSome(base=base):
+            inner = access(lw, base)
+            submodel = lw.ctx.models.some_access(inner, type)
+            return submodel if submodel is not None else SomeAccess(lw, type, inner)
         case tree.PlaceTensor(base=base, indices=indices):
             inner = access(lw, base)
             frozen = tuple(_freeze_index(lw, i) for i in indices)

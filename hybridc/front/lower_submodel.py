@@ -6,13 +6,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from hybridc.base.types import ModelType, Type, TypeVar
+from hybridc.base.types import ModelType, Option, Type, TypeVar
 from hybridc.core import ir, tensor_build
 from hybridc.core.builder import integer
 from hybridc.front import tree
 from hybridc.front.lower_context import Context, Parts, Value
 from hybridc.front.lower_core import Lowerer
-from hybridc.front.lower_layout import ParamSlot, Sub
+from hybridc.front.lower_layout import Sub
 from hybridc.front.lower_place import Access, replaced
 from hybridc.front.lower_scan import place_root, walk
 
@@ -71,6 +71,9 @@ class PartOfModel(Access):
 
     def write(self, value: Value, params_kept: bool) -> None:
         lw, sub = self.lw, self.sub
+        if isinstance(self.type, Option):
+            raise lw.refuse("HYB806", "whether there is an optional submodel is settled when the program is compiled",
+                            lw.b.span, "change it in place: `if self.sub != none: self.sub = Sub(3)`")
         if sub.kind != "model":
             raise lw.refuse("HYB806", "a list, tuple or map of submodels is not assigned as a whole", lw.b.span)
         new = lw.apart(value)
@@ -96,6 +99,17 @@ class SubAccess(PartOfModel):
     def with_state(self, owner: Value, state: Value) -> Value:
         assert self.sub.index is not None
         return replaced(self.lw, owner, (self.sub.index,), state)
+
+
+class MissingPart(Access):
+    """An optional submodel that this configuration does not have, where it was found to be there: never reached."""
+
+    def load(self) -> Value:
+        kind = self.lw.ctx.types.inner(self.type)
+        return self.lw.op("unwrap", [self.lw.op("none", [], ir.OptionT(kind))], kind)
+
+    def store(self, value: Value) -> None:
+        pass
 
 
 class ItemAccess(PartOfModel):
@@ -133,26 +147,6 @@ class ItemAccess(PartOfModel):
         data = lw.whole(lw.item(all_states, 0))
         changed = lw.op("buffer_set", [data, place, lw.whole(state)], data.type)
         return self.container.with_state(owner, replaced(lw, all_states, (0,), changed))
-
-
-class ParamAccess(Access):
-    """A parameter, as a place."""
-
-    def __init__(self, lw: Lowerer, type: Type, base: Access, slot: ParamSlot):
-        super().__init__(lw, type)
-        self.base, self.slot = base, slot
-
-    def load(self) -> Value:
-        params = self.lw.whole(self.lw.item(self.base.load(), 0))
-        return view(self.lw, params, integer(self.slot.offset), self.slot.type, self.slot.shape)
-
-    def store(self, value: Value) -> None:
-        size = 1
-        for n in self.slot.shape:
-            size *= n
-        flat = tensor_build.reshape(self.lw.b, self.lw.whole(value), [integer(size)])
-        whole = self.base.take()
-        self.base.put(write_params(self.lw, whole, integer(self.slot.offset), size, flat))
 
 
 def write_params(lw: Lowerer, owner: Value, at: ir.Atom, size: int, vector: ir.Atom) -> Value:
@@ -195,7 +189,7 @@ def keeps_params(
     return True
 
 
-_PLACES = (tree.PlaceVar, tree.PlaceField, tree.PlaceItem, tree.PlaceElement, tree.PlaceTensor)
+_PLACES = (tree.PlaceVar, tree.PlaceField, tree.PlaceItem, tree.PlaceElement, tree.PlaceTensor, tree.PlaceSome)
 
 
 def _must(t: ir.Type | None) -> ir.Type:

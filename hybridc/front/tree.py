@@ -11,7 +11,7 @@ on a `T`, or a method that a bound promises, is settled when the function is mad
              | MakeStruct | MakeEnum | MakeModel | MakeTuple | MakeList | MakeMap | MakeSet | MakeTensor
              | Field | TupleItem | TensorIndex | Comprehension | FString | Gradient
     Stmt     = Let | LocalFn | Assign | ExprStmt | If | While | For | Break | Continue | Return | Assert | Raise | Match
-    Place    = PlaceVar | PlaceField | PlaceItem | PlaceElement | PlaceTensor
+    Place    = PlaceVar | PlaceField | PlaceItem | PlaceElement | PlaceTensor | PlaceSome
 
 Keys: functions "MODULE:name", methods "MODULE:Owner.name", types "MODULE:Name". The module of a file that is loaded or
 built is its stem's dotted path from the root; of a standard module "std.NAME".
@@ -397,7 +397,14 @@ class PlaceTensor(Typed):
     indices: tuple[Union[Expr, SliceIndex], ...]
 
 
-Place = Union[PlaceVar, PlaceField, PlaceItem, PlaceElement, PlaceTensor]
+@dataclass(frozen=True, slots=True)
+class PlaceSome(Typed):
+    """The value of an option that is known to have one."""
+
+    base: Place
+
+
+Place = Union[PlaceVar, PlaceField, PlaceItem, PlaceElement, PlaceTensor, PlaceSome]
 
 
 # ---- patterns --------------------------------------------------------------------------------------------------------
