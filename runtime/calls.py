@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -35,6 +36,8 @@ class Caller:
         self.results: list[Type] = ([] if entry.result is None else [entry.result])
         self.muts = [i for i, p in enumerate(entry.params) if p.mut]
         self.results += [types[i] for i in self.muts]
+        self.alike = [(i, j) for i, j in itertools.combinations(self.muts, 2) if types[i] == types[j]]
+        """Pairs of `mut` parameters for which one object must not be given: one of the two changes would be lost."""
         self.args_layout, self.results_layout = layouts.row(types), layouts.row(self.results)
         self.offsets, self.result_offsets = layouts.offsets(types), layouts.offsets(self.results)
         self.result_at = align_up(self.args_layout.size, 64)
@@ -75,6 +78,9 @@ class Caller:
         codec = self.codec
         for i in self.muts:
             self._check_mut(i, values[i])
+        for i, j in self.alike:
+            if values[i] is values[j]:
+                raise ArgumentError(f"{self._what(j)}: what is changed is given as {self._what(i)} already")
         context = codec.program.acquire()
         base = context.scratch if self.size <= Context.SCRATCH else allocate(self.size)
         try:
@@ -214,6 +220,11 @@ class Caller:
         return np.frombuffer(holder.memory, arrays.DTYPES[t[1]]).reshape(dims)
 
     # ---- mut arguments
+    def takes_models(self, values: Any) -> bool:
+        """Whether the models among the arguments are of its configurations, or of none: an entry is for one of each."""
+        return all(self.codec.accepts(v._owned, t) for t, v in zip(self.types, values, strict=True)
+                   if isinstance(getattr(v, "_owned", None), Owned) and self.codec.is_model(t))
+
     def _check_mut(self, i: int, value: Any) -> None:
         if type(value) is Native:
             return

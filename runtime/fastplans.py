@@ -209,7 +209,7 @@ class Plans:
         entry, types = caller.entry, caller.types
         function = self.codec.program.find("hyb." + entry.symbol)
         results_at = -(-caller.args_layout.size // 16) * 16
-        if not function or len(types) > plan.MOST or results_at + caller.results_layout.size > plan.BOX:
+        if not function or caller.alike or len(types) > plan.MOST or results_at + caller.results_layout.size > plan.BOX:
             raise _Unfit
         flags = 0 if entry.pace == "brief" else plan.LONG
         flags |= plan.DEEP if entry.pace == "deep" else 0

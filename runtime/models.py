@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from operator import index
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,8 @@ class ModelBase:
         self._build(configuration(self._declared, args, kwargs), seed)
 
     def _build(self, config: list[Any], seed: int) -> None:
+        if isinstance(seed, bool) or not hasattr(seed, "__index__") or not -(1 << 63) <= index(seed) < 1 << 63:
+            raise ArgumentError(f"{self._declared.name}() argument seed: expected an int of 64 bits, found {seed!r}")
         part, model = self._models.find(self._declared.key, config)
         t: Type = ("struct", model.struct)
         leaves = part.codec.helper(model.init, ["int"], t).leaves((seed,))[0]
@@ -225,7 +228,8 @@ class ModelBase:
             except ArgumentError as e:
                 if e.frames:
                     raise
-                first = first or e
+                if first is None or caller.takes_models(values):
+                    first = e
         part_of = None
         if models and table != "pullback":
             part_of = self._models.extend(name, self._part.caller(entry), [self, *models], table)

@@ -162,8 +162,7 @@ class Function(fastcall.Quick):
         first: Exception | None = None
         for signature, caller in self._overloads:
             values = signature.bind(args, kwargs)
-            misfit = _model_misfit(caller, values)
-            if misfit is None:
+            if caller.takes_models(values):
                 try:
                     return caller(values, native)
                 except ArgumentError as e:
@@ -189,15 +188,6 @@ class Function(fastcall.Quick):
 
     def __repr__(self) -> str:
         return f"<hyb function {self._module._name}.{self._name}>"
-
-
-def _model_misfit(caller: Caller, values: Any) -> str | None:
-    """Why an overload is not for these arguments: a model of another configuration or program."""
-    for t, value in zip(caller.types, values, strict=True):
-        if isinstance(value, ModelBase):
-            if not caller.codec.accepts(value._owned, t):
-                return "another model"
-    return None
 
 
 class Module:

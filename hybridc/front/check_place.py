@@ -128,8 +128,9 @@ def parallel_resource(c: Body, value: tree.Expr, span: Span) -> None:
         root = root.value
     held = isinstance(root, tree.Local) and is_resource(c.world, c.resolve(value.type))
     if isinstance(root, tree.Local) and held and outside_parallel(c, root.var.name):
-        c.error("HYB508", f"the body of `parallel` may not use `{root.var.name}`, a {c.word(value.type)}", span,
-                help="take a stream of its own for each turn: `g.at(i)`")
+        word = c.word(value.type)
+        c.error("HYB508", f"the body of `parallel` may not use `{root.var.name}`, a {word}", span,
+                help="take a stream of its own for each turn: `g.at(i)`" if word == "rng" else "read it before")
 
 
 def field_place(c: Body, base: tree.Place, name: str, e: syntax.Attribute) -> tree.Place | None:

@@ -64,6 +64,19 @@ def test_methods_that_take_another_model(mod):
     assert a.state_dict()["calls"] == 1 and (b(x) == 10).all()
 
 
+def test_one_model_is_not_changed_twice_in_a_call(mod):
+    a, b = mod.Enc(5, 3), mod.Enc(5, 4)
+    with pytest.raises(ArgumentError, match="argument b: what is changed is given as argument a already"):
+        mod.grow(a, a)
+    with pytest.raises(ArgumentError, match="given as argument self already"):
+        b.into(b)
+    for _ in range(3):
+        mod.grow(mod.Enc(5, 3), a)
+    with pytest.raises(ArgumentError, match="argument b"):
+        mod.grow(a, a)
+    assert (a(ones(5)) == 5 * 27).all() and b.state_dict()["calls"] == 0
+
+
 def test_derivatives_of_methods_that_take_another_model(mod):
     a, b = mod.Enc(5, 3), mod.Enc(5, 4)
     a.into(b)
