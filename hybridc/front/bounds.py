@@ -203,13 +203,13 @@ def holds_floats(world: World, t: Type, seen: frozenset[Type] = frozenset()) -> 
 
 
 def not_comparable(world: World, t: Type) -> Type | None:
-    """The part of a type that keeps it from being compared with `==`: a function, a model or a resource."""
-    return _contains(world, t, lambda p: isinstance(p, FnType | ModelType) or is_resource(world, p))
+    """The part of a type that keeps it from being compared with `==`: a function or a resource."""
+    return _contains(world, t, lambda p: isinstance(p, FnType) or is_resource(world, p))
 
 
 def not_showable(world: World, t: Type) -> Type | None:
-    """The part of a type that keeps it from being shown in an f-string."""
-    return _contains(world, t, lambda p: isinstance(p, FnType | ModelType) or is_resource(world, p))
+    """The part of a type that keeps it from being shown in an f-string: a function or a resource."""
+    return _contains(world, t, lambda p: isinstance(p, FnType) or is_resource(world, p))
 
 
 def is_number(t: Type) -> bool:

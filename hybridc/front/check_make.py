@@ -25,7 +25,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import check_place, check_stmt, syntax, tree
-from hybridc.front.bounds import is_resource, not_showable
+from hybridc.front.bounds import not_showable
 from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta, map_dims
 from hybridc.front.narrowing import facts
@@ -226,9 +226,7 @@ def showable(c: Body, x: tree.Expr) -> bool:
     bad = not_showable(c.world, t)
     if bad is None or isinstance(t, Poison):
         return True
-    word = "a function" if isinstance(bad, FnType) else "a model" if isinstance(bad, ModelType) else f"a {c.word(bad)}"
-    if is_resource(c.world, bad):
-        word = f"a {c.word(bad)}"
+    word = "a function" if isinstance(bad, FnType) else f"a {c.word(bad)}"
     c.error("HYB315", f"{word} cannot be shown as text", x.span)
     return False
 

@@ -9,7 +9,6 @@ from hybridc.base.types import (
     BOOL,
     INT,
     STR,
-    ModelType,
     Named,
     Option,
     Poison,
@@ -349,11 +348,8 @@ def equality(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) ->
         return c.poison(span)
     bad = not_comparable(c.world, c.resolve(k))
     if bad is not None:
-        word = "models are" if isinstance(bad, ModelType) else "functions are"
-        if is_resource(c.world, bad):
-            word = f"a {c.word(bad)} is"
-        c.error("HYB315", f"`{op}` is not for {c.show(k)}: {word} not compared", span,
-                help="compare `params(a)` and `params(b)` with `equal`" if isinstance(bad, ModelType) else None)
+        word = f"a {c.word(bad)} is" if is_resource(c.world, bad) else "functions are"
+        c.error("HYB315", f"`{op}` is not for {c.show(k)}: {word} not compared", span)
         return c.poison(span)
     return tree.Binary(BOOL, span, op, left, right)
 

@@ -115,12 +115,10 @@ def _call(lw: Lowerer, what: str, t: Type, args: Sequence[ir.Atom], result: ir.T
 
 
 def _fields(lw: Lowerer, t: Type) -> list[Type]:
-    """The types of a tuple's, struct's or model's fields."""
+    """The types of a tuple's or struct's fields."""
     match t:
         case TupleType(items):
             return list(items)
-        case ModelType():
-            return lw.ctx.models.field_types(t)
         case _:
             return [f for _, f in lw.ctx.types.fields(t)]  # type: ignore[arg-type]
 
@@ -153,6 +151,10 @@ def _equal_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
             lw.if_(there, both, lambda: None)
         case FnType():
             return [boolean(False)]
+        case ModelType():
+            pairs = zip(lw.ctx.models.compared(lw, t, a), lw.ctx.models.compared(lw, t, b), strict=True)
+            for (part, x), (_, y) in pairs:
+                _need(lw, equal(lw, part, x, y))
         case Named() if lw.ctx.types.is_enum(t):
             _need(lw, lw.op("eq", [lw.op("tag", [a], ir.INT), lw.op("tag", [b], ir.INT)], ir.BOOL))
             if not _plain(lw, t):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hybridc.base.source import Span
 from hybridc.base.types import (
@@ -54,11 +54,25 @@ class Models(Layouts):
     def struct(self, t: ModelType) -> str:
         return self.layout(t).struct
 
-    def field_types(self, t: ModelType) -> list[Type]:
-        """For comparing models: their parameters and their own state."""
+    def compared(self, lw: Lowerer, t: ModelType, value: ir.Atom) -> Iterator[tuple[Type, ir.Atom]]:
+        """What a model consists of: its parameters, and every persistent value of it and of its submodels."""
+        yield Tensor(self.layout(t).elem, (UNKNOWN,)), lw.whole(lw.item(value, 0))
+        yield from self._states(lw, t, value, 1)
+
+    def _states(self, lw: Lowerer, t: ModelType, value: Value, first: int) -> Iterator[tuple[Type, ir.Atom]]:
+        """The persistent values, from the field `first` on of a model or of its state struct."""
         layout = self.layout(t)
-        from_states = [s.type for s in layout.states.values()]
-        return [Tensor(layout.elem, (UNKNOWN,)), *from_states]
+        for slot in layout.states.values():
+            yield slot.type, lw.whole(lw.item(value, slot.index - 1 + first))
+        for sub in layout.subs.values():
+            if sub.index is not None:
+                yield from self._sub_states(lw, sub, lw.item(value, sub.index - 1 + first))
+
+    def _sub_states(self, lw: Lowerer, sub: Sub, state: Value) -> Iterator[tuple[Type, ir.Atom]]:
+        if sub.model is not None:
+            yield from self._states(lw, sub.model, state, 0)
+        for place, item in enumerate(i for i in sub.items if i.state is not None):
+            yield from self._sub_states(lw, item, self.state_item(lw, sub, state, integer(place)))
 
     # ---- reading
     def is_part(self, lw: Lowerer, e: tree.Expr) -> bool:
