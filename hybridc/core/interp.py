@@ -57,10 +57,14 @@ def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> 
 class Interpreter:
     """Runs functions of one program; each becomes Python code when it is first called."""
 
-    def __init__(self, program: Program, host: Host = print_host, depth_limit: int = 10000):
+    def __init__(
+        self, program: Program, host: Host = print_host, depth_limit: int = 10000, turns: int | None = None
+    ):
+        """`turns`: how many turns of loops and calls it may take together."""
         self.program = program
         self.host_callback = host
         self.depth_limit = depth_limit
+        self.turns = turns
         self._symbols = {name: f"_fn{i}" for i, name in enumerate(program.fns)}
         self._zeros: dict[Type, object] = {}
         self.namespace: dict[str, object] = {self._symbols[name]: self._stub(name) for name in program.fns}
@@ -80,11 +84,19 @@ class Interpreter:
 
     def _stub(self, name: str) -> Callable:
         def first_call(*args: object) -> object:
-            compiled = compile_fn(self.program.fns[name], self, self._symbols, self.depth_limit, fault_of)
+            compiled = compile_fn(
+                self.program.fns[name], self, self._symbols, self.depth_limit, fault_of, self.turns is not None)
             self.namespace[self._symbols[name]] = compiled
             return compiled(*args)
 
         return first_call
+
+    def turn(self) -> None:
+        """A loop turns, or a function begins."""
+        assert self.turns is not None
+        self.turns -= 1
+        if self.turns < 0:
+            raise InterpFault("RuntimeError", "it takes too long")
 
     def zero(self, t: Type) -> object:
         """The value that a fresh buffer holds. No value of an enum with fields is its zero: it is never read."""

@@ -46,10 +46,13 @@ MAX_INDENT = 60
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 
 
-def compile_fn(fn: Fn, machine: Machine, symbols: dict[str, str], depth_limit: int, fault: Callable) -> Callable:
+def compile_fn(
+    fn: Fn, machine: Machine, symbols: dict[str, str], depth_limit: int, fault: Callable, counted: bool = False
+) -> Callable:
     """The Python function for `fn`: (arguments..., depth) -> tuple of results. `symbols` gives the Python name under
-    which each Core function is found in `machine.namespace`; `fault(kind, values)` makes the exception of a tail."""
-    c = _Compiler(fn, machine, symbols, depth_limit)
+    which each Core function is found in `machine.namespace`; `fault(kind, values)` makes the exception of a tail; with
+    `counted`, every call and turn of a loop is told to `machine.turn`."""
+    c = _Compiler(fn, machine, symbols, depth_limit, counted)
     source = c.source()
     names = machine.namespace  # type: ignore[attr-defined]
     constants = {
@@ -64,7 +67,7 @@ def compile_fn(fn: Fn, machine: Machine, symbols: dict[str, str], depth_limit: i
 
 
 class _Compiler:
-    def __init__(self, fn: Fn, machine: Machine, symbols: dict[str, str], depth_limit: int):
+    def __init__(self, fn: Fn, machine: Machine, symbols: dict[str, str], depth_limit: int, counted: bool):
         self.fn = fn
         self.machine = machine
         self.symbols = symbols
@@ -82,6 +85,7 @@ class _Compiler:
         self.sites: list[tuple[str, Span]] = []
         self.counter = 0
         self.has_parts = False
+        self.turn = self.constant("turn", machine.turn) if counted else ""  # type: ignore[attr-defined]
 
     # ---- text
     def emit(self, line: str) -> None:
@@ -119,6 +123,8 @@ class _Compiler:
         def body() -> None:
             self.site(self.fn.span)
             self.emit(f"if d > {self.depth_limit}: raise InterpFault('RecursionError', 'maximum call depth exceeded')")
+            if self.turn:
+                self.emit(f"{self.turn}()")
             self.block(self.fn.body, lambda values: self.exit(RETURN, values))
 
         main = self.define("f", self.fn.params, body)
@@ -280,6 +286,8 @@ class _Compiler:
         self.emit("while True:")
         self.loops.append(label)
         self.indent += 1
+        if self.turn:
+            self.emit(f"{self.turn}()")
         self.block(body, give, targets)
         self.indent -= 1
         self.loops.pop()

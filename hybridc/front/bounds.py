@@ -212,6 +212,17 @@ def not_showable(world: World, t: Type) -> Type | None:
     return _contains(world, t, lambda p: isinstance(p, FnType) or is_resource(world, p))
 
 
+def is_plain(t: Type) -> bool:
+    """Numbers, bools and text, and lists and tuples of these: what is known of a value when the program is compiled is
+    the whole of it."""
+    match t:
+        case TupleType(items):
+            return all(map(is_plain, items))
+        case Named(key, args) if key == STD_TYPES["list"]:
+            return is_plain(args[0])  # type: ignore[arg-type]
+    return isinstance(t, Prim) or t == STR
+
+
 def is_number(t: Type) -> bool:
     """A scalar number, of a type parameter bound to numbers too."""
     return t in NUMBERS or (isinstance(t, TypeVar) and "number" in implied(t.bound))

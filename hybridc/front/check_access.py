@@ -186,7 +186,7 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
     declared = check_model.param_type(member_sig, sig, model) if member_sig.init is not None else member_sig.type
     mt = substitute(declared, check_generic.config_substitution(c, sig, model))
     if member_sig.kind == "let":
-        return check_model.let_value(c, sig, model, member_sig, span)
+        return check_model.let_value(c, sig, model, t, member_sig, span)
     return tree.Field(c.fresh_unknowns(mt) if member_sig.kind == "model" else mt, span, value, name)
 
 

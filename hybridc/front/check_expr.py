@@ -101,7 +101,8 @@ def name(c: Body, e: syntax.Name, expected: Type | None, raw: bool = False) -> t
     if config is not None:
         return check_access.config_value(c, config, e.span)
     if c.model is not None and e.id in c.model.members and c.model.members[e.id].kind == "let":
-        return check_model.let_value(c, c.model, check_access.own_type(c.model), c.model.members[e.id], e.span)
+        own = check_access.own_type(c.model)
+        return check_model.let_value(c, c.model, own, own, c.model.members[e.id], e.span)
     if isinstance(expected, Named):
         sig = c.world.type(expected.key)
         if isinstance(sig, EnumSig) and e.id in sig.cases:

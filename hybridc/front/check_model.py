@@ -26,7 +26,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import check_access, check_expr, syntax, tree
-from hybridc.front.bounds import elem_of, is_resource
+from hybridc.front.bounds import elem_of, is_plain, is_resource
 from hybridc.front.declare import FORBIDDEN_MEMBERS
 from hybridc.front.infer import is_unknown
 from hybridc.front.open_models import is_open
@@ -144,14 +144,16 @@ def elem_of_model(checker: Checker, sig: ModelSig) -> Type | None:
     return sig.elem
 
 
-def let_value(c: Body, sig: ModelSig, model: ModelType, m: MemberSig, span: Span) -> tree.Expr:
-    """A compile-time value of a model: its expression, in place."""
+def let_value(c: Body, sig: ModelSig, model: ModelType, t: Type, m: MemberSig, span: Span) -> tree.Expr:
+    """A compile-time value of a model; where it is no plain one, its expression, in place."""
     if isinstance(m.type, Poison):
         return c.poison(span)
     s = config_substitution(sig, model)
     if m.dim is not None and (c.model is sig or not m.dim.variables() & {*sig.sizes}):
         return check_expr.dim_value(m.dim.substitute({k: v for k, v in s.items()  # type: ignore[misc]
                                                       if isinstance(k, DimVar) and isinstance(v, Dim)}), span)
+    if is_plain(m.type):
+        return tree.ConfigValueOf(m.type, span, t, m.name)
     if c.model is sig:
         return sig.lets[m.name]
     c.error("HYB601", f"`{m.name}` is computed inside of `{sig.name}` and can be read only there", span)
@@ -189,7 +191,7 @@ class Members:
         self.c.initialising = True
         self.c.frames.append(Frame(None, None))
         self.done: list[Any] = []
-        self.sizes: list[tuple[str, tree.Expr]] = []
+        self.sizes: list[str] = []
 
     def run(self) -> None:
         sig, decl = self.sig, self.decl
@@ -216,7 +218,7 @@ class Members:
         done = self.c.finish(tuple(self.done))
         self.module.decls[sig.key] = self.checker.world.decls[sig.key] = tree.ModelDecl(
             sig.key, sig.name, config, done, sig.methods, sig.elem, decl.name_span, decl.doc,
-            self.c.finish(tuple(self.sizes)))
+            tuple(sig.lets.items()), tuple(self.sizes))
 
     def add(self, name: str, kind: str, t: Type, span: Span, dim: Dim | None = None) -> None:
         self.sig.members[name] = MemberSig(name, kind, self.c.resolve(t), span, dim)
@@ -325,7 +327,7 @@ class Members:
                 own = size_var(self.sig, m.name)
                 dim = Dim.of(own)
                 self.sig.sizes.append(own)
-                self.sizes.append((m.name, value))
+                self.sizes.append(m.name)
         if isinstance(t, Prim) or t == STR or isinstance(t, TupleType | Named):
             self.sig.lets[m.name] = self.c.finish(value)
             self.add(m.name, "let", t, m.span, dim)

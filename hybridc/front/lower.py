@@ -20,6 +20,7 @@ from hybridc.front.lower_call import enter_instance, resolve
 from hybridc.front.lower_closure import Closures
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
 from hybridc.front.lower_dims import bind_dims, without_searches
+from hybridc.front.lower_evaluate import evaluate
 from hybridc.front.lower_interface import Surface
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block
@@ -66,13 +67,27 @@ def context(program: tree.Program) -> Context:
     ctx.types.fn_enum = ctx.closures.enum
     ctx.types.model_struct = ctx.models.struct
     ctx.make_fn = lambda instance, name: make_fn(ctx, instance, name)
+    ctx.evaluate = lambda lw, e: evaluate(beside(ctx), finish, lw, e)
     return ctx
+
+
+def beside(ctx: Context) -> Context:
+    """Another program of the same source, for what is computed while this one is made."""
+    other = context(ctx.program)
+    other.models.lets = ctx.models.lets
+    return other
 
 
 def drain(ctx: Context) -> None:
     """Make every function that has been asked for."""
     while ctx.work:
         guarded(ctx, ctx.work.pop(0))
+
+
+def finish(ctx: Context) -> None:
+    """Make all there is to make."""
+    while ctx.work or ctx.closures.finish():
+        drain(ctx)
 
 
 def guarded(ctx: Context, work: Callable[[], None]) -> None:

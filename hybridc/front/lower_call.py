@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.types import FnRef, ModelType, Named, Tensor, Type, Void
+from hybridc.base.types import STD_TYPES, STR, FnRef, ModelType, Named, Tensor, Type, Void
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_builtin import BUILTINS
 from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, bind_types, erase, is_concrete, lowers
 from hybridc.front.lower_dims import needs_check, refine
-from hybridc.front.lower_expr import default_value
+from hybridc.front.lower_expr import default_value, make_list
 from hybridc.front.lower_mixed import chosen, dispatch, found
 from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
 from hybridc.front.lower_scan import place_root
@@ -156,6 +156,8 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
         return dispatch(lw, e, picked)
     if decl.name == "_len" and (held := found(lw, e.args[0].value)) is not None:
         return integer(len(held.items))
+    if decl.key == _KEYS and (held := found(lw, e.args[0].value)) is not None:
+        return make_list(lw, Named(STD_TYPES["list"], (STR,)), [lw.text(key) for key in held.keys])
     arguments = Arguments(lw)
     for position in e.order:
         arguments.evaluate(position, e.args[position])
@@ -174,6 +176,9 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
         return extern(lw, e, decl, instance, atoms, arguments)
     outs = lw.b.call(lw.ctx.instance(instance), atoms, result_types(inner, decl))
     return finish(lw, e, decl.result, list(outs), arguments, False, decl)
+
+
+_KEYS = f"{STD_TYPES['map']}.keys"
 
 
 def finish(lw: Lowerer, e: tree.Typed, result: Type, outs: Sequence[ir.Atom], arguments: Arguments,

@@ -65,6 +65,8 @@ class Context:
     closures: Closures = field(init=False)
     models: Models = field(init=False)
     make_fn: Callable[[Instance, str], None] = field(init=False)
+    evaluate: Callable[[Lowerer, tree.Expr], Any] = field(init=False)
+    """The value of an expression that is known now, by the reference interpreter."""
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
 from hybridc.front.lower_dims import refine
+from hybridc.front.lower_static import as_config
 from hybridc.front.lower_values import Values
 
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow",
@@ -62,7 +63,7 @@ def config_value(lw: Lowerer, e: tree.ConfigValueOf) -> Value:
     for param, value in zip(decl.config, model.config, strict=True):
         if param.name == e.name:
             return config_constant(lw, value, lw.concrete(e.type), e)
-    raise AssertionError(f"{model} has no {e.name}")
+    return config_constant(lw, as_config(lw.ctx.models.let(lw, model, e.name)), lw.concrete(e.type), e)
 
 
 def config_constant(lw: Lowerer, value: object, t: Type, e: tree.Typed) -> Value:

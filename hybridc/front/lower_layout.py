@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim, DimVar
@@ -105,6 +106,8 @@ class Layouts:
         self.made: dict[ModelType, Layout] = {}
         self._open: list[ModelType] = []
         self._refused: dict[ModelType, Diagnostic] = {}
+        self.lets: dict[tuple[ModelType, str], Any] = {}
+        """The compile-time values of models."""
         self.any_mixed = False
         """Whether some model has a container of unlike submodels."""
 
@@ -117,8 +120,15 @@ class Layouts:
         """Let `lw` see the configuration of a model: ints as dimensions, everything else as types' arguments."""
         for param, value in zip(self.decl(t).config, t.config, strict=True):
             know(lw, param.dim or TypeVar(f"{t.key}.{param.name}", param.name, "config"), value)
-        for name, size in self.decl(t).sizes:
-            know(lw, DimVar(f"{t.key}.{name}", name), Dim.of(static(lw, size)))
+        for name in self.decl(t).sizes:
+            know(lw, DimVar(f"{t.key}.{name}", name), Dim.of(self.let(lw, t, name)))
+
+    def let(self, lw: Lowerer, t: ModelType, name: str) -> Any:
+        """A compile-time value of a model."""
+        if (t, name) not in self.lets:
+            within = lw if lw.model == t else self.inside(t)  # which may be on its way into the model
+            self.lets[t, name] = static(within, dict(self.decl(t).lets)[name])
+        return self.lets[t, name]
 
     def config_dims(self, t: ModelType, prefix: str) -> dict[str, Dim]:
         """`m.size` of a parameter that is any configuration."""
@@ -279,6 +289,15 @@ class Layouts:
         subs: list[Sub] = []
         keys: list[str] = []
 
+        def bind(pattern: tree.Pattern, item: Any) -> None:
+            if isinstance(pattern, tree.TuplePattern):
+                for part, value in zip(pattern.items, item, strict=True):
+                    bind(part, value)
+            if isinstance(pattern, tree.BindPattern):
+                if isinstance(item, int):
+                    lw.consts[pattern.var.key] = Dim.of(item)
+                known(lw)[pattern.var.key] = item
+
         def turns(clauses: tuple[tree.Clause, ...]) -> None:
             if not clauses:
                 element = e.element if e.value is None else e.value
@@ -288,11 +307,7 @@ class Layouts:
                 return
             clause = clauses[0]
             for item in static(lw, clause.iterable):
-                if isinstance(clause.pattern, tree.BindPattern):
-                    key = clause.pattern.var.key
-                    if isinstance(item, int):
-                        lw.consts[key] = Dim.of(item)
-                    known(lw)[key] = item
+                bind(clause.pattern, item)
                 if all(static(lw, c) for c in clause.conditions):
                     turns(clauses[1:])
 

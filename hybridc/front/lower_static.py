@@ -40,10 +40,10 @@ def config_dims(key: str, value: Any) -> dict[str, Dim]:
 
 
 def static_or_none(lw: Lowerer, e: tree.Expr) -> Any:
-    """The value of an expression, or None if it is known at run time only."""
+    """The value of an expression of simple arithmetic, or None if it is another or known at run time only."""
     try:
-        return static(lw, e)
-    except Refused:
+        return _static(lw, e)
+    except _FAILURES:
         return None
 
 
@@ -51,9 +51,8 @@ def static(lw: Lowerer, e: tree.Expr) -> Any:
     """The value of an expression over constants and configuration."""
     try:
         return _static(lw, e)
-    except (ArithmeticError, IndexError, TypeError, ValueError) as failed:
-        message = f"this is computed when the program is compiled, and cannot be: {failed}"
-        raise lw.refuse("HYB805", message, e.span) from None
+    except _FAILURES:
+        return lw.ctx.evaluate(lw, e)
 
 
 def _static(lw: Lowerer, e: tree.Expr) -> Any:
@@ -77,53 +76,55 @@ def _static(lw: Lowerer, e: tree.Expr) -> Any:
             model = model if isinstance(model, ModelType) else lw.model
             assert isinstance(model, ModelType)
             return config_of(lw, model, name)
-        case tree.Unary(op=op, operand=operand):
-            value = static(lw, operand)
-            return not value if op == "not" else -value if op == "-" else value
+        case tree.Unary(op="not", operand=operand):
+            return not _static(lw, operand)
+        case tree.Unary(op="-", operand=operand):
+            return _exact(-_static(lw, operand))
         case tree.Logic(op=op, left=left, right=right):
-            first = static(lw, left)
-            return (first and static(lw, right)) if op == "and" else (first or static(lw, right))
+            first = _static(lw, left)
+            return (first and _static(lw, right)) if op == "and" else (first or _static(lw, right))
         case tree.Conditional(cond=cond, then=then, orelse=orelse):
-            return static(lw, then if static(lw, cond) else orelse)
+            return _static(lw, then if _static(lw, cond) else orelse)
         case tree.Binary(op=op, left=left, right=right):
-            return _OPERATORS[op](static(lw, left), static(lw, right))
+            return _exact(_OPERATORS[op](_exact(_static(lw, left)), _exact(_static(lw, right))))
         case tree.Chain(operands=operands, ops=ops):
-            values = [static(lw, x) for x in operands]
+            values = [_exact(_static(lw, x)) for x in operands]
             return all(_OPERATORS[op](a, b) for op, a, b in zip(ops, values, values[1:], strict=False))
-        case tree.Cast(operand=operand):
-            return static(lw, operand)
         case tree.MakeList(items=items) | tree.MakeTuple(items=items):
-            return tuple(static(lw, i) for i in items)
+            return tuple(_static(lw, i) for i in items)
         case tree.TupleItem(value=value, index=index):
-            return static(lw, value)[index]
+            return _static(lw, value)[index]
         case tree.FnValue(fn=fn):
             return fn
         case tree.Builtin(name="range", args=args):
-            return range(*(static(lw, a) for a in args))
+            return range(*(_static(lw, a) for a in args))
         case tree.Builtin(name="len", args=args):
-            return len(static(lw, args[0]))
-        case tree.Builtin(name="min" | "max" | "abs" | "sum" | "sorted" as name, args=args):
-            return _FUNCTIONS[name](*(static(lw, a) for a in args))
+            return len(_static(lw, args[0]))
         case tree.Builtin(name="enumerate", args=args):
-            return tuple(enumerate(*(static(lw, a) for a in args)))
+            return tuple(enumerate(*(_static(lw, a) for a in args)))
         case tree.Builtin(name="zip", args=args):
-            return tuple(zip(*(static(lw, a) for a in args), strict=False))
+            return tuple(zip(*(_static(lw, a) for a in args), strict=False))
         case tree.Call(args=args) if e.fn.key.endswith("._get"):
-            return static(lw, args[0].value)[static(lw, args[1].value)]  # type: ignore[arg-type]
+            return _static(lw, args[0].value)[_static(lw, args[1].value)]  # type: ignore[arg-type]
         case tree.Call(args=args) if e.fn.key.endswith("._len"):
-            return len(static(lw, args[0].value))  # type: ignore[arg-type]
-        case tree.FString(parts=parts):
-            return "".join(p if isinstance(p, str) else format(static(lw, p[0]), p[1]) for p in parts)
+            return len(_static(lw, args[0].value))  # type: ignore[arg-type]
     raise lw.refuse("HYB805", "this is not known when the program is compiled", e.span)
 
 
+def _exact(value: Any) -> Any:
+    """A value with which Python computes as Hyb does; floats and ints of more than 64 bits are the interpreter's."""
+    if isinstance(value, float) or type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise OverflowError
+    return value
+
+
 def config_of(lw: Lowerer, model: ModelType, name: str) -> Any:
-    """A configuration argument as a plain value."""
+    """A configuration argument, or a compile-time value, as a plain value."""
     decl = lw.ctx.models.decl(model)
     for param, given in zip(decl.config, model.config, strict=True):
         if param.name == name:
             return _plain(given)
-    raise AssertionError(f"{model} has no {name}")
+    return lw.ctx.models.let(lw, model, name)
 
 
 def _plain(value: Any) -> Any:
@@ -142,12 +143,11 @@ def as_config(value: Any) -> Any:
     return value
 
 
-_FUNCTIONS: dict[str, Any] = {"min": min, "max": max, "abs": abs, "sum": sum, "sorted": lambda xs: tuple(sorted(xs))}
+_FAILURES = (Refused, ArithmeticError, IndexError, KeyError, TypeError, ValueError)
 _OPERATORS: dict[str, Any] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "//": lambda a, b: a // b,
-    "/": lambda a, b: a / b, "%": lambda a, b: a % b, "**": lambda a, b: a**b, "==": lambda a, b: a == b,
+    "%": lambda a, b: a % b, "**": lambda a, b: a**b, "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b, "in": lambda a, b: a in b, "not in": lambda a, b: a not in b,
-    "&": lambda a, b: a & b, "|": lambda a, b: a | b, "^": lambda a, b: a ^ b, "<<": lambda a, b: a << b,
-    ">>": lambda a, b: a >> b,
+    "&": lambda a, b: a & b, "|": lambda a, b: a | b, "^": lambda a, b: a ^ b,
 }  # fmt: skip

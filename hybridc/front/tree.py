@@ -61,7 +61,8 @@ class Local(Typed):
 
 @dataclass(frozen=True, slots=True)
 class ConfigValueOf(Typed):
-    """A model's configuration value as an expression: `self.act` or `act` in a model, `m.act` outside.
+    """A model's configuration value, or compile-time `let`, as an expression: `self.act` or `act` in a model, `m.act`
+    outside.
     `model` is the type of that model (inside a model: the ModelType of itself over its own variables)."""
 
     model: Type
@@ -699,8 +700,8 @@ class ModelLet:
 @dataclass(frozen=True, slots=True)
 class ModelDecl:
     """`members` in the order declared: they give the layout of the flat parameter vector. `elem` is the type of its
-    parameters, f32 or f64 (its submodels' too). `sizes` are the int `let`s that are no polynomial of the configuration:
-    each is the DimVar "MODEL.name", computed by lowering."""
+    parameters, f32 or f64 (its submodels' too). `lets` are the compile-time values, for ConfigValueOf; `sizes` names
+    the ints among them that are no polynomial of the configuration: each is the DimVar "MODEL.name"."""
 
     key: str
     name: str
@@ -710,7 +711,8 @@ class ModelDecl:
     elem: Type
     span: Span
     doc: str | None = None
-    sizes: tuple[tuple[str, Expr], ...] = ()
+    lets: tuple[tuple[str, Expr], ...] = ()
+    sizes: tuple[str, ...] = ()
 
 
 Decl = Union[FnDecl, StructDecl, EnumDecl, ModelDecl]
