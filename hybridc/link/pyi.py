@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Model
 
@@ -10,6 +12,8 @@ class _Stub:
     def __init__(self, interface: Interface, program: ir.Program):
         self.interface = interface
         self.program = program
+        self.titles = {core: title for title, core in interface.classes.items()}
+        """The classes of the stub by the name in Core."""
 
     def type(self, t: ir.Type | None) -> str:
         match t:
@@ -41,8 +45,10 @@ class _Stub:
                 return f"dict[{', '.join(args)}]"
             case "heap":
                 return f"list[tuple[{', '.join(args)}]]"
-            case "struct" | "enum" | "model":
-                return kind.title.rpartition(":")[2] or "Any"
+            case "struct" | "enum":
+                return self.titles.get(name, "Any")
+            case "model":
+                return next((m.name for m in self.interface.models if m.struct == name), "Any")
             case "fn":
                 return f"Callable[[{', '.join(args[:-1])}], {args[-1] if args else 'None'}]"
         return "Any"
@@ -50,13 +56,14 @@ class _Stub:
     def signature(self, name: str, entry: Entry, method: bool) -> list[str]:
         params = ["self"] if method else []
         for p in entry.params[1 if method else 0:]:
-            params.append(f"{p.name}: {self.type(p.type)}" + (" = ..." if p.default else ""))
+            params.append(f"{_name(p.name)}: {self.type(p.type)}" + (" = ..." if p.default else ""))
         indent = "    " if method else ""
         lines = [f"{indent}def {name}({', '.join(params)}) -> {self.type(entry.result)}:"]
         return lines + ([f"{indent}    {_doc(entry.doc)}", f"{indent}    ..."] if entry.doc else [f"{indent}    ..."])
 
     def text(self) -> str:
-        lines = ["from collections.abc import Callable", "from typing import Any, overload", ""]
+        lines = ["from collections import deque", "from collections.abc import Callable"]
+        lines += ["from typing import Any, overload", ""]
         lines += ["import numpy as np", ""]
         for title, name in sorted(self.interface.classes.items()):
             lines += self.klass(title, name)
@@ -66,10 +73,14 @@ class _Stub:
         for name, models in sorted(by_name.items()):
             lines += self.model(name, models)
         for name, (key, _) in sorted(self.interface.exports.items()):
+            if name in by_name:
+                continue  # the class is what goes by this name
             lines += [f"def {name}(*, seed: int = 0) -> {key.rpartition(':')[2]}: ...", ""]
         for name, entries in sorted(self.interface.fns.items()):
-            for entry in entries:
-                lines += (["@overload"] if len(entries) > 1 else []) + self.signature(name, entry, False)
+            # configurations of a model are one class
+            known = {tuple(self.signature(name, entry, False)): None for entry in entries}
+            for signature in known:
+                lines += [*(["@overload"] if len(known) > 1 else []), *signature]
             lines.append("")
         return "\n".join(lines).rstrip() + "\n"
 
@@ -77,8 +88,11 @@ class _Stub:
         lines = [f"class {title}:"]
         if name in self.program.structs:
             fields = self.program.structs[name].fields
-            lines += [f"    {field}: {self.type(t)}" for field, t in fields]
-            params = ", ".join(f"{f}: {self.type(t)} = ..." for f, t in fields)
+            lines += [f"    {_name(field)}: {self.type(t)}" for field, t in fields]
+            helpers = self.interface.kinds[name].helpers if name in self.interface.kinds else {}
+            first = next((i for i, (f, _) in enumerate(fields) if f"default.{f}" in helpers), len(fields))
+            params = ", ".join(f"{_name(f)}: {self.type(t)}" + (" = ..." if i >= first else "")
+                               for i, (f, t) in enumerate(fields))
             lines.append(f"    def __init__(self, {params}) -> None: ...")
         else:
             for case, fields in self.program.enums[name].cases:
@@ -86,15 +100,18 @@ class _Stub:
                     lines.append(f"    {case}: {title}")
                     continue
                 lines.append(f"    class {case}({title}):  # type: ignore[name-defined]")
-                lines += [f"        {field}: {self.type(t)}" for field, t in fields]
-                params = ", ".join(f"{f}: {self.type(t)}" for f, t in fields)
+                lines += [f"        {_name(field)}: {self.type(t)}" for field, t in fields]
+                params = ", ".join(f"{_name(f)}: {self.type(t)}" for f, t in fields)
                 lines.append(f"        def __init__(self, {params}) -> None: ...")
         return [*lines, ""]
 
     def model(self, name: str, models: list[Model]) -> list[str]:
-        declared = self.interface.model_classes.get(models[0].key)
-        config = [f"{n}: Any" + (" = ..." if has else "") for n, _, _, has in declared.config] if declared else []
-        lines = [f"class {name}:", f"    def __init__(self, {', '.join([*config, 'seed: int = 0'])}) -> None: ..."]
+        declared = next((m for m in self.interface.model_classes.values() if m.key == models[0].key), None)
+        rows = declared.config if declared is not None else []
+        config = [f"{_name(n)}: {_config(shown)}" + (" = ..." if has else "") for n, shown, _, has in rows]
+        lines = [f"class {name}:", *([f"    {_doc(declared.doc)}"] if declared is not None and declared.doc else [])]
+        lines += [f"    {_name(n)}: {_config(shown)}" for n, shown, _, _ in rows]
+        lines.append(f"    def __init__(self, {', '.join([*config, '*', 'seed: int = ...'])}) -> None: ...")
         for method, entry in sorted(models[0].methods.items()):
             lines += self.signature("__call__" if method == "forward" else method, entry, True)
         lines += [
@@ -102,9 +119,22 @@ class _Stub:
             "    def load(self, path: str) -> None: ...",
             "    def state_dict(self) -> dict[str, Any]: ...",
             "    def load_state_dict(self, state: dict[str, Any]) -> None: ...",
+            "    def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any: ...",
+            "    def to_torch(self) -> Any: ...",
             "",
         ]
         return lines
+
+
+def _name(name: str) -> str:
+    """A name of the source, which may be one of Python's keywords."""
+    return name + "_" if keyword.iskeyword(name) else name
+
+
+def _config(shown: str) -> str:
+    """A configuration argument's type, as shown, in Python."""
+    plain = {"int": "int", "bool": "bool", "str": "str", "f32": "float", "f64": "float"}
+    return plain.get(shown, "Any")
 
 
 def _doc(text: str) -> str:

@@ -1,0 +1,91 @@
+"""The `.pyi` beside an artifact, as a type checker reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hybridc import driver
+from hybridc.link.pyi import stub
+
+api = pytest.importorskip("mypy.api")
+
+SOURCE = '''
+"""A module."""
+enum Tree:
+    Leaf(word: int)
+    Node(left: Tree, right: Tree)
+    Nothing
+struct Point:
+    x: f64
+    class: int = 3
+model Net(side: (int, int), n: int, rate: f32 = 0.5, act: fn(f32) -> f32 = half, on: bool = true):
+    """A net."""
+    param w: f32[n] = ones()
+    fn forward(x: f32[n]) -> f32[n]:
+        return x * self.w
+    mut fn step(x: f32[n], is: bool = false) -> (f32, int)?:
+        return none
+fn half(x: f32) -> f32:
+    return x / 2
+fn parts(q: deque[int], s: set[str], m: map[str, list[Point]], lambda: int, t: Tree) -> (list[str], Tree):
+    return ([], t)
+fn use(m: Net, f: fn(int) -> str) -> f32:
+    return 1.0
+export Net(2, 3)
+export Net(2, 4) as small
+export parts
+export use
+'''
+GOOD = '''
+from collections import deque
+import numpy as np
+import m
+n = m.Net((2, 2), 3, rate=0.5, seed=4)
+k: int = n.n
+on: bool = n.on
+y: np.ndarray = n(np.ones(3))
+step: tuple[float, int] | None = n.step(np.ones(3))
+s: m.Net = m.small(seed=1)
+n.save("x")
+n.value_and_grad("step", 1), n.to_torch(), n.state_dict()["w"]
+t: m.Tree = m.Tree.Node(m.Tree.Leaf(1), m.Tree.Nothing)
+names, tree = m.parts(deque([1]), {"a"}, {"b": [m.Point(1.0)]}, 3, t)
+f: float = m.use(n, str)
+'''
+BAD = '''
+import m
+m.Net("x", "y")
+m.Net((1, 1), 3, nothing=1)
+m.small(3)
+x: str = m.use(m.small(), str)
+m.Tree.Leaf("a")
+m.Point()
+'''
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("stub")
+    (folder / "m.hyb").write_text(SOURCE)
+    core, interface = driver.lower(driver.check(str(folder / "m.hyb")))
+    (folder / "m.pyi").write_text(stub(interface, core))
+
+    def run(text: str) -> list[str]:
+        (folder / "use.py").write_text(text)
+        args = ["--no-incremental", "--no-error-summary", "--config-file=", "--hide-error-context"]
+        out, err, _ = api.run([*args, str(folder / "use.py"), str(folder / "m.pyi")])
+        assert not err
+        return out.replace(f"{folder}/", "").splitlines()
+
+    return run
+
+
+def test_what_is_right_passes(check):
+    assert check(GOOD) == []
+
+
+def test_what_is_wrong_is_found(check):
+    found = check(BAD)
+    assert [line.split(":")[:2] for line in found if ": error:" in line] == [["use.py", str(n)] for n in range(3, 9)]
