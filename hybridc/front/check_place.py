@@ -308,7 +308,8 @@ def not_copied(c: Body, e: tree.Expr, why: str) -> bool:
     t = c.head(e.type)
     if not isinstance(t, Named | ModelType | TypeVar) or not is_resource(c.world, t):
         return True
-    if c.std or isinstance(e, tree.Call | tree.MakeStruct | tree.MakeModel | tree.CallValue | tree.CallMethod):
+    made = isinstance(e, tree.Call | tree.MakeStruct | tree.MakeModel | tree.CallValue | tree.CallMethod)
+    if c.std or made and not is_element(e):
         return True
     word = c.word(t)
     help = "pass it as `mut`" if word != "rng" else "pass it as `mut`, or make another: `g.clone()`, `g.at(i)`"
@@ -318,7 +319,13 @@ def not_copied(c: Body, e: tree.Expr, why: str) -> bool:
 
 def temporary(c: Body, e: tree.Expr) -> bool:
     """A resource made by a call and held by nobody, as `g.at(i)`: it may be changed, and is then gone."""
-    return isinstance(e, tree.Call | tree.MakeStruct) and is_resource(c.world, c.resolve(e.type))
+    return (isinstance(e, tree.Call | tree.MakeStruct) and not is_element(e)
+            and is_resource(c.world, c.resolve(e.type)))
+
+
+def is_element(e: tree.Expr) -> bool:
+    """`xs[i]` of a container."""
+    return isinstance(e, tree.Call) and e.fn.key.endswith("._get")
 
 
 def static_dim(c: Body, d: Dim, name: str, model: str, span: Span) -> None:
