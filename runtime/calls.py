@@ -80,7 +80,9 @@ class Caller:
             self._check_mut(i, values[i])
         for i, j in self.alike:
             if values[i] is values[j]:
-                raise ArgumentError(f"{self._what(j)}: what is changed is given as {self._what(i)} already")
+                error = ArgumentError(f"{self._what(j)}: what is changed is given as {self._what(i)} already")
+                error.fits = len(values) if self.takes_models(values) else 0
+                raise error
         context = codec.program.acquire()
         base = context.scratch if self.size <= Context.SCRATCH else allocate(self.size)
         try:
@@ -167,7 +169,9 @@ class Caller:
             writing.finish()
         except Misfit as e:
             writing.undo()
-            raise ArgumentError(e.message(self._what(i))) from None
+            error = ArgumentError(e.message(self._what(i)))
+            error.fits = i
+            raise error from None
         except BaseException:
             writing.undo()
             raise

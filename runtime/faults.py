@@ -57,6 +57,8 @@ class ArgumentError(RuntimeFault, ValueError, TypeError):
     """A Python value that does not fit what a Hyb function declares."""
 
     _hyb_kind = "ArgumentError"
+    fits = 0
+    """How many arguments before it fit: of several entries, the one that fits most says what is wrong."""
 
 
 def _kind_class(name: str) -> type[RuntimeFault]:

@@ -17,7 +17,7 @@ from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
 from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
 from hybridc_runtime.more import More, Table
 from hybridc_runtime.native import jit
-from hybridc_runtime.values import Owned
+from hybridc_runtime.values import Native, Owned
 
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
@@ -137,6 +137,8 @@ class ModelBase:
     _declared: ModelClass
     _quick: dict[str, dict[int, list[tuple[Model, Any]]]]
     """By method and configuration: what its fast calls are made of."""
+    _fast: dict[str, Any]
+    """By method: what makes them."""
 
     def __init__(self, *args: Any, seed: int = 0, **kwargs: Any):
         self._build(configuration(self._declared, args, kwargs), seed)
@@ -186,6 +188,10 @@ class ModelBase:
         if entry is None:
             raise AttributeError(f"{self._model.shown} has no method {name!r}")
         self._quicken(name, entry)
+        if name in self._fast and (kwargs or len(args) < len(entry.params) - 1):
+            values = self._part.method(f"{self._declared.name}.{name}", entry)[1].bind(args, kwargs)
+            if not any(type(v) is Native for v in values):  # a default of one number of leading dimensions, maybe
+                return self._fast[name](self, *values)
         return self._enter("methods", name, entry, args, kwargs)
 
     def _quicken(self, name: str, entry: Entry) -> None:
@@ -200,6 +206,7 @@ class ModelBase:
             function = fastcall.wrap(rows, _method(name), name, entry.doc)
             if isinstance(function, BuiltinFunctionType):
                 cls = self._models.classes[self._declared.key]
+                cls._fast[name] = function
                 setattr(cls, name, fastcall.as_method(function))
                 if name == "forward":
                     cls.__call__ = fastcall.as_method(function)  # type: ignore[method-assign]
@@ -228,8 +235,7 @@ class ModelBase:
             except ArgumentError as e:
                 if e.frames:
                     raise
-                if first is None or caller.takes_models(values):
-                    first = e
+                first = e if first is None or e.fits > first.fits else first
         part_of = None
         if models and table != "pullback":
             part_of = self._models.extend(name, self._part.caller(entry), [self, *models], table)
@@ -461,7 +467,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
     cls: type[ModelBase] = type(declared.name, (ModelBase,), {
-        "_models": models, "_declared": declared, "_quick": {}, "__doc__": declared.doc,
+        "_models": models, "_declared": declared, "_quick": {}, "_fast": {}, "__doc__": declared.doc,
         "__module__": models.module._name,
     })
     for name in declared.methods:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from types import BuiltinFunctionType
 from typing import Any
 
 from hybridc_runtime import fastcall, hosts, parallel
@@ -85,11 +86,12 @@ class Signature:
 
     def _default(self, i: int, symbol: str) -> Any:
         """A default: computed once where nothing outside can change it, and left native, to be passed on as it is."""
-        value = self._defaults.get(i)
-        if value is None:
+        value = self._defaults.get(i, _MISSING)
+        if value is _MISSING:
             codec, t = self.part.codec, self.params[i].type
             native = Native(Owned(codec, t, codec.helper(symbol, [], t).leaves(())[0]))
-            value = native.to_python() if isinstance(t, str) else native
+            nothing = not isinstance(t, str) and t[0] == "option" and not native._owned.leaves[0]
+            value = native.to_python() if isinstance(t, str) or nothing else native
             if not self.part.manifest.externs:
                 self._defaults[i] = value
         return value
@@ -128,6 +130,7 @@ class Function(fastcall.Quick):
         self._single = self._overloads[0] if len(self._overloads) == 1 else None
         self._by_model = any(caller.codec.is_model(t) for _, caller in self._overloads for t in caller.types)
         self._called = False
+        self._fast: Any = None
         self._serve(self._first)
 
     @property
@@ -143,14 +146,22 @@ class Function(fastcall.Quick):
         """The first calls: who calls twice may call often."""
         if self._called:
             callers = [(None, caller) for _, caller in self._overloads]
-            self._serve(fastcall.wrap(callers, self._call, self._name, self.__doc__))
+            function = fastcall.wrap(callers, self._call, self._name, self.__doc__)
+            self._fast = function if isinstance(function, BuiltinFunctionType) else None
+            self._serve(function)
         self._called = True
         return self._call(*args, **kwargs)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        if self._single is not None and not self._by_model:
+        if self._single is not None:
             signature, caller = self._single
-            return caller(args if len(args) == signature.count and not kwargs else signature.bind(args, kwargs))
+            if kwargs or len(args) != signature.count:
+                args = tuple(signature.bind(args, kwargs))
+                if self._fast is not None:
+                    return self._fast(*args)  # which takes calls that are complete
+                kwargs = {}
+            if not self._by_model:
+                return caller(args)
         return self._choose(args, kwargs, False)
 
     def native(self, *args: Any, **kwargs: Any) -> Any:
@@ -159,7 +170,7 @@ class Function(fastcall.Quick):
 
     def _choose(self, args: tuple[Any, ...], kwargs: dict[str, Any], native: bool) -> Any:
         """The first overload that the arguments fit."""
-        first: Exception | None = None
+        first: ArgumentError | None = None
         for signature, caller in self._overloads:
             values = signature.bind(args, kwargs)
             if caller.takes_models(values):
@@ -168,7 +179,7 @@ class Function(fastcall.Quick):
                 except ArgumentError as e:
                     if e.frames:
                         raise
-                    first = first or e
+                    first = e if first is None or e.fits > first.fits else first
         if first is not None:
             raise first
         models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hybridc_runtime import fastplan, machine, native, support
+from hybridc_runtime.calls import Caller
 from hybridc_runtime.fastcall import wrap
 
 import hybridc
@@ -265,6 +266,30 @@ def test_methods(mod):
         mod.Cell.forward()
     with pytest.raises((TypeError, AttributeError)):
         mod.Cell.forward(x, x)
+
+
+def test_calls_with_defaults_are_fast(mod, monkeypatch):
+    awake()
+    m, x, f = mod.Defaulted(3), np.ones(3, np.float32), mod.defaulted
+    rows = np.ones((2, 3), np.float32)
+    expected = [[3, 3, 3], [4, 4, 4], [12, 12, 12], [1, 1, 1]]
+
+    def calls():
+        results = [m(x), m(x, 3), m(x, y=x * 10), m(on=False, x=x)]
+        assert [r.tolist() for r in results] == expected and m(rows).tolist() == [[3] * 3] * 2
+        assert [f(x), f(x, 3), f(x, y=x * 2), f(k=0, x=x, names=["a", "b"])] == [10.0, 13.0, 13.0, 5.0]
+
+    calls()
+    calls()
+    assert [m.held(x), m.held(x), m.held(x, names=[]), m.held(z=x, x=x)] == [7, 7, 6, 4]
+    with monkeypatch.context() as patch:
+        for kind, name in ((type(m), "_enter"), (type(f), "_choose"), (Caller, "__call__")):
+            patch.setattr(kind, name, lambda *_: pytest.fail("on the slow way"))
+        calls()
+    for wrong, why in (((x, "a"), "argument k"), ((x, 1, 2), "argument y"), ((), "needs x"), ((x, 1, x, [], 3), "takes")):
+        for call in (m, f):
+            with pytest.raises((TypeError, ValueError), match=why):
+                call(*wrong)
 
 
 def test_methods_that_write_state(mod):
