@@ -14,9 +14,9 @@ from hybridc_runtime import arrays, encoding, fastcall, torch_module, weights
 from hybridc_runtime.configuration import configuration, same_config, show_call, show_config
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
-from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
+from hybridc_runtime.memory import HEADER, MEMORY, allocate, free, set_word, word
 from hybridc_runtime.more import More, Table
-from hybridc_runtime.native import jit
+from hybridc_runtime.state import put, spill, step_to
 from hybridc_runtime.values import Native, Owned
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ class ModelBase:
         """Every persistent value that can leave the model."""
         codec, model = self._part.codec, self._model
         out = {}
-        address = _spill(self._owned)
+        address = spill(self._owned)
         try:
             for state in model.states:
                 t, at = self._walk(("struct", model.struct), address, state.route)
@@ -342,7 +342,7 @@ class ModelBase:
         """The place that a route leads to from a value in memory."""
         codec = self._part.codec
         for step in route:
-            t, address = _step(codec, t, address, step)
+            t, address = step_to(codec, t, address, step)
         return t, address
 
     def state_dict(self) -> dict[str, Any]:
@@ -403,10 +403,10 @@ class ModelBase:
     def _set_states(self, news: list[tuple[ModelState, Type, tuple[Any, ...]]]) -> None:
         codec, t = self._part.codec, ("struct", self._model.struct)
         layout = codec.layouts.of(t)
-        address = _spill(self._owned)
+        address = spill(self._owned)
         try:
             for row, item, leaves in news:
-                _put(codec, t, address, row.route, item, leaves)
+                put(codec, t, address, row.route, item, leaves)
             self._owned.leaves = layout.struct.unpack_from(MEMORY, address)
         finally:
             free(address)
@@ -473,60 +473,3 @@ def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
     for name in declared.methods:
         cls._add_method(name)
     return cls
-
-
-# ---- places inside a model's native value
-def _spill(owned: Owned) -> int:
-    """The value in memory of its own (no share is taken)."""
-    layout = owned.codec.layouts.of(owned.type)
-    address = allocate(layout.size)
-    layout.struct.pack_into(MEMORY, address, *owned.leaves)
-    return address
-
-
-def _step(codec: Any, t: Type, address: int, step: Any) -> tuple[Type, int]:
-    layouts = codec.layouts
-    if t[0] == "option":
-        return _step(codec, t[1], address + layouts.offsets(["bool", t[1]])[1], step)
-    if t[0] == "buffer":
-        return t[1], word(address) + HEADER + int(step) * layouts.of(t[1]).size
-    if t[0] == "struct" and codec.kind(t).kind == "list" and not isinstance(step, str):
-        fields = layouts.structs[t[1]]
-        offsets = layouts.offsets([ft for _, ft in fields])
-        at = next(o for (n, _), o in zip(fields, offsets, strict=True) if n == "data")
-        return _step(codec, ("buffer", codec.kind(t).args[0]), address + at, step)
-    types = layouts.fields(t)
-    index = step if isinstance(step, int) else [n for n, _ in layouts.structs[t[1]]].index(step)
-    return types[index], address + layouts.offsets(types)[index]
-
-
-def _put(codec: Any, t: Type, address: int, route: list[Any], item: Type, leaves: tuple[Any, ...]) -> None:
-    """Replace the value at the end of a route; blocks on the way that others share are copied first."""
-    for step in route:
-        if t[0] == "buffer" or t[0] == "struct" and codec.kind(t).kind == "list" and not isinstance(step, str):
-            _own_block(codec, t, address)
-        t, address = _step(codec, t, address, step)
-    codec.release_at(item, address)
-    codec.layouts.of(item).struct.pack_into(MEMORY, address, *leaves)
-
-
-def _own_block(codec: Any, t: Type, address: int) -> None:
-    if t[0] == "struct":
-        fields = codec.layouts.structs[t[1]]
-        offsets = codec.layouts.offsets([ft for _, ft in fields])
-        address += next(o for (n, _), o in zip(fields, offsets, strict=True) if n == "data")
-        t = ("buffer", codec.kind(t).args[0])
-    block = word(address)
-    if not block or word(block) == 1:
-        return
-    layout = codec.layouts.of(t[1])
-    count = word(block + 8)
-    new = allocate(HEADER + layout.size * count)
-    copy_bytes(new, block, HEADER + layout.size * count)
-    set_word(new, 1)
-    for i in range(count):
-        codec.retain(t[1], layout.struct.unpack_from(MEMORY, new + HEADER + i * layout.size))
-    codec.program.count_live(1)
-    jit().drop(block)
-    set_word(address, new)
-

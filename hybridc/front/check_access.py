@@ -22,11 +22,12 @@ from hybridc.base.types import (
     substitute,
 )
 from hybridc.front import check_call, check_expr, check_fn, check_generic, check_model, check_new, syntax, tree
+from hybridc.front.config_values import config_item
 from hybridc.front.infer import Meta
 from hybridc.front.open_models import is_open
 from hybridc.front.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.tensor_check import index_tensor, transpose_of
-from hybridc.front.typeexpr import config_item, nearest
+from hybridc.front.typeexpr import nearest
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body

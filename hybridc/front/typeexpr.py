@@ -22,7 +22,6 @@ from hybridc.base.types import (
     Named,
     Option,
     Poison,
-    Prim,
     Tensor,
     TupleType,
     Type,
@@ -30,6 +29,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import syntax
 from hybridc.front.bounds import bound_phrase, is_resource, satisfies
+from hybridc.front.config_values import config_item, fit_config, ints
 from hybridc.front.consts import NotConst, constant
 from hybridc.front.scope import ConfigSig, ConstSig, Entity, EnumSig, ModelSig, ModuleDecls, StructSig, World
 
@@ -274,8 +274,8 @@ class TypeReader:
             return self.dim(e)
         if isinstance(e, syntax.Name) and e.id in self.config:
             other = self.config[e.id]
-            if other.type == PRIMS["int"] and _ints(c.type):
-                return (Dim.of(other.var),) * _ints(c.type)  # type: ignore[arg-type]
+            if other.type == PRIMS["int"] and ints(c.type):
+                return (Dim.of(other.var),) * ints(c.type)  # type: ignore[arg-type]
             if other.type != c.type:
                 self.report("HYB301", f"`{c.name}` is a {c.type}, and `{e.id}` is a {other.type}", e.span)
             return other.var if isinstance(other.var, TypeVar) else Dim.of(other.var)  # type: ignore[return-value]
@@ -299,8 +299,8 @@ class TypeReader:
             if isinstance(c.type, TupleType) and isinstance(e, syntax.Tuple) and len(e.items) == len(c.type.items):
                 typed = [ConfigSig(c.name, t, c.var, False, None, e.span) for t in c.type.items]
                 return tuple(map(self.config_value, e.items, typed))
-            if isinstance(e, syntax.Unary | syntax.Binary) and _ints(c.type):
-                return (self.dim(e),) * _ints(c.type)
+            if isinstance(e, syntax.Unary | syntax.Binary) and ints(c.type):
+                return (self.dim(e),) * ints(c.type)
         var = self.computed(e, c.name, c.type) if self.computed is not None else None
         if var is not None:
             return var
@@ -446,41 +446,6 @@ class TypeReader:
             if local is not None:
                 return local
         return self.dims.get(f"{base}.{name}")
-
-
-def config_item(config: ConfigSig, index: int) -> Dim:
-    """`sizes[0]` of a configuration list, as a dimension."""
-    config.indices.add(index)
-    return Dim.of(DimVar(f"{config.var.key}[{index}]", f"{config.name}[{index}]"))
-
-
-def fit_config(value: Any, t: Type) -> ConfigValue:
-    """A constant as a configuration value of this type; None if it does not fit."""
-    match t:
-        case Prim("int"):
-            return Dim.of(value) if isinstance(value, int) and not isinstance(value, bool) else None
-        case Prim("bool"):
-            return value if isinstance(value, bool) else None
-        case Prim():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                return None
-            return float(value) if t.name[0] in "fb" else Dim.of(value)  # type: ignore[arg-type]
-        case Named() if t.key == STD_TYPES["str"]:
-            return value if isinstance(value, str) else None
-        case Named() if t.key == STD_TYPES["list"] and isinstance(value, tuple):
-            items = tuple(fit_config(v, t.args[0]) for v in value)  # type: ignore[arg-type]
-            return None if any(i is None for i in items) else items
-        case TupleType() if isinstance(value, int) and _ints(t):
-            return (fit_config(value, PRIMS["int"]),) * _ints(t)
-        case TupleType(items) if isinstance(value, tuple) and len(value) == len(items):
-            fitted = tuple(fit_config(v, i) for v, i in zip(value, items))
-            return None if any(i is None for i in fitted) else fitted
-    return None
-
-
-def _ints(t: Type) -> int:
-    """How many ints a configuration tuple holds, for each of which one int may stand; 0 for any other type."""
-    return len(t.items) if isinstance(t, TupleType) and all(i == PRIMS["int"] for i in t.items) else 0
 
 
 def _dotted(e: Any) -> str | None:
