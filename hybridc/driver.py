@@ -43,16 +43,10 @@ PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("simplify", lambda core, roots: simplify.run(core)),
     ("dce", lambda core, roots: dce.run(core)),
 ]
-"""What is done to a program before its derivatives are written out."""
+"""What every program goes through, and those with derivatives before these are written out too."""
 
 PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
-    ("prune", dce.prune),
-    ("unpack", unpack.run),
-    ("simplify", lambda core, roots: simplify.run(core)),
-    ("inline", inline.run),
-    ("prune", dce.prune),
-    ("simplify", lambda core, roots: simplify.run(core)),
-    ("dce", lambda core, roots: dce.run(core)),
+    *PRIMAL,
     ("prune", dce.prune),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
@@ -124,8 +118,8 @@ def artifact(
     checked: Checked, *, target: str = "cpu", all_names: bool = False, tests: bool = False,
     more: More | None = None,
 ) -> bytes:
-    """The bytes of a `.hybx`: the exports, with `all_names` everything the file declares, or with `more` only what that
-    asks for."""
+    """The bytes of a `.hybx`: the exports, with `all_names` everything the file declares, but for the derivatives of
+    methods, or with `more` only what that asks for."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
     if more is not None and more.call:
@@ -134,6 +128,8 @@ def artifact(
         surface.keep_call(interface, more.call, more.table, owner)
     elif more is not None:
         surface.keep_model(interface, models[0].key)
+    if all_names and (more is None or not more.call):  # loaded, not built: it can compile more
+        surface.without_derivatives(interface)
     pace.mark(core, interface)  # while it still shows what is the library's
     core = optimise(core, interface, checked.sources)
     compiled = native(core, interface, target)

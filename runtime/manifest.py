@@ -84,7 +84,7 @@ class Model:
     states: list[ModelState]
     methods: dict[str, Entry]
     gradients: dict[str, Entry] = field(default_factory=dict)
-    pullback: Entry | None = None
+    pullbacks: dict[str, Entry] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -159,9 +159,7 @@ def _model(j: dict[str, Any]) -> Model:
         **j,
         "params": [ModelParam(**p) for p in j["params"]],
         "states": [ModelState(**{**s, "type": as_type(s["type"])}) for s in j["states"]],
-        "methods": {name: _entry(e) for name, e in j["methods"].items()},
-        "gradients": {name: _entry(e) for name, e in j.get("gradients", {}).items()},
-        "pullback": _entry(j["pullback"]) if j.get("pullback") else None,
+        **{table: {name: _entry(e) for name, e in j[table].items()} for table in ("methods", "gradients", "pullbacks")},
     })
 
 

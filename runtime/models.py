@@ -192,7 +192,7 @@ class ModelBase:
             values = self._part.method(f"{self._declared.name}.{name}", entry)[1].bind(args, kwargs)
             if not any(type(v) is Native for v in values):  # a default of one number of leading dimensions, maybe
                 return self._fast[name](self, *values)
-        return self._enter("methods", name, entry, args, kwargs)
+        return self._enter("methods", name, args, kwargs)
 
     def _quicken(self, name: str, entry: Entry) -> None:
         """The second call of a method makes further ones of this configuration fast: who calls twice may call often."""
@@ -211,23 +211,44 @@ class ModelBase:
                 if name == "forward":
                     cls.__call__ = fastcall.as_method(function)  # type: ignore[method-assign]
 
-    def _enter(self, table: Table, name: str, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a method, or its derivative."""
+    def _entries(self, table: Table, name: str) -> list[tuple[Part, Entry]]:
+        """Where a method, or a derivative of one, is compiled; a derivative is compiled now if that is possible."""
+        entry = getattr(self._model, table).get(name)
+        own = [] if entry is None else [(self._part, e) for e in (entry, *entry.variants)]
+        more = self._part.more.setdefault((table, self._model.struct, name), [])
+        if not own and not more and name in self._model.methods:
+            self._learn(table, name, None, [])
+        return own + more
+
+    def _learn(self, table: Table, name: str, known: Caller | None, models: list[ModelBase]) -> bool:
+        """Have a method, or its derivative, compiled for these models among its arguments; whether there is that."""
+        part = self._models.extend(name, known, [self, *models], table)
+        if part is None:
+            return False
+        struct = self._model.struct
+        added = next((getattr(m, table).get(name) for m in part.manifest.models if m.struct == struct), None)
+        if added is not None:
+            self._part.more[table, struct, name] += [(part, e) for e in (added, *added.variants)]
+        return added is not None
+
+    def _enter(self, table: Table, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a method, or a derivative of it, of which there is one."""
         title = f"{self._declared.name}.{name}"
         if table == "gradients":
             title = f"value_and_grad({title})"
+        entries = self._entries(table, name)
         models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]
-        if not entry.variants and not models:
-            caller, signature = self._part.method(title, entry)
+        if len(entries) == 1 and not models:
+            ((part, entry),) = entries
+            caller, signature = part.method(title, entry)
             values = (self, *signature.bind(args, kwargs))
             if caller.muts and caller.muts[0] == 0:
                 with self._lock:
                     return caller(values)
             return caller(values)
-        known = self._part.more.setdefault((table, self._model.struct, name), [])
         first: ArgumentError | None = None
-        for part, variant in [*((self._part, e) for e in (entry, *entry.variants)), *known]:
-            caller, signature = part.method(title, variant)
+        for part, entry in entries:
+            caller, signature = part.method(title, entry)
             values = (self, *signature.bind(args, kwargs))
             try:
                 with self._lock:
@@ -236,33 +257,30 @@ class ModelBase:
                 if e.frames:
                     raise
                 first = e if first is None or e.fits > first.fits else first
-        part_of = None
-        if models and table != "pullback":
-            part_of = self._models.extend(name, self._part.caller(entry), [self, *models], table)
-        if part_of is not None:
-            added = next(getattr(m, table).get(name) for m in part_of.manifest.models if m.struct == self._model.struct)
-            if added is not None:
-                known += [(part_of, e) for e in (added, *added.variants)]
-                return self._enter(table, name, entry, args, kwargs)
+        part, entry = entries[0]
+        if models and self._learn(table, name, part.caller(entry), models):
+            return self._enter(table, name, args, kwargs)
         assert first is not None
         raise first
 
     def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """The method's value and its derivative with respect to the parameters, as one vector."""
-        entry = self._model.gradients.get(method)
-        if entry is None:
+        if not self._entries("gradients", method):
             if method not in self._model.methods:
                 raise AttributeError(f"{self._declared.name} has no method {method!r}")
-            raise ValueError(f"{self._declared.name}.{method} was compiled without its derivative")
-        return self._enter("gradients", method, entry, args, kwargs)
+            raise ValueError(f"{self._declared.name}.{method} gives no float, or the model has no parameters: there is "
+                             "no derivative")
+        return self._enter("gradients", method, args, kwargs)
 
     def to_torch(self) -> Any:
         """An nn.Module over this model's parameters, whose autograd runs the compiled derivative of `forward`."""
-        if self._model.pullback is None:
-            why = "has no forward" if "forward" not in self._model.methods else (
-                "has a forward whose result is no float tensor")
-            raise ValueError(f"{self._declared.name} {why}, which to_torch() needs")
-        return torch_module.build(self)
+        if "forward" not in self._model.methods:
+            raise ValueError(f"{self._declared.name} has no forward, which to_torch() needs")
+        found = self._entries("pullbacks", "forward")
+        if not found:
+            what = "parameters, and a forward that gives float tensors"
+            raise ValueError(f"{self._declared.name}: to_torch() needs {what}")
+        return torch_module.build(self, found[0][1])
 
     # ---- copies
     def __copy__(self) -> ModelBase:

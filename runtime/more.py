@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-Table = Literal["fns", "methods", "gradients", "pullback"]
-"""Where an entry stands in a manifest; a pullback is not compiled on demand."""
+Table = Literal["fns", "methods", "gradients", "pullbacks"]
+"""Where an entry stands in a manifest."""
 
 
 class More(NamedTuple):

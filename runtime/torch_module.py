@@ -8,14 +8,15 @@ import numpy as np
 from hybridc_runtime import arrays
 
 if TYPE_CHECKING:
+    from hybridc_runtime.manifest import Entry
     from hybridc_runtime.models import ModelBase
 
 FLOATS = ("f16", "bf16", "f32", "f64")
 
 
-def build(model: ModelBase) -> Any:
-    """The nn.Module. Its `state_dict` has the model's names; what an optimiser changes in it changes the model, and the
-    other way round from the next call on."""
+def build(model: ModelBase, pullback: Entry) -> Any:
+    """The nn.Module, whose backward is `pullback`. Its `state_dict` has the model's names; what an optimiser changes in
+    it changes the model, and the other way round from the next call on."""
     import torch
 
     class Compiled(torch.autograd.Function):
@@ -50,7 +51,7 @@ def build(model: ModelBase) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self._hyb = Bridge(model, torch)
+            self._hyb = Bridge(model, pullback, torch)
             for path, tensor in self._hyb.views():
                 *parts, last = path.split(".")
                 inner: Any = self
@@ -75,10 +76,8 @@ def build(model: ModelBase) -> Any:
 class Bridge:
     """The model's memory and compiled functions, as Compiled needs them."""
 
-    def __init__(self, model: ModelBase, torch: Any):
-        self.model, self.torch = model, torch
-        self.entry = model._model.pullback
-        assert self.entry is not None
+    def __init__(self, model: ModelBase, pullback: Entry, torch: Any):
+        self.model, self.entry, self.torch = model, pullback, torch
         kinds = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64}
         result = self.entry.params[-1].type
         parts: Any = result[1] if result[0] == "tuple" else (result,)
@@ -123,18 +122,16 @@ class Bridge:
         split = len(args) - len(names)
         plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in args]
         d = tuple(seeds) if len(seeds) > 1 else seeds[0]
-        entry = self.entry
-        assert entry is not None
         by_name = dict(zip(names, plain[split:], strict=True))
-        found = self.model._enter("pullback", "forward", entry, tuple(plain[:split]), {**by_name, "d": d})
+        found = self.model._enter("pullbacks", "forward", tuple(plain[:split]), {**by_name, "d": d})
         parts = list(found) if isinstance(found, tuple) else [found]
         flat = torch.as_tensor(parts[0])
         of_params = [flat[p.offset : p.offset + int(np.prod(p.shape, dtype=np.int64))].reshape(tuple(p.shape))
                      for p in self.model._model.params]
         rest = iter(parts[1:])
-        order = [p.name for p in entry.params[1:-1]]
+        order = [p.name for p in self.entry.params[1:-1]]
         given = {**dict(zip(order, plain[:split], strict=False)), **by_name}
-        slopes = {p.name: next(rest) for p in entry.params[1:-1] if p.type[0] == "tensor" and p.type[1] in FLOATS}
+        slopes = {p.name: next(rest) for p in self.entry.params[1:-1] if p.type[0] == "tensor" and p.type[1] in FLOATS}
         return of_params, [
             torch.as_tensor(slopes[n]) if n in slopes and isinstance(given[n], torch.Tensor) else None
             for n in (*order[:split], *names)

@@ -12,9 +12,9 @@ from hybridc.autodiff import rules
 from hybridc.autodiff.activity import Activity, Mask
 from hybridc.autodiff.convert import absorb, give, shaped
 from hybridc.autodiff.forward import Forward
-from hybridc.autodiff.reverse import Leaves, Reverse
+from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.rules import Refused
-from hybridc.autodiff.tangent import Adjoint, Tangents
+from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
 from hybridc.core.builder import Builder, boolean
 from hybridc.core.ir import (
     STR,
@@ -214,7 +214,7 @@ class Driver:
         return replace(fn, params=(whole, *fn.params[len(saved):]), body=body)
 
     # ---- functions with a derivative of their own
-    def custom(self, r: Reverse, s: Call, outs: Sequence[Leaves]) -> None:
+    def custom(self, r: Reverse, s: Call, outs: Sequence[Adjoints]) -> None:
         """`back(arguments..., result, derivative of it)` gives one derivative for each argument that has one."""
         fn = self.program.fns[s.fn]
         back = self.program.fns[fn.adjoint]

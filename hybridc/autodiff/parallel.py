@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hybridc.autodiff.tangent import Adjoint
+from hybridc.autodiff.tangent import Adjoint, Adjoints
 from hybridc.core.builder import integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Parallel, TupleT, Var, Yield
 
@@ -44,8 +44,8 @@ def reverse_parallel(r: Reverse, s: Parallel) -> None:
             b, there, lambda: [b.op("buffer_get", [d.atom, i], packed)], lambda: [tangents.zero(b, packed)], [packed])
         r.env = {(v.id, leaf): Adjoint(x) for (v, leaf, _), x in zip(outside, sums, strict=True)}
         r.mark(region, i)
-        leaves = [Adjoint(x) for x in tangents.unpack(b, item, element)]
-        r.sequence(s.body.stmts, s.body.tail, None, [leaves])  # type: ignore[arg-type, list-item]
+        leaves: Adjoints = [Adjoint(x) for x in tangents.unpack(b, item, element)]
+        r.sequence(s.body.stmts, s.body.tail, None, [leaves])
         return [r.pop_or_zero(*key) for key in outside]
 
     zeros = [tangents.zero(b, k) for k in kinds]

@@ -15,7 +15,7 @@ from hybridc.autodiff.activity import Mask
 from hybridc.autodiff.parallel import reverse_parallel
 from hybridc.autodiff.region import Region, Regions
 from hybridc.autodiff.structure import ends, exits, leaving
-from hybridc.autodiff.tangent import Adjoint, Tangents
+from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
     BOOL,
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
 
 
-Leaves = list["Adjoint | None"]
 Key = tuple[int, int]
 
 
@@ -56,7 +55,7 @@ class Context:
     """What `exit label` gives: the adjoints of those values."""
 
     label: int
-    exits: list[Leaves]
+    exits: list[Adjoints]
 
 
 class Reverse:
@@ -91,7 +90,7 @@ class Reverse:
             for k, kind in enumerate(self.tangents.leaves(p.type) if a else ()):
                 sums.append(b.var(kind, p.name))
                 self.env[p.id, k] = Adjoint(sums[-1])
-        exits: list[Leaves] = [[Adjoint(v) for v in leaves] for leaves in given]
+        exits: list[Adjoints] = [[Adjoint(v) for v in leaves] for leaves in given]
         self.sequence(self.fn.body.stmts, self.fn.body.tail, Context(RETURN, exits), exits)
         results: list[Atom] = []
         for p, a in zip(self.fn.params, self.mask, strict=True):
@@ -203,7 +202,7 @@ class Reverse:
             old = self.env.pop(key, None) or Adjoint(self.tangents.zero(self.b, self.tangents.leaves(a.type)[0]))
             self.env[key] = Adjoint(f(self.shaped(old, a)), True)
 
-    def pop(self, v: Var) -> Leaves:
+    def pop(self, v: Var) -> Adjoints:
         """The adjoint of a variable, at its definition."""
         if v.id not in self.active or v.id in self._whole:
             return [None] * len(self.tangents.leaves(v.type))
@@ -221,8 +220,9 @@ class Reverse:
         return self.b.op("shaped", [d.atom, *self.sizes(v)], v.type)
 
     # ---- blocks
-    def sequence(self, stmts: Sequence[Stmt], tail: Tail, context: Context, yields: list[Leaves]) -> None:
-        """A block from its end: `yields` are the adjoints of what it yields."""
+    def sequence(self, stmts: Sequence[Stmt], tail: Tail, context: Context | None, yields: list[Adjoints]) -> None:
+        """A block from its end: `yields` are the adjoints of what it yields; a block that never leaves its context
+        needs none."""
         at = next((i for i, s in enumerate(stmts) if leaving(s)), None)
         if at is not None:
             self.branch(stmts[at], context, lambda: self.sequence(stmts[at + 1 :], tail, context, yields))
@@ -232,6 +232,7 @@ class Reverse:
                     for v, d in zip(values, yields, strict=True):
                         self.add_all(v, d)
                 case Exit(_, values):
+                    assert context is not None
                     for v, d in zip(values, context.exits, strict=True):
                         self.add_all(v, d)
         for s in reversed(stmts[:at]):
@@ -262,7 +263,7 @@ class Reverse:
     def branch(self, s: Stmt, context: Context | None, rest: Callable[[], None] | None) -> None:
         """`rest`: what comes after, in the arms that do not leave, where some do."""
         assert isinstance(s, (If, Match))
-        outs: list[Leaves] = []
+        outs: list[Adjoints] = []
         if rest is None:
             outs = [self.pop(o) for o in s.outs]
             if not any(d is not None for leaves in outs for d in leaves):
@@ -275,7 +276,7 @@ class Reverse:
                 yields = [self.pop(o) for o in s.outs]
             if not exits(body):
                 self.mark(self.regions.within[id(body)])
-            self.sequence(body.stmts, body.tail, context or Context(-1, []), yields)
+            self.sequence(body.stmts, body.tail, context, yields)
             if isinstance(s, Match) and self.is_active(s.subject):
                 leaves = [(f, self.pop(f)) for f in fields]
                 if any(d is not None for _, ds in leaves for d in ds):
@@ -367,7 +368,7 @@ class Reverse:
         found = self.env.pop(self.key(v, leaf), None)
         return self.tangents.zero(self.b, kind) if found is None else found.atom
 
-    def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom]) -> list[Leaves]:
+    def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom]) -> list[Adjoints]:
         """Atoms as the leaves of these variables; inactive ones have none."""
         rest = iter(atoms)
         return [[Adjoint(next(rest)) if v.id in self.active else None for _ in self.tangents.leaves(v.type)]

@@ -173,13 +173,8 @@ ADJOINTS: dict[str, Rule] = {
     "unwrap": _part, "buffer_get": _buffer_get, "buffer_set": _buffer_set, "buffer_take": _buffer_take,
     "buffer_resize": _buffer_resize, "buffer_move": _buffer_move, "buffer_copy": _buffer_copy,
 }  # fmt: skip
-CONSTANT = frozenset(
-    # what these give is no float, or does not depend on floats
-    "bit_and bit_or bit_xor bit_not shl shr lshr mulhi place eq ne lt le gt ge not tag none is_some str zero buffer_new"
-    " buffer_len buffer_compare buffer_hash buffer_find format_float format_float32 parse_float stop_gradient dim"
-    " nonzero argsort iota tensor_equal retain release host gradient".split()
-)
 UNSUPPORTED = {
+    "gradient": "the pass has written it out",
     "bitcast": "the bits of a number have no derivative",
     "orthogonal": "making a matrix orthogonal has no derivative here",
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hybridc.base.types import BOOL, Prim
+from hybridc.base.types import Prim
 from hybridc.core import tensor_build as t
 from hybridc.core.ir import Atom, Const, Op
 from hybridc.core.tensor_ops import elem, rank
@@ -80,9 +80,6 @@ class Elementwise:
     def const(self, value: float) -> Elem:
         return Elem(self, Const(float(value), self.kind), (None,) * self.rank)
 
-    def fn(self, name: str, x: Elem | float) -> Elem:
-        return self.op(name, x)
-
     def op(self, name: str, *operands: Elem | float, to: Prim | None = None) -> Elem:
         """A scalar operator on operands that broadcast."""
         xs = [x if isinstance(x, Elem) else self.const(x) for x in operands]
@@ -93,17 +90,12 @@ class Elementwise:
         used = [i for i in range(self.rank) if any(x.axes[i] is not None for x in xs)]
         place = {i: k for k, i in enumerate(used)}
         axes: Axes = tuple(place.get(i) for i in range(self.rank))
-        atoms, beside = zip(*(self._compact(x, used) for x in xs), strict=True)
-        return Elem(self, t.map(self.r.b, name, atoms, beside if used else None, to), axes)
-
-    def _compact(self, x: Elem, used: Sequence[int]) -> tuple[Atom, Axes]:
-        return x.atom, tuple(x.axes[i] for i in used)
+        beside: list[Axes] = [tuple(x.axes[i] for i in used) for x in xs]
+        return Elem(self, t.map(self.r.b, name, [x.atom for x in xs], beside if used else None, to), axes)
 
     def select(self, cond: Elem, a: Elem | float, b: Elem | float) -> Elem:
         return self.op("select", cond, a, b)
 
-    def compare(self, name: str, a: Elem, b: Elem | float) -> Elem:
-        return self.op(name, a, b, to=BOOL)
 
 
 def _is(x: Elem, value: float) -> bool:
@@ -126,13 +118,13 @@ def _pow_base(m: Elementwise, d: Elem) -> Elem:
             return d * 0
         return d * (m.op("pow", m.x, p - 1) * p)
     slope = d * (exponent * m.op("pow", m.x, exponent - 1))
-    return m.select(m.compare("eq", exponent, 0), 0, slope)
+    return m.select(m.op("eq", exponent, 0), 0, slope)
 
 
 def _pow_exponent(m: Elementwise, d: Elem) -> Elem:
     """x^y * log x, 0 where x is 0 and y is not negative."""
-    flat = m.op("bit_and", m.compare("eq", m.x, 0), m.compare("ge", m.x1, 0))
-    return m.select(flat, 0, d * (m.y * m.fn("log", m.x)))
+    flat = m.op("bit_and", m.op("eq", m.x, 0), m.op("ge", m.x1, 0))
+    return m.select(flat, 0, d * (m.y * m.op("log", m.x)))
 
 
 def _extreme(compare: str, other: str) -> tuple[Rule, Rule]:
@@ -140,7 +132,7 @@ def _extreme(compare: str, other: str) -> tuple[Rule, Rule]:
 
     def mine(which: str) -> Rule:
         return lambda m, d: m.select(
-            m.compare(which, m.x, m.x1), d, m.select(m.compare("eq", m.x, m.x1), d * 0.5, 0))
+            m.op(which, m.x, m.x1), d, m.select(m.op("eq", m.x, m.x1), d * 0.5, 0))
 
     return mine(compare), mine(other)
 
@@ -159,10 +151,10 @@ SCALAR_ADJOINTS: dict[str, tuple[Rule | None, ...]] = {
     "mul": (lambda m, d: d * m.x1, lambda m, d: d * m.x),
     "div": (lambda m, d: d / m.x1, lambda m, d: -(d * m.y / m.x1)),
     "floordiv": (None, None),
-    "mod": (lambda m, d: d, lambda m, d: -(d * m.fn("floor", m.x / m.x1))),
+    "mod": (lambda m, d: d, lambda m, d: -(d * m.op("floor", m.x / m.x1))),
     "pow": (_pow_base, _pow_exponent),
     "neg": (lambda m, d: -d,),
-    "abs": (lambda m, d: d * m.fn("sign", m.x),),
+    "abs": (lambda m, d: d * m.op("sign", m.x),),
     "sign": (None,),
     "floor": (None,),
     "round": (None,),
@@ -176,16 +168,16 @@ SCALAR_ADJOINTS: dict[str, tuple[Rule | None, ...]] = {
     "log1p": (lambda m, d: d / (m.x + 1),),
     "sqrt": (lambda m, d: d / (m.y * 2),),
     "rsqrt": (lambda m, d: d * (m.y * m.y * m.y) * -0.5,),
-    "sin": (lambda m, d: d * m.fn("cos", m.x),),
-    "cos": (lambda m, d: -(d * m.fn("sin", m.x)),),
+    "sin": (lambda m, d: d * m.op("cos", m.x),),
+    "cos": (lambda m, d: -(d * m.op("sin", m.x)),),
     "tan": (lambda m, d: d * (m.y * m.y + 1),),
-    "asin": (lambda m, d: d * m.fn("rsqrt", 1 - m.x * m.x),),
-    "acos": (lambda m, d: -(d * m.fn("rsqrt", 1 - m.x * m.x)),),
+    "asin": (lambda m, d: d * m.op("rsqrt", 1 - m.x * m.x),),
+    "acos": (lambda m, d: -(d * m.op("rsqrt", 1 - m.x * m.x)),),
     "atan": (lambda m, d: d / (m.x * m.x + 1),),
     "atan2": (lambda m, d: _angle(m, d) * m.x1, lambda m, d: -(_angle(m, d) * m.x)),
     "tanh": (lambda m, d: d * (1 - m.y * m.y),),
     "sigmoid": (lambda m, d: d * (m.y * (1 - m.y)),),
-    "erf": (lambda m, d: d * (m.fn("exp", -(m.x * m.x)) * (2 / math.sqrt(math.pi))),),
+    "erf": (lambda m, d: d * (m.op("exp", -(m.x * m.x)) * (2 / math.sqrt(math.pi))),),
 }
 """None: the derivative is 0 everywhere it exists."""
 
@@ -219,8 +211,3 @@ def collect(r: Reverse, x: Atom, have: Axes, operand: Atom, axes: Axes, size: Ca
     if rank(operand.type) != rank(x.type):
         x = t.reshape(b, x, r.sizes(operand))
     return x
-
-
-UNMAPPED = frozenset({"bit_and", "bit_or", "bit_xor", "bit_not", "shl", "shr", "lshr", "mulhi", "eq", "ne", "lt", "le",
-                      "gt", "ge", "not", "bitcast"})
-"""Operators of numbers without a derivative: their results, or all their arguments, are no floats, but for bitcast."""

@@ -53,6 +53,10 @@ class Adjoint:
     sure: bool = False
 
 
+Adjoints = list[Adjoint | None]
+"""The leaves of one value under way; None is zero."""
+
+
 class Tangents:
     """Adjoints of one program; types and functions are added to it as they are asked for."""
 

@@ -101,7 +101,7 @@ class Model:
     methods: dict[str, Entry]
     gradients: dict[str, Entry] = field(default_factory=dict)
     """By method: (arguments) -> (what it gives, the derivative by the parameters)."""
-    pullback: Entry | None = None
+    pullbacks: dict[str, Entry] = field(default_factory=dict)
     """Of `forward`: (arguments, the derivative by its result) -> (that by the parameters, by each float tensor)."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from hybridc.base.dims import Dim, DimVar, PackVar
+from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
@@ -29,7 +29,7 @@ from hybridc.base.types import (
     Type,
     TypeVar,
 )
-from hybridc.front import check_builtin, check_expr, check_model, syntax, tree
+from hybridc.front import check_builtin, check_dims, check_expr, syntax, tree
 from hybridc.front.bounds import elem_of, implied, is_resource, satisfies, wanted
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
@@ -489,69 +489,10 @@ class Body:
         return self.fresh_dim() if known is None else known
 
     def known_dim(self, e: tree.Expr) -> Dim | None:
-        match e:
-            case tree.Const(value=int() as value) if not isinstance(value, bool):
-                return Dim.of(value)
-            case tree.DimValue(dim=d):
-                return d
-            case tree.Local(var=var):
-                local = self.find(var.name)[0]
-                if local is not None and local.var.key == var.key:
-                    return local.dim
-                return None
-            case tree.Unary(op="-", operand=x):
-                inner = self.known_dim(x)
-                return None if inner is None else Dim.of(0) - inner
-            case tree.Binary(op="+" | "-" | "*" as op, left=l, right=r):
-                a, b = self.known_dim(l), self.known_dim(r)
-                if a is None or b is None:
-                    return None
-                return a + b if op == "+" else a - b if op == "-" else a * b
-            case tree.Binary(op="**", left=l, right=tree.Const(value=int() as power)) if 0 <= power <= 16:
-                a = self.known_dim(l)
-                return None if a is None else a.power(power)
-            case tree.Call(fn=fn, args=(tree.Arg(value=tree.Builtin(name="shape", args=(x,))),
-                                        tree.Arg(value=tree.Const(value=int() as i)))) if fn.key.endswith("list._get"):
-                t = self.head(x.type)
-                if isinstance(t, Tensor):
-                    return self._known_axis(t, i)
-            case tree.Builtin(name="len", args=(x,)):
-                t = self.head(x.type)
-                if isinstance(t, Tensor):
-                    return self._known_axis(t, 0)
-            case tree.ConfigValueOf() | tree.Field():
-                return check_model.dim_of_member(self, e)
-        return None
-
-    def _known_axis(self, t: Tensor, axis: int) -> Dim | None:
-        """A dimension of a tensor by its number, unless a `*` or a `?` hides it."""
-        if not -len(t.shape) <= axis < len(t.shape) or any(isinstance(s, PackVar) for s in t.shape):
-            return None
-        d = t.shape[axis]
-        return d if isinstance(d, Dim) and not any(is_unknown(v) for v in d.variables()) else None
+        return check_dims.known_dim(self, e)
 
     def _dim_of_name(self, name: str, span: Span | None) -> Dim | None:
-        """A dimension named in a type inside the body: an int that never changes. With `span`, where it is named, it
-        is an error if it is something else."""
-        if "." in name:
-            base, _, field = name.partition(".")
-            local = self.find(base)[0]
-            if local is None:
-                return None
-            return check_model.dims_of(self, self.resolve(local.var.type)).get(field)
-        local = self.use(name, Span("", 0, 0)) if self.find(name)[0] is not None else None
-        if local is None:
-            return None
-        if local.dim is not None:
-            return local.dim
-        if span is None or isinstance(self.head(local.var.type), Poison):
-            self.had_errors = True
-        elif self.head(local.var.type) != INT:
-            self.error("HYB403", f"`{name}` is {self.show(local.var.type)}; a dimension is an int", span)
-        else:
-            self.error("HYB403", f"`{name}` is a `var`, and may change; a dimension is fixed", span,
-                       help=f"copy it first: `let size = {name}`")
-        return self.fresh_dim()
+        return check_dims.dim_of_name(self, name, span)
 
     def _model_type(self, e: Any) -> Type | None:
         """A model expression given as configuration (`Residual(Linear(3, 3))`): its type."""

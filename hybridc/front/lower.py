@@ -103,7 +103,7 @@ def make_fn(ctx: Context, instance: Instance, name: str) -> None:
     decl = ctx.fn(instance.key)
     lw = Lowerer(ctx)
     enter_instance(lw, instance, decl)
-    lw.name, lw.title, lw.hidden = name, title_of(ctx, decl), is_library(decl)
+    lw.name, lw.title, lw.hidden = name, ctx.title(decl), is_library(decl)
     lw.result_type = lw.concrete(decl.result)
     results = [] if isinstance(lw.result_type, Void) else [lw.type(lw.result_type)]
     lw.results = (*results, *(lw.type(p.var.type) for p in decl.params if p.mut))
@@ -142,11 +142,6 @@ def prologue(lw: Lowerer, decl: tree.FnDecl, params: Sequence[ir.Var]) -> None:
         if p.mut:
             lw.declare(p.var, v)
             lw.env[p.var.key] = lw.apart(v) if not p.var.mutable else lw.env[p.var.key]
-
-
-def title_of(ctx: Context, decl: tree.FnDecl) -> str:
-    """As call chains name it."""
-    return decl.name if decl.owner is None else f"{ctx.program.decls[decl.owner].name}.{decl.name}"
 
 
 def is_library(decl: tree.FnDecl) -> bool:

@@ -10,10 +10,11 @@ from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_builtin import BUILTINS
+from hybridc.front.lower_choice import chosen, dispatch
 from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, bind_types, erase, is_concrete, lowers
 from hybridc.front.lower_dims import needs_check, refine
 from hybridc.front.lower_expr import default_value, make_list
-from hybridc.front.lower_mixed import chosen, dispatch, found
+from hybridc.front.lower_mixed import found
 from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
 from hybridc.front.lower_scan import place_root
 from hybridc.front.lower_submodel import PartOfModel, keeps_params

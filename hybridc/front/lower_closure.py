@@ -12,9 +12,9 @@ from hybridc.base.types import FnRef, FnType, Type, Void
 from hybridc.core import ir
 from hybridc.front import tree
 from hybridc.front.lower_call import resolve
+from hybridc.front.lower_choice import chosen, dispatch
 from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
 from hybridc.front.lower_dims import bind_dims, dims_of
-from hybridc.front.lower_mixed import chosen, dispatch
 from hybridc.front.lower_stmt import block
 from hybridc.front.lower_types import erase
 
@@ -195,7 +195,7 @@ def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.A
     ctx = lw.ctx
     direct = decl.host is None and len(decl.params) == len(args) and (
         isinstance(decl.result, Void) == isinstance(t.result, Void))
-    title = decl.name if decl.owner is None else f"{ctx.program.decls[decl.owner].name}.{decl.name}"
+    title = ctx.title(decl)
     if direct:
         fn = ctx.instance(instance)
         return Closure((instance, len(captures)), title, fn, captures)

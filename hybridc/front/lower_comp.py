@@ -10,11 +10,12 @@ from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import tree
 from hybridc.front.lower_builtin import push
+from hybridc.front.lower_choice import alternative, among
 from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
 from hybridc.front.lower_cursor import Cursor, cursor_of, cursor_of_value
 from hybridc.front.lower_expr import empty
 from hybridc.front.lower_match import bind_always, bound, is_open, test
-from hybridc.front.lower_mixed import Unrolled, alternative, among, bind, unrolled
+from hybridc.front.lower_mixed import Unrolled, bind, unrolled
 from hybridc.front.lower_scan import assigned
 
 

@@ -78,6 +78,10 @@ class Context:
         assert isinstance(decl, tree.FnDecl)
         return decl
 
+    def title(self, decl: tree.FnDecl) -> str:
+        """A function as call chains name it."""
+        return decl.name if decl.owner is None else f"{self.program.decls[decl.owner].name}.{decl.name}"
+
     def method(self, t: Type, name: str) -> tree.FnDecl | None:
         """The method of a concrete type, if it has one."""
         if isinstance(t, (Named, ModelType)):

@@ -13,7 +13,7 @@ from hybridc.front import tree
 from hybridc.front.lower_call import resolve
 from hybridc.front.lower_closure import Closure, closure_of
 from hybridc.front.lower_core import Context, Lowerer, Refused, Value, generated, lowers
-from hybridc.front.lower_place import access
+from hybridc.front.lower_place import Access, access
 from hybridc.front.lower_types import erase
 
 
@@ -27,6 +27,7 @@ def derivative(
     is a fault when it is called, not an error."""
     captured = [a.type for _, a in closure.captures]
     name = f"{'value and ' if with_value else ''}gradient of {closure.fn} by {', '.join(map(str, wrt))}"
+    name += " if there is one" if optional else ""
     params = [(f"x{i}", k) for i, k in enumerate((*captured, *args))]
 
     def body(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
@@ -55,45 +56,50 @@ class Gradient:
 
     def __init__(self, lw: Lowerer, e: tree.Gradient):
         ctx = lw.ctx
-        self.type = lw.concrete(e.type)
-        f = lw.concrete(e.fn.type)
+        self.type, f = lw.concrete(e.type), lw.concrete(e.fn.type)
         assert isinstance(self.type, FnType) and isinstance(f, FnType)
         args, primal = ctx.closures.signature(erase(f))  # type: ignore[arg-type]
-        self.place = None if e.stateful is None else access(lw, e.stateful)
-        if self.place is not None:
-            assert isinstance(e.fn, tree.BoundMethod)
-            receiver = lw.whole(self.place.take())
-            kinds = [lw.concrete(e.fn.receiver.type), *(p for p, _ in f.params)]
-            instance, decl, _ = resolve(lw, e.fn.fn, kinds)
-            title = f"{ctx.program.decls[decl.owner].name}.{decl.name}" if decl.owner else decl.name
-            closure = Closure(None, title, ctx.instance(instance), [("self", receiver)])
-            if decl.params[0].mut:
-                primal = [primal[0], receiver.type, *primal[1:]]
-            else:
-                self.place.put(receiver)
-                self.place = None
+        self.place: Access | None = None
+        if e.stateful is None:
+            closure = self.of_value(lw, e.fn, f)
         else:
-            if isinstance(e.fn, tree.Gradient):
-                inner: Gradient = Gradient(lw, e.fn)
-                found: Closure | None = Closure(None, inner.title, inner.fn, inner.captures)
-                if inner.place is not None:
-                    raise stateful_value(lw, e.fn)
-            else:
-                found = closure_of(lw, e.fn, f)
-            if found is None or found.takes_self:
-                value = lw.expr(e.fn)
-                found = Closure(None, "", ctx.closures.apply_name(f), [("f", value)])
-            closure = found
+            closure = self.of_method(lw, e.stateful, e.fn, f)
+            if self.place is not None:
+                primal = [primal[0], closure.captures[0][1].type, *primal[1:]]
         lw.b.span = e.span
         wrt = [0 if p == -1 else len(closure.captures) + p for p in e.wrt]
         shown = self.type.result.items[1] if e.with_value else self.type.result  # type: ignore[union-attr]
         several: tuple[Type, ...] = shown.items if len(wrt) > 1 else (shown,)  # type: ignore[union-attr, assignment]
         targets = [ctx.types.inner(k) for k in several]
         result = ctx.types.inner(self.type.result)
-        self.captures = closure.captures
-        self.title = closure.title
+        self.captures, self.title = closure.captures, closure.title
         self.fn = derivative(ctx, closure, primal, args, wrt, targets, result, e.with_value, e.span)
         self.results = [result, *primal[1:]]
+
+    def of_value(self, lw: Lowerer, e: tree.Expr, f: FnType) -> Closure:
+        """The function that is differentiated: by its name where it has one, else through its value."""
+        if isinstance(e, tree.Gradient):
+            inner: Gradient = Gradient(lw, e)
+            if inner.place is not None:
+                raise stateful_value(lw, e)
+            return Closure(None, inner.title, inner.fn, inner.captures)
+        found = closure_of(lw, e, f)
+        if found is not None:
+            assert not found.takes_self  # only a `fn` with a name knows itself, which is a variable here
+            return found
+        return Closure(None, "", lw.ctx.closures.apply_name(f), [("f", lw.expr(e))])
+
+    def of_method(self, lw: Lowerer, place: tree.Place, e: tree.Expr, f: FnType) -> Closure:
+        """A method that may write the state of the model at `place`, whose value it is given."""
+        assert isinstance(e, tree.BoundMethod)
+        model = access(lw, place)
+        receiver = lw.whole(model.take())
+        instance, decl, _ = resolve(lw, e.fn, [lw.concrete(e.receiver.type), *(p for p, _ in f.params)])
+        if decl.params[0].mut:
+            self.place = model
+        else:
+            model.put(receiver)
+        return Closure(None, lw.ctx.title(decl), lw.ctx.instance(instance), [("self", receiver)])
 
 
 def stateful_value(lw: Lowerer, e: tree.Gradient) -> Refused:

@@ -195,7 +195,7 @@ class Surface:
         kinds = [(p.var.name, ctx.types.inner(spec.concrete(p.var.type))) for p in decl.params]
         results = [] if isinstance(decl.result, Void) else [spec.type(decl.result)]
         results += [spec.type(p.var.type) for p in decl.params if p.mut]
-        title = decl.name if decl.owner is None else f"{ctx.program.decls[decl.owner].name}.{decl.name}"
+        title = ctx.title(decl)
 
         def check(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
             enter_instance(lw, instance, decl)
@@ -280,7 +280,7 @@ class Surface:
                     _offer(pullbacks, name, pullback(ctx, t, decl, instance, entry))
         self.interface.models.append(Model(
             t.key, layout.decl.name, [plain(c) for c in t.config], ctx.types.show(t), layout.struct, ctx.models.init(t),
-            layout.elem.name, layout.size, params, states, methods, gradients, pullbacks.get("forward")))
+            layout.elem.name, layout.size, params, states, methods, gradients, pullbacks))
         for entry in (*gradients.values(), *pullbacks.values()):
             for each in (entry, *entry.variants):
                 assert each.result is not None

@@ -21,23 +21,11 @@ from hybridc.base.types import (
 from hybridc.core import ir, tensor_build
 from hybridc.core.builder import integer
 from hybridc.front import derive, tree
+from hybridc.front.lower_choice import chosen, dispatch, key_index
 from hybridc.front.lower_core import Lowerer, Parts, Value, generated, lowers
 from hybridc.front.lower_expr import config_constant, empty, make_list
 from hybridc.front.lower_layout import Layout, Layouts, ParamSlot, StateSlot, Sub, leaves
-from hybridc.front.lower_mixed import (
-    CHOSEN,
-    ONE_BY_ONE,
-    WHOLE,
-    alias,
-    choice,
-    chosen,
-    dispatch,
-    found,
-    is_element,
-    key_index,
-    position,
-    settle,
-)
+from hybridc.front.lower_mixed import CHOSEN, ONE_BY_ONE, WHOLE, alias, choice, found, is_element, position, settle
 from hybridc.front.lower_place import Access, PartAccess, VarAccess, replaced
 from hybridc.front.lower_static import static, static_or_none
 from hybridc.front.lower_submodel import ItemAccess, MissingPart, PartOfModel, SubAccess, offset, strided, view

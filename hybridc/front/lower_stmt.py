@@ -9,10 +9,11 @@ from hybridc.base.types import TupleType, Void
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front import tree
+from hybridc.front.lower_choice import alternative
 from hybridc.front.lower_core import LoopLabels, Lowerer, Value, lowers
 from hybridc.front.lower_cursor import Cursor, cursor_of
 from hybridc.front.lower_match import bind_always
-from hybridc.front.lower_mixed import Unrolled, alternative, bind, unrolled
+from hybridc.front.lower_mixed import Unrolled, bind, unrolled
 from hybridc.front.lower_place import TensorAccess, access, update
 from hybridc.front.lower_scan import assigned, has_continue
 from hybridc.front.open_models import holds_open

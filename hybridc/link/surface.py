@@ -18,9 +18,9 @@ def entries(interface: Interface) -> Iterator[Entry]:
         for method in model.methods.values():
             yield method
             yield from method.variants
-        for gradient in [*model.gradients.values(), *([model.pullback] if model.pullback else [])]:
-            yield gradient
-            yield from gradient.variants
+        for derivative in (*model.gradients.values(), *model.pullbacks.values()):
+            yield derivative
+            yield from derivative.variants
 
 
 def symbols(interface: Interface) -> list[str]:
@@ -97,10 +97,15 @@ def keep_call(interface: Interface, name: str, table: Table, struct: str) -> Non
     another combination of configurations needs of a program that is loaded already."""
     interface.fns = {name: interface.fns.get(name, [])} if table == "fns" else {}
     for m in interface.models:
-        for kept, entries in (("methods", m.methods), ("gradients", m.gradients)):
+        for kept, entries in (("methods", m.methods), ("gradients", m.gradients), ("pullbacks", m.pullbacks)):
             if m.struct != struct or table != kept:
                 entries.clear()
             for other in [n for n in entries if n != name]:
                 del entries[other]
-        m.pullback = None
     interface.tests = []
+
+
+def without_derivatives(interface: Interface) -> None:
+    """Leave out the derivatives of methods, which a module that can compile more makes when they are asked for."""
+    for m in interface.models:
+        m.gradients, m.pullbacks = {}, {}

@@ -20,7 +20,7 @@ from hybridc.llvm.code import Module
 from hybridc.llvm.elementary import element
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
-from hybridc.llvm.tensor_copy import times
+from hybridc.llvm.strided import times
 from hybridc.llvm.tensor_map import Kernel as ElementCode
 from hybridc.llvm.tensor_matmul import DOT_ROWS, dots
 from hybridc.llvm.tensor_reduce import combine, identity

@@ -1,5 +1,5 @@
-"""Operators that only move elements: shape, basic indexing, updates, joining, making. They share one kernel, a copy
-between two strided layouts, made for each rank and element size."""
+"""Operators that only move elements: shape, basic indexing, updates, joining, making. The copying itself is in
+strided.py."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from hybridc.core.ir import BufferT, Const, Op, Prim, TensorT
 from hybridc.core.tensor_ops import elem, rank
-from hybridc.llvm import refcount
-from hybridc.llvm.code import Code, Leaves, Module
-from hybridc.llvm.emitter import CTX, FnEmitter, N
+from hybridc.llvm.code import Code, Leaves
+from hybridc.llvm.emitter import FnEmitter, N
 from hybridc.llvm.layout import HEADER, SCALARS
 from hybridc.llvm.scalar_ops import emit_scalar
+from hybridc.llvm.strided import copy_strided, plus, strides_of, times, write_strided
 from hybridc.llvm.tensor_access import (
     Tensor,
-    checked_count,
     count_elements,
     load_element,
     new_tensor,
@@ -26,106 +25,6 @@ from hybridc.llvm.tensor_access import (
 from hybridc.llvm.tensor_map import message, product, same_size
 
 Results = tuple[Leaves, ...]
-
-
-# ---- the kernel ------------------------------------------------------------------------------------------------------
-def strides_of(e: Code, dims: Sequence[str]) -> list[str]:
-    """Elements from one index to the next, of each axis of a contiguous tensor."""
-    strides = ["1"]
-    for d in reversed(dims[1:]):
-        strides.append(times(e, strides[-1], d))
-    return list(reversed(strides)) if dims else []
-
-
-def times(e: Code, a: str, b: str) -> str:
-    if not a.startswith("%") and not b.startswith("%"):
-        return str(int(a) * int(b))
-    return "0" if "0" in (a, b) else e.mul(a, b)
-
-
-def copy_strided(
-    e: Code, kind: Prim, target: str, source: str, counts: Sequence[str], steps: Sequence[str], froms: Sequence[str]
-) -> None:
-    """target[sum of i * step] = source[sum of i * from] for every index below `counts`."""
-    write_strided(e, kind, target, source, counts, steps, froms, False)
-
-
-def write_strided(
-    e: Code, kind: Prim, target: str, source: str, counts: Sequence[str], steps: Sequence[str], froms: Sequence[str],
-    adds: bool,
-) -> None:
-    """The same, or with `adds` target[...] += source[...]."""
-    size = SCALARS[kind.name][1]
-    axes = [(c, s, f) for c, s, f in zip(counts, steps, froms, strict=True) if c != "1"]
-    # Neighbours that continue each other on both sides are one axis.
-    merged: list[tuple[str, str, str]] = []
-    for c, s, f in axes:
-        if merged:
-            count, step, start = merged[-1]
-            if step == times_text(s, c) and start == times_text(f, c):
-                merged[-1] = (times(e, count, c), s, f)
-                continue
-        merged.append((c, s, f))
-    if not merged:
-        merged = [("1", "1", "1")]
-    if len(merged) == 1 and merged[0][1:] == ("1", "1") and not adds:
-        e.copy_bytes(target, source, times(e, merged[0][0], str(size)))
-        return
-    kernel = _strided_kernel(e.module, len(merged), size, kind if adds else None)
-    args = [("ptr", target), ("ptr", source)]
-    args += [("i64", v) for axis in zip(*merged, strict=True) for v in axis]
-    e.call("void", kernel, args)
-
-
-def times_text(a: str, b: str) -> str | None:
-    """The product, where both are numbers."""
-    return None if a.startswith("%") or b.startswith("%") else str(int(a) * int(b))
-
-
-def _strided_kernel(module: Module, count: int, size: int, adds: Prim | None) -> str:
-    """void (target, source, counts..., steps..., froms...); `adds` is the element type where the source is added."""
-
-    def make(name: str) -> None:
-        llvm = f"i{8 * size}" if adds is None else SCALARS[adds.name][0]
-        params = [("ptr noalias", "%to"), ("ptr", "%from")]
-        params += [("i64", f"%{letter}{i}") for letter in "nsf" for i in range(count)]
-        k = Code(module, name, params, "void")
-        last = count - 1
-
-        def write(to: str, value: str) -> None:
-            if adds is not None:
-                value = emit_scalar(k, "add", (k.load(llvm, to), value), (adds, adds), adds)  # type: ignore[arg-type]
-            k.store(llvm, value, to)
-
-        def inner(to: str, source: str) -> None:
-            step, start = f"%s{last}", f"%f{last}"
-            dense, loose, done = k.label("dense"), k.label("loose"), k.label("done")
-            packed = k.op2("and", "i1", k.icmp("eq", step, "1"), k.icmp("eq", start, "1"))
-            k.branch(packed, dense, loose)
-            k.start(dense)
-            with k.loop(f"%n{last}") as turn:
-                write(k.element(to, llvm, turn.index), k.load(llvm, k.element(source, llvm, turn.index)))
-            k.jump(done)
-            k.start(loose)
-            with k.loop(f"%n{last}") as turn:
-                value = k.load(llvm, k.element(source, llvm, k.mul(turn.index, start)))
-                write(k.element(to, llvm, k.mul(turn.index, step)), value)
-            k.jump(done)
-            k.start(done)
-
-        def nest(i: int, to: str, source: str) -> None:
-            if i == last:
-                inner(to, source)
-                return
-            with k.loop(f"%n{i}") as turn:
-                nest(i + 1, k.element(to, llvm, k.mul(turn.index, f"%s{i}")),
-                     k.element(source, llvm, k.mul(turn.index, f"%f{i}")))
-
-        nest(0, "%to", "%from")
-        k.ret()
-        k.finish()
-
-    return module.helper(("kernel.strided", count, size, adds), make)
 
 
 def fill(e: Code, kind: Prim, target: str, value: str, count: str) -> None:
@@ -429,12 +328,6 @@ def emit_concat(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
-def plus(e: Code, a: str, b: str) -> str:
-    if not a.startswith("%") and not b.startswith("%"):
-        return str(int(a) + int(b))
-    return e.add(a, b)
-
-
 def emit_stack(e: FnEmitter, op: Op) -> Results:
     """Of a buffer of scalars or tensors."""
     buffer, n = e.one(op.args[0]), e.one(op.args[1])
@@ -529,4 +422,3 @@ ROWS = {
     "index": emit_index, "update": emit_update, "concat": emit_concat, "stack": emit_stack, "join": emit_join,
     "tensor": emit_tensor, "iota": emit_iota, "tensor_view": emit_view,
 }  # fmt: skip
-__all__ = ["CTX", "ROWS", "checked_count", "copy_strided", "fill", "refcount", "strides_of", "times"]

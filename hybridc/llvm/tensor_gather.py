@@ -15,6 +15,7 @@ from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.scalar_ops import emit_scalar
+from hybridc.llvm.strided import copy_strided, strides_of, times
 from hybridc.llvm.tensor_access import (
     Tensor,
     count_elements,
@@ -24,7 +25,7 @@ from hybridc.llvm.tensor_access import (
     tensor_of,
     writable,
 )
-from hybridc.llvm.tensor_copy import checked_index, copy_strided, strides_of, times
+from hybridc.llvm.tensor_copy import checked_index
 from hybridc.llvm.tensor_map import message, product, same_size
 
 Results = tuple[Leaves, ...]

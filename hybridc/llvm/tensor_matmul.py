@@ -15,8 +15,8 @@ from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.strided import times
 from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, release_tensor, tensor_of
-from hybridc.llvm.tensor_copy import times
 from hybridc.llvm.tensor_map import map_kernel, message, product, same_size
 
 ROWS_PER_TILE, VECTORS_PER_TILE = 6, 2

@@ -8,8 +8,8 @@ from hybridc.llvm.casts import widen
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.strided import plus, times
 from hybridc.llvm.tensor_access import count_elements, new_tensor, tensor_of, writable
-from hybridc.llvm.tensor_copy import plus, times
 from hybridc.llvm.tensor_map import message
 
 Results = tuple[Leaves, ...]

@@ -12,7 +12,8 @@ from differences import slope
 
 import hybridc
 from hybridc import driver
-from hybridc.autodiff.rules import ADJOINTS, CONSTANT, UNSUPPORTED
+from hybridc.autodiff.activity import CONSTANT
+from hybridc.autodiff.rules import ADJOINTS, UNSUPPORTED
 from hybridc.autodiff.scalar_rules import SCALAR_ADJOINTS
 from hybridc.autodiff.tensor_rules import TENSOR_ADJOINTS
 from hybridc.core.interp import Interpreter
