@@ -127,7 +127,7 @@ def artifact(
         owner = next((m.struct for m in interface.models if m.key == models[0].key and m.config == config), "")
         surface.keep_call(interface, more.call, more.table, owner)
     elif more is not None:
-        surface.keep_model(interface, models[0].key)
+        surface.keep_model(interface, models[0].key, core)
     if all_names and (more is None or not more.call):  # loaded, not built: it can compile more
         surface.without_derivatives(interface)
     pace.mark(core, interface)  # while it still shows what is the library's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hybridc_runtime.more import Table
 
@@ -46,10 +46,24 @@ def once(interface: Interface) -> list[str]:
 
 def types(interface: Interface, program: ir.Program) -> list[ir.Type]:
     """Types of arguments and results, and of what they hold: the runtime may have to release any of them."""
+    start: list[ir.Type] = []
+    for symbol in symbols(interface):
+        fn = program.fns[symbol]
+        start += [param.type for param in fn.params]
+        start += fn.results
+        if fn.results:
+            start.append(ir.TupleT(fn.results))
+    start += [ir.StructT(name) if name in program.structs else ir.EnumT(name) for name in interface.kinds
+              if name in program.structs or name in program.enums]
+    return list(_held(start, program))
+
+
+def _held(start: Iterable[ir.Type], program: ir.Program) -> dict[ir.Type, None]:
+    """These types and those of what they hold."""
     found: dict[ir.Type, None] = {}
 
-    def add(t: ir.Type | None) -> None:
-        if t is None or t in found:
+    def add(t: ir.Type) -> None:
+        if t in found:
             return
         found[t] = None
         match t:
@@ -66,29 +80,22 @@ def types(interface: Interface, program: ir.Program) -> list[ir.Type]:
                     for _, field in fields:
                         add(field)
 
-    for symbol in symbols(interface):
-        fn = program.fns[symbol]
-        for param in fn.params:
-            add(param.type)
-        for result in fn.results:
-            add(result)
-        if fn.results:
-            add(ir.TupleT(fn.results))
-    for name in interface.kinds:
-        add(ir.StructT(name) if name in program.structs else ir.EnumT(name) if name in program.enums else None)
-    return list(found)
+    for t in start:
+        add(t)
+    return found
 
 
-def keep_model(interface: Interface, key: str) -> None:
-    """Leave only one model and the functions that take or give a value of it: a further configuration of a program
-    that is loaded already."""
-    interface.models = [m for m in interface.models if m.key == key]
-    structs = {ir.StructT(m.struct) for m in interface.models}
+def keep_model(interface: Interface, key: str, program: ir.Program) -> None:
+    """Leave only one model and the functions that take or give a value of it, with the models that these make: a further
+    configuration of a program that is loaded already."""
+    structs = {ir.StructT(m.struct) for m in interface.models if m.key == key}
     interface.fns = {
         name: kept
         for name, group in interface.fns.items()
         if (kept := [e for e in group if structs & {p.type for p in e.params} or e.result in structs])
     }
+    made = _held((e.result for group in interface.fns.values() for e in group if e.result is not None), program)
+    interface.models = [m for m in interface.models if ir.StructT(m.struct) in {*structs, *made}]
     interface.tests = []
 
 

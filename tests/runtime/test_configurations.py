@@ -30,6 +30,11 @@ def ones(*shape):
     return np.ones(shape, np.float32)
 
 
+def test_models_of_another_declaration_that_a_function_makes(mod):
+    made = mod.decoders(mod.Enc(5, 3), 2)
+    assert [i for i, _ in made] == [0, 1] and str(made[1][1]) == "Dec(n=4)" and made[0][1](ones(4)) == 4.0
+
+
 def test_functions_of_two_models(mod):
     f = mod.f
     a, b, d = mod.Enc(5, 3), mod.Enc(5, 4), mod.Dec(3)
