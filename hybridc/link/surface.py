@@ -86,8 +86,8 @@ def _held(start: Iterable[ir.Type], program: ir.Program) -> dict[ir.Type, None]:
 
 
 def keep_model(interface: Interface, key: str, program: ir.Program) -> None:
-    """Leave only one model and the functions that take or give a value of it, with the models that these make: a further
-    configuration of a program that is loaded already."""
+    """Leave only one model and the functions that take or give a value of it, with the models that these make: a
+    further configuration of a program that is loaded already."""
     structs = {ir.StructT(m.struct) for m in interface.models if m.key == key}
     interface.fns = {
         name: kept
