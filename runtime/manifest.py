@@ -68,6 +68,7 @@ class ModelState:
     path: str
     type: Type
     route: list[Any]
+    check: str = ""
 
 
 @dataclass(slots=True)

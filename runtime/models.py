@@ -409,7 +409,9 @@ class ModelBase:
         try:
             for path, (row, _) in states.items():
                 news.append((row, row.type, codec.write_leaves(row.type, state[path], path)))
-        except ArgumentError as e:
+                if row.check:
+                    codec.helper(row.check, [row.type], None)((state[path],))
+        except ValueError as e:
             for _, t, leaves in news:
                 codec.release_leaves(t, leaves)
             raise ValueError(str(e)) from None

@@ -75,12 +75,13 @@ class ModelParam:
 
 @dataclass
 class ModelState:
-    """A persistent value: its path from the model, its type, and the fields to follow in the Core struct (a number
-    is an index into a tuple or list)."""
+    """A persistent value: its path from the model, its type, the fields to follow in the Core struct (a number is an
+    index into a tuple or list), and the function that compares a value's dimensions with the declared type, or ""."""
 
     path: str
     type: Type
     route: list[str | int]
+    check: str = ""
 
 
 @dataclass

@@ -16,11 +16,11 @@ from hybridc.base.types import ModelType, Void
 from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.front import lower_apply, lower_comp, tree
-from hybridc.front.lower_call import enter_instance, resolve
 from hybridc.front.lower_closure import Closures
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
 from hybridc.front.lower_dims import bind_dims, without_searches
 from hybridc.front.lower_evaluate import evaluate
+from hybridc.front.lower_instance import enter_instance, resolve
 from hybridc.front.lower_interface import Surface
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block

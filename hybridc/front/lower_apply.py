@@ -29,4 +29,4 @@ def call_value(lw: Lowerer, e: tree.CallValue) -> Value | None:
         outs = list(lw.b.call(derivative.fn, [*captured, *atoms], derivative.results))
         if derivative.place is not None:
             derivative.place.put(outs.pop(1))
-    return finish(lw, e, fn_type.result, outs, arguments, checked=True)
+    return finish(lw, e, fn_type.result, outs, arguments, outside=True)

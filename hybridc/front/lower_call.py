@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hybridc.base.dims import Dim, DimVar
-from hybridc.base.types import STD_TYPES, STR, FnRef, ModelType, Named, Tensor, Type, Void
+from hybridc.base.dims import Dim
+from hybridc.base.types import STD_TYPES, STR, FnRef, Named, Type, Void
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_builtin import BUILTINS
 from hybridc.front.lower_choice import chosen, dispatch
-from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, bind_types, erase, is_concrete, lowers
-from hybridc.front.lower_dims import needs_check, refine
+from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, erase, is_concrete, lowers
 from hybridc.front.lower_expr import default_value, make_list
+from hybridc.front.lower_fits import checked, needs_check, refine
+from hybridc.front.lower_inside import ragged, unchecked
+from hybridc.front.lower_instance import callee, resolve
 from hybridc.front.lower_mixed import found
 from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
 from hybridc.front.lower_scan import place_root
@@ -33,76 +35,6 @@ RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_ke
 """Externs of std.core that stop the program."""
 PAIRS = frozenset({"buffer_take", "format_float", "format_float32"})
 """Operators of two results, which are the items of the extern's tuple."""
-
-
-# ---- which instance --------------------------------------------------------------------------------------------------
-def resolve(lw: Lowerer, ref: FnRef, arg_types: Sequence[Type | None]) -> tuple[Instance, tree.FnDecl, Lowerer]:
-    """The instance a reference means here, from its arguments' types where they say more; and a Lowerer in which the
-    declaration's types are concrete."""
-    decl = lw.ctx.fn(ref.key)
-    types: dict[str, Type] = {}
-    packs: dict[str, int] = {}
-    dims: dict[str, int] = {}
-    for v, given in zip(decl.type_params, ref.types, strict=False):
-        concrete = lw.concrete(given)
-        if is_concrete(concrete):
-            types[v.key] = concrete
-    for pack, shape in zip(decl.packs, ref.packs, strict=False):
-        resolved = lw.concrete(Tensor(ir.INT, shape)) if shape else ir.INT
-        packs[pack.key] = len(resolved.shape) if isinstance(resolved, Tensor) else 0
-    for p, t in zip(decl.params, arg_types, strict=False):
-        if t is not None:
-            bind_types(p.var.type, lw.concrete(t), types, packs, dims)
-    model = _owner_model(lw, decl, arg_types)
-    if model is not None:
-        dims = {}
-    instance = Instance(
-        ref.key,
-        tuple(erase(types[v.key]) for v in decl.type_params),
-        tuple(packs.get(p.key, 0) for p in decl.packs),
-        model,
-        tuple(sorted(dims.items())),
-    )
-    return instance, decl, callee(lw, instance, decl)
-
-
-def _owner_model(lw: Lowerer, decl: tree.FnDecl, arg_types: Sequence[Type | None]) -> ModelType | None:
-    owner = lw.ctx.program.decls.get(decl.owner) if decl.owner else None
-    if not isinstance(owner, tree.ModelDecl):
-        return None
-    assert arg_types and arg_types[0] is not None
-    model = lw.concrete(arg_types[0])
-    assert isinstance(model, ModelType), f"{decl.key} called on {model}"
-    return model
-
-
-def callee(lw: Lowerer, instance: Instance, decl: tree.FnDecl) -> Lowerer:
-    """Knows what the types of a declaration are in one instance of it."""
-    inner = Lowerer(lw.ctx)
-    enter_instance(inner, instance, decl)
-    return inner
-
-
-def enter_instance(lw: Lowerer, instance: Instance, decl: tree.FnDecl) -> None:
-    """Make `lw` see a declaration's types as they are in an instance."""
-    lw.type_args = {v.key: t for v, t in zip(decl.type_params, instance.types, strict=True)}
-    for v, t in zip(decl.type_params, instance.types, strict=True):
-        if isinstance(t, ModelType):
-            lw.consts.update(lw.ctx.models.config_dims(t, v.key))
-    for pack, rank in zip(decl.packs, instance.packs, strict=True):
-        lw.packs[pack.key] = tuple(Dim.of(v) for v in pack_dims(pack.key, pack.name, rank))
-    lw.consts.update({key: Dim.of(value) for key, value in instance.dims})
-    if instance.model is not None:
-        model = lw.ctx.program.decls[instance.model.key]
-        assert isinstance(model, tree.ModelDecl)
-        lw.model = instance.model
-        lw.self_type = decl.params[0].var.type if decl.params else None
-        lw.ctx.models.enter(lw, instance.model)
-
-
-def pack_dims(key: str, name: str, rank: int) -> list[DimVar]:
-    """A variable for each dimension that a pack stands for."""
-    return [DimVar(f"{key}.{i}", f"{name}{i}") for i in range(rank)]
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -175,16 +107,29 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
     atoms = arguments.list(len(e.args))
     if decl.host is not None:
         return extern(lw, e, decl, instance, atoms, arguments)
-    outs = lw.b.call(lw.ctx.instance(instance), atoms, result_types(inner, decl))
-    return finish(lw, e, decl.result, list(outs), arguments, False, decl)
+    symbol = lw.ctx.instance(instance)
+    if any(_loose(lw, inner.concrete(p.var.type), a) for p, a in zip(decl.params, e.args, strict=True)):
+        symbol = checked(lw.ctx, decl, instance, symbol)
+    outs = lw.b.call(symbol, atoms, result_types(inner, decl))
+    return finish(lw, e, decl.result, list(outs), arguments, decl.owner == STD_TYPES["store"], decl)
+
+
+def _loose(lw: Lowerer, t: Type, arg: tree.Arg) -> bool:
+    """Whether an argument may have other dimensions than its parameter's type says: what it holds differs from one
+    to the next, or it is a place, whose type the checker compares as far as is known."""
+    node = arg.value if arg.value is not None else arg.place
+    if node is None or not unchecked(lw.ctx, t):
+        return False
+    given = lw.concrete(node.type)
+    return ragged(lw.ctx, given) or arg.place is not None and given != t
 
 
 _KEYS = f"{STD_TYPES['map']}.keys"
 
 
 def finish(lw: Lowerer, e: tree.Typed, result: Type, outs: Sequence[ir.Atom], arguments: Arguments,
-           checked: bool, decl: tree.FnDecl | None = None) -> Value | None:
-    """Write back what came out, and give the result; `checked` compares its dimensions with the type."""
+           outside: bool, decl: tree.FnDecl | None = None) -> Value | None:
+    """Write back what came out, and give the result; one from `outside` must have the dimensions of its type."""
     nothing = isinstance(result, Void)
     changed = outs[0 if nothing else 1:]
     if decl is not None:
@@ -196,8 +141,8 @@ def finish(lw: Lowerer, e: tree.Typed, result: Type, outs: Sequence[ir.Atom], ar
     if nothing:
         return None
     t = lw.concrete(e.type)
-    if checked and needs_check(lw, t):
-        return refine(lw, outs[0], t, t, e.span)
+    if outside and needs_check(lw, t):
+        return refine(lw, outs[0], t, e.span)
     return outs[0]
 
 
@@ -232,7 +177,7 @@ def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, ato
     inner = callee(lw, instance, decl)
     types = result_types(inner, decl)
     outs = lw.b.ops("host", atoms, [_unknown(t) for t in types], name=decl.name)
-    return finish(lw, e, decl.result, outs, arguments, checked=True)
+    return finish(lw, e, decl.result, outs, arguments, outside=True)
 
 
 def _unknown(t: ir.Type) -> ir.Type:
@@ -259,7 +204,7 @@ def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
     result = call(lw, made)
     t = lw.concrete(e.type)
     if result is not None and needs_check(lw, t):
-        return refine(lw, lw.whole(result), t, t, e.span)
+        return refine(lw, lw.whole(result), t, e.span)
     return result
 
 

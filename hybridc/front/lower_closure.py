@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from hybridc.base.types import FnRef, FnType, Type, Void
 from hybridc.core import ir
 from hybridc.front import tree
-from hybridc.front.lower_call import resolve
 from hybridc.front.lower_choice import chosen, dispatch
 from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
-from hybridc.front.lower_dims import bind_dims, dims_of
+from hybridc.front.lower_dims import bind_dims
+from hybridc.front.lower_inside import dims_of
+from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_stmt import block
 from hybridc.front.lower_types import erase
 

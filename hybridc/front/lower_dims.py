@@ -1,13 +1,12 @@
 """Dimension names at run time: bound from the shapes of arguments, compared where the checker could not decide.
 
 Inside a function its own dimension names are ints, bound in its prologue by the parameter in which each first stands
-alone; every other dimension of a parameter that mentions them is compared there. Constant dimensions and those of the
-elements of containers are compared where values come in from outside (`check_entry`) and at a `Refine`: within the
-program the checker's types hold."""
+alone; every other dimension of a parameter that mentions them is compared there. What is inside containers, and
+constant dimensions, is compared by lower_fits.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hybridc.base.dims import Dim, DimVar
@@ -16,7 +15,8 @@ from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive
-from hybridc.front.lower_core import BoundDim, Context, Lowerer, generated
+from hybridc.front.lower_core import BoundDim, Lowerer, generated
+from hybridc.front.lower_inside import dims_of
 from hybridc.front.lower_types import erase
 
 Get = Callable[[], ir.Atom]
@@ -52,7 +52,7 @@ def _bind(lw: Lowerer, t: Type, value: ir.Atom, what: str, wanted: set[str]) -> 
                     wanted.discard(v.key)
                     lw.dims[v.key] = BoundDim(lw.b.op("dim", [value], ir.INT, v.name, axis=axis), v.name)
                 elif d.constant is None:
-                    rest.append((d, _size(lw, value, axis), f"dimension {axis} of {what}"))
+                    rest.append((d, size_of(lw, value, axis), f"dimension {axis} of {what}"))
         case TupleType(items):
             for i, item in enumerate(items):
                 if any(d.constant is None for d in dims_of(lw.ctx, item)):
@@ -170,65 +170,8 @@ def _mentions(lw: Lowerer, t: object, keys: set[str]) -> bool:
     return any(v.key in keys for d in dims_of(lw.ctx, t) for v in d.variables())
 
 
-def dims_of(ctx: Context, t: object) -> Iterator[Dim]:
-    """Every dimension in a type; of structs those of their arguments."""
-    match t:
-        case Dim():
-            yield t
-        case Tensor(_, shape):
-            for d in shape:
-                if isinstance(d, Dim):
-                    yield d
-        case TupleType(items):
-            for item in items:
-                yield from dims_of(ctx, item)
-        case Option(item):
-            yield from dims_of(ctx, item)
-        case Named(_, args):
-            for a in args:
-                yield from dims_of(ctx, a)
-            if isinstance(t, Named) and t.key not in STD_TYPES.values() and ctx.types.is_struct(t):
-                yield from _struct_dims(ctx, t)
-        case _:
-            return
-
-
-def _struct_dims(ctx: Context, t: Named) -> tuple[Dim, ...]:
-    """The constant dimensions in the fields of a struct."""
-    found = ctx.memo.get(("dims", t))
-    if found is None:
-        ctx.memo["dims", t] = ()
-        found = ctx.memo["dims", t] = tuple(
-            d for _, f in ctx.types.fields(t) for d in dims_of(ctx, f) if d.constant is not None)
-    return found
-
-
-def unchecked(ctx: Context, t: Type, inside: bool = False) -> bool:
-    """Whether a parameter's type says something of dimensions that the prologue does not compare: a constant one, or
-    any in what a container or option holds (`inside`)."""
-    match t:
-        case Tensor(_, shape):
-            known = [d for d in shape if isinstance(d, Dim) and not any(v.name == "?" for v in d.variables())]
-            return any(inside or d.constant is not None for d in known)
-        case TupleType(items):
-            return any(unchecked(ctx, i, inside) for i in items)
-        case Option(item):
-            return unchecked(ctx, item, True)
-        case Named(key, args) if key in STD_TYPES.values():
-            return any(unchecked(ctx, a, True) for a in args if not isinstance(a, Dim))
-        case Named() if ctx.types.is_struct(t):
-            if inside:
-                return any(not any(v.name == "?" for v in d.variables()) for d in dims_of(ctx, t))
-            return bool(_struct_dims(ctx, t)) or any(
-                unchecked(ctx, f) for _, f in ctx.types.fields(t) if any(True for _ in dims_of(ctx, f)))
-        case _:
-            return False
-
-
-
-
 # ---- comparing -------------------------------------------------------------------------------------------------------
-def _size(lw: Lowerer, value: ir.Atom, axis: int) -> Get:
+def size_of(lw: Lowerer, value: ir.Atom, axis: int) -> Get:
     return lambda: lw.b.op("dim", [value], ir.INT, axis=axis)
 
 
@@ -268,68 +211,3 @@ def _message(lw: Lowerer, prefix: str, got: ir.Atom, middle: str, want: ir.Atom)
 
     name = lw.ctx.later("shape message", lambda symbol: generated(lw.ctx, symbol, "", params, [ir.STR], body))
     return lw.b.call(name, [lw.text(prefix), got, lw.text(middle), want], [ir.STR])[0]
-
-
-# ---- everything, also inside containers ------------------------------------------------------------------------------
-def needs_check(lw: Lowerer, t: Type) -> bool:
-    """Some dimension in the type is a number, a name, or made of names."""
-    return any(all(lw.find_dim(v) is not None for v in lw.concrete_dim(d).variables()) for d in dims_of(lw.ctx, t))
-
-
-def deep_check(lw: Lowerer, t: Type, value: ir.Atom, what: str, span: Span, within: tuple[Type, ...] = ()) -> None:
-    """Compare every dimension in a value with its type, through containers too (not through types that contain
-    themselves)."""
-    t = lw.concrete(t)
-    if t in within or not needs_check(lw, t):
-        return
-    within = (*within, t)
-    match t:
-        case Tensor():
-            for axis, d in enumerate(t.shape):
-                assert isinstance(d, Dim)
-                compare(lw, d, _size(lw, value, axis), f"dimension {axis} of {what}", span)
-        case TupleType(items):
-            for i, item in enumerate(items):
-                if needs_check(lw, item):
-                    deep_check(lw, item, lw.whole(lw.item(value, i)), f"{what}[{i}]", span, within)
-        case Option(item):
-            assert isinstance(value.type, ir.OptionT)
-            inner = value.type.item
-            there = lw.op("is_some", [value], ir.BOOL)
-            lw.if_(there, lambda: deep_check(lw, item, lw.op("unwrap", [value], inner), what, span, within),
-                   lambda: None)
-        case Named(key, args) if key == STD_TYPES["list"]:
-            element_type: Type = args[0]  # type: ignore[assignment]
-            data, size = lw.whole(lw.item(value, 0)), lw.whole(lw.item(value, 1))
-            kind = lw.ctx.types.inner(element_type)
-
-            def turn(label: int, state: list[ir.Var]) -> list[ir.Atom]:
-                more = lw.op("lt", [state[0], size], ir.BOOL)
-                lw.if_(more, lambda: None, lambda: lw.leave(label, []))
-                element = lw.op("buffer_get", [data, state[0]], kind)
-                deep_check(lw, element_type, element, f"an element of {what}", span, within)
-                return [lw.op("add", [state[0], integer(1)], ir.INT)]
-
-            lw.loop([], [integer(0)], turn, ["i"])
-        case Named(key, args) if key == STD_TYPES["map"]:
-            values = lw.call_method(t, "values", [value])[0]
-            deep_check(lw, Named(STD_TYPES["list"], args[1:]), values, what, span, within)
-        case Named() if t.key not in STD_TYPES.values() and lw.ctx.types.is_struct(t):
-            for i, (name, field) in enumerate(lw.ctx.types.fields(t)):
-                if needs_check(lw, field):
-                    deep_check(lw, field, lw.whole(lw.item(value, i)), f"{what}.{name}", span, within)
-        case _:
-            pass
-
-
-def refine(lw: Lowerer, value: ir.Atom, old: Type, new: Type, span: Span) -> ir.Atom:
-    """A value under a type that says more about its dimensions."""
-    deep_check(lw, new, value, "the value", span)
-    if isinstance(new, Tensor) and isinstance(value.type, ir.TensorT):
-        kind = lw.type(new)
-        assert isinstance(kind, ir.TensorT)
-        if kind != value.type and any(d is not None for d in kind.dims):
-            sizes = [lw.b.op("dim", [value], ir.INT, axis=i) if d is None else integer(d)
-                     for i, d in enumerate(kind.dims)]
-            return lw.op("reshape", [value, *sizes], kind)
-    return value

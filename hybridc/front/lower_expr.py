@@ -19,7 +19,7 @@ from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
-from hybridc.front.lower_dims import refine
+from hybridc.front.lower_fits import refine
 from hybridc.front.lower_static import as_config
 from hybridc.front.lower_values import Values
 
@@ -254,7 +254,7 @@ def unwrap(lw: Lowerer, e: tree.Unwrap) -> Value:
 def refine_expr(lw: Lowerer, e: tree.Refine) -> Value:
     value = lw.expr(e.value)
     lw.b.span = e.span
-    return refine(lw, value, lw.concrete(e.value.type), lw.concrete(e.type), e.span)
+    return refine(lw, value, lw.concrete(e.type), e.span)
 
 
 # ---- aggregates ------------------------------------------------------------------------------------------------------

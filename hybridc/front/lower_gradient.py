@@ -10,9 +10,9 @@ from hybridc.base.source import Span
 from hybridc.base.types import FnType, Type
 from hybridc.core import ir
 from hybridc.front import tree
-from hybridc.front.lower_call import resolve
 from hybridc.front.lower_closure import Closure, closure_of
 from hybridc.front.lower_core import Context, Lowerer, Refused, Value, generated, lowers
+from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_place import Access, access
 from hybridc.front.lower_types import erase
 

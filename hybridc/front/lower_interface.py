@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hybridc.base.dims import Dim
@@ -25,9 +24,10 @@ from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
 from hybridc.core.walk import statements
 from hybridc.front import tree
-from hybridc.front.lower_call import enter_instance
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated
-from hybridc.front.lower_dims import bind_dims, deep_check, dims_of, unchecked
+from hybridc.front.lower_fits import check_of, checked
+from hybridc.front.lower_inside import dims_of, unchecked
+from hybridc.front.lower_instance import enter_instance
 from hybridc.front.lower_layout import ParamSlot, leaves
 from hybridc.front.lower_pullback import method_gradient, pullback
 from hybridc.front.lower_scan import walk
@@ -183,43 +183,8 @@ class Surface:
         if result is not None:
             self.reach(result)
         if any(unchecked(ctx, t) for t in types):
-            symbol = self._checked(decl, instance, symbol)
+            symbol = checked(ctx, decl, instance, symbol)
         return Entry(symbol, params, result, "" if result is None else str(result_type), decl.doc)
-
-    def _checked(self, decl: tree.FnDecl, instance: Instance, symbol: str) -> str:
-        """The function behind one that compares what comes from outside with the types: constant dimensions, and those
-        of the elements of containers."""
-        ctx = self.ctx
-        spec = Lowerer(ctx)
-        enter_instance(spec, instance, decl)
-        kinds = [(p.var.name, ctx.types.inner(spec.concrete(p.var.type))) for p in decl.params]
-        results = [] if isinstance(decl.result, Void) else [spec.type(decl.result)]
-        results += [spec.type(p.var.type) for p in decl.params if p.mut]
-        title = ctx.title(decl)
-
-        def check(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
-            enter_instance(lw, instance, decl)
-            lw.b.span = decl.span
-            own = [d.key for d in decl.dims if d.key not in lw.consts]
-            own += [x.key for pack in decl.packs for d in lw.packs[pack.key] for x in d.variables()]
-            typed = [(p.var.name, lw.concrete(p.var.type), a, decl.span) for p, a in zip(decl.params, v, strict=True)]
-            bind_dims(lw, own, typed)
-            for name, t, a, span in typed:
-                deep_check(lw, t, a, name, span)
-            return []
-
-        def make_check(name: str) -> ir.Fn:
-            made = generated(ctx, name, title, kinds, [], check)
-            return replace(made, hidden=decl.key.startswith("std."), span=decl.span)
-
-        checker = ctx.later(f"{symbol} check", make_check)
-
-        def through(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
-            lw.b.span = decl.span
-            lw.b.call(checker, v, [])
-            return list(lw.b.call(symbol, v, results))
-
-        return ctx.later(f"{symbol} entry", lambda name: generated(ctx, name, "", kinds, results, through))
 
     def _default(self, decl: tree.FnDecl, instance: Instance, p: tree.ParamDecl) -> str | None:
         """A Core function for a default value, if it depends on no run-time dimension."""
@@ -263,7 +228,8 @@ class Surface:
             else:
                 kind = ctx.types.inner(leaf.slot.type)
                 self.reach(kind)
-                states.append(ModelState(leaf.path, kind, list(leaf.route)))
+                check = check_of(ctx, leaf.slot.type, leaf.path, layout.decl.span)
+                states.append(ModelState(leaf.path, kind, list(leaf.route), check))
         self.reach(ir.StructT(layout.struct))
         methods: dict[str, Entry] = {}
         gradients: dict[str, Entry] = {}

@@ -12,10 +12,10 @@ from hybridc.core.interface import Entry, Param
 from hybridc.core.tensor_ops import rank
 from hybridc.core.types import without_dims
 from hybridc.front import tree
-from hybridc.front.lower_call import enter_instance
 from hybridc.front.lower_closure import Closure
 from hybridc.front.lower_core import Context, Instance, Lowerer, generated
 from hybridc.front.lower_gradient import derivative
+from hybridc.front.lower_instance import enter_instance
 
 
 def _kinds(ctx: Context, decl: tree.FnDecl, instance: Instance) -> tuple[list[ir.Type], ir.Type]:

@@ -32,13 +32,15 @@ def symbols(interface: Interface) -> list[str]:
     for kind in interface.kinds.values():
         found.update(dict.fromkeys(kind.helpers.values()))
     found.update(dict.fromkeys(model.init for model in interface.models))
+    found.update(dict.fromkeys(s.check for model in interface.models for s in model.states if s.check))
     found.update(dict.fromkeys(symbol for _, symbol in interface.tests))
     return list(found)
 
 
 def once(interface: Interface) -> list[str]:
-    """Of these, what runs once or so: initialisers, defaults, tests."""
+    """Of these, what runs once or so: initialisers, defaults, checks of state, tests."""
     found = dict.fromkeys(model.init for model in interface.models)
+    found.update((s.check, None) for model in interface.models for s in model.states if s.check)
     found.update((p.default, None) for entry in entries(interface) for p in entry.params if p.default)
     found.update((symbol, None) for _, symbol in interface.tests)
     return list(found)
