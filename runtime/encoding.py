@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,31 @@ def schema(codec: Codec, t: Type) -> dict[str, Any]:
         raise TypeError(f"a {codec.show(t)} cannot be written to disk")
 
     return {"type": of(t), "defs": defs}
+
+
+def shown(s: dict[str, Any]) -> str:
+    """The type as a program writes it, without the numbers of dimensions."""
+
+    def of(t: Any) -> str:
+        if isinstance(t, str):
+            return t
+        match t[0]:
+            case "tensor":
+                return f"{t[1]}[{', '.join('?' * t[2])}]"
+            case "tuple":
+                return f"({', '.join(map(of, t[1]))}{',' if len(t[1]) == 1 else ''})"
+            case "option":
+                return f"{of(t[1])}?"
+            case "named":
+                return str(s["defs"][t[1]][1])
+        return f"{t[0]}[{', '.join(map(of, t[1:]))}]"
+
+    return of(s["type"])
+
+
+def shown_store(schemas: Sequence[dict[str, Any]]) -> str:
+    """The type of a store of these keys and values."""
+    return f"store[{', '.join(map(shown, schemas))}]"
 
 
 def encode(s: dict[str, Any], value: Any) -> bytes:

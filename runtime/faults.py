@@ -79,10 +79,7 @@ def _again(kind: str, message: str, frames: list[Frame]) -> RuntimeFault:
 
 def make(kind: str, message: str, frames: Sequence[Frame] = ()) -> RuntimeFault:
     """The exception of a fault, its traceback set."""
-    error = CLASSES[kind](message)
-    if kind == "OSError":
-        error.args = (message,)
-    return located(error, frames)
+    return located(CLASSES[kind](message), frames)
 
 
 _E = TypeVar("_E", bound=BaseException)
@@ -93,12 +90,15 @@ def located(error: _E, frames: Sequence[Frame]) -> _E:
     trace = error.__traceback__
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
         trace = trace.tb_next  # how the program called back into Python
-    for path, line, name in reversed(frames):
-        frame = _frame(path, line, name)
-        trace = types.TracebackType(trace, frame, frame.f_lasti, line)
-    if isinstance(error, RuntimeFault):
-        error.frames = list(frames)
-    return error.with_traceback(trace)
+    try:
+        for path, line, name in reversed(frames):
+            trace = _above(trace, path, line, name)
+        if isinstance(error, RuntimeFault):
+            error.frames = list(frames)
+        return error.with_traceback(trace)
+    finally:
+        # The program's frames lead back to this one: whoever holds the exception should not hold it by a cycle.
+        del error, trace
 
 
 def _without_columns(code: types.CodeType) -> types.CodeType:
@@ -111,10 +111,11 @@ def _without_columns(code: types.CodeType) -> types.CodeType:
 _GRAB = _without_columns(compile("sys._getframe()", "", "eval"))
 
 
-def _frame(path: str, line: int, name: str) -> types.FrameType:
-    """A frame that claims to be a line of a Hyb function."""
+def _above(trace: types.TracebackType | None, path: str, line: int, name: str) -> types.TracebackType:
+    """A traceback with a frame more, which claims to be a line of a Hyb function."""
     code = _GRAB.replace(co_filename=path, co_name=name, co_qualname=name, co_firstlineno=line)
-    return eval(code, {"sys": sys, "__name__": name, "__file__": path})  # noqa: S307 (a constant)
+    frame = eval(code, {"sys": sys, "__name__": name, "__file__": path})  # noqa: S307 (a constant)
+    return types.TracebackType(trace, frame, frame.f_lasti, line)
 
 
 def chain(error: BaseException) -> str:

@@ -303,7 +303,10 @@ class Context:
         self.revive()
         if error is not None:
             if code in (HOST_ERROR, INTERRUPTED, 0):
-                return located(error, frames)
+                try:
+                    return located(error, frames)
+                finally:
+                    del error
         if not code:
             return located(SystemError("compiled code failed and did not say why"), frames)
         kind = FAULTS[code - 1]

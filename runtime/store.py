@@ -3,6 +3,10 @@
 The file holds three tables: `data` (key -> number, value), `order` (number -> key), whose numbers grow so that keys
 come in the order in which they were first put, and `meta` (the schemas, the next number). A key is its encoding, or
 the digest of one too long for LMDB.
+
+One process writes a file: the one that has the lock on it (flock). A variable or model that opens a store takes the
+lock if nobody has it, and else at its first write, when the others' variables have ended; it keeps it to its end. Who
+opens the file from Python has the lock from the first write to the commit. Within a process all share one `Store`.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ def _lmdb_errors(path: str) -> Iterator[None]:
     try:
         yield
     except lmdb.Error as e:
-        raise _trouble(f"store {path}: {e}") from None
+        raise _trouble(f"store {path}: {str(e).removeprefix(f'{path}: ')}") from None
 
 
 class Overlay:
@@ -71,24 +75,40 @@ class Store:
     """One file, open once in a process however many variables hold it."""
 
     def __init__(self, path: str):
-        import lmdb
-
         self.path = path
         folder = os.path.dirname(path)
         if not os.path.isdir(folder):
             raise _trouble(f"store {path}: there is no folder {folder}")
         if os.path.isdir(path):
             raise _trouble(f"store {path}: it is a folder")
-        with _lmdb_errors(path):
-            self.env = lmdb.open(path, subdir=False, max_dbs=4, map_size=MAP_SIZE, max_readers=512, metasync=True)
-            self.data, self.order, self.meta = (self.env.open_db(name) for name in (b"data", b"order", b"meta"))
+        self._open_file()
         self.overlay = Overlay()
         self.before: dict[int, Overlay] = {}
         """By call in progress that has written: the overlay as it was."""
         self.holders = 0
+        self.owners = 0
+        """Of the holders those that are variables and models of compiled code."""
         self.schemas: str | None = None
         self.lock = threading.RLock()
         self.writer: int | None = None
+
+    def _open_file(self) -> None:
+        import lmdb
+
+        with _lmdb_errors(self.path):
+            self.env = lmdb.open(self.path, subdir=False, max_dbs=4, map_size=MAP_SIZE, max_readers=512, metasync=True)
+            self.data, self.order, self.meta = (self.env.open_db(name) for name in (b"data", b"order", b"meta"))
+
+    def forked(self) -> None:
+        """In a child process: what was written and not committed is the parent's, and so is the lock."""
+        if self.writer is not None:
+            os.close(self.writer)  # the parent's descriptor keeps the lock
+            self.writer = None
+        self.lock = threading.RLock()
+        self.overlay = Overlay()
+        self.before = {}
+        self.env.close()
+        self._open_file()
 
     # ---- schemas
     def read_schemas(self) -> str | None:
@@ -100,7 +120,9 @@ class Store:
         """The types of keys and values, which must be those the file was made with."""
         known = self.schemas or self.read_schemas()
         if known is not None and known != text:
-            raise faults.make("ValueError", f"store {self.path} holds other types of keys and values")
+            found, wanted = (encoding.shown_store(json.loads(s)) for s in (known, text))
+            other = ", another of these names" if found == wanted else ""
+            raise _trouble(f"store {self.path} is a {found}{other}, opened as {wanted}")
         self.schemas = text
 
     # ---- reading
@@ -181,7 +203,7 @@ class Store:
             self.overlay = Overlay()
             for call in self.before:
                 self.before[call] = Overlay()
-            self._unlock_file()
+            self._unlock_unless_owned()
 
     def _write(self) -> None:
         o = self.overlay
@@ -210,28 +232,41 @@ class Store:
             before = self.before.pop(call, None)
             if failed and before is not None:
                 self.overlay = before
-                if not before:
-                    self._unlock_file()
+                self._unlock_unless_owned()
 
     # ---- one writing process
-    def _lock_file(self) -> None:
-        if self.writer is not None:
-            return
+    def own(self) -> None:
+        """A variable or model of compiled code opened it."""
+        with self.lock:
+            self.owners += 1
+            if self.writer is None:
+                self._try_lock()
+
+    def disown(self) -> None:
+        with self.lock:
+            self.owners -= 1
+            self._unlock_unless_owned()
+
+    def _try_lock(self) -> bool:
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(fd)
-                    raise _trouble(f"store {self.path}: another process is writing to it") from None
-                time.sleep(0.005)
-            except BaseException:
-                os.close(fd)
-                raise
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
         self.writer = fd
+        return True
+
+    def _lock_file(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.writer is None and not self._try_lock():
+            if time.monotonic() > deadline:
+                raise _trouble(f"store {self.path}: another process holds it for writing")
+            time.sleep(0.005)
+
+    def _unlock_unless_owned(self) -> None:
+        if not self.owners and not self.overlay:
+            self._unlock_file()
 
     def _unlock_file(self) -> None:
         if self.writer is not None:
@@ -248,6 +283,8 @@ _handles = itertools.count(1)
 
 
 def acquire(path: str) -> Store:
+    if "\0" in path:
+        raise _trouble(f"store {path!r}: no path has a null character")
     key = os.path.realpath(path)
     with _lock:
         found = _stores.get(key)
@@ -271,13 +308,15 @@ def release_hold(handle: int) -> None:
     """Compiled code let go of a store's block."""
     store = holds.pop(handle, None)
     if store is not None:
+        store.disown()
         release(store)
 
 
 def _after_fork() -> None:
     global _lock
-    _stores.clear()
     _lock = threading.RLock()
+    for store in _stores.values():
+        store.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -334,6 +373,7 @@ def _open(x: _Exchange) -> Callable[[Context, int, int], None]:
         store = acquire(x.codec.read(x.params[0], args))
         try:
             store.agree(schemas)
+            store.own()
         except BaseException:
             release(store)
             raise
