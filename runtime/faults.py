@@ -115,7 +115,10 @@ def _above(trace: types.TracebackType | None, path: str, line: int, name: str) -
     """A traceback with a frame more, which claims to be a line of a Hyb function."""
     code = _GRAB.replace(co_filename=path, co_name=name, co_qualname=name, co_firstlineno=line)
     frame = eval(code, {"sys": sys, "__name__": name, "__file__": path})  # noqa: S307 (a constant)
-    return types.TracebackType(trace, frame, frame.f_lasti, line)
+    try:
+        return types.TracebackType(trace, frame, frame.f_lasti, line)
+    finally:
+        del frame, trace  # as in `located`
 
 
 def chain(error: BaseException) -> str:
