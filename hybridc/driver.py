@@ -130,6 +130,8 @@ def artifact(
         surface.keep_model(interface, models[0].key, core)
     if all_names and (more is None or not more.call):  # loaded, not built: it can compile more
         surface.without_derivatives(interface)
+    elif more is None:
+        surface.without_curvatures(interface)
     pace.mark(core, interface)  # while it still shows what is the library's
     core = optimise(core, interface, checked.sources)
     compiled = native(core, interface, target)

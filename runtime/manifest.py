@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
+
+from hybridc_runtime.more import Table
 
 VERSION = 1
 Type: TypeAlias = "str | tuple[Any, ...]"
@@ -86,6 +88,7 @@ class Model:
     methods: dict[str, Entry]
     gradients: dict[str, Entry] = field(default_factory=dict)
     pullbacks: dict[str, Entry] = field(default_factory=dict)
+    curvatures: dict[str, Entry] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -160,7 +163,7 @@ def _model(j: dict[str, Any]) -> Model:
         **j,
         "params": [ModelParam(**p) for p in j["params"]],
         "states": [ModelState(**{**s, "type": as_type(s["type"])}) for s in j["states"]],
-        **{table: {name: _entry(e) for name, e in j[table].items()} for table in ("methods", "gradients", "pullbacks")},
+        **{table: {name: _entry(e) for name, e in j[table].items()} for table in get_args(Table)[1:]},
     })
 
 

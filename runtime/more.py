@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-Table = Literal["fns", "methods", "gradients", "pullbacks"]
+Table = Literal["fns", "methods", "gradients", "pullbacks", "curvatures"]
 """Where an entry stands in a manifest."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays
 
 if TYPE_CHECKING:
-    from hybridc_runtime.manifest import Entry
+    from hybridc_runtime.manifest import Entry, Param
     from hybridc_runtime.models import ModelBase
+    from hybridc_runtime.more import Table
 
 FLOATS = ("f16", "bf16", "f32", "f64")
 
@@ -37,14 +39,35 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             return tuple(ctx.results) if isinstance(result, tuple) else ctx.results[0]
 
         @staticmethod
-        @torch.autograd.function.once_differentiable
         def backward(ctx: Any, *grads: Any) -> Any:
             saved = iter(ctx.saved_tensors)  # says so if an optimiser has changed the parameters meanwhile
             values = [next(saved) if other is None else other[0] for other in ctx.others]
             pairs = zip(ctx.results, grads, strict=True)
             seeds = [torch.zeros_like(x) if d is None else d.to(x.dtype) for x, d in pairs]
-            of_params, of_arguments = ctx.bridge.pull(values[ctx.count:], ctx.names, seeds)
-            return (None, None, None, *of_params, *of_arguments)
+            found = Pulled.apply(ctx.bridge, ctx.names, ctx.count, len(values), *values, *seeds)
+            return (None, None, None, *found)
+
+    class Pulled(torch.autograd.Function):
+        """The backward of Compiled, as one step of autograd: what a second derivative goes through."""
+
+        @staticmethod
+        def forward(ctx: Any, bridge: Any, names: list[str], count: int, total: int, *values: Any) -> Any:
+            """`values`: those of Compiled, then the derivatives by its results."""
+            of_params, of_arguments = bridge.pull(values[count:total], names, list(values[total:]))
+            tensors = [v for v in values if isinstance(v, torch.Tensor)]
+            ctx.save_for_backward(*tensors)
+            ctx.others = [None if isinstance(v, torch.Tensor) else (v,) for v in values]
+            ctx.bridge, ctx.names, ctx.count, ctx.total = bridge, names, count, total
+            return (*of_params, *of_arguments)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, *grads: Any) -> Any:
+            saved = iter(ctx.saved_tensors)
+            values = [next(saved) if other is None else other[0] for other in ctx.others]
+            args, seeds = values[ctx.count : ctx.total], values[ctx.total:]
+            found = ctx.bridge.pull_twice(args, ctx.names, seeds, grads[: ctx.count], grads[ctx.count:])
+            return (None, None, None, None, *(x for part in found for x in part))
 
     class Module(torch.nn.Module):
         """See `build`."""
@@ -82,6 +105,7 @@ class Bridge:
         result = self.entry.params[-1].type
         parts: Any = result[1] if result[0] == "tuple" else (result,)
         self.dtypes = [kinds[t if isinstance(t, str) else t[1]] for t in parts]
+        self.dtype = kinds[model._model.elem]
         self._at = 0
 
     def views(self) -> list[tuple[str, Any]]:
@@ -116,23 +140,65 @@ class Bridge:
         plain = [a.detach() if isinstance(a, self.torch.Tensor) else a for a in args]
         return self.model(*plain[:split], **dict(zip(names, plain[split:], strict=True)))
 
-    def pull(self, args: list[Any], names: list[str], seeds: list[Any]) -> tuple[list[Any], list[Any]]:
+    def pull(self, args: Sequence[Any], names: list[str], seeds: list[Any]) -> tuple[list[Any], list[Any]]:
         """The derivatives by the parameters, and by the arguments (None for what is no float tensor)."""
-        torch = self.torch
+        flat, *rest = self._called("pullbacks", args, names, {"d": self._joined(seeds)})
+        return self._apart(flat), self._by_argument(args, names, iter(rest))
+
+    def pull_twice(
+        self, args: Sequence[Any], names: list[str], seeds: list[Any], of_params: Sequence[Any], of_args: Sequence[Any]
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """The derivatives of what `pull` gives, weighted with these, by the parameters, the arguments and `seeds`."""
+        torch, name = self.torch, f"{self.model._declared.name}.forward"
+        if not self.model._entries("curvatures", "forward"):
+            raise NotImplementedError(f"{name}: a .hybx has no second derivatives for PyTorch; load the source")
+        flat = torch.zeros(self.model._model.size, dtype=self.dtype)
+        for at, d in zip(self.model._model.params, of_params, strict=True):
+            if d is None:
+                continue
+            flat[at.offset : at.offset + d.numel()] = d.reshape(-1)
+        given = dict(zip(self._positions(args, names), zip(args, of_args, strict=True), strict=True))
+        kinds = [p for p in self.entry.params[1:-1] if self._is_float(p)]
+        missing = next((p.name for p in kinds if p.name not in given), None)
+        if missing is not None:
+            raise NotImplementedError(f"{name}: a second derivative needs `{missing}` given, not left to its default")
+        beside = [torch.zeros_like(torch.as_tensor(x)) if d is None else d.contiguous()
+                  for x, d in (given[p.name] for p in kinds)]
+        u = (flat, *beside) if beside else flat
+        found, *rest = self._called("curvatures", args, names, {"d": self._joined(seeds), "u": u})
+        parts = iter(rest)
+        of_arguments = self._by_argument(args, names, parts)
+        last = next(parts)
+        of_seeds = list(last) if isinstance(last, tuple) else [last]
+        return self._apart(found), of_arguments, [
+            torch.as_tensor(x, dtype=s.dtype).reshape(s.shape) for x, s in zip(of_seeds, seeds, strict=True)]
+
+    def _joined(self, seeds: list[Any]) -> Any:
+        return tuple(seeds) if len(seeds) > 1 else seeds[0]
+
+    def _called(self, table: Table, args: Sequence[Any], names: list[str], more: dict[str, Any]) -> list[Any]:
+        plain = [a.detach() if isinstance(a, self.torch.Tensor) else a for a in args]
         split = len(args) - len(names)
-        plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in args]
-        d = tuple(seeds) if len(seeds) > 1 else seeds[0]
         by_name = dict(zip(names, plain[split:], strict=True))
-        found = self.model._enter("pullbacks", "forward", tuple(plain[:split]), {**by_name, "d": d})
-        parts = list(found) if isinstance(found, tuple) else [found]
-        flat = torch.as_tensor(parts[0])
-        of_params = [flat[p.offset : p.offset + int(np.prod(p.shape, dtype=np.int64))].reshape(tuple(p.shape))
-                     for p in self.model._model.params]
-        rest = iter(parts[1:])
-        order = [p.name for p in self.entry.params[1:-1]]
-        given = {**dict(zip(order, plain[:split], strict=False)), **by_name}
-        slopes = {p.name: next(rest) for p in self.entry.params[1:-1] if p.type[0] == "tensor" and p.type[1] in FLOATS}
-        return of_params, [
-            torch.as_tensor(slopes[n]) if n in slopes and isinstance(given[n], torch.Tensor) else None
-            for n in (*order[:split], *names)
-        ]
+        found = self.model._enter(table, "forward", tuple(plain[:split]), {**by_name, **more})
+        return list(found) if isinstance(found, tuple) else [found]
+
+    def _apart(self, flat: Any) -> list[Any]:
+        """A vector like the parameters as the tensors they are."""
+        flat = self.torch.as_tensor(flat)
+        return [flat[p.offset : p.offset + int(np.prod(p.shape, dtype=np.int64))].reshape(tuple(p.shape))
+                for p in self.model._model.params]
+
+    def _positions(self, args: Sequence[Any], names: list[str]) -> list[str]:
+        """The names of the arguments."""
+        return [*(p.name for p in self.entry.params[1 : 1 + len(args) - len(names)]), *names]
+
+    def _is_float(self, p: Param) -> bool:
+        return p.type[0] == "tensor" and p.type[1] in FLOATS
+
+    def _by_argument(self, args: Sequence[Any], names: list[str], found: Iterator[Any]) -> list[Any]:
+        """For each argument the derivative by it, None for what is no float tensor."""
+        torch = self.torch
+        slopes = {p.name: next(found) for p in self.entry.params[1:-1] if self._is_float(p)}
+        return [torch.as_tensor(slopes[n]) if n in slopes and isinstance(a, torch.Tensor) else None
+                for n, a in zip(self._positions(args, names), args, strict=True)]

@@ -1,10 +1,10 @@
-"""Reverse-mode differentiation as a pass over Core.
+"""Differentiation as a pass over Core, in reverse and forward mode.
 
 Every function f that is differentiated becomes two: `f forward`, which computes what f does and returns with it a
 *tape*, and `f reverse`, which takes the tape and the adjoints of the results and adds to the adjoints of the arguments.
 One file for each subject:
 
-    driver.py       the pass: replaces each `gradient` operator, callees before callers
+    driver.py       the pass: callees before callers
     tangent.py      types of adjoints, and the small functions that add, take and convert them
     structure.py    first a function is put in a form whose exits the reverse part can follow
     activity.py     which variables depend on what is differentiated by
@@ -13,5 +13,8 @@ One file for each subject:
     forward.py      the forward part: the function itself, which saves what the regions say
     parallel.py     `parallel`
     rules.py        adjoints of aggregates and buffers
+    push.py, push_rules.py    forward mode: functions that also take and give tangents
+    replacer.py     what stands for the operators that take derivatives
+    direction.py    checks directions that a program gives
     scalar_rules.py, tensor_rules.py    one table of one-line adjoints for scalar operators, one for tensor operators
 """

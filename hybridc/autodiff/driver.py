@@ -1,4 +1,4 @@
-"""The pass: each `gradient` operator becomes a call of the forward part of its function and one of the reverse part.
+"""The pass: derivatives become calls of functions made here, in reverse mode a forward part and a reverse part.
 
 Derivatives of derivatives need nothing of their own: a function is differentiated once those inside it are plain Core.
 """
@@ -10,28 +10,27 @@ from dataclasses import dataclass, replace
 
 from hybridc.autodiff import rules
 from hybridc.autodiff.activity import Activity, Mask
-from hybridc.autodiff.convert import absorb, give, shaped
+from hybridc.autodiff.convert import absorb, give
 from hybridc.autodiff.forward import Forward
+from hybridc.autodiff.push import Push, custom
+from hybridc.autodiff.replacer import Replacer
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
-from hybridc.core.builder import Builder, boolean
+from hybridc.core.builder import Builder
 from hybridc.core.ir import (
     STR,
     Arm,
     Atom,
     Block,
     Call,
-    Const,
     EnumDef,
     EnumT,
     Fault,
     Fn,
-    If,
     Match,
     Op,
     Program,
-    StructT,
     TensorT,
     Type,
     Var,
@@ -43,7 +42,6 @@ from hybridc.core.walk import (
     calls,
     gradients,
     highest_id,
-    highest_label,
     map_atoms,
     map_blocks,
     map_tail,
@@ -53,12 +51,15 @@ OWN = "a function cannot take its own derivative"
 
 
 def targets(program: Program) -> list[str]:
-    """The functions whose form a derivative relies on: those differentiated, and those with an adjoint of their own."""
+    """The functions whose form a derivative relies on: those differentiated, those with an adjoint of their own,
+    checkpoints."""
     found: dict[str, None] = {}
     for fn in program.fns.values():
         found.update((str(op.attr("fn")), None) for op in gradients(fn))
         if fn.adjoint:
             found[fn.name] = found[fn.adjoint] = None
+        if fn.checkpoint:
+            found[fn.name] = None
     return list(found)
 
 
@@ -78,14 +79,14 @@ def run(program: Program) -> Program:
         if not ready:
             raise Refused(gradients(waiting[0])[0], OWN)
         for fn in ready:
-            program.fns[fn.name] = _Replacer(driver, fn).run()
+            program.fns[fn.name] = Replacer(driver, fn).run()
     return Program(program.structs, program.enums, {n: _plain(f) for n, f in program.fns.items()})
 
 
 def _plain(fn: Fn) -> Fn:
-    """Without `stop_gradient`, and without an adjoint of its own."""
+    """Without `stop_gradient`, without an adjoint of its own, and no checkpoint."""
     if not any(isinstance(s, Op) and s.op == "stop_gradient" for b in all_blocks(fn.body) for s in b.stmts):
-        return replace(fn, adjoint="") if fn.adjoint else fn
+        return replace(fn, adjoint="", checkpoint=False) if fn.adjoint or fn.checkpoint else fn
     values: dict[Var, Atom] = {}
 
     def atom(a: Atom) -> Atom:
@@ -101,7 +102,7 @@ def _plain(fn: Fn) -> Fn:
                 out.append(map_blocks(s, block))
         return Block(tuple(out), map_tail(b.tail, atom))
 
-    return replace(fn, adjoint="", body=block(fn.body))
+    return replace(fn, adjoint="", checkpoint=False, body=block(fn.body))
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Driver:
         self.activity = Activity(self.tangents)
         self.apply = rules.apply
         self._derived: dict[tuple[str, Mask], Derived] = {}
+        self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
 
     def reachable(self, name: str, through_values: bool = True) -> dict[str, None]:
@@ -181,6 +183,21 @@ class Driver:
         self._derived[key] = Derived(forward, reverse, tape, results)
         return self._derived[key]
 
+    def push(self, name: str, mask: Mask) -> str:
+        """The function that also takes the tangents of its active arguments, and gives those of its active results."""
+        found = self._pushed.get((name, mask))
+        if found is None:
+            letters = "" if all(mask) else " " + "".join("x" if a else "-" for a in mask)
+            found = self._pushed[name, mask] = self.claim(f"{name} pushforward{letters}")
+            fn = self.program.fns[name]
+            if gradients(fn):
+                raise Refused(gradients(fn)[0], OWN)
+            if fn.adjoint:
+                self.program.fns[found] = custom(self, fn, mask, found)
+            else:
+                self.program.fns[found] = Push(self, self.activity.body(name), mask).build(found)
+        return found
+
     def own(self, key: tuple[str, Mask], forward: str, reverse: str, results: Mask) -> Derived:
         """Of a function that takes a derivative which is just being made: a fault."""
         fn = self.program.fns[key[0]]
@@ -227,79 +244,3 @@ class Driver:
                 one = found if len(places) == 1 else r.b.op("get", [found], parts(found.type, self.program)[k], index=k)
                 sure = isinstance(one.type, TensorT)
                 r.add_all(s.args[i], [Adjoint(x, sure) for x in absorb(self.tangents, r.b, one)])
-
-
-class _Replacer:
-    """Of the `gradient` operators of one function."""
-
-    def __init__(self, driver: Driver, fn: Fn):
-        self.driver = driver
-        self.fn = fn
-        self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
-        self.values: dict[Var, Atom] = {}
-
-    def run(self) -> Fn:
-        return replace(self.fn, body=self.block(self.fn.body))
-
-    def atom(self, a: Atom) -> Atom:
-        return self.values.get(a, a) if isinstance(a, Var) else a
-
-    def block(self, block: Block) -> Block:
-        self.b.open()
-        for s in block.stmts:
-            s = map_atoms(s, self.atom)
-            if isinstance(s, Op) and s.op == "gradient":
-                try:
-                    self.gradient(s)
-                except Refused as refused:
-                    if not s.attr("optional"):
-                        raise
-                    self.absent(s, refused.why)
-            else:
-                self.b.add(map_blocks(s, self.block))
-        return self.b.close(map_tail(block.tail, self.atom))
-
-    def absent(self, op: Op, why: str) -> None:
-        """Taking a derivative that there is not, and that nobody may ask for: a fault."""
-        b = self.b
-        text = b.op("str", [], STR, text=why)
-        b.add(If((), boolean(True), Block((), Fault("ValueError", (text,), op.span)), Block((), Yield()), op.span))
-        for out in op.outs:
-            self.values[out] = b.op("zero", [], out.type)
-
-    def gradient(self, op: Op) -> None:
-        driver, b, tangents = self.driver, self.b, self.driver.tangents
-        name, wrt = str(op.attr("fn")), op.attr("wrt")
-        assert isinstance(wrt, tuple)
-        fn = driver.program.fns[name]
-        b.span = op.span
-        mask = driver.activity.mask(name, [i in wrt for i in range(len(fn.params))])
-        if not driver.activity.results(name, mask)[0]:
-            raise Refused(op, "no differentiable path leads to the result, so there is no derivative")
-        derived = driver.derive(name, mask)
-        tape = [b.var(k) for k in derived.tape]
-        n = len(fn.results)
-        b.add(Call((*op.outs[:n], *tape), derived.forward, op.args, op.span))
-        args: list[Atom] = list(tape)
-        for i, (kind, active) in enumerate(zip(fn.results, derived.results, strict=True)):
-            kinds = tangents.leaves(kind) if active else ()
-            for k, leaf in enumerate(kinds):
-                seed = i == 0 and k == 0
-                args.append(Const(1.0, leaf) if seed else tangents.zero(b, leaf))  # type: ignore[arg-type]
-        leaves = [k for p, a in zip(fn.params, mask, strict=True) if a for k in tangents.leaves(p.type)]
-        args += [tangents.zero(b, k) for k in leaves]
-        found = b.call(derived.reverse, args, leaves)
-        starts: dict[int, int] = {}
-        at = 0
-        for i, (p, a) in enumerate(zip(fn.params, mask, strict=True)):
-            starts[i] = at
-            at += len(tangents.leaves(p.type)) if a else 0
-        for out, i in zip(op.outs[n:], wrt, strict=True):
-            value = op.args[i]
-            own = found[starts[i] : starts[i] + len(tangents.leaves(fn.params[i].type))]
-            if isinstance(value.type, StructT) and isinstance(out.type, TensorT):  # of a model: by its parameters
-                whole = b.op("get", [value], parts(value.type, driver.program)[0], index=0)
-                self.values[out] = shaped(b, own[0], whole)
-            else:
-                self.values[out] = give(tangents, b, value, own)
-

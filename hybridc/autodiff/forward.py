@@ -6,22 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hybridc.autodiff.absent import at_host
 from hybridc.autodiff.region import Region
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.structure import exits
-from hybridc.core.builder import Builder, boolean, integer
+from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
     BOOL,
     INT,
     RETURN,
-    STR,
     Arm,
     Atom,
     Block,
     BufferT,
     Call,
     Exit,
-    Fault,
     Fn,
     If,
     Loop,
@@ -122,9 +121,7 @@ class Forward:
         self.b.span = s.span
         match s:
             case Op():
-                if s.op == "host" and any(self.tangents.active(o.type) for o in s.outs) and any(
-                        map(self.reverse.is_active, s.args)):
-                    self.refuse("a Python function has no derivative", s)
+                at_host(self.b, s, self.tangents, self.reverse.is_active)
                 self.b.add(s)
             case Call():
                 tape = self.reverse.tapes.get(id(s))
@@ -152,10 +149,6 @@ class Forward:
                 self.loop(s, defined)
             case Parallel():
                 self.parallel(s, defined)
-
-    def refuse(self, why: str, s: Stmt) -> None:
-        text = self.b.op("str", [], STR, text=why)
-        self.b.add(If((), boolean(True), Block((), Fault("ValueError", (text,), s.span)), Block((), Yield()), s.span))
 
     def arms(self, arms: Sequence[tuple[Sequence[Var], Block]], leave: Ending, defined: Defined
              ) -> tuple[list[Block], list[Var]]:
@@ -242,18 +235,6 @@ class Forward:
         body = self.block(s.body, end, defined, end, [s.index])
         pairs = self.b.parallel(BufferT(both), s.index, s.count, body)
 
-        def split(b: Builder, v: list[Var]) -> Sequence[Atom]:
-            def turn(i: Var, state: list[Var]) -> list[Atom]:
-                rest, pair = b.ops("buffer_take", [state[0], i], [BufferT(both), both])
-                x, y = b.ops("destruct", [pair], [item, record])
-                return [rest, b.op("buffer_set", [state[1], i, x], BufferT(item)),
-                        b.op("buffer_set", [state[2], i, y], BufferT(record))]
-
-            n = b.op("buffer_len", v, INT)
-            state = [v[0], b.op("buffer_new", [n], BufferT(item)), b.op("buffer_new", [n], BufferT(record))]
-            return self.tangents.count_up(b, n, state, turn)[1:]
-
-        name = self.tangents.helper(
-            f"tape split {type_key(both)}", [("pairs", BufferT(both))], [BufferT(item), BufferT(record)], split)
+        name = self.tangents.pairs_apart(item, record)
         self.b.add(Call((s.out, region.stack), name, (pairs,), s.span))
         defined.add(region.stack.id)

@@ -426,10 +426,15 @@ class Reverse:
             self.driver.custom(self, s, outs)
             return
         derived = self.driver.derive(s.fn, mask)
-        region = self.region_of(s)
-        self.forwards[id(s)] = derived.forward
-        tape = self.tapes[id(s)] = [self.regions.var(k, region) for k in derived.tape]
-        args = [self.need(v) for v in tape]
+        if self.driver.program.fns[s.fn].checkpoint:
+            again = [self.b.var(k) for k in (*(o.type for o in s.outs), *derived.tape)]
+            self.b.add(Call(tuple(again), derived.forward, tuple(map(self.need, s.args)), s.span))
+            args: list[Atom] = list(again[len(s.outs):])
+        else:
+            region = self.region_of(s)
+            self.forwards[id(s)] = derived.forward
+            tape = self.tapes[id(s)] = [self.regions.var(k, region) for k in derived.tape]
+            args = [self.need(v) for v in tape]
         for o, d, active in zip(s.outs, outs, derived.results, strict=True):
             if active:
                 args += self.filled(d, o.type)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.scalar_rules import elementwise
-from hybridc.autodiff.tangent import Adjoint
+from hybridc.autodiff.tangent import Adjoint, Tangents
 from hybridc.autodiff.tensor_rules import TENSOR_ADJOINTS
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, EnumT, Op, Prim, Type, Var
 from hybridc.core.types import type_key
+from hybridc.core.walk import DERIVATIVES
 
 
 class Refused(Exception):
@@ -101,45 +102,55 @@ def _buffer_take(r: Reverse, op: Op) -> None:
     r.add_leaf(buffer, 0, sums)
 
 
+def resized(tangents: Tangents, b: Builder, d: Atom, size: Atom) -> Atom:
+    """A buffer of adjoints without what is beyond `size`."""
+    kind = d.type
+
+    def body(b: Builder, v: list[Var]) -> list[Atom]:
+        sums, n = v
+        longer = b.op("gt", [b.op("buffer_len", [sums], INT), n], BOOL)
+        return list(tangents.choose(
+            b, longer, lambda: [b.op("buffer_resize", [sums, n], kind)], lambda: [sums], [kind]))
+
+    name = tangents.helper(f"adjoint resize {type_key(kind)}", [("d", kind), ("n", INT)], [kind], body)
+    return b.call(name, [d, size], [kind])[0]
+
+
 def _buffer_resize(r: Reverse, op: Op) -> None:
     """What was added is no more; what was cut off was 0."""
     buffer = op.args[0]
     (d,) = r.pop(op.outs[0])
     if d is None or not isinstance(buffer, Var) or not r.is_active(buffer):
         return
-    kind = d.atom.type
+    before = r.regions.look(buffer, "buffer_len", INT)
+    r.add_leaf(buffer, 0, resized(r.tangents, r.b, d.atom, before))
+
+
+def moved(tangents: Tangents, b: Builder, d: Atom, source: Atom, to: Atom, count: Atom) -> Atom:
+    """A buffer of adjoints with `count` of them moved; what is left is 0."""
+    kind = d.type
 
     def body(b: Builder, v: list[Var]) -> list[Atom]:
-        sums, n = v
-        longer = b.op("gt", [b.op("buffer_len", [sums], INT), n], BOOL)
-        return list(r.tangents.choose(
-            b, longer, lambda: [b.op("buffer_resize", [sums, n], kind)], lambda: [sums], [kind]))
+        sums, source, to, n = v
 
-    name = r.tangents.helper(f"adjoint resize {type_key(kind)}", [("d", kind), ("n", INT)], [kind], body)
-    before = r.regions.look(buffer, "buffer_len", INT)
-    r.add_leaf(buffer, 0, r.b.call(name, [d.atom, before], [kind])[0])
+        def moved() -> list[Atom]:
+            last = b.op("sub", [b.op("add", [b.op("maximum", [source, to], INT), n], INT), integer(1)], INT)
+            return [b.op("buffer_move", [tangents.room(b, sums, last), to, source, n], kind)]
+
+        return list(tangents.choose(b, b.op("gt", [n, integer(0)], BOOL), moved, lambda: [sums], [kind]))
+
+    name = tangents.helper(
+        f"adjoint move {type_key(kind)}", [("d", kind), ("source", INT), ("to", INT), ("n", INT)], [kind], body)
+    return b.call(name, [d, source, to, count], [kind])[0]
 
 
 def _buffer_move(r: Reverse, op: Op) -> None:
     """Moved back; what was moved over is 0."""
     buffer, *places = op.args
     (d,) = r.pop(op.outs[0])
-    if d is None:
-        return
-    kind, tangents = d.atom.type, r.tangents
-
-    def body(b: Builder, v: list[Var]) -> list[Atom]:
-        sums, to, source, n = v
-
-        def moved() -> list[Atom]:
-            last = b.op("sub", [b.op("add", [b.op("maximum", [to, source], INT), n], INT), integer(1)], INT)
-            return [b.op("buffer_move", [tangents.room(b, sums, last), source, to, n], kind)]
-
-        return list(tangents.choose(b, b.op("gt", [n, integer(0)], BOOL), moved, lambda: [sums], [kind]))
-
-    name = tangents.helper(
-        f"adjoint move {type_key(kind)}", [("d", kind), ("to", INT), ("source", INT), ("n", INT)], [kind], body)
-    r.add_leaf(buffer, 0, r.b.call(name, [d.atom, *map(r.need, places)], [kind])[0])
+    if d is not None:
+        to, source, count = map(r.need, places)
+        r.add_leaf(buffer, 0, moved(r.tangents, r.b, d.atom, to, source, count))
 
 
 def _buffer_copy(r: Reverse, op: Op) -> None:
@@ -174,7 +185,7 @@ ADJOINTS: dict[str, Rule] = {
     "buffer_resize": _buffer_resize, "buffer_move": _buffer_move, "buffer_copy": _buffer_copy,
 }  # fmt: skip
 UNSUPPORTED = {
-    "gradient": "the pass has written it out",
+    **dict.fromkeys(DERIVATIVES, "the pass has written it out"),
     "bitcast": "the bits of a number have no derivative",
     "orthogonal": "making a matrix orthogonal has no derivative here",
 }

@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hybridc.base.types import Prim
 from hybridc.core import tensor_build as t
+from hybridc.core.builder import Builder
 from hybridc.core.ir import Atom, Const, Op
 from hybridc.core.tensor_ops import elem, rank
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from hybridc.autodiff.reverse import Reverse
 
 Axes = tuple["int | None", ...]
+
+
+class Pass(Protocol):
+    """What a rule asks of the pass that applies it: forward mode or reverse mode."""
+
+    b: Builder
+
+    def need(self, a: Atom) -> Atom: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Elem:
 class Elementwise:
     """One use of an elementwise operator."""
 
-    def __init__(self, r: Reverse, op: Op):
+    def __init__(self, r: Pass, op: Op):
         self.r = r
         self.op_ = op
         out = op.outs[0]

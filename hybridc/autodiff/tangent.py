@@ -291,6 +291,24 @@ class Tangents:
         first = b.op("sub", [count, integer(1)], INT) if down else integer(0)
         return list(b.loop(label, [i, *params], [first, *state], block, kinds))
 
+    def pairs_apart(self, first: Type, second: Type) -> str:
+        """The function that takes a buffer of pairs to two buffers."""
+        both = TupleT((first, second))
+
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            def turn(i: Var, state: list[Var]) -> list[Atom]:
+                rest, pair = b.ops("buffer_take", [state[0], i], [BufferT(both), both])
+                x, y = b.ops("destruct", [pair], [first, second])
+                return [rest, b.op("buffer_set", [state[1], i, x], BufferT(first)),
+                        b.op("buffer_set", [state[2], i, y], BufferT(second))]
+
+            n = b.op("buffer_len", v, INT)
+            state = [v[0], b.op("buffer_new", [n], BufferT(first)), b.op("buffer_new", [n], BufferT(second))]
+            return self.count_up(b, n, state, turn)[1:]
+
+        return self.helper(f"tape split {type_key(both)}", [("pairs", BufferT(both))],
+                           [BufferT(first), BufferT(second)], body)
+
     def _merge_buffers(self, kind: BufferT) -> str:
         def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
             x, y = v

@@ -104,6 +104,9 @@ class Model:
     """By method: (arguments) -> (what it gives, the derivative by the parameters)."""
     pullbacks: dict[str, Entry] = field(default_factory=dict)
     """Of `forward`: (arguments, the derivative by its result) -> (that by the parameters, by each float tensor)."""
+    curvatures: dict[str, Entry] = field(default_factory=dict)
+    """Of `pullbacks`: (its arguments, a tuple u like its result) -> (the derivatives of the sum of products with u by
+    the parameters, by each float tensor, by that of the result)."""
 
 
 @dataclass

@@ -16,6 +16,7 @@ from hybridc.core.ir import EnumT, Op, Prim, StructT, TupleT
 from hybridc.core.tensor_interp import TENSOR_MAKERS
 from hybridc.core.types import parts
 from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Maker, Some, index_fault
+from hybridc.core.walk import DERIVATIVES
 
 MAX_BUFFER = 1 << 36
 """Elements of the greatest buffer; above it, there is no memory."""
@@ -226,7 +227,7 @@ MAKERS: dict[str, Maker] = {
     "unwrap": _function(lambda x: x.value),
     "zero": lambda op, machine: _constant_of(machine.zero(op.outs[0].type)),
     "stop_gradient": _function(lambda x: x),
-    "gradient": unsupported("autodiff replaces it by what computes the derivative"),
+    **dict.fromkeys(DERIVATIVES, unsupported("autodiff replaces it by what computes the derivative")),
     "str": _constant(lambda op: str_value(str(op.attr("text")))),
     "buffer_new": _buffer_new,
     "buffer_len": _function(len),

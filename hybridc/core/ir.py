@@ -2,7 +2,7 @@
 
     program = struct NAME { field: type, ... }* enum NAME { CASE(field: type, ...) ... }* fn*
     type    = bool int i32 u8 f64 f32 f16 bf16 | elem[dim, ...] | (type, ...) | type? | buffer[type] | NAME
-    fn      = fn NAME(var: type, ...) -> (type, ...) [adjoint NAME] block
+    fn      = fn NAME(var: type, ...) -> (type, ...) [adjoint NAME] [checkpoint] block
     block   = { stmt* tail }
     tail    = yield atom*                  the values of this block
             | exit LABEL atom*             leave the enclosing construct with that label, giving its values
@@ -269,7 +269,8 @@ class EnumDef:
 @dataclass(frozen=True, slots=True)
 class Fn:
     """`title` is how call chains name it ("Shelf.find"); `hidden` for library code, which they leave out. `adjoint` is
-    the function that gives its derivative, where the user wrote one (autodiff/call.py)."""
+    the function that gives its derivative, where the user wrote one. A derivative through a `checkpoint` keeps the
+    arguments and computes the rest again."""
 
     name: str
     params: tuple[Var, ...]
@@ -279,6 +280,7 @@ class Fn:
     hidden: bool = False
     span: Span = NOWHERE
     adjoint: str = ""
+    checkpoint: bool = False
 
 
 @dataclass

@@ -26,7 +26,7 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.optable import OpRow, Rule
-from hybridc.core.tensor_ops import TENSOR_ROWS
+from hybridc.core.tensor_ops import TENSOR_ROWS, elem, rank
 from hybridc.core.types import is_counted, parts, same, show_type
 
 Types = tuple[Type, ...]
@@ -188,12 +188,14 @@ def _gradient(args: Types, attrs: Mapping[str, object], outs: Types, program: Pr
     if fn is None:
         return f"there is no function {attrs.get('fn')}"
     wrong = _mismatch(args, outs[: len(fn.results)], tuple(p.type for p in fn.params), fn.results)
-    if wrong is not None:
-        return wrong
+    return wrong or _by(args, attrs, outs[len(fn.results):], program)
+
+
+def _by(args: Types, attrs: Mapping[str, object], derivatives: Types, program: Program) -> str | None:
+    """A derivative for each argument in `wrt`."""
     wrt = attrs.get("wrt")
     if not isinstance(wrt, tuple) or not all(isinstance(i, int) and 0 <= i < len(args) for i in wrt):
         return f"has wrt {wrt} for {len(args)} arguments"
-    derivatives = outs[len(fn.results):]
     if len(derivatives) != len(wrt):
         return f"has {len(derivatives)} derivatives for wrt {wrt}"
     for i, d in zip(wrt, derivatives, strict=True):
@@ -201,6 +203,33 @@ def _gradient(args: Types, attrs: Mapping[str, object], outs: Types, program: Pr
         vector = isinstance(args[i], StructT) and isinstance(d, TensorT) and same(d, parts(args[i], program)[0])
         if not same(d, args[i]) and not vector:
             return f"has a derivative of type {show_type(d)} for {show_type(args[i])}"
+    return None
+
+
+def _pushforward(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    fn = program.fns.get(str(attrs.get("fn")))
+    if fn is None:
+        return f"there is no function {attrs.get('fn')}"
+    own, directions = args[: len(fn.params)], args[len(fn.params):]
+    wrong = _mismatch(own, outs, tuple(p.type for p in fn.params), (*fn.results, *fn.results[:1]))
+    return wrong or _by(own, attrs, directions, program)
+
+
+def _jacobian(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    fn = program.fns.get(str(attrs.get("fn")))
+    if fn is None:
+        return f"there is no function {attrs.get('fn')}"
+    wrt = attrs.get("wrt")
+    if len(args) != len(fn.params) or not all(map(same, args, (p.type for p in fn.params))):
+        return f"takes {_show(tuple(p.type for p in fn.params))}, not {_show(args)}"
+    if not isinstance(wrt, tuple) or not all(isinstance(i, int) and 0 <= i < len(args) for i in wrt):
+        return f"has wrt {wrt} for {len(args)} arguments"
+    if len(outs) != len(wrt):
+        return f"has {len(outs)} Jacobians for wrt {wrt}"
+    for i, d in zip(wrt, outs, strict=True):
+        by = parts(args[i], program)[0] if isinstance(args[i], StructT) else args[i]
+        if not isinstance(by, (Prim, TensorT)) or rank(d) != rank(fn.results[0]) + rank(by) or elem(d) != elem(by):
+            return f"has a Jacobian of type {show_type(d)} for {show_type(args[i])}"
     return None
 
 
@@ -279,6 +308,12 @@ _ROWS: list[OpRow] = [
     OpRow("gradient", _gradient, faults=True, effect=True,
           doc="the results of the function `fn` and then, for each position in `wrt`, the derivative by that argument"
           " of its first result (of its first item, if that is a tuple); autodiff replaces it"),
+    OpRow("pushforward", _pushforward, faults=True, effect=True,
+          doc="of the arguments of the function `fn`, and then a direction for each position in `wrt`: its results, and"
+          " the derivative of the first one in that direction; autodiff replaces it"),
+    OpRow("jacobian", _jacobian, faults=True, effect=True,
+          doc="for each position in `wrt` the derivatives of all elements of the first result of the function `fn` by"
+          " all elements of that argument; autodiff replaces it"),
     # buffers
     OpRow("buffer_new", _buffer_new, faults=True,
           doc="n zeros; a negative n: ValueError; too large: MemoryError"),

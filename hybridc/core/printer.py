@@ -60,6 +60,7 @@ def print_fn(fn: Fn, spans: bool = True) -> str:
     title = f" {json.dumps(fn.title)}" if fn.title else ""
     results = ", ".join(map(show_type, fn.results))
     adjoint = f" adjoint {show_name(fn.adjoint)}" if fn.adjoint else ""
+    adjoint += " checkpoint" if fn.checkpoint else ""
     place = _Printer(spans, lines).place(fn.span)
     lines.append(f"{head}{show_name(fn.name)}{title}({_defs(fn.params)}) -> ({results}){adjoint}{place} {{")
     _Printer(spans, lines).block(fn.body, 1)

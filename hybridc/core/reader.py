@@ -264,8 +264,9 @@ class _Reader:
         self.expect("(")
         results = self.types()
         adjoint = self.name() if self.accept("adjoint") else ""
+        checkpoint = self.accept("checkpoint")
         span = self.place()
-        return Fn(name, tuple(params), results, self.block(), title, hidden, span, adjoint)
+        return Fn(name, tuple(params), results, self.block(), title, hidden, span, adjoint, checkpoint)
 
     # ---- types
     def types(self, depth: int = 0) -> tuple[Type, ...]:

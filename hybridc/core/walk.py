@@ -149,9 +149,13 @@ def calls(fn: Fn) -> dict[str, int]:
     return found
 
 
+DERIVATIVES = ("gradient", "pushforward", "jacobian")
+"""The operators that take a derivative of a function."""
+
+
 def gradients(fn: Fn) -> list[Op]:
     """The derivatives that the function takes."""
-    return [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "gradient"]
+    return [s for s in statements(fn.body) if isinstance(s, Op) and s.op in DERIVATIVES]
 
 
 def mentions(fn: Fn) -> dict[str, None]:

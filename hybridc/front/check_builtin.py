@@ -480,8 +480,8 @@ SPECIAL: dict[str, Callable[[Body, syntax.Call, Type | None], tree.Expr]] = {
     "num_params": num_params,
     "with_params": with_params,
     "set_params": set_params,
-    "grad": check_grad.gradient,
-    "value_and_grad": check_grad.gradient,
+    **dict.fromkeys(("grad", "value_and_grad", "jvp", "hvp", "jacobian"), check_grad.gradient),
+    "checkpoint": check_grad.checkpoint,
 }
 NAMES = frozenset(SPECIAL) | frozenset(OF_LIST) | frozenset(TENSOR_BUILTINS) | frozenset(PRIMS)
 """Every built-in function."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hybridc.base.types import (
     F32,
+    VOID,
     FnType,
     ModelType,
     Poison,
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
-    name = e.fn.id if isinstance(e.fn, syntax.Name) else "grad"
-    with_value = name == "value_and_grad"
+    """`grad(f)`, `value_and_grad(f)`, `jvp(f)`, `hvp(f)`, `jacobian(f)`, each with `wrt=` where asked."""
+    kind = e.fn.id if isinstance(e.fn, syntax.Name) else "grad"
     f_arg: syntax.Argument | None = None
     wrt: tuple[str, ...] | None = None
     for a in e.args:
@@ -40,13 +41,16 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
                 c.error("HYB306", "`wrt` names parameters: `wrt=\"b\"` or `wrt=(\"a\", \"b\")`", a.value.span)
                 return c.poison(e.span)
         else:
-            c.error("HYB306", f"`{name}` takes a function, and `wrt=`", a.span)
+            c.error("HYB306", f"`{kind}` takes a function, and `wrt=`", a.span)
             return c.poison(e.span)
     if f_arg is None:
-        c.error("HYB306", f"`{name}` takes the function to differentiate", e.span)
+        c.error("HYB306", f"`{kind}` takes the function to differentiate", e.span)
         return c.poison(e.span)
     stateful: tree.Place | None = None
     if f_arg.mut:
+        if kind not in ("grad", "value_and_grad"):
+            c.error("HYB604", f"`{kind}` takes no method that writes state", f_arg.span)
+            return c.poison(e.span)
         found = stateful_method(c, f_arg.value)
         if found is None:
             return c.poison(e.span)
@@ -57,26 +61,66 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if isinstance(t, Poison):
         return f
     if not isinstance(t, FnType):
-        c.error("HYB604", f"`{name}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span)
+        c.error("HYB604", f"`{kind}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span)
         return c.poison(e.span)
     names = parameter_names(c, f, f_arg.value)
     positions = choose(c, f, t, wrt, names, e)
-    if positions is None or not scalar_result(c, t, f_arg.value, name):
+    if positions is None or not fits(c, t, f_arg.value, kind):
         return c.poison(e.span)
     targets: list[Type] = []
     for p in positions:
         target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
         d = derivative(c, target)
+        shown = "the model" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
         if d is None:
-            shown = "the model" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
             c.error("HYB604", f"there is no derivative with respect to {shown}: {target} holds no floats, so it is not "
                     "differentiable", e.span)
             return c.poison(e.span)
+        if kind == "jacobian" and not (isinstance(d, Tensor) or is_float(d)):
+            c.error("HYB604", f"`jacobian` is by floats and tensors, and {shown} is {target}", e.span,
+                    help="`jvp` is by anything that holds floats")
+            return c.poison(e.span)
         targets.append(d)
-    g: Type = targets[0] if wrt is None or len(positions) == 1 else TupleType(tuple(targets))
-    result: Type = TupleType((t.result, g)) if with_value else g
     c.checker.gradients.append((f, tuple(positions), e.span))
-    return tree.Gradient(FnType(t.params, result), e.span, f, with_value, tuple(positions), stateful)
+    return tree.Gradient(derived(c, t, kind, targets), e.span, f, kind, tuple(positions), stateful)
+
+
+def derived(c: Body, t: FnType, kind: str, targets: list[Type]) -> FnType:
+    """The type of the derivative of a function of type `t`, where the derivatives by what it is taken by are
+    `targets`."""
+    if kind == "jacobian":
+        targets = [beside(c.resolve(t.result), d) for d in targets]
+    g: Type = targets[0] if len(targets) == 1 else TupleType(tuple(targets))
+    directions = tuple((d, False) for d in targets)
+    if kind == "jvp":
+        return FnType((*t.params, *directions), TupleType((t.result, t.result)))
+    if kind == "hvp":
+        return FnType((*t.params, *directions), g)
+    return FnType(t.params, TupleType((t.result, g)) if kind == "value_and_grad" else g)
+
+
+def beside(result: Type, by: Type) -> Type:
+    """The type of all derivatives of a result by an argument: the axes of the one, then those of the other."""
+    shapes = [x.shape if isinstance(x, Tensor) else () for x in (result, by)]
+    shape = (*shapes[0], *shapes[1])
+    elem = by.elem if isinstance(by, Tensor) else by
+    return Tensor(elem, shape) if shape else elem  # type: ignore[arg-type]
+
+
+def checkpoint(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    """`checkpoint(f)`: f, of which a derivative keeps the arguments alone."""
+    if len(e.args) != 1 or e.args[0].name is not None or e.args[0].mut:
+        c.error("HYB306", "`checkpoint` takes one function: `checkpoint(f)(x)`", e.span)
+        return c.poison(e.span)
+    f = c.value(e.args[0].value, expected)
+    t = c.head(f.type)
+    if isinstance(t, Poison):
+        return f
+    if not isinstance(t, FnType):
+        c.error("HYB604", f"`checkpoint` is of functions, and {c.show(t)} is not one", e.args[0].value.span,
+                help="`checkpoint(f)(x)`, not `checkpoint(f(x))`")
+        return c.poison(e.span)
+    return tree.Checkpoint(t, e.span, f)
 
 
 def stateful_method(c: Body, e: syntax.Expr) -> tuple[tree.Expr, tree.Place] | None:
@@ -118,6 +162,10 @@ def parameter_names(c: Body, f: tree.Expr, e: syntax.Expr) -> list[str] | None:
             return [p.name for p in params]
         case tree.Local(var=var):
             return c.local_fns.get(var.key)
+        case tree.Checkpoint(fn=inner):
+            return parameter_names(c, inner, e)
+        case tree.Gradient(fn=inner, kind=kind):
+            return parameter_names(c, inner, e) if kind not in ("jvp", "hvp") else None
     return None
 
 
@@ -144,18 +192,35 @@ def choose(c: Body, f: tree.Expr, t: FnType, wrt: tuple[str, ...] | None, names:
     return out
 
 
-def scalar_result(c: Body, t: FnType, e: syntax.Expr, name: str) -> bool:
+def fits(c: Body, t: FnType, e: syntax.Expr, kind: str) -> bool:
+    """Has the function the result that this derivative needs? Else an error."""
     result = c.resolve(t.result)
-    first = result
+    if isinstance(result, Poison | Meta):
+        return True
+    if kind == "jvp":
+        if result != VOID and derivative(c, result) is not None:
+            return True
+        c.error("HYB604", f"`jvp` needs a function whose result holds floats, and this gives {result}", e.span)
+        return False
+    if kind == "jacobian":
+        if any(mut for _, mut in t.params):
+            c.error("HYB604", "`jacobian` takes no function that changes an argument", e.span)
+            return False
+        if is_float(result) or isinstance(result, Tensor) and is_float(result.elem):
+            return True
+        c.error("HYB604", f"`jacobian` needs a function whose result is a float or a tensor of floats, and this gives "
+                f"{result}", e.span, help="`jvp` differentiates whatever holds floats")
+        return False
+    first: Type = result
     if isinstance(result, TupleType) and len(result.items) == 2:
         first = result.items[0]
     if is_float(first) or isinstance(first, Poison | Meta):
         return True
     if isinstance(first, Tensor):
-        c.error("HYB604", f"`{name}` needs a scalar result, and this gives {result}", e.span,
-                help="reduce it first: `sum(...)` or `mean(...)`")
+        c.error("HYB604", f"`{kind}` needs a scalar result, and this gives {result}", e.span,
+                help="reduce it first, `sum(...)` or `mean(...)`; or take `jacobian`")
     else:
-        c.error("HYB604", f"`{name}` needs a function with a float result, and this gives {result}: it has no "
+        c.error("HYB604", f"`{kind}` needs a function with a float result, and this gives {result}: it has no "
                 "derivative", e.span)
     return False
 

@@ -6,7 +6,8 @@ from hybridc.base.types import FnType
 from hybridc.front import tree
 from hybridc.front.lower_call import Arguments, finish
 from hybridc.front.lower_core import Lowerer, Value, lowers
-from hybridc.front.lower_gradient import Gradient
+from hybridc.front.lower_gradient import Gradient, checkpoint
+from hybridc.front.lower_types import erase
 
 
 @lowers(tree.CallValue)
@@ -14,14 +15,18 @@ def call_value(lw: Lowerer, e: tree.CallValue) -> Value | None:
     fn_type = lw.concrete(e.fn.type)
     assert isinstance(fn_type, FnType)
     derivative = Gradient(lw, e.fn) if isinstance(e.fn, tree.Gradient) else None
-    fn = lw.expr(e.fn) if derivative is None else None
+    again = checkpoint(lw, e.fn) if isinstance(e.fn, tree.Checkpoint) else None
+    fn = lw.expr(e.fn) if derivative is None and again is None else None
     arguments = Arguments(lw)
     for position, arg in enumerate(e.args):
         arguments.evaluate(position, arg)
     arguments.take(e.args)
     lw.b.span = e.span
     atoms = arguments.list(len(e.args))
-    if derivative is None:
+    if again is not None:
+        results = lw.ctx.closures.signature(erase(fn_type))[1]  # type: ignore[arg-type]
+        outs = list(lw.b.call(again.fn, [*(a for _, a in again.captures), *atoms], results))
+    elif derivative is None:
         assert fn is not None
         outs = list(lw.ctx.closures.apply(lw, fn_type, fn, atoms))
     else:

@@ -29,7 +29,7 @@ from hybridc.front.lower_fits import check_of, checked
 from hybridc.front.lower_inside import dims_of, unchecked
 from hybridc.front.lower_instance import enter_instance
 from hybridc.front.lower_layout import ParamSlot, leaves
-from hybridc.front.lower_pullback import method_gradient, pullback
+from hybridc.front.lower_pullback import curvature, method_gradient, pullback
 from hybridc.front.lower_scan import walk
 from hybridc.front.lower_types import erase, is_concrete
 
@@ -234,6 +234,7 @@ class Surface:
         methods: dict[str, Entry] = {}
         gradients: dict[str, Entry] = {}
         pullbacks: dict[str, Entry] = {}
+        curvatures: dict[str, Entry] = {}
         for name, key in layout.decl.methods.items():
             decl = ctx.fn(key)
             if name.startswith("_"):
@@ -243,11 +244,13 @@ class Surface:
                 _offer(methods, name, entry)
                 _offer(gradients, name, method_gradient(ctx, t, decl, instance, entry))
                 if name == "forward":
-                    _offer(pullbacks, name, pullback(ctx, t, decl, instance, entry))
+                    pull = pullback(ctx, t, decl, instance, entry)
+                    _offer(pullbacks, name, pull)
+                    _offer(curvatures, name, None if pull is None else curvature(ctx, t, decl, instance, pull))
         self.interface.models.append(Model(
             t.key, layout.decl.name, [plain(c) for c in t.config], ctx.types.show(t), layout.struct, ctx.models.init(t),
-            layout.elem.name, layout.size, params, states, methods, gradients, pullbacks))
-        for entry in (*gradients.values(), *pullbacks.values()):
+            layout.elem.name, layout.size, params, states, methods, gradients, pullbacks, curvatures))
+        for entry in (*gradients.values(), *pullbacks.values(), *curvatures.values()):
             for each in (entry, *entry.variants):
                 assert each.result is not None
                 self.reach(each.result)

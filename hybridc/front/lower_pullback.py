@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hybridc.base.source import Span
 from hybridc.base.types import F64, FLOATS, ModelType
 from hybridc.core import ir, tensor_build
 from hybridc.core.interface import Entry, Param
@@ -44,22 +45,52 @@ def method_gradient(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Ins
 
 def pullback(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, forward: Entry) -> Entry | None:
     """The derivative of sum(forward(...) * d) by the parameters and each argument that is a float tensor."""
-    layout = ctx.models.layout(t)
     kinds, value = _kinds(ctx, decl, instance)
     outputs = value.items if isinstance(value, ir.TupleT) else (value,)
     if forward.result is None or not outputs or not all(map(_is_float, outputs)):
         return None
     muts = [k for k, p in zip(kinds, decl.params, strict=True) if p.mut]
-    title = f"{layout.decl.name}.{decl.name}"
+    layout = ctx.models.layout(t)
+    named = [(p.var.name, k) for p, k in zip(decl.params, kinds, strict=True)]
+    tensors = [i for i, k in enumerate(kinds) if isinstance(k, ir.TensorT) and _is_float(k)]
+    vector = ir.TensorT(layout.elem, (None,))
+    targets: list[ir.Type] = [vector, *(kinds[i] for i in tensors)]
+    symbol, result = _transposed(ctx, f"{layout.decl.name}.{decl.name}", decl.span, forward.symbol, named,
+                                 [value, *muts], [0, *tensors], targets)
+    params = [replace(p, mut=False) for p in forward.params]
+    params.append(Param("d", value, shown=forward.result_shown))
+    return Entry(symbol, params, result, "", decl.doc)
+
+
+def curvature(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, pull: Entry) -> Entry | None:
+    """The derivative of sum(pullback(..., d) * u) by the parameters, each argument that is a float tensor, and d."""
+    kinds, value = _kinds(ctx, decl, instance)
+    assert pull.result is not None
+    layout = ctx.models.layout(t)
     named = [*((p.var.name, k) for p, k in zip(decl.params, kinds, strict=True)), ("d", value)]
+    tensors = [i for i, k in enumerate(kinds) if isinstance(k, ir.TensorT) and _is_float(k)]
+    vector = ir.TensorT(layout.elem, (None,))
+    targets: list[ir.Type] = [vector, *(kinds[i] for i in tensors), value]
+    symbol, result = _transposed(ctx, f"{layout.decl.name}.{decl.name}", decl.span, pull.symbol, named,
+                                 [pull.result], [0, *tensors, len(kinds)], targets)
+    return Entry(symbol, [*pull.params, Param("u", pull.result)], result, "", decl.doc)
+
+
+def _transposed(
+    ctx: Context, title: str, span: Span, fn: str, named: list[tuple[str, ir.Type]], results: list[ir.Type],
+    wrt: list[int], targets: list[ir.Type],
+) -> tuple[str, ir.Type]:
+    """The derivatives of sum(fn(...) * d) as a function of the arguments of `fn` and then of d, which is like its first
+    result: floats, float tensors, or a tuple of them."""
+    value = results[0]
 
     def weighted(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
         b = lw.b
-        b.span = decl.span
-        found, *_ = b.call(forward.symbol, v[:-1], [value, *muts])
+        b.span = span
+        found, *_ = b.call(fn, v[:-1], results)
         pairs: list[tuple[ir.Atom, ir.Atom]] = [(found, v[-1])]
         if isinstance(value, ir.TupleT):
-            pairs = [(lw.item(found, i), lw.item(v[-1], i)) for i in range(len(outputs))]  # type: ignore[misc]
+            pairs = [(lw.item(found, i), lw.item(v[-1], i)) for i in range(len(value.items))]  # type: ignore[misc]
         total: ir.Atom = ir.Const(0.0, F64)
         for x, d in pairs:
             both = tensor_build.map(b, "mul", [x, d])
@@ -67,17 +98,18 @@ def pullback(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, 
             total = b.op("add", [total, tensor_build.cast(b, part, F64)], F64)
         return [total]
 
-    name = ctx.later(f"{forward.symbol} weighted", lambda symbol: replace(
-        generated(ctx, symbol, title, named, [F64], weighted), span=decl.span))
-    tensors = [i for i, k in enumerate(kinds) if isinstance(k, ir.TensorT) and _is_float(k)]
-    vector = ir.TensorT(layout.elem, (None,))
-    targets: list[ir.Type] = [vector, *(kinds[i] for i in tensors)]
-    result = targets[0] if len(targets) == 1 else ir.TupleT(tuple(targets))
+    params = [*named, ("u" if named[-1][0] == "d" else "d", value)]
+    name = ctx.later(f"{fn} weighted", lambda symbol: replace(
+        generated(ctx, symbol, title, params, [F64], weighted), span=span))
+    several = [_result(x) for x in targets]
+    result = several[0] if len(targets) == 1 else ir.TupleT(tuple(several))
     closure = Closure(None, title, name, [])
-    symbol = derivative(ctx, closure, [F64], [*kinds, value], [0, *tensors], targets, result, False, decl.span, True)
-    params = [replace(p, mut=False) for p in forward.params]
-    params.append(Param("d", value, shown=forward.result_shown))
-    return Entry(symbol, params, result, "", decl.doc)
+    args = [k for _, k in params]
+    return derivative(ctx, closure, [F64], args, wrt, targets, result, False, span, True), result
+
+
+def _result(t: ir.Type) -> ir.Type:
+    return without_dims(t)
 
 
 def _is_float(t: ir.Type) -> bool:

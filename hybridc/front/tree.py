@@ -9,7 +9,7 @@ on a `T`, or a method that a bound promises, is settled when the function is mad
     Expr     = Const | Local | ConfigValueOf | DimValue | Unary | Binary | Chain | Logic | Conditional | Coalesce
              | Cast | Some | Call | CallValue | CallMethod | Builtin | FnValue | BoundMethod | Lambda
              | MakeStruct | MakeEnum | MakeModel | MakeTuple | MakeList | MakeMap | MakeSet | MakeTensor
-             | Field | TupleItem | TensorIndex | Comprehension | FString | Gradient
+             | Field | TupleItem | TensorIndex | Comprehension | FString | Gradient | Checkpoint
     Stmt     = Let | LocalFn | Assign | ExprStmt | If | While | For | Break | Continue | Return | Assert | Raise | Match
     Place    = PlaceVar | PlaceField | PlaceItem | PlaceElement | PlaceTensor | PlaceSome
 
@@ -345,19 +345,26 @@ class FString(Typed):
 
 @dataclass(frozen=True, slots=True)
 class Gradient(Typed):
-    """`grad(f)` and `value_and_grad(f)` (`with_value`), as a value of fn type; `wrt` are positions of parameters, -1
-    for the model of a bound method. `stateful` for `value_and_grad(mut m.loss)`."""
+    """`grad(f)` and the like, as a value of fn type; `kind` is the name of the built-in function, `wrt` are positions
+    of parameters, -1 for the model of a bound method. `stateful` for `value_and_grad(mut m.loss)`."""
 
     fn: Expr
-    with_value: bool
+    kind: str
     wrt: tuple[int, ...]
     stateful: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Typed):
+    """`checkpoint(f)`: f, computed again where a derivative needs what is in it."""
+
+    fn: Expr
 
 
 Expr = Union[Const, Local, ConfigValueOf, DimValue, Unary, Binary, Chain, Logic, Conditional, Coalesce, Cast, Some,
              Unwrap, Refine, Call, CallValue, CallMethod, Builtin, FnValue, BoundMethod, Lambda, MakeStruct, MakeEnum,
              MakeModel, MakeTuple, MakeList, MakeMap, MakeSet, MakeTensor, Field, TupleItem, TensorIndex,
-             Comprehension, FString, Gradient]
+             Comprehension, FString, Gradient, Checkpoint]
 
 
 # ---- places: what can be assigned or passed as mut -------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from hybridc_runtime.more import Table
 
@@ -18,7 +19,9 @@ def entries(interface: Interface) -> Iterator[Entry]:
         for method in model.methods.values():
             yield method
             yield from method.variants
-        for derivative in (*model.gradients.values(), *model.pullbacks.values()):
+        for derivative in (
+            *model.gradients.values(), *model.pullbacks.values(), *model.curvatures.values()
+        ):
             yield derivative
             yield from derivative.variants
 
@@ -106,7 +109,8 @@ def keep_call(interface: Interface, name: str, table: Table, struct: str) -> Non
     another combination of configurations needs of a program that is loaded already."""
     interface.fns = {name: interface.fns.get(name, [])} if table == "fns" else {}
     for m in interface.models:
-        for kept, entries in (("methods", m.methods), ("gradients", m.gradients), ("pullbacks", m.pullbacks)):
+        for kept in get_args(Table)[1:]:
+            entries = getattr(m, kept)
             if m.struct != struct or table != kept:
                 entries.clear()
             for other in [n for n in entries if n != name]:
@@ -117,4 +121,10 @@ def keep_call(interface: Interface, name: str, table: Table, struct: str) -> Non
 def without_derivatives(interface: Interface) -> None:
     """Leave out the derivatives of methods, which a module that can compile more makes when they are asked for."""
     for m in interface.models:
-        m.gradients, m.pullbacks = {}, {}
+        m.gradients, m.pullbacks, m.curvatures = {}, {}, {}
+
+
+def without_curvatures(interface: Interface) -> None:
+    """Leave out second derivatives for PyTorch, which few programs ask for."""
+    for m in interface.models:
+        m.curvatures = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hybridc.core.ir import EnumT, Op, OptionT, Var
+from hybridc.core.walk import DERIVATIVES
 from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
@@ -120,7 +121,7 @@ ROWS = {
     "none": _zero,
     "zero": _zero,
     "stop_gradient": _gone,
-    "gradient": _gone,
+    **dict.fromkeys(DERIVATIVES, _gone),
     "is_some": _is_some,
     "unwrap": _unwrap,
     "str": _str,

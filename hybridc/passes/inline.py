@@ -61,7 +61,7 @@ def run(program: Program, roots: Iterable[str] = ()) -> Program:
 
     def wanted(name: str) -> bool:
         callee = done.get(name)
-        if callee is None or callee.adjoint or not (callee.hidden or name in pure):
+        if callee is None or callee.adjoint or callee.checkpoint or not (callee.hidden or name in pure):
             return False
         if sizes[name] > (ONCE if places.get(name) == 1 else SMALL):
             return False

@@ -108,7 +108,7 @@ case(
     P,
 )
 case("split", "fn f(x: f64[6]) -> f64:\n    let a, b, c = split(x, 3)\n    return sum(a * b * c * c)", R.normal(size=6))
-case("sort", "fn f(x: f64[N]) -> f64:\n    return sum(sort(x) * f64(tensor([1.0, 2.0, 3.0])))", x3)
+case("sort", "fn f(x: f64[N]) -> f64:\n    return sum(sort(x) ** 2 * f64(tensor([1.0, 2.0, 3.0])))", x3)
 case("topk", "fn f(x: f64[N]) -> f64:\n    let v, i = topk(x, 2)\n    return v[0] * v[1] ** 2", x3)
 case(
     "where",

@@ -166,3 +166,30 @@ def test_from_an_artifact(tmp_path: Path) -> None:
     x = torch.ones(4, requires_grad=True)
     net(x).sum().backward()
     assert x.grad is not None and bool((x.grad != 0).all())
+
+
+def test_second_derivatives(mod) -> None:
+    net = mod.Steps(d=2, seed=1).to_torch()
+    x = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    scale = torch.full((2,), 0.3, dtype=torch.float64, requires_grad=True)
+    parameters = tuple(net.parameters())
+    assert torch.autograd.gradgradcheck(lambda x, s, *_: net(x, 2, s), (x, scale, *parameters))
+    small = mod.Net(d=4, seed=1).to_torch()
+    other = twin(small)
+    y = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+    penalties = []
+    for whole in (small, other):
+        z = y.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(whole(z).sum(), z, create_graph=True)
+        (slope**2).sum().backward()
+        penalties.append([z.grad, *(p.grad for p in whole.parameters())])
+    for a, b in zip(*penalties, strict=True):
+        torch.testing.assert_close(a if a is not None else torch.zeros_like(b), b if b is not None else a * 0)
+
+
+def test_a_second_derivative_needs_every_tensor(mod) -> None:
+    net = mod.Steps(d=2, seed=1).to_torch()
+    x = torch.ones(3, 2, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(net(x)[1], x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="needs `scale` given"):
+        slope.sum().backward()

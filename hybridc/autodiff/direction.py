@@ -1,0 +1,102 @@
+"""A direction that a program gives for forward mode has the form of its value: tensors of the same shape, lists of the
+same length, the same cases of enums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.autodiff.tangent import Tangents
+from hybridc.core import tensor_build as t
+from hybridc.core.builder import Builder
+from hybridc.core.ir import (
+    BOOL,
+    INT,
+    STR,
+    Arm,
+    Atom,
+    Block,
+    BufferT,
+    EnumT,
+    Fault,
+    If,
+    OptionT,
+    Prim,
+    StructT,
+    TensorT,
+    TupleT,
+    Var,
+    Yield,
+)
+from hybridc.core.types import parts, type_key
+
+OTHER = "the direction has another shape than the value it belongs to"
+
+
+def check_direction(tangents: Tangents, b: Builder, value: Atom, direction: Atom) -> None:
+    """A ValueError where it has not."""
+    type = value.type
+    if not tangents.active(type):
+        return
+    match type:
+        case Prim():
+            return
+        case TensorT():
+            for axis, (mine, own) in enumerate(zip(t.static(value), t.static(direction), strict=True)):
+                if mine is None or mine != own:
+                    _require(b, t.dim(b, value, axis), t.dim(b, direction, axis))
+        case TupleT() | StructT():
+            kinds = parts(type, tangents.program)
+            container = any(isinstance(k, BufferT) for k in kinds)
+            for i, kind in enumerate(kinds):
+                if kind == INT and container:  # how much of the buffer is in use
+                    _require(b, b.op("get", [value], kind, index=i), b.op("get", [direction], kind, index=i))
+                if tangents.active(kind):
+                    check_direction(tangents, b, b.op("get", [value], kind, index=i),
+                                    b.op("get", [direction], kind, index=i))
+        case OptionT(item):
+            there = b.op("is_some", [value], BOOL)
+            _require(b, there, b.op("is_some", [direction], BOOL))
+            b.open()
+            check_direction(tangents, b, b.op("unwrap", [value], item), b.op("unwrap", [direction], item))
+            b.if_(there, b.close(Yield()), Block((), Yield()))
+        case BufferT() | EnumT():
+            of = _buffers if isinstance(type, BufferT) else _enums
+            name = tangents.helper(f"direction {type_key(type)}", [("x", type), ("d", type)], [],
+                                   lambda b, v: of(tangents, b, v[0], v[1]))
+            b.call(name, [value, direction], [])
+
+
+def _require(b: Builder, mine: Atom, own: Atom) -> None:
+    b.open()
+    text = b.op("str", [], STR, text=OTHER)
+    fault = b.close(Fault("ValueError", (text,), b.span))
+    b.add(If((), b.op("eq", [mine, own], BOOL), Block((), Yield()), fault, b.span))
+
+
+def _buffers(tangents: Tangents, b: Builder, value: Var, direction: Var) -> Sequence[Atom]:
+    assert isinstance(value.type, BufferT)
+    item = value.type.item
+    count = b.op("minimum", [b.op("buffer_len", [x], INT) for x in (value, direction)], INT)
+
+    def turn(i: Var, state: list[Var]) -> Sequence[Atom]:
+        check_direction(tangents, b, b.op("buffer_get", [value, i], item), b.op("buffer_get", [direction, i], item))
+        return []
+
+    if not isinstance(item, Prim):
+        tangents.count_up(b, count, [], turn)
+    return []
+
+
+def _enums(tangents: Tangents, b: Builder, value: Var, direction: Var) -> Sequence[Atom]:
+    assert isinstance(value.type, EnumT)
+    _require(b, b.op("tag", [value], INT), b.op("tag", [direction], INT))
+    arms = []
+    for case, fields in tangents.program.enums[value.type.name].cases:
+        named = tuple(b.var(k, n) for n, k in fields)
+        b.open()
+        if any(tangents.active(v.type) for v in named):
+            for mine, own in zip(named, tangents.expect_case(b, direction, value.type, case), strict=True):
+                check_direction(tangents, b, mine, own)
+        arms.append(Arm(case, named, b.close(Yield())))
+    b.match(value, arms)
+    return []
