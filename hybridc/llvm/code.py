@@ -192,6 +192,7 @@ class Code:
         self.module = module
         self.layouts = module.layouts
         self.name = name
+        self.params = list(params)
         self.result = result
         self.header = f"define {linkage} {result} {name}({', '.join(f'{t} {n}' for t, n in params)}) {attributes} {{"
         self.lines: list[str] = []

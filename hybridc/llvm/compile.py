@@ -10,8 +10,9 @@ from hybridc.core.types import type_key
 from hybridc.llvm import backend
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Module
-from hybridc.llvm.control import Unit, emit_fn, fn_symbol
+from hybridc.llvm.control import Unit, fn_symbol
 from hybridc.llvm.entry import emit_entry, emit_release
+from hybridc.llvm.functions import emit_fn
 from hybridc.llvm.layout import Layouts
 from hybridc.llvm.lend import lent
 from hybridc.llvm.refcount import finish_drain

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hybridc.core.ir import (
-    RETURN,
     Atom,
     Block,
     BufferT,
@@ -15,7 +14,6 @@ from hybridc.core.ir import (
     EnumT,
     Exit,
     Fault,
-    Fn,
     Fused,
     If,
     Loop,
@@ -100,61 +98,6 @@ def leaf_types(unit: Unit, types: Sequence[Type]) -> list[str]:
     return [t for each in types for t in unit.module.layouts.types(each)]
 
 
-def emit_fn(unit: Unit, fn: Fn) -> None:
-    """Write one Core function. That a buffer carried by a loop has one owner in every turn, if it has at first, is
-    assumed; where the loop's body turns out to share it, the function is written once more without."""
-    while True:
-        before = len(unit.doubtful)
-        e = write_fn(unit, fn)
-        if len(unit.doubtful) == before:
-            e.finish()
-            return
-
-
-def write_fn(unit: Unit, fn: Fn) -> FnEmitter:
-    names: list[tuple[str, str]] = []
-    values: list[Leaves] = []
-    for var in fn.params:
-        leaves = tuple(f"%p{len(names) + i}" for i in range(len(unit.module.layouts.types(var.type))))
-        names += zip(unit.module.layouts.types(var.type), leaves, strict=True)
-        values.append(leaves)
-    if unit.facts.is_recursive(fn.name):
-        names.append(("i64", "%depth"))
-    e = FnEmitter(
-        unit.module, fn, fn_symbol(fn.name), names, leaf_types(unit, fn.results),
-        faults=unit.facts.may_fault(fn.name),
-        attributes="nounwind cold minsize optsize" if fn.name in unit.once else "nounwind",
-    )
-    e.lent = unit.lent[fn.name]
-    for var, value in zip(fn.params, values, strict=True):
-        e.bind(var, value)
-    if unit.facts.is_recursive(fn.name):
-        lent = unit.borrowed[fn.name]
-        e.owned = tuple(p for p, keeps in zip(fn.params, lent, strict=True) if not keeps)
-        count_depth(e)
-    writer = Writer(unit, e)
-    end = Join(e.label("return"), e.results)
-    writer.targets[RETURN] = end
-    writer.block(fn.body, end)
-    value = writer.meet(end)
-    if not e.dead:
-        e.leave(value)
-    return e
-
-
-def count_depth(e: FnEmitter) -> None:
-    """RecursionError beyond the depth allowed, or when the stack is about to end. Functions that can call themselves
-    pass the depth on as their last parameter; the context's is where the outermost of them begins."""
-    e.depth = "%depth"
-    deep = e.icmp("sge", "%depth", e.load("i64", e.field("depth_limit")))
-    stack = e.convert("ptrtoint", "ptr", e.call("ptr", "@llvm.stacksave.p0", []), "i64")
-    low = e.icmp("ult", stack, e.load("i64", e.field("stack_limit")))
-    fine = e.op2("xor", "i1", e.op2("or", "i1", deep, low), "true")
-    with e.unless(fine, "deep"):
-        e.fault("RecursionError", "maximum call depth exceeded")
-    e.poll()  # recursion without a loop lasts as long as a loop
-
-
 def is_quick(body: Block) -> bool:
     """Is a turn of a loop with this body over at once?"""
     return all(s.op in QUICK for s in statements(body) if isinstance(s, Op))
@@ -163,9 +106,11 @@ def is_quick(body: Block) -> bool:
 class Writer:
     """Writes blocks into one function."""
 
-    def __init__(self, unit: Unit, e: FnEmitter):
+    def __init__(self, unit: Unit, e: FnEmitter, again: str = ""):
+        """Calls of the function itself go to the symbol `again`."""
         self.unit = unit
         self.e = e
+        self.again = again
         self.targets: dict[int, Join] = {}
 
     # ---- joins
@@ -279,7 +224,8 @@ class Writer:
         e.share(operand for _, operand in args)
         if self.unit.facts.is_recursive(stmt.fn):
             args.append(("i64", e.next_depth()))
-        status, found = call_fn(e, fn_symbol(stmt.fn), args, results, faults)
+        name = self.again if self.again and stmt.fn == e.fn.name else fn_symbol(stmt.fn)
+        status, found = call_fn(e, name, args, results, faults)
         if faults:
             e.leave_unless(e.icmp("eq", status, "0", "i32"))
         self.bind(stmt.outs, tuple(load_results(e, found, results)))
@@ -462,7 +408,7 @@ class Writer:
         def body(inner: FnEmitter) -> Leaves:
             """The worker's code; the value it gives for its index."""
             inner.lent = self.e.lent
-            writer = Writer(self.unit, inner)
+            writer = Writer(self.unit, inner, self.again)
             end = Join(inner.label("item"), inner.layouts.types(stmt.out.type.item))  # type: ignore[union-attr]
             writer.block(stmt.body, end)
             return writer.meet(end)

@@ -165,14 +165,18 @@ class FnEmitter(Code):
         yield
         self.store("i64", before, at)
 
-    def poll(self) -> None:
-        """Fault if somebody asked for an interrupt."""
+    def interrupted(self) -> str:
+        """i1: somebody asks for an interrupt."""
         if self._flag is None:
             # Read once on entry: the address does not change during a call.
             at, self._flag = self.tmp(), self.tmp()
             self.allocas.append(f"  {at} = getelementptr inbounds i8, ptr {CTX}, i64 {OFFSET['flag']}")
             self.allocas.append(f"  {self._flag} = load ptr, ptr {at}, !invariant.load !0")
-        raised = self.icmp("ne", self.ins(f"load volatile i32, ptr {self._flag}"), "0", "i32")
+        return self.icmp("ne", self.ins(f"load volatile i32, ptr {self._flag}"), "0", "i32")
+
+    def poll(self) -> None:
+        """Fault if somebody asked for an interrupt."""
+        raised = self.interrupted()
         quiet, asked = self.label("quiet"), self.label("poll")
         self.branch(raised, asked, quiet)
         with self.out_of_line(asked):

@@ -76,6 +76,19 @@ def test_recursion():
     assert ctx.get("depth") == 0
 
 
+@pytest.mark.parametrize("limit", range(1, 23))
+def test_the_depth_is_exact_where_functions_are_unfolded(limit):
+    ctx = Context(depth_limit=limit)
+    jit = load(fib())
+    if limit < 20:  # fib(20) calls fib(1) at depth 19
+        with pytest.raises(NativeFault) as fault:
+            jit.scalars("fib", [(I64, 20)], [I64], ctx)
+        assert fault.value.kind == "RecursionError"
+        assert ctx.get("trace_len") == limit + 1
+    else:
+        assert jit.scalars("fib", [(I64, 20)], [I64], ctx) == [6765]
+
+
 def test_an_interrupt():
     ctx = Context()
     ctx.flag.value = 1
