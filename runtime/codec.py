@@ -12,7 +12,7 @@ from hybridc_runtime.convert_out import Reader, Readers, Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.layout import Layouts, erased, type_key
 from hybridc_runtime.manifest import Entry, Kind, Manifest, Param, Type
-from hybridc_runtime.memory import HEADER, MEMORY, allocate, free, set_word, word
+from hybridc_runtime.memory import HEADER, MEMORY, TAGGED, allocate, free, set_word, word
 from hybridc_runtime.native import Program, ReleaseType, jit
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
@@ -343,7 +343,8 @@ class Codec:
 
     def _function_of(self, owned: Owned) -> Any:
         host = self._host_case(owned.type)
-        if host is not None and not self.layouts.plain(owned.type[1]) and word(owned.leaves[0] + 8) == host:
+        plain = self.layouts.plain(owned.type[1])
+        if host is not None and not plain and TAGGED.unpack_from(MEMORY, owned.leaves[0])[1] == host:
             found = self.callables.get(word(owned.leaves[0] + HEADER))
             if found is not None:
                 return found

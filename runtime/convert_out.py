@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hybridc_runtime import arrays
 from hybridc_runtime.manifest import Type
-from hybridc_runtime.memory import HEADER, MEMORY, PAIR
+from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TAGGED
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -174,7 +174,7 @@ class Readers:
                 cases.append((cls._hyb_classes[i], self._case_filler([n for n, _ in fields], [ft for _, ft in fields])))
             else:
                 cases.append((getattr(cls, name), None))
-        unpack, new = PAIR.unpack_from, object.__new__
+        unpack, new = TAGGED.unpack_from, object.__new__
 
         def enum(pointer: int, r: Reading) -> Any:
             owners, tag = unpack(MEMORY, pointer)

@@ -115,7 +115,7 @@ def read_case(case: int) -> int:
 
 def read_enum(node: int, at: int, state: int) -> int:
     block = word(at)
-    case = node + plan.CASES + plan.CASE * word(block + 8)
+    case = node + plan.CASES + plan.CASE * half(block + 8)
     if word(case + plan.CASE_VALUE) != 0:
         return read_case(case)
     if word(block) != 1:

@@ -9,7 +9,11 @@ would let it escape into ctypes, which prints and forgets it.
 
 from __future__ import annotations
 
-CONTEXT_SIZE = 8 * (17 + 64)
+LIVE, POOL, LISTS, CLASSES = 136, 144, 152, 8
+"""Fields of the context: live blocks, the pool, and for each class of sizes free blocks, spare ones, and a length."""
+TRACE = LISTS + 24 * CLASSES
+CONTEXT_SIZE = TRACE + 8 * 64
+POOL_SIZE = 16 * CLASSES
 SERVICE = CONTEXT_SIZE
 """id, args, results."""
 INDEX = CONTEXT_SIZE + 24
@@ -92,9 +96,30 @@ no:
   ret i32 0
 }}
 
+; A list of free blocks for everybody, unless somebody else is at the lock.
+define void @hyb_rt_give(ptr %class, ptr %list) {{
+  %none = icmp eq ptr %list, null
+  br i1 %none, label %done, label %try
+try:
+  %was = atomicrmw xchg ptr %class, i64 1 acquire
+  %taken = icmp ne i64 %was, 0
+  br i1 %taken, label %done, label %put
+put:
+  %lists = getelementptr i8, ptr %class, i64 8
+  %old = load ptr, ptr %lists
+  %link = getelementptr i8, ptr %list, i64 8
+  store ptr %old, ptr %link
+  store ptr %list, ptr %lists
+  store atomic i64 0, ptr %class release, align 8
+  br label %done
+done:
+  ret void
+}}
+
 define void @hyb_rt_count(ptr %cell, i64 %change) {{
   %old = atomicrmw add ptr %cell, i64 %change monotonic
   ret void
 }}
 """
-NAMES = ("hyb_rt_host", "hyb_rt_parallel", "hyb_rt_work", "hyb_rt_retain", "hyb_rt_drop", "hyb_rt_count")
+NAMES = ("hyb_rt_host", "hyb_rt_parallel", "hyb_rt_work", "hyb_rt_retain", "hyb_rt_drop", "hyb_rt_count",
+         "hyb_rt_give")

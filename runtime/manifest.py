@@ -1,6 +1,6 @@
 """The manifest: everything that Python needs to know of a compiled program, as JSON.
 
-    {"version": 1, "name": "tree", "path": "tree.hyb", "doc": null,
+    {"version": 2, "name": "tree", "path": "tree.hyb", "doc": null,
      "structs": {NAME: [[FIELD, TYPE], ...]}, "enums": {NAME: [[CASE, [[FIELD, TYPE], ...]], ...]},
      "kinds": {NAME: KIND}, "fns": {NAME: [ENTRY, ...]}, "classes": {TITLE: NAME}, "models": [MODEL, ...],
      "model_classes": {NAME: MODELCLASS}, "exports": {NAME: [MODEL KEY, [CONFIG, ...]]}, "constants": {NAME: VALUE},
@@ -23,7 +23,7 @@ from typing import Any, TypeAlias, get_args
 
 from hybridc_runtime.more import Table
 
-VERSION = 1
+VERSION = 2
 Type: TypeAlias = "str | tuple[Any, ...]"
 
 

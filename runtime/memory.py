@@ -31,6 +31,8 @@ free = _function("free", None, ctypes.c_size_t)
 WORD = struct.Struct("=q")
 PAIR = struct.Struct("=qq")
 TRIPLE = struct.Struct("=qqq")
+TAGGED = struct.Struct("=qi")
+"""The head of an enum's block: how many owners, and the tag (then, in 4 bytes, whether compiled code pools it)."""
 HEADER = 16
 """Bytes before the elements of a buffer or the fields of an enum: the count, and the length or the tag."""
 

@@ -20,7 +20,7 @@ from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free,
 
 FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
 DEPTH, DEPTH_LIMIT, STACK_LIMIT = 56, 64, 72
-HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, TRACE = 80, 88, 96, 104, 112, 136
+HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, TRACE = 80, 88, 96, 104, 112, glue.TRACE
 TRACE_SLOTS = 64
 HOST_ERROR = 1 + FAULTS.index("HostError")
 INTERRUPTED = 1 + FAULTS.index("KeyboardInterrupt")
@@ -61,6 +61,9 @@ class Jit:
         self.work = ctypes.CFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_work"])
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
+        self.give = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_rt_give"])
+        self.pool = allocate(glue.POOL_SIZE)
+        """Free blocks of enum values, shared by all contexts."""
         self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
 
     def link(self, objects: Iterable[bytes]) -> str:
@@ -214,6 +217,8 @@ class Context:
         set_word(a + HOST, glue_address["hyb_rt_host"])
         set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
         set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
+        set_word(a + glue.POOL, jit().pool)
+        program.contexts.add(a)
         self.interrupted = False
         """Did the poll end the call?"""
         self.revive()
@@ -221,6 +226,7 @@ class Context:
     def __del__(self) -> None:
         # Collected in one cycle with values whose release wants a context: they must see that this one is gone.
         address, self.address = self.address, 0
+        self.program.retire(address)
         free(self.scratch)
         free(address)
 
@@ -374,6 +380,8 @@ class Program:
         self._addresses: dict[str, int] = {}
         self._functions: dict[tuple[str, Any], Any] = {}
         self.live = self.find("hyb.live")
+        self.contexts: set[int] = set()
+        """Addresses of all contexts: each counts the blocks that compiled code made and freed with it."""
         self.cell: Any = None
         """The context of fast calls (fastcall.py)."""
 
@@ -452,7 +460,15 @@ class Program:
 
     def live_blocks(self) -> int:
         """How many counted blocks exist: for tests of leaks."""
-        return word(self.live) if self.live else 0
+        return word(self.live) + sum(word(a + glue.LIVE) for a in tuple(self.contexts)) if self.live else 0
+
+    def retire(self, context: int) -> None:
+        """What a context that ends has counted, and its free blocks."""
+        self.contexts.discard(context)
+        self.count_live(word(context + glue.LIVE))
+        for i in range(glue.CLASSES):
+            for place in (0, 8):
+                jit().give(jit().pool + 16 * i, word(context + glue.LISTS + 24 * i + place))
 
 
 __all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "active", "jit", "watch"]

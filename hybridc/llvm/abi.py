@@ -13,6 +13,9 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
                with a context of its own; the fault of the lowest index, if any, is copied to ctx
     release_foreign  void (i64 handle)
     pending, draining   the worklist of blocks to be freed
+    live       counted blocks allocated less blocks freed with this context
+    pool       address of what is shared by all contexts of the process: for each class (lock, lists)
+    nodes, spare, length  three fields for each class: free blocks of enum values (pool.py)
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ FAULTS = (
     "KeyboardInterrupt",
     "HostError",
 )
+CLASSES = 8
+"""Blocks of enum values are pooled by size: 32 bytes, 48, 64..."""
 FIELDS = (
     "fault",
     "a",
@@ -48,6 +53,9 @@ FIELDS = (
     "release_foreign",
     "pending",
     "draining",
+    "live",
+    "pool",
+    *(f"{field}{i}" for i in range(CLASSES) for field in ("nodes", "spare", "length")),
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
 TRACE_LENGTH = 64

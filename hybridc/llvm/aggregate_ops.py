@@ -37,8 +37,8 @@ def _enum(e: FnEmitter, op: Op) -> Results:
         return ((static_case(e, t, tag),),)
     payload = e.layouts.payload(fields)
     with e.giving_up(op.args):
-        block = e.alloc_bytes(str(HEADER + payload.size))
-    e.store("i64", str(tag), e.ptr_add(block, 8))
+        block, mark = e.alloc_node(payload.size)
+    e.store("i64", str(tag | mark), e.ptr_add(block, 8))
     operands = [leaf for a in op.args for leaf in e.leaves(a)]
     for leaf, operand in zip(payload.leaves, operands, strict=True):
         e.store(leaf.llvm, operand, e.ptr_add(block, HEADER + leaf.offset))
@@ -56,7 +56,7 @@ def static_case(e: FnEmitter, t: EnumT, tag: int) -> str:
 def tag_of(e: FnEmitter, t: EnumT, operand: str) -> str:
     if e.module.program.enums[t.name].plain:
         return operand
-    return e.load("i64", e.ptr_add(operand, 8))
+    return e.convert("zext", "i32", e.load("i32", e.ptr_add(operand, 8)), "i64")
 
 
 def _tag(e: FnEmitter, op: Op) -> Results:

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hybridc.core.ir import NOWHERE, Atom, BufferT, Const, EnumT, Fn, Span, Type, Var
-from hybridc.llvm import refcount, support
+from hybridc.llvm import pool, refcount, support
 from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.code import Code, Leaves, Module, bf16_bits, float_text
 from hybridc.llvm.layout import HEADER
@@ -352,11 +352,16 @@ class FnEmitter(Code):
         super().finish()
 
     # ---- memory
-    def alloc_bytes(self, size: str) -> str:
-        """Memory for a counted block with its count set to 1, not cleared."""
-        block = self.call("ptr", support.allocate(self.module), [("ptr", CTX), ("i64", size)])
+    def alloc_node(self, payload: int) -> tuple[str, int]:
+        """A counted block for the fields of an enum's case, with its count set to 1, not cleared; and what its tag is
+        marked with."""
+        number, size = pool.size_class(payload)
+        if number < 0:
+            block = self.call("ptr", support.allocate(self.module), [("ptr", CTX), ("i64", str(size))])
+        else:
+            block = self.call("ptr", pool.allocate_node(self.module, payload), [("ptr", CTX)])
         self.leave_unless(self.icmp("ne", block, "null", "ptr"))
-        return block
+        return block, 0 if number < 0 else pool.POOLED
 
     def alloc_buffer(self, element_size: int, count: str, clear: bool = True) -> str:
         """A fresh buffer of `count` >= 0 elements."""

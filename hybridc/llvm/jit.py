@@ -80,20 +80,29 @@ class Loaded:
             builder.export_symbol(name)
         self._tracker = builder.link(self._jit, "program")
         self._address = {name: self._tracker[name] for name in names}
+        self._counted = 0
 
     def address(self, name: str) -> int:
         return self._address[name]
 
     @property
     def live(self) -> int:
-        """Counted blocks alive."""
-        return ctypes.c_int64.from_address(self._address["hyb.live"]).value
+        """Counted blocks alive, as the calls made here have counted them."""
+        return ctypes.c_int64.from_address(self._address["hyb.live"]).value + self._counted
 
     def call(self, fn: str, args: int, results: int, ctx: Context) -> None:
         """Call an entry with addresses of its arguments and results; NativeFault if it faults."""
+        before = ctx.get("live")
         status = ENTRY(self.address(entry_name(fn)))(ctx.address, args, results)
+        self._counted += ctx.get("live") - before
         if status:
             raise take_fault(ctx)
+
+    def release(self, symbol: str, value: int, ctx: Context) -> None:
+        """Call the release function `symbol` for the value at an address."""
+        before = ctx.get("live")
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.address(symbol))(ctx.address, value)
+        self._counted += ctx.get("live") - before
 
     def scalars(
         self, fn: str, args: Sequence[tuple[type, object]], results: Sequence[type], ctx: Context | None = None

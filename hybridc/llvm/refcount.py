@@ -11,7 +11,8 @@ from __future__ import annotations
 from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.code import Code, Leaves, Module
-from hybridc.llvm.layout import HEADER
+from hybridc.llvm.layout import HEADER, Shape
+from hybridc.llvm.pool import free_node, size_class
 from hybridc.llvm.support import COLD, CTX, free_block
 
 ADDRESS_BITS = 48
@@ -113,12 +114,13 @@ def _free_helper(module: Module, kind: BufferT | EnumT) -> str:
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("ptr", "%block")], "void", attributes="noinline nounwind")
         if isinstance(kind, EnumT):
-            _release_fields(code, kind)
-        elif module.layouts.counted(kind.item):
+            _free_fields(code, kind)
+            return
+        if module.layouts.counted(kind.item):
             _release_elements(code, kind)
         else:
             _release_foreign(code)
-        code.call("void", free_block(module), [("ptr", "%block")])
+        code.call("void", free_block(module), [CTX, ("ptr", "%block")])
         code.ret()
         code.finish()
 
@@ -149,32 +151,30 @@ def release_leaves_at(code: Code, t: Type, address: str) -> None:
             code.call("void", release_helper(code.module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
 
 
-def _release_fields(code: Code, kind: EnumT) -> None:
+def _free_fields(code: Code, kind: EnumT) -> None:
+    """Release the fields of each case and give back its block, whose size depends on the case."""
     module = code.module
-    cases = module.program.enums[kind.name].cases
-    after = code.label("after")
-    arms: list[tuple[int, str, tuple[Type, ...]]] = []
-    for tag, (_, members) in enumerate(cases):
-        types = tuple(t for _, t in members)
-        if module.layouts.payload(types).counted:
-            arms.append((tag, code.label("case"), types))
-    if not arms:
-        return
-    tag_value = code.load("i64", code.ptr_add("%block", 8))
-    code.do(
-        f"switch i64 {tag_value}, label %{after} [ "
-        + " ".join(f"i64 {tag}, label %{label}" for tag, label, _ in arms)
-        + " ]"
-    )
-    for _, label, types in arms:
+    arms: list[tuple[int, str, Shape]] = []
+    for tag, (_, members) in enumerate(module.program.enums[kind.name].cases):
+        if members:  # a case without fields is never freed
+            arms.append((tag, code.label("case"), module.layouts.payload(tuple(t for _, t in members))))
+    none = code.label("none")
+    tag_value = code.load("i32", code.ptr_add("%block", 8))
+    cases = " ".join(f"i32 {tag}, label %{label}" for tag, label, _ in arms)
+    code.do(f"switch i32 {tag_value}, label %{none} [ {cases} ]")
+    for _, label, payload in arms:
         code.start(label)
-        payload = code.layouts.payload(types)
-        for leaf in payload.leaves:
-            if leaf.counted is not None:
-                operand = code.load("ptr", code.ptr_add("%block", HEADER + leaf.offset))
-                code.call("void", release_helper(module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
-        code.jump(after)
-    code.start(after)
+        held = [(leaf.counted, code.load("ptr", code.ptr_add("%block", HEADER + leaf.offset)))
+                for leaf in payload.leaves if leaf.counted is not None]
+        # First the block: it is in the cache, and the next to be used.
+        free = free_block(module) if size_class(payload.size)[0] < 0 else free_node(module, payload.size)
+        code.call("void", free, [CTX, ("ptr", "%block")])
+        for counted, operand in held:
+            code.call("void", release_helper(module, counted), [CTX, ("ptr", operand)])
+        code.ret()
+    code.start(none)
+    code.unreachable()
+    code.finish()
 
 
 # ---- the worklist

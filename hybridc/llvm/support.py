@@ -10,7 +10,7 @@ from hybridc.llvm.code import Code, Module, symbol
 from hybridc.llvm.layout import HEADER
 
 LIVE = symbol("hyb.live")
-"""Counted blocks that were allocated and not yet freed."""
+"""Counted blocks that the host allocated, less those it freed; compiled code counts in its context."""
 COLD = "cold noinline nounwind"
 CTX = ("ptr", "%ctx")
 LIMIT = 1 << 62
@@ -21,7 +21,9 @@ def context_field(code: Code, name: str) -> str:
 
 
 def count_live(code: Code, change: int) -> None:
-    code.do(f"atomicrmw add ptr {LIVE}, i64 {change} monotonic")
+    """In code that has a context."""
+    at = context_field(code, "live")
+    code.store("i64", code.add(code.load("i64", at), str(change)), at)
 
 
 def allocate(module: Module) -> str:
@@ -72,10 +74,10 @@ def allocate_buffer(module: Module, clear: bool) -> str:
 
 
 def free_block(module: Module) -> str:
-    """void (block): give back the memory of a counted block; what it held was released before."""
+    """void (ctx, block): give back the memory of a counted block; what it held was released before."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block")], "void")
+        code = Code(module, name, [CTX, ("ptr", "%block")], "void")
         count_live(code, -1)
         code.call("void", "@free", [("ptr", "%block")])
         code.ret()

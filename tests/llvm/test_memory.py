@@ -144,9 +144,7 @@ def test_a_million_links_are_freed_without_recursion():
     assert jit.scalars("chain_sum", [(ctypes.c_void_p, chain)], [I64], ctx) == [n * (n - 1) // 2]
     assert jit.live == n
     value = ctypes.c_void_p(chain)
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(jit.address("hyb.release.Chain"))(
-        ctx.address, ctypes.addressof(value)
-    )
+    jit.release("hyb.release.Chain", ctypes.addressof(value), ctx)
     assert jit.live == 0
     assert ctx.get("pending") == 0 and ctx.get("draining") == 0
 

@@ -179,8 +179,7 @@ class Programs:
             return value
         dims = [getattr(results, f"f{2 + k}") for k in range(count)]
         x = read(results.f1, dims, case.out.elem)
-        release = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.loaded.address(release_name(case.out)))
-        release(context.address, ctypes.addressof(results))
+        self.loaded.release(release_name(case.out), ctypes.addressof(results), context)
         assert self.loaded.live == before, f"{case.op} leaks"
         return x
 
