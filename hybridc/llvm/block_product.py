@@ -1,8 +1,8 @@
-"""Products within a kernel: a block of rows times a matrix.
+"""A block of rows times a matrix, for kernels that hold both in memory.
 
-The matrix is read in panels of two vectors of columns, each for all rows of the block: in tiles of rows that stay in
-registers while the sum runs. A panel is read where it lies, or from a packed copy (`pack`). What does not fill a panel
-is masked. A few rows times a matrix that lies the other way are dot products (tensor_matmul.py: dots).
+A matrix whose columns lie side by side is read in panels of two vectors of columns, each for all rows of the block, where
+it lies or from a packed copy (`pack`); what does not fill a panel is masked. A matrix that lies the other way is
+multiplied row by row (`dots`), or packed too.
 """
 
 from __future__ import annotations
@@ -11,115 +11,160 @@ from collections.abc import Sequence
 
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code, Module
-from hybridc.llvm.tensor_matmul import WIDE, Lane
+from hybridc.llvm.lane import Lane
+from hybridc.llvm.tiles import dot_tile, ints, tile
 
 VECTORS = 2
-
-
-def tile_rows(module: Module) -> int:
-    """Rows of the largest tile: with two vectors each, their sums fill the registers."""
-    return 12 if module.vector_bytes == 64 else 6
+"""Of a panel."""
+WIDE = 8
+"""Vectors at a time for a single row."""
+PARTS = 4
+"""Vectors of partial sums for a row by a row."""
 
 
 def panel_width(module: Module, kind: Prim) -> int:
     return VECTORS * Lane(kind, module.vector_bytes).count
 
 
-def _ints(*names: str) -> list[tuple[str, str]]:
-    return [("i64", f"%{n}") for n in names]
-
-
-def tile(module: Module, kind: Prim, rows: int, vectors: int, masked: bool) -> str:
-    """void (c, ldc, a, lda, b, ldb, k, left): a tile of the result; if masked, of `left` columns."""
-
-    def make(name: str) -> None:
-        lane = Lane(kind, module.vector_bytes)
-        params = [("ptr noalias", "%c"), *_ints("ldc"), ("ptr", "%a"), *_ints("lda"), ("ptr", "%b")]
-        k = Code(module, name, [*params, *_ints("ldb", "k", "left")], "void", attributes="noinline nounwind")
-        masks = [lane.mask(k, "%left", v) for v in range(vectors)] if masked else [""] * vectors
-        starts = [k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0") for r in range(rows)]
-        zero = (lane.type, "zeroinitializer")
-        with k.loop("%k", [zero] * (rows * vectors)) as turn:
-            line = k.element("%b", lane.scalar, k.mul(turn.index, "%ldb"))
-            bs = [lane.load(k, k.ptr_add(line, lane.bytes * v), masks[v]) for v in range(vectors)]
-            for r in range(rows):
-                a = lane.splat(k, k.load(lane.scalar, k.element(starts[r], lane.scalar, turn.index)))
-                turn.next += [lane.fma(k, a, b, turn.values[r * vectors + v]) for v, b in enumerate(bs)]
-        for r in range(rows):
-            to = k.element("%c", lane.scalar, k.mul("%ldc", str(r)) if r else "0")
-            for v in range(vectors):
-                lane.store(k, turn.values[r * vectors + v], k.ptr_add(to, lane.bytes * v), masks[v])
-        k.ret()
-        k.finish()
-
-    return module.helper((f"kernel.rows{rows}x{vectors}", kind, masked), make)
-
-
-def row_sizes(module: Module, rows: str) -> Sequence[int]:
-    """Heights of tiles that cover a block of `rows`."""
-    full = tile_rows(module)
-    if rows.startswith("%"):
-        return (full, 4, 2, 1)
-    count = int(rows)
-    return tuple(dict.fromkeys(n for n in (full if count >= full else 0, count % full) if n))
-
-
-def panels(module: Module, kind: Prim, heights: Sequence[int], whole: bool) -> str:
-    """void (c, ldc, a, lda, b, step, ldb, rows, n, k): c = a @ b for `rows` rows, panel after panel; `step` is from one
-    panel of b to the next. `whole`: panels fill n."""
+def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = False, lies: str = "rows") -> str:
+    """void (c, ldc, a, lda, b, step, ldb, rows, n, k, adds): c = a @ b, or c += a @ b, for `rows` rows in tiles of those
+    heights, panel after panel; `step` is from one panel of b to the next. `whole`: panels fill n."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         t, width = lane.scalar, lane.count * VECTORS
-        params = [("ptr noalias", "%c"), *_ints("ldc"), ("ptr", "%a"), *_ints("lda"), ("ptr", "%b")]
-        params += _ints("step", "ldb", "rows", "n", "k")
+        params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
+        params += [*ints("step", "ldb", "rows", "n", "k"), ("i1", "%adds")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
 
-        def part(column: str, b: str, vectors: int, masked: bool, left: str) -> None:
+        def row(i: str) -> str:
+            return code.element("%a", t, code.mul(i, "%lda") if lies == "rows" else i)
+
+        def part(column: str, b: str, vectors: int, masked: bool) -> None:
             at = "0"
             for h in heights:
                 rest = code.sub("%rows", at)
-                count = code.mul(code.op2("udiv", "i64", rest, str(h)), str(h))
-                stop = code.add(at, count)
+                stop = code.add(at, code.mul(code.op2("udiv", "i64", rest, str(h)), str(h)))
                 with code.loop(stop, start=at, step=h) as i:
-                    code.call("void", tile(module, kind, h, vectors, masked), [
+                    code.call("void", tile(module, kind, h, vectors, masked=masked, lies=lies), [
                         ("ptr", code.element("%c", t, code.add(code.mul(i.index, "%ldc"), column))), ("i64", "%ldc"),
-                        ("ptr", code.element("%a", t, code.mul(i.index, "%lda"))), ("i64", "%lda"), ("ptr", b),
-                        ("i64", "%ldb"), ("i64", "%k"), ("i64", left)])
+                        ("ptr", row(i.index)), ("i64", "%lda"), ("ptr", b), ("i64", "%ldb"), ("i64", "%k"),
+                        ("i64", code.sub("%n", column)), ("i1", "%adds")])
                 at = stop
 
-        begin = "0"
+        def panel(column: str, masked: bool) -> None:
+            number = code.op2("udiv", "i64", column, str(width))
+            part(column, code.element("%b", t, code.mul(number, "%step")), VECTORS, masked)
+
+        # Where masks cost nothing there are no other tiles.
+        free = module.vector_bytes == 64
+        begin, strip = "0", lane.count * WIDE
         if tuple(heights) == (1,):
             # One row alone reads a wide strip at a time, where the columns lie side by side.
-            strip = lane.count * WIDE
             beside = code.icmp("eq", "%step", str(width))
-            begin = code.select(beside, "i64", code.op2("and", "i64", "%n", str(-strip)), "0")
+            begin = code.select(beside, "i64", "%n" if free else code.op2("and", "i64", "%n", str(-strip)), "0")
             with code.loop(begin, step=strip) as j:
-                part(j.index, code.element("%b", t, j.index), WIDE, False, "0")
-        filled = code.op2("and", "i64", "%n", str(-width))
-        with code.loop(filled, start=begin, step=width) as j:
-            panel = code.op2("udiv", "i64", j.index, str(width))
-            part(j.index, code.element("%b", t, code.mul(panel, "%step")), VECTORS, False, "0")
-        if not whole:
-            left = code.sub("%n", filled)
-            with code.when(code.icmp("ne", left, "0")):
-                panel = code.op2("udiv", "i64", filled, str(width))
-                part(filled, code.element("%b", t, code.mul(panel, "%step")), VECTORS, True, left)
+                part(j.index, code.element("%b", t, j.index), WIDE, free)
+        if free:
+            with code.loop("%n", start=begin, step=width) as j:
+                panel(j.index, True)
+        else:
+            filled = code.op2("and", "i64", "%n", str(-width))
+            with code.loop(filled, start=begin, step=width) as j:
+                panel(j.index, False)
+            if not whole:
+                with code.when(code.icmp("slt", filled, "%n")):
+                    panel(filled, True)
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.panels", kind, tuple(heights), whole), make)
+    return module.helper(("kernel.panels", kind, tuple(heights), whole, lies), make)
+
+
+def dots(module: Module, kind: Prim, one: bool) -> str:
+    """void (c, ldc, a, lda, b, ldb, rows, n, k): c[i, j] = a[i] . b[j], for `one` row or `rows` of a."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        t = lane.scalar
+        params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
+        code = Code(module, name, [*params, *ints("ldb", "rows", "n", "k")], "void", attributes="noinline nounwind")
+        if one:
+            _row_by_rows(code, lane)
+        else:
+            rows, columns = 4, max(lane.count // 4, 2)
+            tall = code.op2("and", "i64", "%rows", str(-rows))
+            straight = code.op2("and", "i64", "%n", str(-columns))
+
+            def together(i: str, j: str, edge: bool) -> None:
+                code.call("void", dot_tile(module, kind, rows, columns, edge=edge), [
+                    ("ptr", code.element("%c", t, code.add(code.mul(i, "%ldc"), j))), ("i64", "%ldc"),
+                    ("ptr", code.element("%a", t, code.mul(i, "%lda"))), ("i64", "%lda"),
+                    ("ptr", code.element("%b", t, code.mul(j, "%ldb"))), ("i64", "%ldb"), ("i64", "%k"),
+                    ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j))])
+
+            with code.loop("%n", step=columns) as j:
+                inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")
+                with code.loop(inner, step=rows) as i:
+                    together(i.index, j.index, False)
+                with code.loop("%rows", start=inner, step=rows) as i:
+                    together(i.index, j.index, True)
+        code.ret()
+        code.finish()
+
+    return module.helper(("kernel.dots", kind, one), make)
+
+
+def _row_by_rows(code: Code, lane: Lane) -> None:
+    """The rows of b one after the other, so that memory is read in one stream; the partial sums of as many rows as there
+    are lanes are added up together."""
+    t, count = lane.scalar, lane.count
+    kept = code.alloca(lane.bytes * count, 64)
+
+    def run(row: str, start: str, stop: str, parts: int, sums: Sequence[str]) -> list[str]:
+        with code.loop(stop, [(lane.type, s) for s in sums], start=start, step=count * parts, rolled=True) as turn:
+            at, x = code.element(row, t, turn.index), code.element("%a", t, turn.index)
+            for p in range(parts):
+                a, b = (lane.load(code, code.ptr_add(q, lane.bytes * p)) for q in (x, at))
+                turn.next.append(lane.fma(code, a, b, turn.values[p]))
+        return list(turn.values)
+
+    many = code.op2("and", "i64", "%k", str(-count * PARTS))
+    filled = code.op2("and", "i64", "%k", str(-count))
+    mask = lane.mask(code, code.sub("%k", filled), 0)
+    ragged = code.icmp("slt", filled, "%k")
+    with code.loop("%n", step=count) as j:
+        left = code.sub("%n", j.index)
+        rows = code.call("i64", "@llvm.smin.i64", [("i64", left), ("i64", str(count))])
+        with code.loop(rows, rolled=True) as r:
+            row = code.element("%b", t, code.mul(code.add(j.index, r.index), "%ldb"))
+            sums = run(row, "0", many, PARTS, ["zeroinitializer"] * PARTS)
+            while len(sums) > 1:
+                half = len(sums) // 2
+                sums = [code.op2("fadd", lane.type, sums[i], sums[i + half]) for i in range(half)]
+            (total,) = run(row, many, filled, 1, sums)
+            before, rest, done = code.here, code.label("rest"), code.label("done")
+            code.branch(ragged, rest, done)
+            code.start(rest)
+            a, b = (lane.load(code, code.element(q, t, filled), mask) for q in ("%a", row))
+            more = lane.fma(code, a, b, total)
+            code.jump(done)
+            code.start(done)
+            total = code.phi(lane.type, [(total, before), (more, rest)])
+            lane.store(code, total, code.element(kept, t, code.mul(r.index, str(count))))
+        vectors = [lane.load(code, code.ptr_add(kept, lane.bytes * i)) for i in range(count)]
+        lane.store(code, lane.sums(code, vectors), code.element("%c", t, j.index), lane.mask(code, left, 0))
 
 
 def pack(module: Module, kind: Prim, transposed: bool) -> str:
-    """void (to, b, n, k): the panels of b one after the other, each k lines of a panel's width. `transposed`: b is n
+    """void (to, b, ldb, n, k): the panels of b one after the other, each k lines of a panel's width. `transposed`: b is n
     rows of k. What lies beyond n in the last panel is not written."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         t, count = lane.scalar, lane.count
         width = count * VECTORS
-        params = [("ptr noalias", "%to"), ("ptr", "%b"), *_ints("n", "k")]
+        params = [("ptr noalias", "%to"), ("ptr", "%b"), *ints("ldb", "n", "k")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
         step = code.mul("%k", str(width))
 
@@ -134,8 +179,8 @@ def pack(module: Module, kind: Prim, transposed: bool) -> str:
             lines = code.op2("and", "i64", "%k", str(-count))
             with code.loop(filled, step=count) as j:
                 with code.loop(lines, step=count) as i:
-                    source = code.element("%b", t, code.add(code.mul(j.index, "%k"), i.index))
-                    rows = [lane.load(code, code.element(source, t, code.mul("%k", str(r)) if r else "0"))
+                    source = code.element("%b", t, code.add(code.mul(j.index, "%ldb"), i.index))
+                    rows = [lane.load(code, code.element(source, t, code.mul("%ldb", str(r)) if r else "0"))
                             for r in range(count)]
                     to = place(i.index, j.index)
                     for r, v in enumerate(lane.transpose(code, rows)):
@@ -143,20 +188,22 @@ def pack(module: Module, kind: Prim, transposed: bool) -> str:
                 _scalars(code, t, place, lines, j.index, code.add(j.index, str(count)))
             _scalars(code, t, place, "0", filled, "%n")
         else:
-            with code.loop(filled, step=count) as j, code.loop("%k") as i:
-                source = code.element("%b", t, code.add(code.mul(i.index, "%n"), j.index))
-                lane.store(code, lane.load(code, source), place(i.index, j.index))
-            with code.loop("%n", start=filled) as j, code.loop("%k") as i:
-                source = code.element("%b", t, code.add(code.mul(i.index, "%n"), j.index))
-                code.store(t, code.load(t, source), place(i.index, j.index))
+            mask = lane.mask(code, code.sub("%n", filled), 0)
+            with code.loop("%k") as i:
+                line = code.element("%b", t, code.mul(i.index, "%ldb"))
+                with code.loop(filled, step=count, rolled=True) as j:
+                    lane.store(code, lane.load(code, code.element(line, t, j.index)), place(i.index, j.index))
+                with code.when(code.icmp("slt", filled, "%n")):
+                    value = lane.load(code, code.element(line, t, filled), mask)
+                    lane.store(code, value, place(i.index, filled), mask)
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.pack_panels", kind, transposed), make)
+    return module.helper(("kernel.pack", kind, transposed), make)
 
 
 def _scalars(code: Code, t: str, place, line: str, start: str, stop: str) -> None:  # type: ignore[no-untyped-def]
     """Elements one by one: columns from start to stop, lines from `line` on."""
     with code.loop(stop, start=start) as j, code.loop("%k", start=line) as i:
-        source = code.element("%b", t, code.add(code.mul(j.index, "%k"), i.index))
+        source = code.element("%b", t, code.add(code.mul(j.index, "%ldb"), i.index))
         code.store(t, code.load(t, source), place(i.index, j.index))

@@ -97,6 +97,7 @@ class Module:
         """Globals made once for a key."""
         self._strings: dict[bytes, str] = {}
         self._names = 0
+        self.metadata: list[str] = ["!0 = !{}"]
         self.vector_bytes = 32
         """Of the widest vectors that the processor computes with."""
 
@@ -140,6 +141,12 @@ class Module:
         self._names += 1
         return symbol(f"{hint}.{self._names}")
 
+    def rolled(self) -> str:
+        """Metadata for the branch back of a loop that must not be unrolled."""
+        self.metadata.append(f"!{len(self.metadata)} = distinct !{{!{len(self.metadata)}, "
+                             '!{!"llvm.loop.unroll.disable"}}')
+        return f", !llvm.loop !{len(self.metadata) - 1}"
+
     def constant(self, llvm: str, text: str, align: int = 8, hint: str = "k") -> str:
         name = self.fresh(hint)
         self.globals.append(f"{name} = private unnamed_addr constant {llvm} {text}, align {align}")
@@ -172,7 +179,7 @@ class Module:
         """The whole module."""
         parts = list(self.globals)
         parts += [f"declare {signature}" for signature in self._declared.values()]
-        parts += self.texts
+        parts += self.texts + self.metadata
         return "\n".join(parts) + "\n"
 
 
@@ -288,9 +295,10 @@ class Code:
 
     @contextmanager
     def loop(
-        self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int = 1
+        self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int = 1, rolled: bool = False
     ) -> Iterator[Counted]:
-        """`for index in range(start, count, step)`: see Counted. `carry` are (type, initial value)."""
+        """`for index in range(start, count, step)`: see Counted. `carry` are (type, initial value). `rolled`: LLVM does
+        not unroll it (what fills the registers would be spilled)."""
         head, body, after = self.label("for"), self.label("body"), self.label("after")
         before = self.here
         self.jump(head)
@@ -308,6 +316,8 @@ class Code:
         for (_, initial), (_, slot), new in zip(carry, phis, turn.next, strict=True):
             self.fill_phi(slot, [(initial, before), (new, self.here)])
         self.jump(head)
+        if rolled:
+            self.lines[-1] += self.module.rolled()
         self.start(after)
 
     # ---- integers and comparisons (64 bits unless said)

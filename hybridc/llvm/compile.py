@@ -95,7 +95,6 @@ def emit_module(
     for t in {type_key(t): t for t in release_types}.values():
         emit_release(module, t)
     finish_drain(module)
-    module.texts.append("!0 = !{}")
     return module
 
 

@@ -15,21 +15,20 @@ from hybridc.kernels.graph import Graph, Node
 from hybridc.kernels.schedule import Action, Loop, Schedule, Segment, Time
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.block_product import pack, panel_width, panels, row_sizes, tile_rows
+from hybridc.llvm.block_product import dots, pack, panel_width, panels
 from hybridc.llvm.code import Module
 from hybridc.llvm.elementary import element
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.product import DOT_ROWS, PACK_FROM
 from hybridc.llvm.strided import times
 from hybridc.llvm.tensor_map import Kernel as ElementCode
-from hybridc.llvm.tensor_matmul import DOT_ROWS, dots
 from hybridc.llvm.tensor_reduce import combine, identity
+from hybridc.llvm.tiles import tile_heights, tile_rows
 
 LANES = 64
 FEW = 8
 """Columns up to which a reduction goes one by one."""
-PACK_FROM = 24
-"""Rows from which a matrix is packed that could be read where it lies."""
 ON_STACK = 1 << 15
 """Bytes of scratch memory up to which it is on the stack."""
 
@@ -216,7 +215,8 @@ class _Writer:
         width = panel_width(self.module, kind)
         count = k.mul(k.op2("udiv", "i64", k.add(n, str(width - 1)), str(width)), str(width * SCALARS[kind.name][1]))
         memory = self.allocate(k.mul(inner, count))
-        args = [("ptr", memory), ("ptr", self.memo[user.args[1]]), ("i64", n), ("i64", inner)]
+        ldb = inner if user.transposed else n
+        args = [("ptr", memory), ("ptr", self.memo[user.args[1]]), ("i64", ldb), ("i64", n), ("i64", inner)]
         k.call("void", pack(self.module, kind, user.transposed), args)
         self.heap.append(memory)
         return memory
@@ -256,22 +256,22 @@ class _Writer:
         k.start(done)
 
     def unpacked(self, node: Node, c: str, a: str, rows: str, n: str, inner: str) -> None:
-        k, t, b = self.k, SCALARS[node.type.name][0], self.memo[node.args[1]]
+        k, b = self.k, self.memo[node.args[1]]
         if not node.transposed:
             self.by_panels(node, c, a, b, False, rows, n, inner)
             return
-        with self.turns(rows) as i:
-            to, line = k.element(c, t, times(k, i, n)), k.element(a, t, times(k, i, inner))
-            args = [("ptr", to), ("ptr", line), ("ptr", b), ("i64", n), ("i64", inner)]
-            k.call("void", dots(self.module, node.type), args)
+        sizes = [("i64", v) for v in (rows, n, inner)]
+        k.call("void", dots(self.module, node.type, rows == "1"), [
+            ("ptr", c), ("i64", n), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", inner), *sizes])
 
     def by_panels(self, node: Node, c: str, a: str, b: str, packed: bool, rows: str, n: str, inner: str) -> None:
         width = panel_width(self.module, node.type)
         whole = not n.startswith("%") and int(n) % width == 0
-        helper = panels(self.module, node.type, row_sizes(self.module, rows), whole)
+        helper = panels(self.module, node.type, tile_heights(self.module, rows), whole=whole)
         step = times(self.k, inner, str(width)) if packed else str(width)
         sizes = [("i64", s) for s in (step, str(width) if packed else n, rows, n, inner)]
-        self.k.call("void", helper, [("ptr", c), ("i64", n), ("ptr", a), ("i64", inner), ("ptr", b), *sizes])
+        args = [("ptr", c), ("i64", n), ("ptr", a), ("i64", inner), ("ptr", b), *sizes, ("i1", "false")]
+        self.k.call("void", helper, args)
 
     # ---- one row
     def row_loops(self, segment: Segment, row: str, within: str) -> None:

@@ -1,0 +1,102 @@
+"""Vectors of one element type: the operands and instructions of kernels that are written for vectors by hand."""
+
+from __future__ import annotations
+
+from hybridc.base.types import Prim
+from hybridc.llvm.code import Code
+from hybridc.llvm.layout import SCALARS
+
+
+class Lane:
+    """Vectors of an element type."""
+
+    def __init__(self, kind: Prim, bytes: int):
+        self.kind = kind
+        self.scalar, self.size = SCALARS[kind.name]
+        self.bytes = bytes
+        self.count = bytes // self.size
+        self.type = f"<{self.count} x {self.scalar}>"
+        self.short = {"float": "f32", "double": "f64"}[self.scalar]
+
+    def load(self, k: Code, address: str, mask: str = "") -> str:
+        """What a mask leaves out is 0, and not read."""
+        if not mask:
+            return k.ins(f"load {self.type}, ptr {address}, align {self.size}")
+        name = f"@llvm.masked.load.v{self.count}{self.short}.p0"
+        args = [("ptr", address), ("i32 immarg", str(self.size)), (self.bits, mask), (self.type, "zeroinitializer")]
+        return self.masked(k, self.type, name, args)
+
+    def store(self, k: Code, value: str, address: str, mask: str = "") -> None:
+        if not mask:
+            k.do(f"store {self.type} {value}, ptr {address}, align {self.size}")
+            return
+        name = f"@llvm.masked.store.v{self.count}{self.short}.p0"
+        args = [(self.type, value), ("ptr", address), ("i32 immarg", str(self.size)), (self.bits, mask)]
+        self.masked(k, "void", name, args)
+
+    def masked(self, k: Code, result: str, name: str, args: list[tuple[str, str]]) -> str:
+        k.module.declare(f"{result} {name}({', '.join(t for t, _ in args)})")
+        given = ", ".join(f"{t.removesuffix(' immarg')} {v}" for t, v in args)
+        if result == "void":
+            k.do(f"call void {name}({given})")
+            return ""
+        return k.ins(f"call {result} {name}({given})")
+
+    @property
+    def bits(self) -> str:
+        return f"<{self.count} x i1>"
+
+    def mask(self, k: Code, left: str, vector: int) -> str:
+        """The lanes of a vector that lie before `left` elements."""
+        numbers = ", ".join(f"i64 {vector * self.count + i}" for i in range(self.count))
+        wide = f"<{self.count} x i64>"
+        one = k.ins(f"insertelement {wide} poison, i64 {left}, i32 0")
+        limit = k.ins(f"shufflevector {wide} {one}, {wide} poison, <{self.count} x i32> zeroinitializer")
+        return k.ins(f"icmp slt {wide} <{numbers}>, {limit}")
+
+    def transpose(self, k: Code, rows: list[str]) -> list[str]:
+        """Columns of as many rows as there are lanes: blocks of 1, 2, 4... are exchanged."""
+        n, step = self.count, 1
+        while step < n:
+            for i in range(n):
+                if i & step:
+                    continue
+                a, b = rows[i], rows[i + step]
+                low = ", ".join(f"i32 {n + j - step if j & step else j}" for j in range(n))
+                high = ", ".join(f"i32 {n + j if j & step else j + step}" for j in range(n))
+                pair = f"{self.type} {a}, {self.type} {b}, <{n} x i32>"
+                rows[i] = k.ins(f"shufflevector {pair} <{low}>")
+                rows[i + step] = k.ins(f"shufflevector {pair} <{high}>")
+            step *= 2
+        return rows
+
+    def splat(self, k: Code, value: str) -> str:
+        one = k.ins(f"insertelement {self.type} poison, {self.scalar} {value}, i32 0")
+        return k.ins(f"shufflevector {self.type} {one}, {self.type} poison, <{self.count} x i32> zeroinitializer")
+
+    def fma(self, k: Code, a: str, b: str, c: str) -> str:
+        return k.call(self.type, f"@llvm.fmuladd.v{self.count}{self.short}", [(self.type, v) for v in (a, b, c)])
+
+    def sums(self, k: Code, vectors: list[str]) -> str:
+        """The sum of the lanes of each of some vectors (at most as many as lanes), in the first lanes of one: halves of
+        two vectors are added to make one, then quarters, and so on."""
+        width, values = self.count, list(vectors)
+        while width > 1:
+            half = width // 2
+            # Vector i is joined with vector i + half; there is none, the result is not used.
+            pairs = [(values[i], values[i + half] if i + half < len(values) else "poison")
+                     for i in range(min(half, len(values)))]
+            values = [self._halves(k, a, b, width) for a, b in pairs]
+            width = half
+        return values[0]
+
+    def _halves(self, k: Code, a: str, b: str, width: int) -> str:
+        """In each run of `width` lanes: the halves of a's run added, then those of b's."""
+        n, half = self.count, width // 2
+        parts = []
+        for offset in (0, half):
+            picks = [s + offset + j + (n if other else 0) for s in range(0, n, width) for other in (0, 1)
+                     for j in range(half)]
+            lanes = ", ".join(f"i32 {p}" if b != "poison" or p < n else "i32 poison" for p in picks)
+            parts.append(k.ins(f"shufflevector {self.type} {a}, {self.type} {b}, <{n} x i32> <{lanes}>"))
+        return k.op2("fadd", self.type, *parts)

@@ -1,0 +1,109 @@
+"""Whole products of matrices: blocks that fit the caches.
+
+Large ones go in blocks of k and of n, whose part of the right side is packed, and for each of these through blocks of
+rows; the sums go on where the block before left them, so that their order is k's whatever the blocks are. A few rows are
+multiplied by a right side where it lies. Between blocks somebody may interrupt.
+"""
+
+from __future__ import annotations
+
+from hybridc.base.types import Prim
+from hybridc.llvm import support
+from hybridc.llvm.abi import OFFSET, fault_code
+from hybridc.llvm.block_product import dots, pack, panel_width, panels
+from hybridc.llvm.code import Code, Module
+from hybridc.llvm.emitter import CTX
+from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.tiles import ints, tile_heights
+
+PACK_FROM = 24
+"""Rows from which a right side is packed that could be read where it lies."""
+DOT_ROWS = 96
+"""Rows up to which a right side that lies the other way is multiplied row by row."""
+K_BYTES = 1024
+"""Of k in a block: a panel of it fits the first cache, beside a tile's rows."""
+BLOCK_BYTES = 1 << 20
+"""Of the packed right side."""
+ROWS_IN_BLOCK = 280
+"""A multiple of a tile's rows, between two looks whether to stop."""
+
+
+def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
+    """i32 (ctx, c, a, b, m, n, k): c = a @ b, either side transposed; nonzero after a fault (no memory to pack, or an
+    interrupt)."""
+
+    def make(name: str) -> None:
+        t, size = SCALARS[kind.name]
+        params = [("ptr", CTX), ("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b"), *ints("m", "n", "k")]
+        code = Code(module, name, params, "i32", attributes="noinline nounwind")
+        with code.when(code.icmp("eq", "%m", "0")):
+            code.ret("0")
+        sides = [("ptr", "%c"), ("i64", "%n"), ("ptr", "%a"), ("i64", "%k"), ("ptr", "%b"), ("i64", "%k")]
+        if tb and not ta:
+            for one, most in ((True, 1), (False, DOT_ROWS)):
+                with code.when(code.icmp("sle", "%m", str(most))):
+                    code.call("void", dots(module, kind, one), [*sides, ("i64", "%m"), ("i64", "%n"), ("i64", "%k")])
+                    code.ret("0")
+        if not tb and not ta:
+            with code.when(code.icmp("eq", "%m", "1")):
+                width = panel_width(module, kind)
+                rest = [("i64", str(width)), ("i64", "%n"), ("i64", "1"), ("i64", "%n"), ("i64", "%k"), ("i1", "false")]
+                code.call("void", panels(module, kind, (1,)), [*sides[:-1], *rest])
+                code.ret("0")
+        with code.when(code.icmp("sle", "%k", "0")):
+            code.zero_bytes("%c", code.mul(code.mul("%m", "%n"), str(size)))
+            code.ret("0")
+        _blocks(code, module, kind, ta, tb)
+        code.ret("0")
+        code.finish()
+
+    return module.helper(("kernel.product", kind, ta, tb), make)
+
+
+def _blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) -> None:
+    t, size = SCALARS[kind.name]
+    width, depth = panel_width(module, kind), K_BYTES // size
+    most = BLOCK_BYTES // (depth * size) // width * width
+
+    def least(a: str, b: str) -> str:
+        return code.call("i64", "@llvm.smin.i64", [("i64", a), ("i64", b)])
+
+    # No more memory than the product needs.
+    lines, columns = least("%k", str(depth)), least("%n", str(most))
+    panels_of = code.op2("udiv", "i64", code.add(columns, str(width - 1)), str(width))
+    packs = "true" if tb else code.icmp("sge", "%m", str(PACK_FROM))
+    room = code.mul(code.mul(lines, panels_of), str(width * size))
+    memory = code.call("ptr", "@malloc", [("i64", code.select(packs, "i64", code.add(room, "64"), "1"))])
+    with code.when(code.icmp("eq", memory, "null", "ptr")):
+        code.call("void", support.set_fault(module), [("ptr", CTX), ("i64", str(fault_code("MemoryError")))])
+        code.ret("1")
+    address = code.op2("and", "i64", code.add(code.convert("ptrtoint", "ptr", memory, "i64"), "63"), "-64")
+    packed = code.convert("inttoptr", "i64", address, "ptr")
+    flag = code.load("ptr", code.ptr_add(CTX, OFFSET["flag"]))
+    with code.loop("%n", step=most) as j, code.loop("%k", step=depth) as p:
+        wide, deep = least(code.sub("%n", j.index), str(most)), least(code.sub("%k", p.index), str(depth))
+        at = (j.index, p.index) if tb else (p.index, j.index)
+        ldb = "%k" if tb else "%n"
+        source = code.element("%b", t, code.add(code.mul(at[0], ldb), at[1]))
+        with code.when(packs):
+            code.call("void", pack(module, kind, tb), [
+                ("ptr", packed), ("ptr", source), ("i64", ldb), ("i64", wide), ("i64", deep)])
+        b = code.select(packs, "ptr", packed, source)
+        step = code.select(packs, "i64", code.mul(deep, str(width)), str(width))
+        line = code.select(packs, "i64", str(width), ldb)
+        adds = code.icmp("sgt", p.index, "0")
+        with code.loop("%m", step=ROWS_IN_BLOCK) as i:
+            rows = least(code.sub("%m", i.index), str(ROWS_IN_BLOCK))
+            first = code.add(code.mul(p.index, "%m"), i.index) if ta else code.add(code.mul(i.index, "%k"), p.index)
+            kernel = panels(module, kind, tile_heights(module, "%rows"), lies="columns" if ta else "rows")
+            code.call("void", kernel, [
+                ("ptr", code.element("%c", t, code.add(code.mul(i.index, "%n"), j.index))), ("i64", "%n"),
+                ("ptr", code.element("%a", t, first)), ("i64", "%m" if ta else "%k"), ("ptr", b), ("i64", step),
+                ("i64", line), ("i64", rows), ("i64", wide), ("i64", deep), ("i1", adds)])
+            asked = code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")
+            with code.when(asked):
+                stop = code.icmp("ne", code.call("i32", support.poll(module), [("ptr", CTX)]), "0", "i32")
+                with code.when(stop):
+                    code.call("void", "@free", [("ptr", memory)])
+                    code.ret("1")
+    code.call("void", "@free", [("ptr", memory)])

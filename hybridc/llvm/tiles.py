@@ -1,0 +1,139 @@
+"""The innermost loops of products: a tile of the result stays in registers while the sum over k runs.
+
+`tile` is an outer product at each k (a vector of columns of b by single elements of a). `dot_tile` multiplies rows by
+rows, for a right side that lies the other way: each sum is a vector of partial sums, added up at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.base.types import Prim
+from hybridc.llvm.code import Code, Module
+from hybridc.llvm.lane import Lane
+
+
+def ints(*names: str) -> list[tuple[str, str]]:
+    """Parameters of kernels."""
+    return [("i64", f"%{n}") for n in names]
+
+
+def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = False, lies: str = "rows") -> str:
+    """void (c, ldc, a, lda, b, ldb, k, left, adds): a tile of c = a @ b, or of c += a @ b; if masked, of `left` columns.
+    a lies in `rows` (of lda elements) or `columns` (lda from one k to the next)."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
+        k = Code(module, name, [*params, *ints("ldb", "k", "left"), ("i1", "%adds")], "void",
+                 attributes="noinline nounwind")
+        masks = [lane.mask(k, "%left", v) for v in range(vectors)] if masked else [""] * vectors
+
+        def places() -> list[tuple[str, str]]:
+            lines = [k.element("%c", lane.scalar, k.mul("%ldc", str(r)) if r else "0") for r in range(rows)]
+            return [(k.ptr_add(line, lane.bytes * v), masks[v]) for line in lines for v in range(vectors)]
+
+        before, loaded, run = k.here, k.label("loaded"), k.label("run")
+        k.branch("%adds", loaded, run)
+        k.start(loaded)
+        old = [lane.load(k, *place) for place in places()]
+        k.jump(run)
+        k.start(run)
+        sums = [(lane.type, k.phi(lane.type, [("zeroinitializer", before), (v, loaded)])) for v in old]
+        across = lies == "rows"
+        starts = [k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0") for r in range(rows if across else 1)]
+        with k.loop("%k", sums, rolled=True) as turn:
+            line = k.element("%b", lane.scalar, k.mul(turn.index, "%ldb"))
+            bs = [lane.load(k, k.ptr_add(line, lane.bytes * v), masks[v]) for v in range(vectors)]
+            at = "" if across else k.element("%a", lane.scalar, k.mul(turn.index, "%lda"))
+            for r in range(rows):
+                place = k.element(starts[r], lane.scalar, turn.index) if across else k.element(at, lane.scalar, str(r))
+                a = lane.splat(k, k.load(lane.scalar, place))
+                turn.next += [lane.fma(k, a, b, turn.values[r * vectors + v]) for v, b in enumerate(bs)]
+        for value, (to, mask) in zip(turn.values, places(), strict=True):
+            lane.store(k, value, to, mask)
+        k.ret()
+        k.finish()
+
+    return module.helper((f"kernel.tile{rows}x{vectors}", kind, masked, lies), make)
+
+
+def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:
+    """void (c, ldc, a, lda, b, ldb, k, high, wide): c[i, j] = a[i] . b[j] for i < rows, j < columns; at an edge only for
+    i < high, j < wide (at least one of each)."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
+        k = Code(module, name, [*params, *ints("ldb", "k", "high", "wide")], "void", attributes="noinline nounwind")
+        t = lane.scalar
+
+        def number(i: int, count: str) -> str:
+            """At an edge the last one stands for those beyond it."""
+            if i == 0 or not edge:
+                return str(i)
+            return k.call("i64", "@llvm.smin.i64", [("i64", str(i)), ("i64", k.sub(count, "1"))])
+
+        lefts, rights = ([number(i, n) for i in range(size)] for size, n in ((rows, "%high"), (columns, "%wide")))
+        a_at = [k.element("%a", t, k.mul(i, "%lda") if i != "0" else "0") for i in lefts]
+        b_at = [k.element("%b", t, k.mul(j, "%ldb") if j != "0" else "0") for j in rights]
+
+        def step(index: str, sums: Sequence[str], mask: str) -> list[str]:
+            xs = [lane.load(k, k.element(p, t, index), mask) for p in a_at]
+            new = list(sums)
+            for j, p in enumerate(b_at):
+                y = lane.load(k, k.element(p, t, index), mask)
+                for i, x in enumerate(xs):
+                    new[i * columns + j] = lane.fma(k, x, y, sums[i * columns + j])
+            return new
+
+        filled = k.op2("and", "i64", "%k", str(-lane.count))
+        with k.loop(filled, [(lane.type, "zeroinitializer")] * (rows * columns), step=lane.count, rolled=True) as turn:
+            turn.next = step(turn.index, turn.values, "")
+        before, rest, done = k.here, k.label("rest"), k.label("done")
+        k.branch(k.icmp("eq", filled, "%k"), done, rest)
+        k.start(rest)
+        more = step(filled, turn.values, lane.mask(k, k.sub("%k", filled), 0))
+        k.jump(done)
+        k.start(done)
+        sums = [k.phi(lane.type, [(a, before), (b, rest)]) for a, b in zip(turn.values, more, strict=True)]
+        for i in range(rows):
+            to = k.element("%c", t, k.mul("%ldc", lefts[i]) if i else "0")
+            for j in range(0, columns, lane.count):
+                own = sums[i * columns + j : i * columns + min(j + lane.count, columns)]
+                _store(k, lane, own, k.ptr_add(to, j * lane.size), k.sub("%wide", str(j)) if edge else "")
+        k.ret()
+        k.finish()
+
+    return module.helper((f"kernel.dots{rows}x{columns}", kind, edge), make)
+
+
+def _store(k: Code, lane: Lane, vectors: list[str], to: str, left: str) -> None:
+    """The sums of the lanes of some vectors, side by side; if `left` says so, only the first ones."""
+    part = Lane(lane.kind, len(vectors) * lane.size)
+    value = lane.sums(k, vectors)
+    if part.count != lane.count:
+        numbers = ", ".join(f"i32 {i}" for i in range(part.count))
+        value = k.ins(f"shufflevector {lane.type} {value}, {lane.type} poison, <{part.count} x i32> <{numbers}>")
+    part.store(k, value, to, part.mask(k, left, 0) if left else "")
+
+
+def tile_rows(module: Module) -> int:
+    """Rows of the largest tile of two vectors of columns: its sums and operands fill the registers."""
+    return 14 if module.vector_bytes == 64 else 6
+
+
+def tile_heights(module: Module, rows: str) -> Sequence[int]:
+    """Heights of tiles that cover a block of rows, the tallest first: as even as they can be where the number is known."""
+    full = tile_rows(module)
+    if rows.startswith("%"):
+        return (full, *(n for n in (8, 4, 2, 1) if n < full))
+    count = max(int(rows), 1)
+    each, more = divmod(count, -(-count // full))
+    return (each + 1, each) if more else (each,)
+
+
+def dot_shape(module: Module, kind: Prim, rows: str) -> tuple[int, int]:
+    """Rows and columns of a dot tile: for one row as wide as a vector, else square or nearly so."""
+    lanes = Lane(kind, module.vector_bytes).count
+    return (1, max(lanes, 8)) if rows == "1" else (4, max(lanes // 4, 2))
