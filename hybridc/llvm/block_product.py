@@ -1,7 +1,7 @@
 """A block of rows times a matrix, for kernels that hold both in memory.
 
-A matrix whose columns lie side by side is read in panels of two vectors of columns, each for all rows of the block, where
-it lies or from a packed copy (`pack`); what does not fill a panel is masked. A matrix that lies the other way is
+A matrix whose columns lie side by side is read in panels of two vectors of columns, each for all rows of the block,
+where it lies or from a packed copy (`pack`); what does not fill a panel is masked. A matrix that lies the other way is
 multiplied row by row (`dots`), or packed too.
 """
 
@@ -27,8 +27,9 @@ def panel_width(module: Module, kind: Prim) -> int:
 
 
 def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = False, lies: str = "rows") -> str:
-    """void (c, ldc, a, lda, b, step, ldb, rows, n, k, adds): c = a @ b, or c += a @ b, for `rows` rows in tiles of those
-    heights, panel after panel; `step` is from one panel of b to the next. `whole`: panels fill n."""
+    """void (c, ldc, a, lda, b, step, ldb, rows, n, k, adds): c = a @ b, or c += a @ b, for `rows` rows in tiles of
+    those heights, panel after panel; `step` is from one panel of b to the next. `whole`: panels fill n. a `lies` as
+    for `tile`, or as `pack_rows` leaves it."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -38,18 +39,19 @@ def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = 
         code = Code(module, name, params, "void", attributes="noinline nounwind")
 
         def row(i: str) -> str:
-            return code.element("%a", t, code.mul(i, "%lda") if lies == "rows" else i)
+            return code.element("%a", t, i if lies == "columns" else code.mul(i, "%lda"))
 
         def part(column: str, b: str, vectors: int, masked: bool) -> None:
             at = "0"
             for h in heights:
                 rest = code.sub("%rows", at)
                 stop = code.add(at, code.mul(code.op2("udiv", "i64", rest, str(h)), str(h)))
+                kernel = tile(module, kind, h, vectors, masked=masked, lies="rows" if lies == "rows" else "columns")
                 with code.loop(stop, start=at, step=h) as i:
-                    code.call("void", tile(module, kind, h, vectors, masked=masked, lies=lies), [
+                    code.call("void", kernel, [
                         ("ptr", code.element("%c", t, code.add(code.mul(i.index, "%ldc"), column))), ("i64", "%ldc"),
-                        ("ptr", row(i.index)), ("i64", "%lda"), ("ptr", b), ("i64", "%ldb"), ("i64", "%k"),
-                        ("i64", code.sub("%n", column)), ("i1", "%adds")])
+                        ("ptr", row(i.index)), ("i64", str(h) if lies == "packed" else "%lda"), ("ptr", b),
+                        ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "%adds")])
                 at = stop
 
         def panel(column: str, masked: bool) -> None:
@@ -116,8 +118,8 @@ def dots(module: Module, kind: Prim, one: bool) -> str:
 
 
 def _row_by_rows(code: Code, lane: Lane) -> None:
-    """The rows of b one after the other, so that memory is read in one stream; the partial sums of as many rows as there
-    are lanes are added up together."""
+    """The rows of b one after the other, so that memory is read in one stream; the partial sums of as many rows as
+    there are lanes are added up together."""
     t, count = lane.scalar, lane.count
     kept = code.alloca(lane.bytes * count, 64)
 
@@ -157,8 +159,8 @@ def _row_by_rows(code: Code, lane: Lane) -> None:
 
 
 def pack(module: Module, kind: Prim, transposed: bool) -> str:
-    """void (to, b, ldb, n, k): the panels of b one after the other, each k lines of a panel's width. `transposed`: b is n
-    rows of k. What lies beyond n in the last panel is not written."""
+    """void (to, b, ldb, n, k): the panels of b one after the other, each k lines of a panel's width. `transposed`: b is
+    n rows of k. What lies beyond n in the last panel is not written."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -200,6 +202,54 @@ def pack(module: Module, kind: Prim, transposed: bool) -> str:
         code.finish()
 
     return module.helper(("kernel.pack", kind, transposed), make)
+
+
+def pack_rows(module: Module, kind: Prim, heights: Sequence[int], transposed: bool) -> str:
+    """void (to, a, lda, rows, k): the rows that each tile of those heights multiplies, one tile after the other, each k
+    lines of its height. `transposed`: a is k lines of rows. Up to a vector is written beyond the end."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        t, count = lane.scalar, lane.count
+        params = [("ptr noalias", "%to"), ("ptr", "%a"), *ints("lda", "rows", "k")]
+        code = Code(module, name, params, "void", attributes="noinline nounwind")
+        filled = code.op2("and", "i64", "%k", str(-count))
+        at = "0"
+        for h in heights:
+            stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
+            with code.loop(stop, start=at, step=h) as i:
+                to = code.element("%to", t, code.mul(i.index, "%k"))
+                if transposed:
+                    with code.loop("%k") as p, code.loop(str(h)) as r:
+                        source = code.element("%a", t, code.add(code.mul(p.index, "%lda"), i.index))
+                        value = code.load(t, code.element(source, t, r.index))
+                        code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
+                else:
+                    _pack_lines(code, lane, h, to, code.element("%a", t, code.mul(i.index, "%lda")), filled)
+            at = stop
+        code.ret()
+        code.finish()
+
+    return module.helper(("kernel.pack_rows", kind, tuple(heights), transposed), make)
+
+
+def _pack_lines(code: Code, lane: Lane, h: int, to: str, source: str, filled: str) -> None:
+    """Rows transposed, a square of vectors at a time. Each line of h is written as whole vectors, and the next over
+    what was too much."""
+    t, count = lane.scalar, lane.count
+    with code.loop(filled, step=count) as p:
+        for first in range(0, h, count):
+            rows = [
+                lane.load(code, code.element(source, t, code.add(code.mul("%lda", str(first + r)), p.index)))
+                if first + r < h else "zeroinitializer" for r in range(count)
+            ]
+            mask = "" if first == 0 or first + count <= h else lane.mask(code, str(h - first), 0)
+            for q, v in enumerate(lane.transpose(code, rows)):
+                line = code.add(code.mul(code.add(p.index, str(q)), str(h)), str(first))
+                lane.store(code, v, code.element(to, t, line), mask)
+    with code.loop("%k", start=filled) as p, code.loop(str(h)) as r:
+        value = code.load(t, code.element(source, t, code.add(code.mul(r.index, "%lda"), p.index)))
+        code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
 
 
 def _scalars(code: Code, t: str, place, line: str, start: str, stop: str) -> None:  # type: ignore[no-untyped-def]

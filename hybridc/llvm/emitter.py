@@ -363,9 +363,9 @@ class FnEmitter(Code):
         self.leave_unless(self.icmp("ne", block, "null", "ptr"))
         return block, 0 if number < 0 else pool.POOLED
 
-    def alloc_buffer(self, element_size: int, count: str, clear: bool = True) -> str:
-        """A fresh buffer of `count` >= 0 elements."""
-        helper = support.allocate_buffer(self.module, clear)
+    def alloc_buffer(self, element_size: int, count: str, clear: bool = True, spare: int = 0) -> str:
+        """A fresh buffer of `count` >= 0 elements, with `spare` bytes after them."""
+        helper = support.allocate_buffer(self.module, clear, spare)
         block = self.call("ptr", helper, [("ptr", CTX), ("i64", str(element_size)), ("i64", count)])
         self.leave_unless(self.icmp("ne", block, "null", "ptr"))
         return block

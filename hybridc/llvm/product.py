@@ -1,8 +1,8 @@
 """Whole products of matrices: blocks that fit the caches.
 
 Large ones go in blocks of k and of n, whose part of the right side is packed, and for each of these through blocks of
-rows; the sums go on where the block before left them, so that their order is k's whatever the blocks are. A few rows are
-multiplied by a right side where it lies. Between blocks somebody may interrupt.
+rows; the sums go on where the block before left them, so that their order is k's whatever the blocks are. A few rows
+are multiplied by a right side where it lies. Between blocks somebody may interrupt.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from hybridc.base.types import Prim
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.block_product import dots, pack, panel_width, panels
+from hybridc.llvm.block_product import dots, pack, pack_rows, panel_width, panels
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
@@ -24,6 +24,8 @@ K_BYTES = 1024
 """Of k in a block: a panel of it fits the first cache, beside a tile's rows."""
 BLOCK_BYTES = 1 << 20
 """Of the packed right side."""
+PACK_ROWS_FROM = 512
+"""Columns from which the rows of the left side are packed too."""
 ROWS_IN_BLOCK = 280
 """A multiple of a tile's rows, between two looks whether to stop."""
 
@@ -64,21 +66,27 @@ def _blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) -> None:
     t, size = SCALARS[kind.name]
     width, depth = panel_width(module, kind), K_BYTES // size
     most = BLOCK_BYTES // (depth * size) // width * width
+    heights = tile_heights(module, "%rows")
 
     def least(a: str, b: str) -> str:
         return code.call("i64", "@llvm.smin.i64", [("i64", a), ("i64", b)])
 
-    # No more memory than the product needs.
+    def both(a: str, b: str) -> str:
+        return code.op2("and", "i1", a, b)
+
+    # No more memory than the product needs: for the right side, and after it for rows of the left one.
     lines, columns = least("%k", str(depth)), least("%n", str(most))
-    panels_of = code.op2("udiv", "i64", code.add(columns, str(width - 1)), str(width))
     packs = "true" if tb else code.icmp("sge", "%m", str(PACK_FROM))
-    room = code.mul(code.mul(lines, panels_of), str(width * size))
-    memory = code.call("ptr", "@malloc", [("i64", code.select(packs, "i64", code.add(room, "64"), "1"))])
+    packs_rows = both(code.icmp("sge", "%m", str(ROWS_IN_BLOCK // 2)), code.icmp("sge", "%n", str(PACK_ROWS_FROM)))
+    panels_of = code.op2("udiv", "i64", code.add(columns, str(width - 1)), str(width))
+    room = code.select(packs, "i64", code.mul(code.mul(lines, panels_of), str(width * size)), "0")
+    rows_room = code.select(packs_rows, "i64", code.mul(lines, str(ROWS_IN_BLOCK * size)), "0")
+    memory = code.call("ptr", "@malloc", [("i64", code.add(code.add(room, rows_room), "128"))])
     with code.when(code.icmp("eq", memory, "null", "ptr")):
         code.call("void", support.set_fault(module), [("ptr", CTX), ("i64", str(fault_code("MemoryError")))])
         code.ret("1")
-    address = code.op2("and", "i64", code.add(code.convert("ptrtoint", "ptr", memory, "i64"), "63"), "-64")
-    packed = code.convert("inttoptr", "i64", address, "ptr")
+    packed = code.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", code.ptr_add(memory, 63)), ("i64", "-64")])
+    packed_rows = code.ptr_add(packed, room)
     flag = code.load("ptr", code.ptr_add(CTX, OFFSET["flag"]))
     with code.loop("%n", step=most) as j, code.loop("%k", step=depth) as p:
         wide, deep = least(code.sub("%n", j.index), str(most)), least(code.sub("%k", p.index), str(depth))
@@ -95,11 +103,22 @@ def _blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) -> None:
         with code.loop("%m", step=ROWS_IN_BLOCK) as i:
             rows = least(code.sub("%m", i.index), str(ROWS_IN_BLOCK))
             first = code.add(code.mul(p.index, "%m"), i.index) if ta else code.add(code.mul(i.index, "%k"), p.index)
-            kernel = panels(module, kind, tile_heights(module, "%rows"), lies="columns" if ta else "rows")
-            code.call("void", kernel, [
-                ("ptr", code.element("%c", t, code.add(code.mul(i.index, "%n"), j.index))), ("i64", "%n"),
-                ("ptr", code.element("%a", t, first)), ("i64", "%m" if ta else "%k"), ("ptr", b), ("i64", step),
-                ("i64", line), ("i64", rows), ("i64", wide), ("i64", deep), ("i1", adds)])
+            a, lda = code.element("%a", t, first), "%m" if ta else "%k"
+            c = code.element("%c", t, code.add(code.mul(i.index, "%n"), j.index))
+            rest = [("ptr", b), ("i64", step), ("i64", line), ("i64", rows), ("i64", wide), ("i64", deep), ("i1", adds)]
+            plain, quick, done = code.label("plain"), code.label("packed"), code.label("done")
+            code.branch(packs_rows, quick, plain)
+            code.start(plain)
+            code.call("void", panels(module, kind, heights, lies="columns" if ta else "rows"), [
+                ("ptr", c), ("i64", "%n"), ("ptr", a), ("i64", lda), *rest])
+            code.jump(done)
+            code.start(quick)
+            code.call("void", pack_rows(module, kind, heights, ta), [
+                ("ptr", packed_rows), ("ptr", a), ("i64", lda), ("i64", rows), ("i64", deep)])
+            code.call("void", panels(module, kind, heights, lies="packed"), [
+                ("ptr", c), ("i64", "%n"), ("ptr", packed_rows), ("i64", deep), *rest])
+            code.jump(done)
+            code.start(done)
             asked = code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")
             with code.when(asked):
                 stop = code.icmp("ne", code.call("i32", support.poll(module), [("ptr", CTX)]), "0", "i32")

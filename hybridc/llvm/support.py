@@ -48,8 +48,9 @@ def no_memory(code: Code) -> None:
     code.call("void", set_fault(code.module), [CTX, ("i64", str(fault_code("MemoryError")))])
 
 
-def allocate_buffer(module: Module, clear: bool) -> str:
-    """ptr (ctx, element size, count): a buffer with count 1; without memory null, and the context holds the fault."""
+def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
+    """ptr (ctx, element size, count): a buffer with count 1, and `spare` bytes after its elements; without memory null,
+    and the context holds the fault."""
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("i64", "%element"), ("i64", "%count")], "ptr", attributes="noinline nounwind")
@@ -58,7 +59,7 @@ def allocate_buffer(module: Module, clear: bool) -> str:
         wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
         huge = code.op2("or", "i1", wrapped, code.icmp("ugt", size, str(LIMIT)))
         # More than there can be, so that malloc refuses.
-        total = code.select(huge, "i64", str(LIMIT), code.add(size, str(HEADER)))
+        total = code.select(huge, "i64", str(LIMIT), code.add(size, str(HEADER + spare)))
         args = [("i64", "1"), ("i64", total)] if clear else [("i64", total)]
         block = code.call("ptr", "@calloc" if clear else "@malloc", args)
         with code.when(code.icmp("eq", block, "null", "ptr")):
@@ -70,7 +71,7 @@ def allocate_buffer(module: Module, clear: bool) -> str:
         code.ret(block)
         code.finish()
 
-    return module.helper("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", make)
+    return module.helper(("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", spare), make)
 
 
 def free_block(module: Module) -> str:

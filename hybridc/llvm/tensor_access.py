@@ -110,11 +110,25 @@ def _product_helper(module: Module, rank: int) -> str:
     return module.helper(("hyb.product", rank), make)
 
 
+LINE = 64
+"""Bytes of a line of the cache, and of the widest vectors."""
+SMALL = 256
+"""Bytes up to which a tensor begins where its block's header ends."""
+
+
 def new_tensor(e: FnEmitter, elem: Prim, dims: Sequence[str], clear: bool = False) -> Tensor:
-    """A fresh tensor of dims >= 0, its elements not set unless `clear`."""
-    owner = e.alloc_buffer(SCALARS[elem.name][1], checked_count(e, dims), clear)
+    """A fresh tensor of dims >= 0, its elements not set unless `clear`. It begins on a line of the cache, so that
+    vectors do not lie across two; small ones where they are."""
+    size, count = SCALARS[elem.name][1], checked_count(e, dims)
+    if not count.startswith("%") and int(count) * size <= SMALL:
+        owner = e.alloc_buffer(size, count, clear)
+        data = e.buffer_data(owner)
+    else:
+        owner = e.alloc_buffer(size, count, clear, LINE - 16)  # malloc's blocks begin at multiples of 16
+        after = e.ptr_add(e.buffer_data(owner), LINE - 16)
+        data = e.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", after), ("i64", str(-LINE))])
     e.sole.add(owner)
-    return Tensor(elem, owner, e.buffer_data(owner), tuple(dims))
+    return Tensor(elem, owner, data, tuple(dims))
 
 
 def element_address(e: Code, t: Tensor, index: str) -> str:

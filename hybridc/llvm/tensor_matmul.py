@@ -13,6 +13,7 @@ from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, relea
 from hybridc.llvm.tensor_map import map_kernel, message, product, same_size
 from hybridc.llvm.tiles import ints
 
+
 def _integer_product(module: Module, kind: Prim) -> str:
     """i32 (ctx, c, a, b, m, n, k, a_row, a_k, b_k, b_n), never failing."""
     llvm = SCALARS[kind.name][0]

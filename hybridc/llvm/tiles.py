@@ -19,8 +19,8 @@ def ints(*names: str) -> list[tuple[str, str]]:
 
 
 def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = False, lies: str = "rows") -> str:
-    """void (c, ldc, a, lda, b, ldb, k, left, adds): a tile of c = a @ b, or of c += a @ b; if masked, of `left` columns.
-    a lies in `rows` (of lda elements) or `columns` (lda from one k to the next)."""
+    """void (c, ldc, a, lda, b, ldb, k, left, adds): a tile of c = a @ b, or of c += a @ b; if masked, of `left`
+    columns. a lies in `rows` (of lda elements) or `columns` (lda from one k to the next)."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -41,7 +41,7 @@ def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = 
         k.start(run)
         sums = [(lane.type, k.phi(lane.type, [("zeroinitializer", before), (v, loaded)])) for v in old]
         across = lies == "rows"
-        starts = [k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0") for r in range(rows if across else 1)]
+        starts = [k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0") for r in range(rows * across or 1)]
         with k.loop("%k", sums, rolled=True) as turn:
             line = k.element("%b", lane.scalar, k.mul(turn.index, "%ldb"))
             bs = [lane.load(k, k.ptr_add(line, lane.bytes * v), masks[v]) for v in range(vectors)]
@@ -59,8 +59,8 @@ def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = 
 
 
 def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:
-    """void (c, ldc, a, lda, b, ldb, k, high, wide): c[i, j] = a[i] . b[j] for i < rows, j < columns; at an edge only for
-    i < high, j < wide (at least one of each)."""
+    """void (c, ldc, a, lda, b, ldb, k, high, wide): c[i, j] = a[i] . b[j] for i < rows, j < columns; at an edge only
+    for i < high, j < wide (at least one of each)."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -124,16 +124,10 @@ def tile_rows(module: Module) -> int:
 
 
 def tile_heights(module: Module, rows: str) -> Sequence[int]:
-    """Heights of tiles that cover a block of rows, the tallest first: as even as they can be where the number is known."""
+    """Heights of tiles that cover a block of rows, the tallest first; as even as can be where the number is known."""
     full = tile_rows(module)
     if rows.startswith("%"):
         return (full, *(n for n in (8, 4, 2, 1) if n < full))
     count = max(int(rows), 1)
     each, more = divmod(count, -(-count // full))
     return (each + 1, each) if more else (each,)
-
-
-def dot_shape(module: Module, kind: Prim, rows: str) -> tuple[int, int]:
-    """Rows and columns of a dot tile: for one row as wide as a vector, else square or nearly so."""
-    lanes = Lane(kind, module.vector_bytes).count
-    return (1, max(lanes, 8)) if rows == "1" else (4, max(lanes // 4, 2))

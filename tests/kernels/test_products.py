@@ -1,0 +1,75 @@
+"""Matrix products against numpy: sizes on both sides of every threshold, both ways a side can lie, every processor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridc.core import tensor_build as t
+from hybridc.core.builder import Builder
+from hybridc.core.ir import F32, F64, Fn, Prim, Program, TensorT, Yield
+from hybridc.llvm.compile import compile_program
+from hybridc.llvm.jit import Loaded
+from tests.kernels.test_fused import run_native
+
+SIZES = [
+    (1, 1, 1), (1, 300, 10), (1, 17, 130), (2, 16, 16), (3, 5, 31), (5, 33, 64), (13, 64, 33), (14, 100, 10), (15, 8, 32),
+    (24, 256, 48), (29, 257, 65), (97, 19, 100), (300, 600, 70), (100, 40, 1100), (7, 1030, 3), (291, 270, 530), (4, 0, 5), (0, 4, 5),
+    (4, 5, 0),
+]  # fmt: skip
+"""m, k, n"""
+
+
+def function(name: str, kind: Prim, ta: bool, tb: bool) -> Fn:
+    b = Builder()
+    x, y = (b.var(TensorT(kind, (None, None))) for _ in range(2))
+    b.open()
+    result = t.matmul(b, x, y, ta=ta, tb=tb)
+    return Fn(name, (x, y), (result.type,), b.close(Yield((result,))))
+
+
+@pytest.mark.parametrize("kind", [F32, F64], ids=["f32", "f64"])
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3", "x86-64-v2"])
+def test_sizes(cpu: str, kind: Prim) -> None:
+    turns = [(ta, tb) for ta in (False, True) for tb in (False, True)]
+    program = Program(fns={f"f{i}": function(f"f{i}", kind, *turn) for i, turn in enumerate(turns)})
+    loaded = Loaded(compile_program(program, list(program.fns), cpu=cpu))
+    rng = np.random.default_rng(0)
+    dtype = np.float32 if kind == F32 else np.float64
+    for m, k, n in SIZES:
+        a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+        bound = np.finfo(dtype).eps * (np.sqrt(k) + 4) * (np.abs(a) @ np.abs(b))
+        for i, (ta, tb) in enumerate(turns):
+            left, right = (np.ascontiguousarray(x.T if turned else x, dtype) for x, turned in ((a, ta), (b, tb)))
+            want = (left.T if ta else left).astype(np.float64) @ (right.T if tb else right).astype(np.float64)
+            (got,) = run_native(loaded, program.fns[f"f{i}"], [left, right])
+            assert got.shape == (m, n)
+            assert (np.abs(got - want) <= bound).all(), (m, k, n, ta, tb)
+
+
+def test_what_is_not_finite_reaches_its_row_and_column_only() -> None:
+    program = Program(fns={f"f{i}": function(f"f{i}", F32, False, bool(i)) for i in range(2)})
+    loaded = Loaded(compile_program(program, list(program.fns)))
+    rng = np.random.default_rng(1)
+    for m, k, n in SIZES:
+        if 0 in (m, k, n):
+            continue
+        a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
+        a[m - 1, k - 1], b[0, n - 1] = np.nan, np.inf
+        with np.errstate(invalid="ignore"):
+            want = np.isfinite(a.astype(np.float64) @ b)
+        for i, right in enumerate((b, np.ascontiguousarray(b.T))):
+            (got,) = run_native(loaded, program.fns[f"f{i}"], [a, right])
+            np.testing.assert_array_equal(np.isfinite(got), want)
+
+
+def test_the_same_bits_wherever_a_row_stands() -> None:
+    """Large products go in blocks; what a row gives does not depend on its neighbours."""
+    program = Program(fns={"f": function("f", F32, False, False)})
+    loaded = Loaded(compile_program(program, ["f"]))
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((331, 700)).astype(np.float32), rng.standard_normal((700, 45)).astype(np.float32)
+    (whole,) = run_native(loaded, program.fns["f"], [a, b])
+    for first in (0, 14, 200, 290):
+        (part,) = run_native(loaded, program.fns["f"], [np.ascontiguousarray(a[first : first + 30]), b])
+        np.testing.assert_array_equal(part, whole[first : first + 30])
