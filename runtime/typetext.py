@@ -51,7 +51,7 @@ class _Parser:
         if self.peek() == "[":
             self.take()
             while self.peek() != "]":
-                args.append(self.type() if not self.peek().isdigit() else self.take())
+                args.append(self.type() if not _is_dim(self.peek()) else self.take())
                 if self.peek() == ",":
                     self.take()
             self.take("]")
@@ -120,6 +120,7 @@ class _Parser:
             for core in table:
                 if re.sub(r"\s+", "", core) == full or not args and core == manifest.classes.get(name):
                     return (kinds, core)
+        args = [a for a in args if not (isinstance(a, str) and _is_dim(a))]  # Core's structs and enums have none
         for core, kind in manifest.kinds.items():
             named = kind.kind in ("struct", "enum", "model") and kind.title.rpartition(":")[2] == name
             if named and (not args or kind.args == args):
@@ -139,6 +140,10 @@ class _Parser:
         shown = f"{name}[{', '.join(map(self.codec.show, args))}]"
         others = f"; it knows {', '.join(sorted(known))}" if known else ""
         raise ValueError(f"{self.text!r}: no function of the program takes or gives a {shown}{others}")
+
+
+def _is_dim(word: str) -> bool:
+    return word == "?" or word.isdigit()
 
 
 def read_type(text: str, codec: Codec) -> Type:
