@@ -6,6 +6,7 @@ is the scalar operator itself. Sizes are int atoms; known ones are constants."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, Prim, TensorT, Type, Var
@@ -136,13 +137,13 @@ def left_out(count: int, axes: Sequence[int]) -> Axes:
     return tuple(None if i in axes else next(left) for i in range(count))
 
 
-def reduce(b: Builder, fn: str, x: Atom, axes: Sequence[int]) -> Atom:
+def reduce(b: Builder, fn: str, x: Atom, axes: Sequence[int], **attrs: Any) -> Atom:
     """Over `axes`, which go."""
     if not axes:
         return x
     left = [d for i, d in enumerate(static(x)) if i not in axes]
     element = INT if fn in ("argmax", "argmin") else elem(x.type)
-    return b.op("reduce", [x], typed(element, left), fn=fn, axes=tuple(sorted(axes)))
+    return b.op("reduce", [x], typed(element, left), fn=fn, axes=tuple(sorted(axes)), **attrs)
 
 
 def matmul(b: Builder, x: Atom, y: Atom, ta: bool = False, tb: bool = False) -> Atom:

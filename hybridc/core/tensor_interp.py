@@ -155,6 +155,8 @@ def _reduce(op: Op, machine: Machine) -> Callable[..., object]:
             if prod(n for i, n in enumerate(x.shape) if i not in axes) == 0:
                 shape = [n for i, n in enumerate(x.shape) if i not in axes]
                 return result(np.zeros(shape, DTYPES[elem(out).name]), out)
+            if op.attr("least"):
+                return result(np.full([n for i, n in enumerate(x.shape) if i not in axes], -np.inf, x.dtype), out)
             raise value_error(f"{fn} of nothing")
         if fn in ("max", "min"):
             return result(getattr(np, fn)(x, axis=axes), out)

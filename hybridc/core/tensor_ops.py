@@ -15,8 +15,9 @@ elements    map[fn, axes](b t or x ...)               the scalar operator `fn` o
             reduce[fn, axes](b t) -> t or x           fn: sum prod max min any all argmax argmin, over `axes`
                                                       (ascending, removed from the shape; argmax, argmin: one axis, the
                                                       first of equals, result int). nan wins in max, min, argmax and
-                                                      argmin. max, min, argmax, argmin of nothing: ValueError. Order of
-                                                      adding is fixed by sizes alone; f16 and bf16 are added in f32
+                                                      argmin. max, min, argmax, argmin of nothing: ValueError, but with
+                                                      `least` the max of nothing is -inf. Order of adding is fixed by
+                                                      sizes alone; f16 and bf16 are added in f32
             cumsum[axis](b t)
             matmul[ta, tb](b a, b b)                  a: [batch..., m, k] ([.., k, m] if ta), b: [batch..., k, n]
                                                       ([.., n, k] if tb) -> [batch..., m, n]; an operand of rank 2
@@ -196,6 +197,7 @@ def _reduce(args: Args, attrs: Attrs, outs: Args) -> None:
         _need(t.elem == BOOL, f"{fn} of {t.elem}")
     if fn in ("sum", "prod"):
         _need(t.elem in NUMBERS, f"{fn} of {t.elem}")
+    _need(not attrs.get("least") or fn == "max" and t.elem in FLOATS, "least is for max of floats")
     if fn in ("argmax", "argmin"):
         _need(len(axes) == 1, f"{fn} over several axes")
     _result(outs, INT if fn in ("argmax", "argmin") else t.elem, rank(t) - len(axes))
@@ -366,7 +368,7 @@ def sizes_agree(op: Op) -> bool:
 
 
 def _reduce_faults(op: Op) -> bool:
-    if op.attr("fn") not in ("max", "min", "argmax", "argmin"):
+    if op.attr("fn") not in ("max", "min", "argmax", "argmin") or op.attr("least"):
         return False
     dims = op.args[0].type.dims  # type: ignore[union-attr]
     return any(not dims[a] for a in op.attr("axes"))  # type: ignore[attr-defined]

@@ -31,6 +31,7 @@ from hybridc.front.syntax import (
     Pack,
     Param,
     Pattern,
+    Rest,
     SetLiteral,
     Slice,
     Tuple,
@@ -142,6 +143,9 @@ class Expressions(Base):
         first = next(x for x in c if x is not None)
         last = next(x for x in reversed(c) if x is not None)
         return Slice(self.span(first, last), c[0], c[2], c[4])
+
+    def rest(self, c: Children) -> Slice:
+        return Rest(self.token_span(c[0]), None, None, None)
 
     def pack(self, c: Children) -> Pack:
         return Pack(self.span(c[0], c[1]), c[1].value)
@@ -279,7 +283,8 @@ class Expressions(Base):
         args = []
         for item in c[2]:
             if isinstance(item, Slice):
-                self.error("HYB117", "a slice is no type and no dimension", item.span)
+                what = "`...`" if isinstance(item, Rest) else "a slice"
+                self.error("HYB117", f"{what} is no type and no dimension", item.span)
                 continue
             item = type_argument(item)
             self._forget(item)

@@ -26,7 +26,8 @@ from hybridc.front.config_values import config_item
 from hybridc.front.infer import Meta
 from hybridc.front.open_models import is_open
 from hybridc.front.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
-from hybridc.front.tensor_check import index_tensor, transpose_of
+from hybridc.front.tensor_check import transpose_of
+from hybridc.front.tensor_index import index_tensor
 from hybridc.front.typeexpr import nearest
 
 if TYPE_CHECKING:
@@ -334,6 +335,9 @@ def container_index(c: Body, value: tree.Expr, t: Named, e: syntax.Index) -> tre
         c.error("HYB311", f"{c.show(t)} takes one index", e.span, help="write `xs[i][j]` for a list in a list")
         return c.poison(e.span)
     item = e.items[0]
+    if isinstance(item, syntax.Rest):
+        c.error("HYB311", f"`...` is for tensors, and this is {c.show(t)}", item.span, help="`xs[:]` is all of it")
+        return c.poison(e.span)
     if isinstance(item, syntax.Slice):
         sig = c.world.method(t.key, "_slice")
         if sig is None:

@@ -21,7 +21,7 @@ from hybridc.front import check_access, check_call, check_generic, check_model, 
 from hybridc.front.bounds import is_resource
 from hybridc.front.open_models import holds_open
 from hybridc.front.scope import Local, StructSig
-from hybridc.front.tensor_check import index_tensor
+from hybridc.front.tensor_index import index_tensor
 from hybridc.front.typeexpr import nearest
 
 if TYPE_CHECKING:
@@ -222,6 +222,9 @@ def set_slice(c: Body, base: tree.Place, e: syntax.Index, s: syntax.Assign) -> l
         return None
     part = e.items[0]
     assert isinstance(part, syntax.Slice)
+    if isinstance(part, syntax.Rest):
+        c.error("HYB311", f"`...` is for tensors, and this is {c.show(t)}", part.span, help="`xs[:]` is all of it")
+        return []
     value = c.value(s.value, t)
     not_copied(c, value, "an assignment would copy it")
     bounds = [check_call.option_int(c, b, e.span) for b in (part.start, part.stop, part.step)]

@@ -30,7 +30,7 @@ _WORDS = {
 _MARKS = {
     "COLON": ":", "COMMA": ",", "EQUAL": "=", "LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{",
     "RBRACE": "}", "ARROW": "->", "DOT": ".", "QMARK": "?", "AT": "@", "STAR": "*", "MINUS": "-", "PLUS": "+",
-    "VBAR": "|", "TILDE": "~",
+    "VBAR": "|", "TILDE": "~", "ELLIPSIS": "...",
 }
 _BODIES = {
     "IF": "if", "ELIF": "elif", "ELSE": "else", "WHILE": "while", "FOR": "for", "MATCH": "match", "CASE": "case",

@@ -40,7 +40,7 @@ _RESYNC = re.compile(
 """The end of a line before one that can only begin a declaration."""
 
 MARKS = tuple(
-    "**= //= <<= >>= -> ?? == != <= >= += -= *= /= %= @= &= |= ^= ** // << >> "
+    "**= //= <<= >>= ... -> ?? == != <= >= += -= *= /= %= @= &= |= ^= ** // << >> "
     "- + * / % @ & | ^ ~ < > = . , : ? ( ) [ ] { }".split()
 )
 """Longer ones first."""

@@ -22,6 +22,7 @@ from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
 from hybridc.front.lower_fits import refine
 from hybridc.front.lower_static import as_config
 from hybridc.front.lower_values import Values
+from hybridc.front.tensor_lower_index import lower_index
 
 ARITHMETIC = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow",
               "&": "bit_and", "|": "bit_or", "^": "bit_xor", "<<": "shl", ">>": "shr"}
@@ -334,7 +335,7 @@ def tuple_item(lw: Lowerer, e: tree.TupleItem) -> Value:
 
 @lowers(tree.TensorIndex)
 def tensor_index(lw: Lowerer, e: tree.TensorIndex) -> Value:
-    return tensor_lower.lower_index(lw, e)
+    return lower_index(lw, e)
 
 
 @lowers(tree.MakeTensor)

@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from hybridc.base.types import ModelType, Type
-from hybridc.front import tensor_lower, tree
+from hybridc.front import tree
 from hybridc.front.lower_core import Lowerer, Parts, Value
 from hybridc.front.lower_scan import assigned, place_root
+from hybridc.front.tensor_lower_index import assign_index
 
 
 class Access(ABC):
@@ -159,7 +160,7 @@ class TensorAccess(Access):
     def update(self, op: str | None, value: Value, type: Type) -> None:
         new = self.lw.whole(value)
         whole = self.lw.whole(self.base.take())
-        self.base.put(tensor_lower.assign_index(self.lw, whole, self.place, op, new, type))
+        self.base.put(assign_index(self.lw, whole, self.place, op, new, type))
 
 
 def access(lw: Lowerer, place: tree.Place) -> Access:
@@ -209,7 +210,8 @@ def _freeze(lw: Lowerer, e: tree.Expr) -> tree.Expr:
 
 def _freeze_index(lw: Lowerer, index: tree.Expr | tree.SliceIndex) -> tree.Expr | tree.SliceIndex:
     if isinstance(index, tree.SliceIndex):
-        return tree.SliceIndex(*(None if e is None else _freeze(lw, e) for e in (index.start, index.stop, index.step)))
+        start, stop, step = (None if e is None else _freeze(lw, e) for e in (index.start, index.stop, index.step))
+        return tree.SliceIndex(start, stop, step, index.rest)
     return _freeze(lw, index)
 
 

@@ -107,6 +107,11 @@ class Slice(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Rest(Slice):
+    """`...` among the indices of a tensor: all axes that the others leave, whole."""
+
+
+@dataclass(frozen=True, slots=True)
 class Index(Node):
     """`e[...]`: indexing or slicing, or type and dimension arguments, which the checker tells apart.
 

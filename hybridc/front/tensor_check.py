@@ -7,13 +7,12 @@ the name (`x.T` is "T"; `pow` is the operator `**`), whose attributes are descri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 from hybridc.base.dims import Dim, PackVar
 from hybridc.base.source import Span
-from hybridc.base.types import BOOL, INT, INTS, Poison, Tensor, Type
+from hybridc.base.types import BOOL, INT, Poison, Tensor, Type
 from hybridc.front import syntax, tensor_layer_rules, tensor_shape_rules, tree
 from hybridc.front.tensor_args import bind
 from hybridc.front.tensor_layer_rules import INITIALISERS, initialiser, matmul
@@ -27,6 +26,7 @@ from hybridc.front.tensor_types import (
     broadcast,
     cast,
     elem,
+    has_float,
     hint,
     is_float,
     is_int,
@@ -34,6 +34,7 @@ from hybridc.front.tensor_types import (
     is_numeric,
     join,
     of_shape,
+    plain,
     same_dim,
     shape,
     show_shape,
@@ -64,20 +65,12 @@ COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
 
 # ---- operators -------------------------------------------------------------------------------------------------------
-def _plain(ctx: Context, e: tree.Expr) -> tree.Expr:
-    """The expression with its type as known now."""
-    t = ctx.resolve(e.type)
-    if isinstance(t, Poison):
-        raise Stop
-    return e if t is e.type else replace(e, type=t)  # type: ignore[type-var]
-
-
 def binary_tensor(
     ctx: Context, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_span: Span | None = None
 ) -> tree.Expr:
     """An operator or comparison with a tensor on one side at least."""
     try:
-        left, right = _plain(ctx, left), _plain(ctx, right)
+        left, right = plain(ctx, left), plain(ctx, right)
         for e in (left, right):
             if not is_numeric(e.type) and not is_literal(e):
                 ctx.error("HYB302", f"`{op}` is not for {left.type} and {right.type}", span)
@@ -85,7 +78,7 @@ def binary_tensor(
         if op == "@":
             return matmul(ctx, left, right, span)
         what = f"`{op}` of {left.type} and {right.type}"
-        if op == "/" and not any(is_float(elem(e.type)) or is_literal(e) and _float(e) for e in (left, right)):
+        if op == "/" and not any(is_float(elem(e.type)) or is_literal(e) and has_float(e) for e in (left, right)):
             ctx.error("HYB304", f"{what}: `/` is for floats", span, "`//` divides integers; or cast, `f32(x)`")
             raise Stop
         kind, (left, right) = join(ctx, [left, right], span, what)
@@ -104,14 +97,10 @@ def binary_tensor(
         return ctx.poison(span)
 
 
-def _float(e: tree.Expr) -> bool:
-    return _float(e.operand) if isinstance(e, tree.Unary) else isinstance(getattr(e, "value", None), float)
-
-
 def unary_tensor(ctx: Context, op: str, operand: tree.Expr, span: Span) -> tree.Expr:
     """`-`, `+`, `~` of a tensor."""
     try:
-        operand = _plain(ctx, operand)
+        operand = plain(ctx, operand)
         kind = elem(operand.type)
         if op == "not" or kind == BOOL and op != "~" or op == "~" and kind != BOOL and not is_int(kind):
             ctx.error("HYB302", f"`{op}` is not for {operand.type}", span,
@@ -125,7 +114,7 @@ def unary_tensor(ctx: Context, op: str, operand: tree.Expr, span: Span) -> tree.
 def transpose_of(ctx: Context, value: tree.Expr, span: Span) -> tree.Expr:
     """`x.T`"""
     try:
-        value = _plain(ctx, value)
+        value = plain(ctx, value)
         if any(isinstance(d, PackVar) for d in shape(value.type)):
             ctx.error("HYB405", f"`.T` reverses all axes, and {value.type} has any number of them", span,
                       "`transpose(x, -2, -1)` exchanges the last two")
@@ -133,94 +122,6 @@ def transpose_of(ctx: Context, value: tree.Expr, span: Span) -> tree.Expr:
         return transposed(value, span)
     except Stop:
         return ctx.poison(span)
-
-
-# ---- indexing --------------------------------------------------------------------------------------------------------
-Index = tree.Expr | tree.SliceIndex
-
-
-def index_tensor(
-    ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span
-) -> tuple[Type, tuple[Index, ...]]:
-    """The type of `value[items]`, and the indices of the tree.TensorIndex or PlaceTensor. POISON after an error."""
-    try:
-        return _index(ctx, _plain(ctx, value), items, span)
-    except Stop:
-        return ctx.poison(span).type, ()
-
-
-def _index(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span) -> tuple[Type, tuple[Index, ...]]:
-    dims = list(shape(value.type))
-    result: list[Dim | PackVar] = []
-    indices: list[Index] = []
-    special = False
-    for item in items:
-        if not dims:
-            ctx.error("HYB311", f"too many indices for shape {show_shape(shape(value.type))}", span)
-            raise Stop
-        d = dims.pop(0)
-        if isinstance(d, PackVar):
-            shown = show_shape(shape(value.type))
-            ctx.error("HYB311", f"an index of {shown} falls where `{d}` stands for any number of dimensions", item.span,
-                      "reshape first, so that the number of dimensions is known")
-            raise Stop
-        if isinstance(item, syntax.Slice):
-            index, size = _slice(ctx, item, d)
-            indices.append(index)
-            result.append(size)
-            continue
-        expected = Tensor(INT, (Dim.of(len(item.items)),)) if isinstance(item, syntax.List) else None
-        e = _plain(ctx, ctx.expr(item, expected))  # type: ignore[arg-type]
-        if isinstance(e.type, Tensor) and (e.type.elem == BOOL or e.type.elem in INTS):
-            if special:
-                ctx.error("HYB311", "an index has at most one tensor", e.span, "index with the others first")
-                raise Stop
-            special = True
-            if e.type.elem == BOOL:
-                rest = e.type.shape[1:]
-                for mask, have in zip(e.type.shape, (d, *dims[: len(rest)]), strict=False):
-                    if isinstance(mask, PackVar) or isinstance(have, PackVar) or same_dim(ctx, have, mask) is None:
-                        _bad_mask(ctx, value, e)
-                if len(rest) > len(dims):
-                    _bad_mask(ctx, value, e)
-                del dims[: len(rest)]
-                result.append(ctx.fresh_dim())
-            else:
-                result.extend(e.type.shape)
-        elif e.type == BOOL or not (is_int(e.type) or is_literal(e) and not _float(e)):
-            ctx.error("HYB311", f"a tensor's index is an int, a slice, or ints or bools, not {e.type}", e.span)
-            raise Stop
-        else:
-            e = ctx.coerce(e, INT, "an index")
-        indices.append(e)
-    return of_shape(elem(value.type), tuple(result) + tuple(dims)), tuple(indices)
-
-
-def _bad_mask(ctx: Context, value: tree.Expr, mask: tree.Expr) -> None:
-    shown = f"{show_shape(shape(mask.type))} for a tensor of shape {show_shape(shape(value.type))}"
-    ctx.error("HYB401", f"a mask of shape {shown}", mask.span, "a mask has the leading dimensions of what it masks")
-    raise Stop
-
-
-def _slice(ctx: Context, item: syntax.Slice, d: Dim) -> tuple[tree.SliceIndex, Dim]:
-    """A slice of an axis of size `d` and the size of the part."""
-    bounds = [None if e is None else ctx.coerce(ctx.expr(e, INT), INT, "a slice's bound")
-              for e in (item.start, item.stop, item.step)]
-    index = tree.SliceIndex(*bounds)
-    if all(b is None for b in bounds):
-        return index, d
-    known = [None if b is None else ctx.dim_of(b) for b in bounds]
-    start, stop, step = known
-    if step is not None and step.constant == 0:
-        ctx.error("HYB311", "a slice's step is not 0", item.span)
-        raise Stop
-    if d.constant is not None and all(k is None or k.constant is not None for k in known):
-        numbers = [None if k is None else k.constant for k in known]
-        return index, Dim.of(len(range(*slice(*numbers).indices(d.constant))))
-    whole_start = start is None or start.constant == 0
-    if step is None and whole_start and stop is not None and ctx.equal_dims(stop, d) is True:
-        return index, d
-    return index, ctx.fresh_dim()
 
 
 # ---- literals --------------------------------------------------------------------------------------------------------
@@ -259,7 +160,7 @@ def _rows(ctx: Context, literal: syntax.List, wanted: Type | None) -> tuple[tupl
         if isinstance(item, syntax.List):
             parts.append(_rows(ctx, item, wanted))
             continue
-        e = _plain(ctx, ctx.expr(item, wanted))
+        e = plain(ctx, ctx.expr(item, wanted))
         if not is_numeric(e.type) and not is_literal(e):
             ctx.error("HYB301", f"an element of a tensor is a number, not {e.type}", e.span)
             raise Stop
@@ -308,7 +209,7 @@ def update_value(ctx: Context, part: Type, op: str | None, value: tree.Expr, spa
     """The right side of `PLACE = value` or `PLACE op= value`, where the place is a tensor or a part of one of type
     `part`: with the part's element type, and of a shape that broadcasts to it. The place's own shape never changes."""
     try:
-        value = _plain(ctx, value)
+        value = plain(ctx, value)
         part = ctx.resolve(part)
         if isinstance(part, Poison):
             raise Stop
@@ -332,7 +233,7 @@ def update_value(ctx: Context, part: Type, op: str | None, value: tree.Expr, spa
             value = result.right
         elif is_numeric(value.type) or is_literal(value):
             if elem(value.type) != kind:
-                if is_literal(value) and (is_float(kind) or is_int(kind) and not _float(value)):
+                if is_literal(value) and (is_float(kind) or is_int(kind) and not has_float(value)):
                     value = adapt(value, kind)
                 elif elem(value.type) == INT and is_float(kind):
                     value = cast(value, kind)
@@ -363,6 +264,6 @@ def _fits(ctx: Context, place: Shape, value: Shape, what: str, span: Span) -> No
 
 
 __all__ = [
-    "BUILTINS", "INITIALISERS", "Context", "binary_tensor", "index_tensor", "initialiser", "literal_tensor",
+    "BUILTINS", "INITIALISERS", "Context", "binary_tensor", "initialiser", "literal_tensor",
     "tensor_layer_rules", "tensor_shape_rules", "transpose_of", "unary_tensor", "update_value",
 ]

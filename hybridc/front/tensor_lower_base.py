@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from hybridc.base.dims import Dim, PackVar
-from hybridc.base.types import Prim, Tensor, Type
+from hybridc.base.types import BF16, F16, F32, Prim, Tensor, Type
 from hybridc.core import ir
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
@@ -14,17 +15,41 @@ from hybridc.front import tree
 from hybridc.front.lower_core import Lowerer, Value
 
 Lowering = Callable[[Lowerer, tree.Builtin], Value]
+NARROW = frozenset({F16, BF16})
 LOWER: dict[str, Lowering] = {}
 """Lowering of each built-in tensor function, by the name of its tree.Builtin."""
+
+
+WIDE = frozenset(
+    "mean logsumexp norm softmax log_softmax gelu silu softplus layer_norm rms_norm attention cross_entropy mse"
+    .split())
+"""Composites that are computed in f32 where their floats are narrower, and rounded once, as in torch."""
 
 
 def lowers(names: str) -> Callable[[Lowering], Lowering]:
     def mark(f: Lowering) -> Lowering:
         for name in names.split():
-            LOWER[name] = f
+            LOWER[name] = _wide(f) if name in WIDE else f
         return f
 
     return mark
+
+
+def _wide(f: Lowering) -> Lowering:
+    def lower(lw: Lowerer, node: tree.Builtin) -> Value:
+        kind = concrete_elem(lw, node.type)
+        if kind not in NARROW:
+            return f(lw, node)
+        operands = tuple(
+            tree.Cast(_in_f32(a.type), a.span, a, True) if concrete_elem(lw, a.type) == kind else a for a in node.args)
+        found = f(lw, replace(node, type=_in_f32(node.type), args=operands))
+        return t.cast(lw.b, lw.whole(found), kind)
+
+    return lower
+
+
+def _in_f32(written: Type) -> Type:
+    return Tensor(F32, written.shape) if isinstance(written, Tensor) else F32
 
 
 def args(lw: Lowerer, node: tree.Builtin) -> list[ir.Atom]:
@@ -66,6 +91,20 @@ def zip_map(lw: Lowerer, fn: str, operands: Sequence[ir.Atom], written: Sequence
     """`fn` elementwise, broadcasting by the written types."""
     axes = aligned(lw, [(w, rank(x.type)) for w, x in zip(written, operands, strict=True)])
     return t.map(lw.b, fn, operands, axes)
+
+
+OPERATORS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow", "&": "bit_and",
+    "|": "bit_or", "^": "bit_xor", "<<": "shl", ">>": "shr",
+    "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge",
+}  # fmt: skip
+
+
+def operate(lw: Lowerer, op: str, left: ir.Atom, right: ir.Atom, left_type: Type, right_type: Type) -> ir.Atom:
+    """An elementwise operator on values of the types written."""
+    if op == "**" and isinstance(right, ir.Const) and right.value in (1, 2):
+        return left if right.value == 1 else t.map(lw.b, "mul", [left, left])
+    return zip_map(lw, OPERATORS[op], [left, right], [left_type, right_type])
 
 
 # ---- constants, sizes, checks ----------------------------------------------------------------------------------------
@@ -112,5 +151,6 @@ def to_last(b: t.Builder, x: ir.Atom, axis: int) -> ir.Atom:
 
 __all__ = [
     "LOWER", "Lowering", "aligned", "args", "axis_of", "concrete_elem", "elem", "integer", "lowers", "number", "ones",
+    "operate",
     "rank", "require_equal", "sizes_of", "t", "to_last", "zip_map",
 ]  # fmt: skip

@@ -152,7 +152,7 @@ def _reduction(lw: Lowerer, node: tree.Builtin) -> Value:
 
 def logsumexp(lw: Lowerer, x: ir.Atom, axes: tuple[int, ...]) -> ir.Atom:
     b = lw.b
-    top = constant(lw, t.reduce(b, "max", x, axes))
+    top = constant(lw, t.reduce(b, "max", x, axes, least=True))
     endless = t.map(b, "eq", [t.map(b, "abs", [top]), number(math.inf, x)])
     # Infinity less infinity would be nan. What is taken off is put back, so its derivative cancels.
     top = t.map(b, "select", [endless, number(0, x), top], _select_axes(rank(top.type), (0, None, 0)))
@@ -191,7 +191,7 @@ def _shifted(lw: Lowerer, x: ir.Atom, axis: int) -> tuple[ir.Atom, list[t.Axes]]
     """x less its greatest along the axis, and how the two stand beside each other."""
     count = rank(x.type)
     beside = [tuple(range(count)), t.left_out(count, (axis,))]
-    top = constant(lw, t.reduce(lw.b, "max", x, (axis,)))  # the result does not depend on it
+    top = constant(lw, t.reduce(lw.b, "max", x, (axis,), least=True))  # the result does not depend on it
     return t.map(lw.b, "sub", [x, top], beside), beside
 
 

@@ -6,6 +6,7 @@ Axes in the typed tree count from the end (-1 is the last), because `*B` may sta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from hybridc.base.dims import Dim, DimVar, PackVar, Shape, show_shape
@@ -23,6 +24,7 @@ from hybridc.base.types import (
     POISON,
     U8,
     Option,
+    Poison,
     Prim,
     Tensor,
     Type,
@@ -104,6 +106,14 @@ def hint(expected: Type | None) -> Type | None:
     return expected if expected is not None and is_numeric(expected) else None
 
 
+def plain(ctx: Context, e: tree.Expr) -> tree.Expr:
+    """The expression with its type as known now."""
+    t = ctx.resolve(e.type)
+    if isinstance(t, Poison):
+        raise Stop
+    return e if t is e.type else replace(e, type=t)  # type: ignore[type-var]
+
+
 # ---- element types ---------------------------------------------------------------------------------------------------
 def is_literal(e: tree.Expr) -> bool:
     """A number that takes its type from its context."""
@@ -114,9 +124,9 @@ def is_literal(e: tree.Expr) -> bool:
     return False
 
 
-def _has_float(e: tree.Expr) -> bool:
+def has_float(e: tree.Expr) -> bool:
     if isinstance(e, tree.Unary):
-        return _has_float(e.operand)
+        return has_float(e.operand)
     return isinstance(e, tree.Const) and isinstance(e.value, float)
 
 
@@ -132,7 +142,7 @@ def cast(e: tree.Expr, to: Type) -> tree.Expr:
     """An int or int tensor that joins a float operation."""
     if elem(e.type) == to:
         return e
-    if is_literal(e) and (is_float(to) or not _has_float(e)):
+    if is_literal(e) and (is_float(to) or not has_float(e)):
         return adapt(e, to)
     return tree.Cast(of_shape(to, shape(e.type)), e.span, e, True)
 
@@ -146,7 +156,8 @@ def join(
 ) -> tuple[Type, list[tree.Expr]]:
     """Give operands one element type: literals adapt, an int joins floats. `floats`: the result must be a float, an
     int becomes the float expected or f32. Bools do not mix with numbers."""
-    firm = {k for e in operands if is_float(k := elem(e.type)) and not is_literal(e) and widened(e, F64) is None}
+    firm = {k for e in operands if (is_float(k := elem(e.type)) or k in (I32, U8)) and not is_literal(e)
+            and widened(e, F64) is None}
     if len(firm) == 1:
         (only,) = firm
         operands = [widened(e, only) or e for e in operands]
@@ -172,7 +183,7 @@ def join(
     elif kinds and not isinstance(kinds[0], (Prim, TypeVar)):
         ctx.error("HYB302", f"{what} is for numbers and tensors, not {kinds[0]}", span)
         raise Stop
-    elif any(_has_float(e) for e in operands if is_literal(e)):
+    elif any(has_float(e) for e in operands if is_literal(e)):
         target = wanted if wanted is not None and is_float(wanted) else F32
         if kinds and kinds[0] != INT:
             ctx.error("HYB303", f"{what} mixes {kinds[0]} and a float", span, "cast to a float first, as in `f32(x)`")
@@ -335,7 +346,8 @@ def is_unknown(d: Dim) -> bool:
 __all__ = [
     "BF16", "BOOL", "F16", "F32", "F64", "I32", "INT", "ONE", "POISON", "U8",
     "Context", "Dim", "DimVar", "PackVar", "Shape", "Stop", "Tensor", "Type",
-    "adapt", "broadcast", "cast", "dim_at", "divided", "drop_axes", "elem", "find_axes", "find_axis", "hint",
+    "adapt", "broadcast", "cast", "dim_at", "divided", "drop_axes", "elem", "find_axes", "find_axis",
+    "has_float", "hint",
     "is_float", "is_int", "is_literal", "is_numeric", "is_scalar", "is_unknown", "join", "of_shape", "replace_axis",
-    "same_dim", "same_shape", "shape", "show_shape", "size",
+    "plain", "same_dim", "same_shape", "shape", "show_shape", "size",
 ]  # fmt: skip

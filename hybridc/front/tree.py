@@ -305,15 +305,19 @@ class TupleItem(Typed):
 
 @dataclass(frozen=True, slots=True)
 class SliceIndex:
+    """`start:stop:step`; `rest` is `...`, every axis that the other indices leave."""
+
     start: Expr | None
     stop: Expr | None
     step: Expr | None
+    rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TensorIndex(Typed):
-    """`x[i, :, 1:3]`: each index is an int expression, a SliceIndex, or an int or bool tensor (gather or mask; at most
-    one of them); missing trailing ones are whole. Lists and strings are indexed by Calls of `_get` and `_slice`."""
+    """`x[i, :, 1:3]`: each index is an int expression, a SliceIndex, or an int or bool tensor (gather or mask; a mask
+    goes with no other); missing trailing ones are whole. Lists and strings are indexed by Calls of `_get` and
+    `_slice`."""
 
     value: Expr
     indices: tuple[Union[Expr, SliceIndex], ...]

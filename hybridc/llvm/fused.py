@@ -82,7 +82,7 @@ def _shape(e: FnEmitter, op: Op, axes: Axes) -> None:
         case "reduce":
             x, gone = tensor_of(e, op.args[0]), op.attr("axes")
             assert isinstance(gone, tuple)
-            if op.attr("fn") in ("max", "min"):
+            if op.attr("fn") in ("max", "min") and not op.attr("least"):
                 check_some(e, str(op.attr("fn")), x, gone)
             dims = [d for i, d in enumerate(x.dims) if i not in gone]
         case "index":

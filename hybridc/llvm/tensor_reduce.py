@@ -187,7 +187,7 @@ def emit_reduce(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     assert isinstance(axes, tuple)
     x = tensor_of(e, op.args[0])
     kind = elem(op.outs[0].type)
-    if fn in ("max", "min", "argmax", "argmin"):
+    if fn in ("max", "min", "argmax", "argmin") and not op.attr("least"):
         check_some(e, fn, x, axes)
     # Runs of neighbouring axes, the last one first: what is left then is smaller for the next.
     runs: list[list[int]] = []
