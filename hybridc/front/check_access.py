@@ -128,7 +128,7 @@ def member(c: Body, value: tree.Expr, e: syntax.Attribute, expected: Type | None
     if sig is not None:
         return bound_method(c, value, sig, e, expected)
     if not isinstance(t, Poison):
-        no_member(c, t, e.name, e.name_span)
+        no_member(c, t, e.name, e.name_span, value)
     return c.poison(e.span)
 
 
@@ -240,7 +240,7 @@ def bound_method(c: Body, value: tree.Expr, sig: FnSig, e: syntax.Attribute, exp
     return tree.BoundMethod(t, e.span, FnRef(sig.key, metas, packs), receiver)
 
 
-def no_member(c: Body, t: Type, name: str, span: Span) -> None:
+def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None = None) -> None:
     """Report a member that a type does not have, with the nearest that it has."""
     shown = c.show(t)
     if isinstance(t, Meta):
@@ -250,7 +250,8 @@ def no_member(c: Body, t: Type, name: str, span: Span) -> None:
     names: list[str] = []
     help = None
     if isinstance(t, Option):
-        help = f"it may be none: test it first, `if x != none:`, or give a default, `(x ?? ...).{name}`"
+        why = c.why_none(value) if value is not None else ""
+        help = f"{why or 'it may be none: '}test it first, `if x != none:`, or give a default, `(x ?? ...).{name}`"
     elif isinstance(t, Named):
         sig = c.world.type(t.key)
         if isinstance(sig, StructSig):

@@ -33,6 +33,7 @@ from hybridc.front import check_builtin, check_dims, check_expr, syntax, tree
 from hybridc.front.bounds import elem_of, implied, is_resource, satisfies, wanted
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
+from hybridc.front.narrowing import path_of
 from hybridc.front.open_models import fresh_config, holds_open, reopened
 from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, World
 from hybridc.front.soft import widened
@@ -58,6 +59,8 @@ class Body:
         self.solver = Solver()
         self.frames: list[Frame] = []
         self.narrowed: set[str] = set()
+        self.lost: dict[str, str] = {}
+        """Paths that were known not to be none until a loop began that changes the variable, by its name."""
         self.prechecked: dict[int, tree.Expr] = {}
         self.parallel: list[tuple[int, int]] = []
         """Where each enclosing `parallel` body begins: how many frames and scopes there were."""
@@ -245,6 +248,10 @@ class Body:
             shown = self.show(h)
             help = None
             if isinstance(h, TypeVar):
+                if (h, bound) in self.world.missing_bounds:
+                    self.had_errors = True  # one remedy, one message
+                    return
+                self.world.missing_bounds.add((h, bound))
                 word = bound.split()[0]
                 help = f"declare it `[{h.name}: {word}]`"
             elif bound == "key":
@@ -360,7 +367,7 @@ class Body:
         if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
             help = f"cast it: `{te}(...)`"
         elif isinstance(found, Option) and not isinstance(want, Option):
-            help = "give a default, `... ?? default`, or test it first, `if x != none:`"
+            help = f"{self.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
         elif isinstance(want, Named) and want.name == "str":
             help = "show it: `f\"{...}\"`" if not isinstance(found, FnType | ModelType) else None
         elif want == BOOL and found in INTS:
@@ -521,6 +528,11 @@ class Body:
         """What was known of a variable no longer holds."""
         if self.narrowed:
             self.narrowed = {p for p in self.narrowed if p != key and not p.startswith(key + ".")}
+
+    def why_none(self, *es: tree.Expr) -> str:
+        """Why what was tested is an option again, to stand before a remedy; "" if it never was."""
+        name = next((self.lost[p] for e in es if (p := path_of(e)) in self.lost), None)
+        return f"the loop changes `{name}`, so what was known of it before no longer holds; " if name else ""
 
     def under(self, facts: Iterable[str], run: Callable[[], Any]) -> Any:
         """Run with more paths known not to be none."""

@@ -164,7 +164,7 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
     value = check_access.field(c, receiver, fn.name, fn.span)
     if value is not None:
         return call_value(c, check_expr.narrow(c, value), e, expected, fn)
-    check_access.no_member(c, t, fn.name, fn.name_span)
+    check_access.no_member(c, t, fn.name, fn.name_span, receiver)
     poison_args(c, e)
     return c.poison(e.span)
 
@@ -324,7 +324,8 @@ def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tr
     if p.mut:
         if not a.mut:
             c.error("HYB506", f"{shown} is a `mut` parameter: what it changes is marked at the call too", a.value.span,
-                    help=f"write `mut {c.checker.text(a.value.span)}`" if root_name(a.value) is not None
+                    help=f"write `mut {c.checker.text(a.value.span)}`"
+                    if root_name(a.value) is not None or _is_temporary(c, a.value, t)
                     else "put it into a `var` first, and pass that as `mut`")
             return tree.Arg(c.poison(a.span))
         if isinstance(a.value, syntax.Call) and not p.name.startswith("argument "):
@@ -350,6 +351,10 @@ def argument(c: Body, p: ParamSig, a: syntax.Argument, t: Type, what: str) -> tr
     value = c.value(a.value, t)
     check_place.not_copied(c, value, f"{shown} would copy it")
     return tree.Arg(c.coerce(value, t, shown))
+
+
+def _is_temporary(c: Body, e: syntax.Expr, t: Type) -> bool:
+    return isinstance(e, syntax.Call) and check_place.temporary(c, c.value(e, t))
 
 
 # ---- functions and methods -------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def combine(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_
     if method is not None and isinstance(s, Named) and isinstance(t, Named):
         if c.world.method(s.key, method) is not None and c.solver.attempt(s, t):
             return tree.Binary(s, span, op, left, right)
-    unsupported(c, op, s, t, span)
+    unsupported(c, op, s, t, span, (left, right))
     return c.poison(span)
 
 
@@ -167,7 +167,9 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     return None
 
 
-def unsupported(c: Body, op: str, s: Type, t: Type | None, span: Span) -> None:
+def unsupported(
+    c: Body, op: str, s: Type, t: Type | None, span: Span, operands: tuple[tree.Expr, ...] = ()
+) -> None:
     """Report an operator that its operands do not have."""
     a = c.show(s)
     b = None if t is None else c.show(t)
@@ -178,7 +180,8 @@ def unsupported(c: Body, op: str, s: Type, t: Type | None, span: Span) -> None:
                     help=f"give it a bound: [{x}: number]")
             return
         if isinstance(x, Option):
-            help = "an option may be none: test it first, `if x != none:`, or give a default, `(x ?? 0)`"
+            help = c.why_none(*operands) or "an option may be none: "
+            help += "test it first, `if x != none:`, or give a default, `(x ?? 0)`"
     if help is None and op == "+" and STR in (s, t):
         help = "put values into text with an f-string: f\"{...}\""
     if help is None and BOOL in (s, t) and op in ("+", "-", "*", "/", "//", "%", "**"):

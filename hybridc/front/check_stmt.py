@@ -245,6 +245,7 @@ def forget_changed(c: Body, *nodes: object) -> None:
     for name in changed_names(nodes):
         local = c.find(name)[0]
         if local is not None and local.var.mutable:
+            c.lost |= {p: name for p in c.narrowed if p == local.var.key or p.startswith(local.var.key + ".")}
             c.forget(local.var.key)
 
 

@@ -36,7 +36,6 @@ CODES: dict[str, str] = {
     "HYB808": "a dimension that no argument gives a value",
     "HYB809": "submodels that are not alike, as a value",
     "HYB810": "a derivative that writes state, as a value",
-    "HYB811": "a choice among submodels whose results are of different types",
     "HYB812": "a method that does not fit where it is called by its name",
 }
 """What lowering may refuse."""

@@ -94,9 +94,7 @@ def _lowered(lw: Lowerer, e: tree.Expr, kinds: Sequence[ir.Type]) -> list[ir.Ato
         return []
     assert value is not None
     atom = lw.whole(value)
-    if not _same_kind(atom.type, kinds[0]):
-        raise lw.refuse("HYB811", f"the items of this container give values of different types, {kinds[0]} and "
-                        f"{atom.type}, so the run cannot choose between them", e.span)
+    assert _same_kind(atom.type, kinds[0]), f"{atom.type} where the checker found {kinds[0]}"
     return [atom]
 
 

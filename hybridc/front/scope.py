@@ -185,6 +185,8 @@ class World:
     modules: dict[str, ModuleDecls] = field(default_factory=dict)
     sigs: dict[str, Sig] = field(default_factory=dict)
     decls: dict[str, tree.Decl] = field(default_factory=dict)
+    missing_bounds: set[tuple[TypeVar, str]] = field(default_factory=set)
+    """What was said already: a type parameter and the bound that it needs."""
 
     def fn(self, key: str) -> FnSig:
         sig = self.sigs[key]

@@ -232,6 +232,8 @@ class TypeReader:
             values.append(value)
             bad = bad or isinstance(value, Poison)
             if p.bound is not None and not satisfies(self.world, value, p.bound):
+                if isinstance(value, TypeVar):
+                    self.world.missing_bounds.add((value, p.bound))
                 self.report("HYB309", f"{value} cannot be the {p.name} of a {sig.name}: "
                             f"{bound_phrase(value, p.bound)}", a.span, help=_bound_help(value, p.bound))
                 bad = True
