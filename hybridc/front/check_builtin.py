@@ -106,8 +106,8 @@ def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
         c.solver.unify(t, to)
         return x
     if isinstance(x, tree.Const) and t == to and not isinstance(x.value, str):
-        # A float stays a cast: as a bare literal it would take another type from its context.
-        return tree.Cast(to, e.span, x, False) if is_float(to) else tree.Const(to, e.span, x.value)
+        # A number stays a cast: as a bare literal it would take another type from its context.
+        return x if to == BOOL else tree.Cast(to, e.span, x, False)
     if t == STR and to in (INT, *(p for p in PRIMS.values() if p != BOOL)):
         return tree.Builtin(to, e.span, str(to), (x,))
     if isinstance(t, Tensor):

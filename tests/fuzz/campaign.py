@@ -1,0 +1,195 @@
+"""Runs many cases in processes of their own, since what is tested may crash or hang."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hybridc.base.diagnostic import CompileError
+from tests.fuzz import compare, engines
+from tests.fuzz.program import Case, case
+
+MEMORY = 6 << 30
+"""Address space of a process, in bytes: what asks for more is told so."""
+_CONTEXT = multiprocessing.get_context("fork")
+
+
+@dataclass
+class Failure:
+    """`kind`: "differs", "leak", "refused CODE", "traceback ...", "crash ...", "hang". `source` is the program."""
+
+    kind: str
+    detail: str
+    source: str
+    name: str = ""
+    seed: str = ""
+
+
+@dataclass
+class Tally:
+    cases: int = 0
+    calls: int = 0
+    faults: int = 0
+    lines: int = 0
+    seconds: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+
+
+def isolated(work: Callable[[], Any], timeout: float) -> tuple[str, Any]:
+    """("done", result), ("crash", the signal) or ("hang", None) of work in a process of its own."""
+    ours, theirs = _CONTEXT.Pipe(duplex=False)
+
+    def child() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        gc.freeze()
+        theirs.send(work())
+        theirs.close()
+
+    process = _CONTEXT.Process(target=child)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(timeout):
+            return "hang", None
+        return "done", ours.recv()
+    except EOFError:
+        process.join(10)
+        code = process.exitcode or 0
+        return "crash", signal.Signals(-code).name if code < 0 else f"exit {code}"
+    finally:
+        if process.is_alive():
+            process.join(0.5)
+            process.kill()
+        process.join()
+        ours.close()
+
+
+def _outcome(path: Path, which: Sequence[str]) -> tuple[str, Any]:
+    """What a file of cases does: ("ran", (disagreements, calls, faults)), ("refused", diagnostics' codes and text) or
+    ("traceback", text)."""
+    try:
+        report = engines.run(path, which)
+    except CompileError as e:
+        return "refused", (e.diagnostics[0].code, str(e)[:3000])
+    except Exception as e:  # whatever it is, it is what is looked for
+        frames = traceback.extract_tb(e.__traceback__)
+        last = frames[-1]
+        where = f"{type(e).__name__} {Path(last.filename).name}:{last.name}"
+        return "traceback", (where, "".join(traceback.format_exception(e))[-3000:])
+    first = next(iter(report.outcomes.values()))
+    outcomes = [o for found in first.values() for o in found]
+    return "ran", (list(compare.disagreements(report)), len(outcomes), sum(o.fault is not None for o in outcomes))
+
+
+def run_source(source: str, timeout: float, which: Sequence[str] = engines.ENGINES) -> tuple[str, Any]:
+    """The outcome of a source text in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="hyb-fuzz-") as folder:
+        path = Path(folder) / "case.hyb"
+        path.write_text(source)
+        state, result = isolated(lambda: _outcome(path, which), timeout)
+    return result if state == "done" else (state, result)
+
+
+def failure_of(outcome: tuple[str, Any], source: str, name: str = "", seed: str = "") -> list[Failure]:
+    """What is wrong with it."""
+    state, result = outcome
+    match state:
+        case "ran":
+            found: list[Failure] = []
+            for case_name, detail in result[0]:
+                kind = "leak" if "leaves" in detail and "blocks" in detail else "differs"
+                if kind == "differs" and "input" in detail and {f.kind for f in found} == {"differs"}:
+                    continue
+                found.append(Failure(kind, detail, source, name or case_name, seed))
+            return found
+        case "refused" | "traceback":
+            return [Failure(f"{state} {result[0]}", result[1], source, name, seed)]
+        case "crash":
+            return [Failure(f"crash {result}", "", source, name, seed)]
+    return [Failure("hang", "", source, name, seed)]
+
+
+def signature(source: str, timeout: float = 60, which: Sequence[str] = engines.ENGINES) -> str:
+    """The kind of its first failure, "" if there is none."""
+    found = failure_of(run_source(source, timeout, which), source)
+    return found[0].kind if found else ""
+
+
+def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.ENGINES) -> Tally:
+    """Runs cases in one file; where that fails as a whole, each alone."""
+    started = time.monotonic()
+    source = "\n".join(c.source for c in cases)
+    tally = Tally(cases=len(cases), lines=source.count("\n"))
+    outcome = run_source(source, timeout, which)
+    if outcome[0] == "ran":
+        wrong, tally.calls, tally.faults = outcome[1]
+        by_name = {f"run_{c.name}": c for c in cases}
+        for name in dict.fromkeys(name for name, _ in wrong):
+            c = by_name[name]
+            details = [(n, d) for n, d in wrong if n == name]
+            tally.failures += failure_of(("ran", (details, 0, 0)), c.source, c.name, c.seed)
+    elif len(cases) == 1:
+        tally.failures += failure_of(outcome, source, cases[0].name, cases[0].seed)
+    else:
+        half = len(cases) // 2
+        for part in (cases[:half], cases[half:]):
+            inner = batch(part, timeout, which)
+            tally.failures += inner.failures
+            tally.calls += inner.calls
+            tally.faults += inner.faults
+        if not tally.failures:
+            tally.failures += failure_of(outcome, source, "together", cases[0].seed)
+    tally.seconds = time.monotonic() - started
+    return tally
+
+
+def make(seed: str, first: int, count: int, subject: str) -> list[Case]:
+    return [case(f"{seed}-{first + i}", f"k{first + i}", subject) for i in range(count)]
+
+
+def run(
+    seed: str, count: int, size: int, timeout: float, out: Path | None, subject: str = "all",
+    seconds: float | None = None, first: int = 0, say: Callable[[str], None] = print,
+) -> Tally:
+    """`count` cases, `size` in a file, or as many as `seconds` allow. Failures are written to `out`, a file each."""
+    total, started, kinds = Tally(), time.monotonic(), dict[str, int]()
+    at = first
+    while at < first + count and (seconds is None or time.monotonic() - started < seconds):
+        cases = make(seed, at, min(size, first + count - at), subject)
+        at += len(cases)
+        found = batch(cases, timeout)
+        total.cases += found.cases
+        total.calls += found.calls
+        total.faults += found.faults
+        total.lines += found.lines
+        total.failures += found.failures
+        for f in found.failures:
+            kinds[f.kind] = kinds.get(f.kind, 0) + 1
+            say(f"{f.kind} {f.seed}: {f.detail[:300]}")
+            if out is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                stem = re.sub(r"\W+", "_", f"{f.kind}_{f.seed}")[:80]
+                head = "".join(f"# {line}\n" for line in f"{f.kind}\n{f.detail}".splitlines())
+                (out / f"{stem}.hyb").write_text(head + f.source)
+        total.seconds = time.monotonic() - started
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            pace = 60 * total.cases / max(total.seconds, 0.001)
+            (out / f"count_{seed}").write_text(
+                f"{total.cases} cases, {total.calls} calls, {total.faults} faults, {total.lines} lines, {total.seconds:.0f} s, "
+                f"{pace:.0f} a minute, failures {kinds}\n")
+    return total
+
+
+__all__ = ["Failure", "Tally", "batch", "failure_of", "isolated", "make", "os", "run", "run_source", "signature"]

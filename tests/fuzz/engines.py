@@ -1,0 +1,161 @@
+"""Runs a file of cases on every engine: each `run_NAME(p, q, x, s) -> str` on some inputs."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hybridc_runtime.artifact import unpack
+from hybridc_runtime.module import Module, link
+
+import hybridc
+from hybridc import checking, driver
+from hybridc.core import ir
+from hybridc.core.interface import Interface
+from hybridc.core.interp import Interpreter, str_text, str_value
+from hybridc.core.printer import print_program
+from hybridc.core.values import InterpFault
+from hybridc.link import artifact as container
+from hybridc.link import surface
+from hybridc.link.manifest import manifest_of
+
+Input = tuple[int, int, float, str]
+INPUTS: list[Input] = [
+    (0, 1, 0.5, ""), (5, -3, -2.25, "abcé"), (-1, 0, 0.0, "a,b a"), (2**62, 7, float("inf"), "12"),
+    (3, 3, 63.75, "🦊a🦊"), (-(2**63), 2**63 - 1, float("nan"), " x\n"),
+]  # fmt: skip
+DEPTH = 400
+"""How many calls may be nested here."""
+
+
+@dataclass
+class Outcome:
+    """What one call did: text or fault (kind, message, line), and what it printed."""
+
+    text: str | None = None
+    fault: tuple[str, str, int] | None = None
+    printed: str = ""
+
+
+@dataclass
+class Report:
+    """Outcomes by engine, case and input; `leaks`: engines that left memory behind, by case."""
+
+    outcomes: dict[str, dict[str, list[Outcome]]] = field(default_factory=dict)
+    leaks: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+class Unit:
+    """A file of cases, compiled once."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checked = checking.check(str(path))
+        self.text = path.read_text()
+        self.core, self.interface = driver.lower(self.checked)
+        self.names = [name for name in self.interface.fns if name.startswith("run_")]
+
+    def optimised(self) -> ir.Program:
+        return driver.optimise(self.core, self.interface, self.checked.sources)
+
+    def line(self, offset: int) -> int:
+        return self.text.count("\n", 0, offset) + 1
+
+    def interpreted(self, core: ir.Program | None = None) -> dict[str, list[Outcome]]:
+        """Every case on the reference interpreter."""
+        roots = surface.symbols(self.interface)
+        printed = io.StringIO()
+        machine = Interpreter(
+            driver.differentiated(self.core, roots, self.checked.sources) if core is None else core, depth_limit=DEPTH)
+        found: dict[str, list[Outcome]] = {}
+        for name in self.names:
+            entry = self.interface.fns[name][0]
+            found[name] = []
+            for p, q, x, s in INPUTS:
+                outcome = Outcome()
+                printed = io.StringIO()
+                with redirect_stdout(printed):
+                    try:
+                        outcome.text = str_text(machine.call(entry.symbol, (p, q, x, str_value(s)))[0])
+                    except InterpFault as fault:
+                        places = [span for _, span in fault.trace if span.path == str(self.path)]
+                        line = self.line(places[0].start) if places else 0
+                        outcome.fault = (fault.kind, fault.message, line)
+                outcome.printed = printed.getvalue()
+                found[name].append(outcome)
+        return found
+
+    def native(self, core: ir.Program, opt: int) -> bytes:
+        """The artifact at one of LLVM's levels."""
+        before = os.environ.get("HYB_OPT")
+        os.environ["HYB_OPT"] = str(opt)
+        try:
+            compiled = driver.native(core, self.interface)
+        finally:
+            os.environ.pop("HYB_OPT")
+            if before is not None:
+                os.environ["HYB_OPT"] = before
+        manifest = manifest_of(
+            self.path.stem, str(self.path), self.interface, core, compiled.sites, compiled.hosts, self.checked.sources)
+        return container.pack(manifest, compiled, print_program(core))
+
+    def called(self, module: Module, leaks: list[tuple[str, str, int]], engine: str) -> dict[str, list[Outcome]]:
+        """Every case from Python."""
+        found: dict[str, list[Outcome]] = {}
+        part = module._parts[0]
+        for name in self.names:
+            function = getattr(module, name)
+            found[name] = []
+            before = part.program.live_blocks()
+            for given in INPUTS:
+                outcome = Outcome()
+                printed = io.StringIO()
+                with redirect_stdout(printed):
+                    try:
+                        outcome.text = function(*given)
+                    except hybridc.RuntimeFault as fault:
+                        line = fault.frames[-1][1] if fault.frames else 0
+                        outcome.fault = (type(fault).__name__, str(fault), line)
+                outcome.printed = printed.getvalue()
+                found[name].append(outcome)
+            left = part.program.live_blocks() - before
+            if left:
+                leaks.append((engine, name, left))
+        return found
+
+
+ENGINES = ("interpreter", "O0", "artifact")
+
+
+def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
+    """Every case of a file on the engines. CompileError if the file has errors."""
+    os.environ["HYB_DEPTH"] = str(DEPTH)
+    report = Report()
+    unit = Unit(path)
+    core: ir.Program | None = None
+    for engine in engines:
+        if engine != "interpreter" and core is None:
+            core = unit.optimised()
+        match engine:
+            case "interpreter":
+                report.outcomes[engine] = unit.interpreted()
+            case "passes":
+                report.outcomes[engine] = unit.interpreted(core)
+            case "O0":
+                assert core is not None
+                module = link(*unpack(unit.native(core, 0)))
+                report.outcomes[engine] = unit.called(module, report.leaks, engine)
+            case "artifact":
+                assert core is not None
+                file = path.with_suffix(".hybx")
+                file.write_bytes(unit.native(core, 3))
+                report.outcomes[engine] = unit.called(hybridc.load(file), report.leaks, engine)
+                file.unlink()
+    return report
+
+
+__all__ = ["ENGINES", "INPUTS", "Input", "Interface", "Outcome", "Report", "Unit", "run"]
