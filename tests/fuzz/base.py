@@ -128,7 +128,7 @@ class Base:
         return found
 
     def _places(self, text: str, have: T, want: T, found: list[str], depth: int) -> None:
-        if have == want:
+        if have == want and text != "self":
             found.append(text)
         if depth and have.kind == "data" and self.types.data[have.name].struct:
             for field_, item in self.fields(have, 0):

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
+from hybridc_runtime.faults import DEFAULTS
+
 from tests.fuzz.engines import Outcome, Report
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+(?:e[-+]?\d+)|-?\binf\b|\bnan\b")
@@ -33,8 +35,13 @@ def same(a: Outcome, b: Outcome, lines: bool = True) -> bool:
     if a.printed != b.printed:
         return False
     if a.fault is not None and b.fault is not None:
-        return a.fault[:2] == b.fault[:2] and (not lines or a.fault[2] == b.fault[2])
+        return _kind(a.fault) == _kind(b.fault) and (not lines or a.fault[2] == b.fault[2])
     return a.text is not None and b.text is not None and same_text(a.text, b.text)
+
+
+def _kind(fault: tuple[str, str, int]) -> tuple[str, str]:
+    kind, message, _ = fault
+    return kind, message or DEFAULTS.get(kind, "")
 
 
 def disagreements(report: Report) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,12 @@ class Containers(Statements):
             self.decls.insert(0, decl)
         return f"{name}({value})"
 
+    def firm(self, t: T, d: int) -> str:
+        """An expression whose type does not depend on what is asked for."""
+        text = self.expr(t, d)
+        open_ = any(p.kind in ("option", "tuple", "f64", "f32", "r64", "r32", "fn") for p in [t, *t.args])
+        return self.typed_value(t, text) if open_ else text
+
     def items(self, t: T, d: int) -> str:
         n = self.rng.choice((0, 1, 2, 3, 4))
         if n == 0:
@@ -88,17 +94,17 @@ class Containers(Statements):
         return found
 
     def lists(self, t: T) -> list[tuple[float, Production]]:
-        item, e = t.args[0], self.expr
+        item, e, f = t.args[0], self.expr, self.firm
         found: list[tuple[float, Production]] = [
             (2, lambda d: self.comprehension(item, d, "[", "]")),
-            (1.5, lambda d: f"({e(t, d)} + {e(t, d)})[:6]"),
-            (0.7, lambda d: f"({e(t, d)}[:3] * {self.rng.randint(0, 2)})"),
-            (2, lambda d: self.cut(e(t, d))),
-            (0.7, lambda d: f"{e(t, d)}.reversed()"),
-            (0.7, lambda d: f"reversed({e(t, d)})"),
+            (1.5, lambda d: f"({f(t, d)} + {e(t, d)})[:6]"),
+            (0.7, lambda d: f"({f(t, d)}[:3] * {self.rng.randint(0, 2)})"),
+            (2, lambda d: self.cut(f(t, d))),
+            (0.7, lambda d: f"{f(t, d)}.reversed()"),
+            (0.7, lambda d: f"reversed({f(t, d)})"),
         ]
         if self.types.ordered(item):
-            found += [(1, lambda d: f"sorted({e(t, d)})"), (0.5, lambda d: f"{e(t, d)}.sorted(reverse=true)")]
+            found += [(1, lambda d: f"sorted({f(t, d)})"), (0.5, lambda d: f"{f(t, d)}.sorted(reverse=true)")]
         found.append((0.7, lambda d: self.filtered(t, d)))
         for v in self.scope:
             if v.type.kind == "map":
@@ -126,7 +132,7 @@ class Containers(Statements):
         return f"fn({name}: {arg}): {body}"
 
     def filtered(self, t: T, d: int) -> str:
-        return f"{self.expr(t, d)}.filter({self.lambda_of(t.args[0], BOOL, d)})"
+        return f"{self.firm(t, d)}.filter({self.lambda_of(t.args[0], BOOL, d)})"
 
     def comprehension(self, item: T, d: int, left: str, right: str) -> str:
         """Over a range, a string or a container in scope; in a variant it may be parallel."""
@@ -345,17 +351,17 @@ class Containers(Statements):
         t = next((v.type for v in self.scope if v.type.kind == "tuple" and len(v.type.args) > 1), tuple_of(INT, STR))
         names = [self.name() for _ in t.args]
         word = self.rng.choice(("let", "var"))
-        value = self.expr(t, 2)
+        value = self.firm(t, 2)
         self.line(f"{word} {', '.join(names)} = {value}" if self.chance(0.5) else f"{word} ({', '.join(names)}) = {value}")
         for n, a in zip(names, t.args):
             self.add(n, a, word == "var")
 
     def for_each(self) -> None:
-        name, index = self.name("e"), self.name("i")
+        name, index = self.name("e"), self.name("j")
         found = [v for v in self.scope if v.type.kind in ("list", "map", "set", "deque")]
         if not found or self.chance(0.2):
             t = list_of(self.some_type())
-            self.loop(f"for {name} in {self.expr(t, 2)}:", [Var(name, t.args[0])], 6)
+            self.loop(f"for {name} in {self.firm(t, 2)}:", [Var(name, t.args[0])], 6)
             return
         v = self.rng.choice(found)
         item = v.type.args[0]
@@ -387,7 +393,7 @@ class Containers(Statements):
         t = next((v.type for v in self.scope if v.type.kind == "list"), list_of(INT))
         a, b, rest = self.name("m"), self.name("m"), self.name("m")
         item = t.args[0]
-        self.line(f"match {self.expr(t, 1)}:")
+        self.line(f"match {self.firm(t, 1)}:")
         self.at.blocks += 1
         self.line("case []:")
         self.block(self.size())

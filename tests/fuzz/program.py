@@ -6,13 +6,13 @@ import random
 from dataclasses import dataclass
 
 from tests.fuzz.base import Limits
-from tests.fuzz.containers import Containers
+from tests.fuzz.closures import Closures
 from tests.fuzz.functions import Functions
 from tests.fuzz.scalars import Scalars
 from tests.fuzz.text import Text
 
 
-class Maker(Functions, Containers, Text, Scalars):
+class Maker(Functions, Closures, Text, Scalars):
     pass
 
 
@@ -32,6 +32,7 @@ def case(seed: str, name: str, subject: str = "all", variant: int | None = None)
                     fault=rng.choice((0.0, 0.03, 0.1)))  # fmt: skip
     style = None if variant is None else random.Random(f"{seed} {variant}")
     maker = Maker(seed, name, limits, style)
-    maker.functions(rng.randint(1, 3))
+    maker.choose_types()
+    maker.functions(rng.choice((1, 1, 2, 2, 3)))
     maker.driver(f"run_{name}")
     return Case(name, seed, "\n\n".join(maker.decls) + "\n")

@@ -113,7 +113,7 @@ class Statements(Base):
         return t.kind in ("option", "list", "map", "set", "heap", "deque", "fn", "tuple", "f64", "f32", "r64", "r32", "tensor", "data")
 
     def assign(self) -> None:
-        places = [(p, v.type) for v in self.scope if v.mutable for p in (v.name,)]
+        places = [(v.name, v.type) for v in self.scope if v.mutable]
         if not places:
             return self.var()
         name, t = self.rng.choice(places)
@@ -123,7 +123,8 @@ class Statements(Base):
             found = [p for p in self.places(want) if p.startswith(name + ".")]
             if found:
                 return self.line(f"{self.rng.choice(found)} = {self.bounded(want)}")
-        self.line(f"{name} = {self.restyled(self.bounded(t), t)}")
+        if name != "self":
+            self.line(f"{name} = {self.restyled(self.bounded(t), t)}")
 
     def bounded(self, t: T) -> str:
         """An expression for a place that may be assigned many times: it does not grow."""
@@ -225,7 +226,7 @@ class Statements(Base):
         self.at.turns, self.at.in_loop = saved
 
     def for_range(self) -> None:
-        name = self.name("i")
+        name = self.name("j")
         match self.rng.randint(0, 3):
             case 0:
                 header = f"range({self.rng.randint(0, 5)})"
