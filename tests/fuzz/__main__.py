@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 
 import click
 
-from tests.fuzz import campaign, shrink
+from tests.fuzz import campaign, shrink, source
 from tests.fuzz.program import case
 
 
@@ -33,6 +34,29 @@ def programs(seed: str, count: int, first: int, size: int, seconds: float | None
     print(f"{tally.cases} programs, {tally.calls} calls, {tally.faults} faults, {tally.lines} lines in {spent:.0f} s: "
           f"{60 * tally.cases / spent:.0f} programs a minute; {len(tally.failures)} failures")
     raise SystemExit(bool(tally.failures))
+
+
+@main.command("source")
+@click.option("--seed", default="1")
+@click.option("--count", default=10_000)
+@click.option("--seconds", default=None, type=float)
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="a folder for what fails")
+def source_(seed: str, count: int, seconds: float | None, out: Path | None) -> None:
+    """Give the compiler hostile text."""
+    with tempfile.TemporaryDirectory(prefix="hyb-source-") as folder:
+        tally = source.run(seed, count, Path(folder), seconds)
+    kinds: dict[str, list[bytes]] = {}
+    for w in tally.wrong:
+        kinds.setdefault(w.kind, []).append(w.data)
+    for i, (kind, found) in enumerate(kinds.items()):
+        least = min(found, key=len)
+        print(f"{len(found)} times {kind}\n    {least[:300]!r}")
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / f"{seed}_{i}.hyb").write_bytes(least)
+    print(f"{tally.inputs} inputs, {tally.accepted} accepted, {tally.refused} refused, slowest {tally.slowest:.1f} s, "
+          f"{tally.seconds:.0f} s: {60 * tally.inputs / tally.seconds:.0f} a minute; {len(tally.wrong)} wrong")
+    raise SystemExit(bool(tally.wrong))
 
 
 @main.command()

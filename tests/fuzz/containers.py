@@ -61,7 +61,7 @@ class Containers(Statements):
     def firm(self, t: T, d: int) -> str:
         """An expression whose type does not depend on what is asked for."""
         text = self.expr(t, d)
-        open_ = any(p.kind in ("option", "tuple", "f64", "f32", "r64", "r32", "fn") for p in [t, *t.args])
+        open_ = any(p.kind in ("option", "tuple", "f64", "f32", "r64", "r32", "fn") for p in self.types.parts(t))
         return self.typed_value(t, text) if open_ else text
 
     def items(self, t: T, d: int) -> str:

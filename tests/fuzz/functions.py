@@ -122,7 +122,7 @@ class Functions(Base):
         shown = []
         for fn in self.fns[-2:]:
             places = []
-            for t, mut in fn.params:
+            for t, _ in fn.params:
                 v = self.name("w")
                 self.line(f"var {v}{f': {t}' if self.needs_type(t) else ''} = {self.expr(t, 2) if not fn.name.startswith('rec') or places or t != INT else self.rng.randint(0, 3)}")
                 places.append(v)

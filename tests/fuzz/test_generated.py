@@ -1,0 +1,57 @@
+"""Generated programs with fixed seeds agree on every engine. `HYB_FUZZ_SECONDS` is how long each test may take: 30 s
+unless given; `make fuzz` gives more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from tests.fuzz import campaign, shrink, source  # noqa: E402
+from tests.fuzz.program import case  # noqa: E402
+
+SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "30"))
+
+
+@pytest.mark.parametrize("subject", ["all"])
+def test_programs_mean_the_same_on_every_engine(subject: str) -> None:
+    tally = campaign.run("ci", 100_000, 20, 240, None, subject, SECONDS)
+    assert tally.cases >= 20
+    assert tally.calls == 6 * tally.cases
+    assert [f"{f.kind} {f.seed} {f.detail}" for f in tally.failures] == []
+
+
+def test_the_same_seed_gives_the_same_program() -> None:
+    assert case("7", "k").source == case("7", "k").source != case("8", "k").source
+
+
+def test_hostile_text_gets_diagnostics(tmp_path: Path) -> None:
+    state, tally = campaign.isolated(lambda: source.run("ci", 1_000_000, tmp_path, SECONDS), SECONDS + 120)
+    assert state == "done", tally
+    assert tally.inputs >= 200 and tally.accepted > 0
+    assert [(w.kind, w.data) for w in tally.wrong] == []
+
+
+def test_a_failing_program_shrinks() -> None:
+    program = case("3", "k").source + "\nfn bad(a: int) -> int:\n    let b = a * 2\n    if b > 3:\n        return b // (a - a) + 7\n    return 1\n"
+
+    def fails(text: str) -> bool:
+        return "// (a - a)" in text
+
+    small = shrink.shrink(program, fails, seconds=60)
+    assert fails(small) and len(small.strip().splitlines()) <= 5, small
+
+
+def test_what_is_wrong_is_seen() -> None:
+    """A program whose meaning depends on the engine, a crash and a hang are told apart."""
+    import time
+
+    assert campaign.isolated(lambda: 3, 30) == ("done", 3)
+    assert campaign.isolated(lambda: os.kill(os.getpid(), 9), 30) == ("crash", "SIGKILL")
+    assert campaign.isolated(lambda: time.sleep(60), 0.5) == ("hang", None)
+    refused = campaign.run_source("fn run_a(p: int, q: int, x: f64, s: str) -> str:\n    return p\n", 60)
+    assert campaign.failure_of(refused, "")[0].kind == "refused HYB301"
