@@ -39,6 +39,7 @@ class Failure:
 @dataclass
 class Tally:
     cases: int = 0
+    variants: int = 0
     calls: int = 0
     faults: int = 0
     lines: int = 0
@@ -75,11 +76,13 @@ def isolated(work: Callable[[], Any], timeout: float) -> tuple[str, Any]:
         ours.close()
 
 
-def _outcome(path: Path, which: Sequence[str]) -> tuple[str, Any]:
+def _outcome(path: Path, which: Sequence[str], variant: Path | None = None) -> tuple[str, Any]:
     """What a file of cases does: ("ran", (disagreements, calls, faults)), ("refused", diagnostics' codes and text) or
-    ("traceback", text)."""
+    ("traceback", text). A variant is the same program written another way."""
     try:
         report = engines.run(path, which)
+        if variant is not None:
+            other = engines.run(variant, ("interpreter", "artifact"))
     except CompileError as e:
         return "refused", (e.diagnostics[0].code, str(e)[:3000])
     except Exception as e:  # whatever it is, it is what is looked for
@@ -89,15 +92,24 @@ def _outcome(path: Path, which: Sequence[str]) -> tuple[str, Any]:
         return "traceback", (where, "".join(traceback.format_exception(e))[-3000:])
     first = next(iter(report.outcomes.values()))
     outcomes = [o for found in first.values() for o in found]
-    return "ran", (list(compare.disagreements(report)), len(outcomes), sum(o.fault is not None for o in outcomes))
+    wrong = list(compare.disagreements(report))
+    if variant is not None:
+        wrong += [(name, f"variant: {detail}") for name, detail in compare.disagreements(other)]
+        wrong += [(name, f"variant: {detail}") for name, detail in compare.changed(report, other)]
+    return "ran", (wrong, len(outcomes), sum(o.fault is not None for o in outcomes))
 
 
-def run_source(source: str, timeout: float, which: Sequence[str] = engines.ENGINES) -> tuple[str, Any]:
+def run_source(
+    source: str, timeout: float, which: Sequence[str] = engines.ENGINES, variant: str | None = None
+) -> tuple[str, Any]:
     """The outcome of a source text in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="hyb-fuzz-") as folder:
-        path = Path(folder) / "case.hyb"
+        path, other = Path(folder) / "case.hyb", None
         path.write_text(source)
-        state, result = isolated(lambda: _outcome(path, which), timeout)
+        if variant is not None:
+            other = Path(folder) / "variant.hyb"
+            other.write_text(variant)
+        state, result = isolated(lambda: _outcome(path, which, other), timeout)
     return result if state == "done" else (state, result)
 
 
@@ -126,12 +138,13 @@ def signature(source: str, timeout: float = 60, which: Sequence[str] = engines.E
     return found[0].kind if found else ""
 
 
-def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.ENGINES) -> Tally:
-    """Runs cases in one file; where that fails as a whole, each alone."""
+def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.ENGINES, variant: bool = False) -> Tally:
+    """Runs cases in one file, and a variant of each; where that fails as a whole, each alone."""
     started = time.monotonic()
     source = "\n".join(c.source for c in cases)
-    tally = Tally(cases=len(cases), lines=source.count("\n"))
-    outcome = run_source(source, timeout, which)
+    other = "\n".join(case(c.seed, c.name, c.subject, 1).source for c in cases) if variant else None
+    tally = Tally(cases=len(cases), lines=source.count("\n"), variants=len(cases) * variant)
+    outcome = run_source(source, timeout, which, other)
     if outcome[0] == "ran":
         wrong, tally.calls, tally.faults = outcome[1]
         by_name = {f"run_{c.name}": c for c in cases}
@@ -144,7 +157,7 @@ def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.
     else:
         half = len(cases) // 2
         for part in (cases[:half], cases[half:]):
-            inner = batch(part, timeout, which)
+            inner = batch(part, timeout, which, variant)
             tally.failures += inner.failures
             tally.calls += inner.calls
             tally.faults += inner.faults
@@ -168,8 +181,9 @@ def run(
     while at < first + count and (seconds is None or time.monotonic() - started < seconds):
         cases = make(seed, at, min(size, first + count - at), subject)
         at += len(cases)
-        found = batch(cases, timeout)
+        found = batch(cases, timeout, variant=(at // size) % 4 == 0)
         total.cases += found.cases
+        total.variants += found.variants
         total.calls += found.calls
         total.faults += found.faults
         total.lines += found.lines
@@ -187,7 +201,7 @@ def run(
             out.mkdir(parents=True, exist_ok=True)
             pace = 60 * total.cases / max(total.seconds, 0.001)
             (out / f"count_{seed}").write_text(
-                f"{total.cases} cases, {total.calls} calls, {total.faults} faults, {total.lines} lines, {total.seconds:.0f} s, "
+                f"{total.cases} cases, {total.variants} variants, {total.calls} calls, {total.faults} faults, {total.lines} lines, {total.seconds:.0f} s, "
                 f"{pace:.0f} a minute, failures {kinds}\n")
     return total
 

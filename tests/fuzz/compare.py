@@ -58,5 +58,16 @@ def disagreements(report: Report) -> Iterator[tuple[str, str]]:
         yield name, f"{engine} leaves {left} blocks"
 
 
+def changed(report: Report, variant: Report) -> Iterator[tuple[str, str]]:
+    """(case, what is different) of each case that means something else in a variant of the program; places of faults
+    are others there."""
+    first = report.outcomes["interpreter"]
+    for name, wanted in first.items():
+        for i, (a, b) in enumerate(zip(wanted, variant.outcomes["interpreter"][name], strict=True)):
+            if not same(a, b, lines=False):
+                yield name, f"input {i}: {shown(a)}\n  as a variant {shown(b)}"
+                break
+
+
 def shown(o: Outcome) -> str:
     return f"{o.text if o.fault is None else o.fault!r}" + (f" printed {o.printed!r}" if o.printed else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.fuzz.base import Production, Var
-from tests.fuzz.statements import Statements
+from tests.fuzz.statements import Statements, hash_of
 from tests.fuzz.types import BOOL, INT, REALS, STR, T, fn_of, list_of, option, tuple_of
 
 CONTAINERS = ("list", "map", "set", "heap", "deque")
@@ -52,7 +52,7 @@ class Containers(Statements):
 
     def typed_value(self, t: T, value: str) -> str:
         """A value that needs its type: by a function that says it."""
-        name = f"as_{self.prefix}_{abs(hash_of(str(t))) % 10**8}"
+        name = f"as_{self.prefix}_{hash_of(str(t)) % 10**8}"
         decl = f"fn {name}(x: {t}) -> {t}:\n    return x"
         if decl not in self.decls:
             self.decls.insert(0, decl)
@@ -433,13 +433,6 @@ class Containers(Statements):
         if self.chance(0.5) or negative:
             self.line("else:")
             self.block(self.size(), also=[inner] if negative else [])
-
-
-def hash_of(text: str) -> int:
-    found = 0
-    for c in text:
-        found = (found * 31 + ord(c)) & (2**61 - 1)
-    return found
 
 
 __all__ = ["Containers", "fn_of"]

@@ -23,6 +23,7 @@ class Case:
     name: str
     seed: str
     source: str
+    subject: str = "all"
 
 
 def case(seed: str, name: str, subject: str = "all", variant: int | None = None) -> Case:
@@ -35,4 +36,4 @@ def case(seed: str, name: str, subject: str = "all", variant: int | None = None)
     maker.choose_types()
     maker.functions(rng.choice((1, 1, 2, 2, 3)))
     maker.driver(f"run_{name}")
-    return Case(name, seed, "\n\n".join(maker.decls) + "\n")
+    return Case(name, seed, "\n\n".join(maker.decls) + "\n", subject)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 from tests.fuzz.base import Base, Var
 from tests.fuzz.types import BOOL, F32, F64, I32, INT, INTS, REALS, STR, U8, T
 
-FAULTS = ("raise", "assert", "//", "[]")
+def hash_of(text: str) -> int:
+    found = 0
+    for c in text:
+        found = (found * 31 + ord(c)) & (2**61 - 1)
+    return found
 
 
 class Statements(Base):
@@ -166,8 +171,32 @@ class Statements(Base):
         self.line(f"{a}, {b} = {b}, {a}")
 
     def restyled(self, value: str, t: T) -> str:
-        """The same value another way, for a variant of the program; by default as it is."""
-        return value
+        """The same value; in a variant of the program by way of a variable, a function, or a function value."""
+        if self.style is None or self.style.random() > 0.25 or t.kind == "fn":
+            return value
+        self.count += 1
+        name = f"s{self.count}"
+        changes = re.search(r"\bmut |\.pop|\.m\d+\(|\bself\b|\b[rf]\w*k\w*\(", value)
+        match self.style.randint(0, 3):
+            case 0:
+                self.line(f"let {name}: {t} = {value}")
+                return name
+            case 1 if not changes:
+                self.line(f"fn {name}() -> {t}:")
+                self.line(f"    return {value}")
+                return f"{name}()"
+            case 2 if not changes:
+                self.line(f"let {name}: fn(int) -> {t} = fn(unused: int): {value}")
+                return f"{name}(0)"
+        return self.identity(t, value)
+
+    def identity(self, t: T, value: str) -> str:
+        """The value through a function."""
+        name = f"same_{self.prefix}_{hash_of(str(t)) % 10**8}"
+        decl = f"fn {name}(x: {t}) -> {t}:\n    let y = x\n    return y"
+        if decl not in self.decls:
+            self.decls.insert(0, decl)
+        return f"{name}({value})"
 
     # ---- branches
     def size(self) -> int:
