@@ -122,7 +122,8 @@ class _Simplifier:
             return self.splice(stmt.then if cond.value else stmt.orelse, stmt.outs, out)
         inverted = self.made.get(cond.id)
         if inverted is not None and inverted.op == "not":
-            swapped = If(stmt.outs, inverted.args[0], stmt.orelse, stmt.then, stmt.span)
+            # What was inverted may be known here, within a branch that it decided.
+            swapped = If(stmt.outs, self.atom(inverted.args[0]), stmt.orelse, stmt.then, stmt.span)
             return self.if_(swapped, out)
         self.value[cond.id] = Const(True, BOOL)
         then = self.block(stmt.then)

@@ -12,7 +12,10 @@ from hybridc.base.source import Source
 from hybridc.front import syntax
 from hybridc.front.parse import parse
 from tests.fuzz import campaign
+from tests.fuzz.engines import ENGINES
 
+FEWER = (("passes",), ("interpreter", "passes"), ("interpreter", "O0"), ("interpreter", "artifact"), ENGINES)
+"""Engines to shrink with: the quickest on which it fails alike."""
 LITERALS = ("0", "1", "true", "false", '""', "0.0", "[]", "none")
 
 
@@ -24,9 +27,10 @@ def shrink(
         wanted = campaign.signature(source, timeout)
         if not wanted:
             raise ValueError("the program does not fail")
+        which = next(w for w in FEWER if w == ENGINES or campaign.signature(source, timeout, w) == wanted)
 
         def fails(text: str) -> bool:
-            return campaign.signature(text, timeout) == wanted
+            return campaign.signature(text, timeout, which) == wanted
 
     until = time.monotonic() + seconds
     best = source
