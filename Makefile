@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHARED := ../shared/conformance/run.py
 
-.PHONY: demo test bench lint conformance bless clean
+.PHONY: demo test fuzz bench lint conformance bless clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,11 @@ conformance: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -q -n 2
 	$(MAKE) conformance
+
+# Random programs and hostile text for FUZZ_SECONDS each, with the seeds of CI; other seeds: python -m tests.fuzz --help
+FUZZ_SECONDS ?= 300
+fuzz: $(VENV)/.installed
+	HYB_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -q tests/fuzz tests/found
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pytest -q bench --benchmark-columns=min,median,iqr
