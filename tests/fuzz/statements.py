@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tests.fuzz.base import Base, Var
 from tests.fuzz.types import BOOL, F32, F64, I32, INT, INTS, REALS, STR, U8, T
 
+
 def hash_of(text: str) -> int:
     found = 0
     for c in text:
