@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import ArgumentError, HybError, RuntimeFault
 
-from hybridc.base.diagnostic import CompileError, Diagnostic
+from hybridc.base.diagnostic import CompileError, CompileWarning, Diagnostic
 
 if TYPE_CHECKING:
     from hybridc_runtime import open_store, rng
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from hybridc.loading import load
 
 _HOMES = {"load": "hybridc.loading", "open_store": "hybridc_runtime", "rng": "hybridc_runtime"}
-__all__ = ["ArgumentError", "CompileError", "Diagnostic", "HybError", "RuntimeFault", "load", "open_store", "rng"]
+__all__ = [
+    "ArgumentError", "CompileError", "CompileWarning", "Diagnostic", "HybError", "RuntimeFault", "load", "open_store",
+    "rng",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hybridc import driver
 from hybridc.base.made import write
+from hybridc.checking import Checked
 from hybridc.link.pyi import stub
 
 
 def write_artifact(
-    path: str, output: str | None, *, root: str | None = None, target: str = "cpu"
+    path: str, output: str | None, *, root: str | None = None, target: str = "cpu",
+    warn: Callable[[Checked], object] = lambda checked: None,
 ) -> Path:
-    """Compile a file; the path of the artifact. Both files appear whole or not at all."""
+    """Compile a file; the path of the artifact. Both files appear whole or not at all. `warn` is given the program that
+    was checked."""
     checked = driver.check(path, root)
+    warn(checked)
     core, interface = driver.lower(checked)
     data = driver.artifact(checked, target=target)
     folder = Path(output) if output else Path(path).parent

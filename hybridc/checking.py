@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hybridc.base.diagnostic import CompileError
+from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.source import Sources
 from hybridc.front import tree
 from hybridc.front.check import Checker
@@ -19,6 +19,7 @@ class Checked:
     program: tree.Program
     sources: Sources
     path: str
+    warnings: list[Diagnostic] = field(default_factory=list)
 
 
 def read_text(path: str) -> str:
@@ -31,4 +32,4 @@ def check(path: str, root: str | None = None) -> Checked:
     program = checker.run(path)
     if checker.diagnostics or program is None:
         raise CompileError(checker.diagnostics, checker.sources)
-    return Checked(program, checker.sources, path)
+    return Checked(program, checker.sources, path, checker.warnings)

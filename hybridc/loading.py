@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More
 
 from hybridc.base import knobs
+from hybridc.base.diagnostic import CompileWarning, render
 from hybridc.link import cache
 
 
@@ -66,6 +68,9 @@ class _Source:
             from hybridc import checking, driver
 
             checked = checking.check(self.path, self.root)
+            if more is None:
+                for warning in checked.warnings:
+                    warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
             found = driver.artifact(checked, all_names=True, tests=self.tests, more=more)
             files = [(p, s.text.encode()) for p, s in checked.sources.items() if Path(p).is_file()]
             cache.keep(name, files, found)

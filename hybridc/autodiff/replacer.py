@@ -59,6 +59,8 @@ class Replacer:
             if isinstance(s, Op) and s.op in kinds:
                 self.b.span = s.span
                 try:
+                    if s.attr("refused"):
+                        raise Refused(s, str(s.attr("refused")))
                     kinds[s.op](s, self.driver.program.fns[str(s.attr("fn"))])
                 except Refused as refused:
                     if not s.attr("optional"):

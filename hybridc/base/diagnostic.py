@@ -12,18 +12,19 @@ MAX_WIDTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One error: a stable code (`HYB301`), one sentence, where; `help` says what to write instead."""
+    """One error or warning: a stable code (`HYB301`), one sentence, where; `help` says what to write instead."""
 
     code: str
     message: str
     span: Span
     help: str | None = None
     notes: tuple[tuple[str, Span], ...] = ()
+    severity: str = "error"
 
 
 def render(diagnostic: Diagnostic, sources: Sources) -> str:
-    """`FILE:LINE:COLUMN: error[CODE]: message`, the source line, the span marked below, notes and help."""
-    lines = [_headline(diagnostic.span, f"error[{diagnostic.code}]: {diagnostic.message}", sources)]
+    """`FILE:LINE:COLUMN: error[CODE]: message` (or warning), the source line, the span marked below, notes and help."""
+    lines = [_headline(diagnostic.span, f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}", sources)]
     lines += _excerpt(diagnostic.span, sources)
     for message, span in diagnostic.notes:
         lines.append(_headline(span, f"note: {message}", sources))
@@ -36,7 +37,7 @@ def render(diagnostic: Diagnostic, sources: Sources) -> str:
 def record(diagnostic: Diagnostic, sources: Sources) -> dict[str, object]:
     """A diagnostic as plain data for other programs; lines and columns count from 1, the end is exclusive."""
     return {
-        "severity": "error",
+        "severity": diagnostic.severity,
         "code": diagnostic.code,
         "message": diagnostic.message,
         **_place(diagnostic.span, sources),
@@ -99,3 +100,7 @@ class CompileError(Exception):
         self.diagnostics = sorted(unique, key=lambda d: (order.get(d.span.path, -1), d.span.start, d.code))
         self.sources = sources
         super().__init__("\n\n".join(render(d, sources) for d in self.diagnostics))
+
+
+class CompileWarning(UserWarning):
+    """What a program may say, and may not mean; `hybridc.load` gives it to Python's `warnings`."""

@@ -6,7 +6,7 @@ import click
 
 from hybridc import driver
 from hybridc.build import write_artifact
-from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each, progress
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each, progress, warn
 
 
 @click.command()
@@ -28,6 +28,6 @@ def build(
             click.echo(driver.emit(file, emit, root=root, target=target), nl=False)
             return
         with progress(f"building {file}"):
-            write_artifact(file, output, root=root, target=target)
+            write_artifact(file, output, root=root, target=target, warn=lambda c: warn(c, error_format))
 
     for_each(files, work, error_format)

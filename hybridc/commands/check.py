@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hybridc import checking
-from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each, warn
 
 
 @click.command()
@@ -14,4 +14,4 @@ from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each
 @ERROR_FORMAT
 def check(files: tuple[str, ...], root: str | None, error_format: str) -> None:
     """Report every error in FILES."""
-    for_each(files, lambda file: checking.check(file, root), error_format)
+    for_each(files, lambda file: warn(checking.check(file, root), error_format), error_format)

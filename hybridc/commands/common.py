@@ -7,13 +7,17 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 from hybridc_runtime import RuntimeFault
 from hybridc_runtime.faults import chain
 from rich.console import Console
 
-from hybridc.base.diagnostic import CompileError, record
+from hybridc.base.diagnostic import CompileError, record, render
+
+if TYPE_CHECKING:
+    from hybridc.checking import Checked
 
 FILE = click.argument("file", type=click.Path(dir_okay=False))
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
@@ -47,6 +51,13 @@ def rendered(e: CompileError) -> Failure:
 def as_json(e: CompileError) -> str:
     """All errors of a compilation, one JSON object a line."""
     return "\n".join(json.dumps(record(d, e.sources)) for d in e.diagnostics)
+
+
+def warn(checked: Checked, error_format: str = "text") -> None:
+    """What the checker has to say of a program that is right."""
+    for d in checked.warnings:
+        text = render(d, checked.sources) if error_format == "text" else json.dumps(record(d, checked.sources))
+        click.echo(text, err=True)
 
 
 def shown(e: BaseException) -> str:

@@ -55,6 +55,7 @@ class Checker:
         self.std_core: dict[str, Entity] = {}
         self.prepared: set[str] = set()
         self.preparing: list[str] = []
+        self.warnings: list[Diagnostic] = []
         self.gradients: list[tuple[tree.Expr, tuple[int, ...], Span]] = []
         self._checking: list[str] = []
         self._checked: set[str] = set()
@@ -119,7 +120,7 @@ class Checker:
         for unit in units:
             self._bodies(unit)
         if self.gradients and not self.diagnostics:
-            check_gradients(self.world, self.gradients, self.report)
+            check_gradients(self.world, self.gradients, self.report, self.warn)
 
     def _refuse_endless(self) -> None:
         for sig in list(self.world.sigs.values()):
@@ -366,6 +367,12 @@ class Checker:
         found = Diagnostic(code, message, span, help, notes)
         if found not in self.diagnostics and len(self.diagnostics) < MAX_ERRORS:
             self.diagnostics.append(found)
+
+    def warn(self, code: str, message: str, span: Span, help: str | None = None) -> None:
+        """What is allowed, and may not be meant."""
+        found = Diagnostic(code, message, span, help, severity="warning")
+        if found not in self.warnings:
+            self.warnings.append(found)
 
     def forgive(self, since: int, codes: tuple[str, ...]) -> None:
         """Take back later messages of these kinds: they follow from what was reported before."""

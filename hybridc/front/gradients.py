@@ -7,66 +7,109 @@ floats. It errs on the side of active, so what it refuses has no path at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from hybridc.base.dims import Dim
 from hybridc.base.source import Span
-from hybridc.base.types import FnRef, FnType, Type
+from hybridc.base.types import INTS, FnRef, FnType, Named, Option, Prim, Tensor, TupleType, Type, Void
 from hybridc.front import tree
-from hybridc.front.bounds import holds_floats
+from hybridc.front.bounds import holds_floats, is_float
 from hybridc.front.scope import World
 
 Wanted = list[tuple[tree.Expr, tuple[int, ...], Span]]
 """The function of each gradient, the positions it is differentiated by (-1 for the model), and where."""
 
 
-def check_gradients(world: World, gradients: Wanted, report: Callable[..., None]) -> None:
+def check_gradients(
+    world: World, gradients: Wanted, report: Callable[..., None], warn: Callable[..., None]
+) -> None:
     activity = Activity(world)
     for f, wrt, span in gradients:
+        read = store_read(world.decls, f)
         bad = _extern(world, f)
-        if bad is not None:
+        if read is not None:
+            report("HYB604", STORE, read.span, help="write `stop_gradient(...)` around it",
+                   notes=(("a derivative is taken through it here", span),))
+        elif bad is not None:
             report("HYB604", f"`{bad}` is extern, and nothing says what its derivative is", span,
                    help="call it in a fn with a derivative of its own: `@custom_grad(back)`")
         elif not activity.reaches(f, wrt):
             report("HYB604", "no differentiable path leads to the result, so there is no derivative", span,
                    help="ints, bools and strings carry no gradient: `int(x)` cuts it")
+    for span in activity.casts:
+        warn("HYB620", "a derivative ends at this cast to an integer", span,
+             help="if that is meant, say so: `int(stop_gradient(x))`")
 
 
-# ---- externs ---------------------------------------------------------------------------------------------------------
+# ---- externs, stores -------------------------------------------------------------------------------------------------
+STORE = "what a store holds carries no derivative"
+
+
+def store_read(decls: Mapping[str, Any], f: Any) -> tree.Call | None:
+    """A read of floats from a store that a derivative of `f` would go through."""
+    return next((n for n in _reached(decls, f) if isinstance(n, tree.Call) and n.fn.key.startswith("std.store:store.")
+                 and _may_hold_floats(n.type)), None)
+
+
+def _may_hold_floats(t: Type) -> bool:
+    """Whether there may be floats in what a store gives; other structs and enums are taken to have some."""
+    match t:
+        case Void() | Prim():
+            return is_float(t)
+        case Tensor(elem):
+            return is_float(elem)
+        case Option(item):
+            return _may_hold_floats(item)
+        case TupleType(items):
+            return any(map(_may_hold_floats, items))
+        case Named(key, args) if key.startswith("std."):
+            return any(_may_hold_floats(a) for a in args if not isinstance(a, Dim))
+    return True
+
+
 def _extern(world: World, f: tree.Expr) -> str | None:
     """The name of an extern of the user's that `f` reaches without a custom_grad on the way."""
-    seen: set[str] = set()
-    waiting = list(_refs(f))
-    while waiting:
-        key = waiting.pop()
-        if key in seen or key.startswith("std."):
-            continue
-        seen.add(key)
-        decl = world.decls.get(key)
-        if not isinstance(decl, tree.FnDecl) or decl.custom_grad is not None:
-            continue
-        if decl.host is not None:
+    for node in _reached(world.decls, f):
+        decl = world.decls.get(node.key) if isinstance(node, FnRef) else None
+        if isinstance(decl, tree.FnDecl) and decl.host is not None:
             takes = any(holds_floats(world, p.var.type) for p in decl.params)
             if takes and holds_floats(world, decl.result):
                 return decl.name
-            continue
-        waiting += _refs(decl.body)
     return None
 
 
-def _refs(node: Any) -> Iterator[str]:
-    """The functions that a tree mentions, outside of stop_gradient."""
+def _reached(decls: Mapping[str, Any], f: Any) -> Iterator[Any]:
+    """The calls and names of functions in `f` and in all it calls, outside of stop_gradient and of what has a
+    derivative of its own."""
+    seen: set[str] = set()
+    waiting: list[Any] = [f]
+    while waiting:
+        for node in _mentions(waiting.pop()):
+            yield node
+            if not isinstance(node, FnRef) or node.key in seen or node.key.startswith("std."):
+                continue
+            seen.add(node.key)
+            decl = decls.get(node.key)
+            if isinstance(decl, tree.FnDecl) and decl.custom_grad is None and decl.host is None:
+                waiting.append(decl.body)
+
+
+def _mentions(node: Any) -> Iterator[Any]:
+    """The calls in a tree, and the functions it mentions, outside of stop_gradient."""
     if isinstance(node, tuple):
         for n in node:
-            yield from _refs(n)
+            yield from _mentions(n)
     elif isinstance(node, FnRef):
-        yield node.key
+        yield node
     elif is_dataclass(node) and type(node).__module__ == tree.__name__:
         if isinstance(node, tree.Builtin) and node.name == "stop_gradient":
             return
+        if isinstance(node, tree.Call):
+            yield node
         for f in fields(node):
-            yield from _refs(getattr(node, f.name))
+            yield from _mentions(getattr(node, f.name))
 
 
 # ---- activity --------------------------------------------------------------------------------------------------------
@@ -90,6 +133,8 @@ class Activity:
 
     world: World
     summaries: dict[tuple[str, frozenset[int]], tuple[bool, frozenset[int]]] = field(default_factory=dict)
+    casts: dict[Span, None] = field(default_factory=dict)
+    """Where what is active becomes an integer."""
     _changed: bool = False
 
     def reaches(self, f: tree.Expr, wrt: Iterable[int]) -> bool:
@@ -211,6 +256,8 @@ class Activity:
         if is_dataclass(e):
             for f in fields(e):
                 active = self._part(getattr(e, f.name), s, calls) or active
+        if active and isinstance(e, tree.Cast) and _is_integer(e.type) and _may_hold_floats(e.operand.type):
+            self.casts[e.span] = None
         return active and self.floats(e.type)
 
     def _part(self, part: Any, s: _Scope, calls: set[Any]) -> bool:
@@ -240,6 +287,10 @@ class Activity:
         if muts:
             self.mutate(args, True, s, muts)
         return result and self.floats(e.type)
+
+
+def _is_integer(t: Type) -> bool:
+    return (t.elem if isinstance(t, Tensor) else t) in INTS
 
 
 def _root(p: Any) -> tree.Var:

@@ -20,11 +20,12 @@ from hybridc.front.lower_types import erase
 def derivative(
     ctx: Context, closure: Closure, primal: Sequence[ir.Type], args: Sequence[ir.Type], wrt: Sequence[int],
     targets: Sequence[ir.Type], result: ir.Type, with_value: bool, span: Span, optional: bool = False,
+    refused: str = "",
 ) -> str:
     """A function of the captures and arguments of `closure`: with the value and the derivatives, or these alone, as
     `result`, then whatever else the function gives (`primal` are the types of all its results). `wrt` are positions
     among captures and arguments, `targets` the types of the derivatives by them. An `optional` one that does not exist
-    is a fault when it is called, not an error."""
+    is a fault when it is called, not an error; `refused` says why it is known not to."""
     captured = [a.type for _, a in closure.captures]
     name = f"{'value and ' if with_value else ''}gradient of {closure.fn} by {', '.join(map(str, wrt))}"
     name += " if there is one" if optional else ""
@@ -32,7 +33,8 @@ def derivative(
 
     def body(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
         lw.b.span = span
-        outs = lw.b.ops("gradient", v, [*primal, *targets], fn=closure.fn, optional=optional, wrt=tuple(wrt))
+        outs = lw.b.ops("gradient", v, [*primal, *targets], fn=closure.fn, optional=optional, refused=refused,
+                        wrt=tuple(wrt))
         n = len(primal)
         found: ir.Atom = outs[n]
         if len(targets) > 1:
