@@ -15,6 +15,7 @@ One file for each subject:
     rules.py        adjoints of aggregates and buffers
     push.py, push_rules.py    forward mode: functions that also take and give tangents
     replacer.py     what stands for the operators that take derivatives
+    choices.py      expectations over choices that are estimated by their probability
     direction.py    checks directions that a program gives
     scalar_rules.py, tensor_rules.py    one table of one-line adjoints for scalar operators, one for tensor operators
 """

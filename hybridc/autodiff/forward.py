@@ -12,7 +12,6 @@ from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.structure import exits
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
-    BOOL,
     INT,
     RETURN,
     Arm,
@@ -35,7 +34,6 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.types import type_key
 from hybridc.core.walk import diverges, outs_of
 
 if TYPE_CHECKING:
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 Defined = set[int]
 Ending = Callable[[Sequence[Atom], Defined], Tail]
 """The tail for these values, where these variables are defined."""
-FIRST_RECORDS = 8
 
 
 class Forward:
@@ -189,7 +186,7 @@ class Forward:
             following = self.b.op("add", [turns, integer(1)], INT)
             if stack is None:
                 return (following,)
-            return following, self.push(stack, turns, self.record(region, defined))
+            return following, self.tangents.push(self.b, stack, turns, self.record(region, defined))
 
         body = self.block(
             s.body, lambda vs, d: Exit(s.label, (*vs, *more(d))), defined,
@@ -200,25 +197,6 @@ class Forward:
     def record(self, region: Region, defined: Defined) -> Atom:
         kept = self.kept(region, defined)
         return kept[0] if len(kept) == 1 else self.b.op("tuple", kept, region.record)
-
-    def push(self, stack: Var, count: Atom, record: Atom) -> Atom:
-        kind = stack.type
-        assert isinstance(kind, BufferT)
-
-        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
-            records, n, x = v
-            full = b.op("eq", [n, b.op("buffer_len", [records], INT)], BOOL)
-
-            def grown() -> list[Atom]:
-                more = b.op("maximum", [b.op("mul", [n, integer(2)], INT), integer(FIRST_RECORDS)], INT)
-                return [b.op("buffer_resize", [records, more], kind)]
-
-            (longer,) = self.tangents.choose(b, full, grown, lambda: [records], [kind])
-            return [b.op("buffer_set", [longer, n, x], kind)]
-
-        name = self.tangents.helper(
-            f"tape push {type_key(kind.item)}", [("records", kind), ("n", INT), ("x", kind.item)], [kind], body)
-        return self.b.call(name, [stack, count, record], [kind])[0]
 
     def parallel(self, s: Parallel, defined: Defined) -> None:
         region = self.regions.within[id(s.body)]

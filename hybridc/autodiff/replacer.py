@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hybridc.autodiff.absent import no_derivative
 from hybridc.autodiff.activity import Mask
+from hybridc.autodiff.choices import Generator, estimate, generator
 from hybridc.autodiff.convert import absorb, give, shaped
 from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.rules import Refused
@@ -32,6 +33,7 @@ from hybridc.core.walk import highest_id, highest_label, map_atoms, map_blocks, 
 if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
 
+FORWARD = "choices that are estimated by their probability are differentiated by `grad` alone"
 NO_PATH = "no differentiable path leads to the result, so there is no derivative"
 
 
@@ -77,14 +79,18 @@ class Replacer:
         for out in op.outs:
             self.values[out] = b.op("zero", [], out.type)
 
-    def mask(self, op: Op, fn: Fn) -> tuple[Mask, tuple[int, ...]]:
-        """Which arguments are active, and which are asked for."""
+    def mask(self, op: Op, fn: Fn) -> tuple[Mask, tuple[int, ...], Generator | None]:
+        """Which arguments are active, which are asked for, and the generator whose choices are estimated."""
         wrt = op.attr("wrt")
         assert isinstance(wrt, tuple)
         mask = self.driver.activity.mask(fn.name, [i in wrt for i in range(len(fn.params))])
-        if not self.driver.activity.results(fn.name, mask)[0]:
+        results = self.driver.activity.results(fn.name, mask)
+        g = generator(self, op, fn, results)
+        if g is not None and op.op != "gradient":
+            raise Refused(op, FORWARD)
+        if g is None and not results[0]:
             raise Refused(op, NO_PATH)
-        return mask, wrt
+        return mask, wrt, g
 
     def starts(self, fn: Fn, mask: Mask) -> list[int]:
         """Where the leaves of each argument begin among those of the active ones."""
@@ -97,20 +103,24 @@ class Replacer:
     # ---- reverse mode
     def gradient(self, op: Op, fn: Fn) -> None:
         b, tangents = self.b, self.tangents
-        mask, wrt = self.mask(op, fn)
+        mask, wrt, g = self.mask(op, fn)
         derived = self.driver.derive(fn.name, mask)
-        tape = [b.var(k) for k in derived.tape]
         n = len(fn.results)
-        b.add(Call((*op.outs[:n], *tape), derived.forward, op.args, op.span))
-        seeds: list[Atom] = []
-        for i, (kind, active) in enumerate(zip(fn.results, derived.results, strict=True)):
-            for k, leaf in enumerate(tangents.leaves(kind) if active else ()):
-                if i == 0 and k == 0:
-                    assert isinstance(leaf, Prim)
-                    seeds.append(Const(1.0, leaf))
-                else:
-                    seeds.append(tangents.zero(b, leaf))
-        found = self.reverse(derived.reverse, tape, seeds, fn, mask)
+        if g is None:
+            tape = [b.var(k) for k in derived.tape]
+            b.add(Call((*op.outs[:n], *tape), derived.forward, op.args, op.span))
+            seeds: list[Atom] = []
+            for i, (kind, active) in enumerate(zip(fn.results, derived.results, strict=True)):
+                for k, leaf in enumerate(tangents.leaves(kind) if active else ()):
+                    if i == 0 and k == 0:
+                        assert isinstance(leaf, Prim)
+                        seeds.append(Const(1.0, leaf))
+                    else:
+                        seeds.append(tangents.zero(b, leaf))
+            found: Sequence[Atom] = self.reverse(derived.reverse, tape, seeds, fn, mask)
+        else:
+            results, found = estimate(self, op, fn, mask, derived, g)
+            self.values.update(zip(op.outs[:n], results, strict=True))
         starts = self.starts(fn, mask)
         for out, i in zip(op.outs[n:], wrt, strict=True):
             value = op.args[i]
@@ -131,7 +141,7 @@ class Replacer:
     # ---- forward mode
     def pushforward(self, op: Op, fn: Fn) -> None:
         b, tangents = self.b, self.tangents
-        mask, wrt = self.mask(op, fn)
+        mask, wrt, _ = self.mask(op, fn)
         own, directions = op.args[: len(fn.params)], op.args[len(fn.params):]
         leaves: dict[int, list[Atom]] = {}
         for i, direction in zip(wrt, directions, strict=True):
@@ -156,7 +166,7 @@ class Replacer:
     def jacobian(self, op: Op, fn: Fn) -> None:
         """A reverse pass for each element of the result, all over one tape."""
         b, tangents = self.b, self.tangents
-        mask, wrt = self.mask(op, fn)
+        mask, wrt, _ = self.mask(op, fn)
         derived = self.driver.derive(fn.name, mask)
         tape = [b.var(k) for k in derived.tape]
         results = [b.var(k) for k in fn.results]

@@ -43,6 +43,7 @@ from hybridc.core.ir import (
 from hybridc.core.types import parts, type_key, without_dims
 
 Leaves = list[Atom]
+FIRST_RECORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +291,26 @@ class Tangents:
         block = b.close(Yield(outs))
         first = b.op("sub", [count, integer(1)], INT) if down else integer(0)
         return list(b.loop(label, [i, *params], [first, *state], block, kinds))
+
+    def push(self, b: Builder, stack: Atom, count: Atom, record: Atom) -> Var:
+        """A buffer of records, of which `count` are in use, with one more."""
+        kind = stack.type
+        assert isinstance(kind, BufferT)
+
+        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
+            records, n, x = v
+            full = b.op("eq", [n, b.op("buffer_len", [records], INT)], BOOL)
+
+            def grown() -> list[Atom]:
+                more = b.op("maximum", [b.op("mul", [n, integer(2)], INT), integer(FIRST_RECORDS)], INT)
+                return [b.op("buffer_resize", [records, more], kind)]
+
+            (longer,) = self.choose(b, full, grown, lambda: [records], [kind])
+            return [b.op("buffer_set", [longer, n, x], kind)]
+
+        name = self.helper(
+            f"tape push {type_key(kind.item)}", [("records", kind), ("n", INT), ("x", kind.item)], [kind], body)
+        return b.call(name, [stack, count, record], [kind])[0]
 
     def pairs_apart(self, first: Type, second: Type) -> str:
         """The function that takes a buffer of pairs to two buffers."""

@@ -28,6 +28,7 @@ from hybridc.base.types import (
 from hybridc.front import (
     check_access,
     check_call,
+    check_choice,
     check_grad,
     check_make,
     check_model,
@@ -64,6 +65,8 @@ def call(c: Body, name: str, e: syntax.Call, brackets: Any, expected: Type | Non
         return cast(c, PRIMS[name], e)
     if name in c.reader.types:
         return cast(c, c.reader.types[name], e)
+    if name == "argmax" and check_choice.asks(e):
+        return check_choice.argmax(c, e, expected)
     special = SPECIAL.get(name)
     if special is not None:
         return special(c, e, expected)
@@ -385,6 +388,8 @@ def method(c: Body, receiver: tree.Expr, t: Type, fn: syntax.Attribute, e: synta
         sig = c.world.method(t.key, BY_KEY[fn.name])
         if sig is not None:
             return check_call.call_fn(c, sig, (fn.value, receiver), e, None, expected)
+    if t.key == STD_TYPES["rng"] and fn.name == "categorical" and brackets is None and check_choice.asks(e):
+        return check_choice.categorical(c, receiver, fn, e, expected)
     if t.key == STD_TYPES["rng"] and brackets is not None:
         return draw(c, e, fn, receiver, brackets, expected)
     return None

@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "HYB607": "a size of a model that is not known when the program is compiled",
     "HYB608": "submodels that are assigned as a whole",
     "HYB609": "a state without a first value",
+    "HYB621": "a choice whose derivative is not, or cannot be, estimated; a warning where nothing is said of it",
     "HYB620": "a warning: a derivative that ends at a cast to an integer",
     "HYB610": "a dimension that no argument gives a value",
     "HYB701": "something that a later version compiles",

@@ -13,7 +13,7 @@ from typing import Any
 
 from hybridc.base.dims import Dim
 from hybridc.base.source import Span
-from hybridc.base.types import INTS, FnRef, FnType, Named, Option, Prim, Tensor, TupleType, Type, Void
+from hybridc.base.types import INTS, RNG, FnRef, FnType, Named, Option, Prim, Tensor, TupleType, Type, Void
 from hybridc.front import tree
 from hybridc.front.bounds import holds_floats, is_float
 from hybridc.front.scope import World
@@ -29,21 +29,30 @@ def check_gradients(
     for f, wrt, span in gradients:
         read = store_read(world.decls, f)
         bad = _extern(world, f)
+        made = made_within(world.decls, f)
         if read is not None:
             report("HYB604", STORE, read.span, help="write `stop_gradient(...)` around it",
                    notes=(("a derivative is taken through it here", span),))
         elif bad is not None:
             report("HYB604", f"`{bad}` is extern, and nothing says what its derivative is", span,
                    help="call it in a fn with a derivative of its own: `@custom_grad(back)`")
+        elif made is not None:
+            report("HYB621", MADE, made.span, help="pass it on, as `mut g: rng`",
+                   notes=(("a derivative is taken through it here", span),))
         elif not activity.reaches(f, wrt):
             report("HYB604", "no differentiable path leads to the result, so there is no derivative", span,
                    help="ints, bools and strings carry no gradient: `int(x)` cuts it")
     for span in activity.casts:
         warn("HYB620", "a derivative ends at this cast to an integer", span,
              help="if that is meant, say so: `int(stop_gradient(x))`")
+    for span in activity.choices:
+        warn("HYB621", "a derivative ends at this choice", span,
+             help="`estimator=` says how it goes on; if it shall end, write `stop_gradient(...)` around the argument")
 
 
 # ---- externs, stores -------------------------------------------------------------------------------------------------
+SCORED = frozenset({"std.rng:rng._categorical_score", "std.rng:rng._categorical_exact"})
+NEW_GENERATORS = frozenset({"std.rng:rng.split", "std.rng:rng.at", "std.rng:rng.clone"})
 STORE = "what a store holds carries no derivative"
 
 
@@ -51,6 +60,19 @@ def store_read(decls: Mapping[str, Any], f: Any) -> tree.Call | None:
     """A read of floats from a store that a derivative of `f` would go through."""
     return next((n for n in _reached(decls, f) if isinstance(n, tree.Call) and n.fn.key.startswith("std.store:store.")
                  and _may_hold_floats(n.type)), None)
+
+
+MADE = "a choice that is estimated needs the generator that the differentiated function is given, not one made within"
+
+
+def made_within(decls: Mapping[str, Any], f: Any) -> tree.Typed | None:
+    """Where a generator is made in a function that also has choices estimated by their probability: what that generator
+    knows of its choices would be lost."""
+    nodes = list(_reached(decls, f))
+    if not any(isinstance(n, tree.Call) and n.fn.key in SCORED for n in nodes):
+        return None
+    return next((n for n in nodes if isinstance(n, tree.MakeStruct) and n.type == RNG
+                 or isinstance(n, tree.Call) and n.fn.key in NEW_GENERATORS), None)
 
 
 def _may_hold_floats(t: Type) -> bool:
@@ -97,7 +119,7 @@ def _reached(decls: Mapping[str, Any], f: Any) -> Iterator[Any]:
 
 
 def _mentions(node: Any) -> Iterator[Any]:
-    """The calls in a tree, and the functions it mentions, outside of stop_gradient."""
+    """The calls in a tree, what it makes, and the functions it mentions, outside of stop_gradient."""
     if isinstance(node, tuple):
         for n in node:
             yield from _mentions(n)
@@ -106,7 +128,7 @@ def _mentions(node: Any) -> Iterator[Any]:
     elif is_dataclass(node) and type(node).__module__ == tree.__name__:
         if isinstance(node, tree.Builtin) and node.name == "stop_gradient":
             return
-        if isinstance(node, tree.Call):
+        if isinstance(node, tree.Call | tree.MakeStruct):
             yield node
         for f in fields(node):
             yield from _mentions(getattr(node, f.name))
@@ -135,10 +157,18 @@ class Activity:
     summaries: dict[tuple[str, frozenset[int]], tuple[bool, frozenset[int]]] = field(default_factory=dict)
     casts: dict[Span, None] = field(default_factory=dict)
     """Where what is active becomes an integer."""
+    choices: dict[Span, None] = field(default_factory=dict)
+    """Where what is active decides, and nothing says how the derivative goes on."""
+    scored: bool = False
+    """Is something active estimated by its probability?"""
     _changed: bool = False
 
     def reaches(self, f: tree.Expr, wrt: Iterable[int]) -> bool:
-        """Whether the result of `f` may depend on what it is differentiated by."""
+        """Whether the result of `f` may depend on what it is differentiated by, or its probability may."""
+        self.scored = False
+        return self._flows(f, wrt) or self.scored
+
+    def _flows(self, f: tree.Expr, wrt: Iterable[int]) -> bool:
         match f:
             case tree.FnValue(fn=fn):
                 return self.settled(fn.key, frozenset(wrt))
@@ -258,6 +288,8 @@ class Activity:
                 active = self._part(getattr(e, f.name), s, calls) or active
         if active and isinstance(e, tree.Cast) and _is_integer(e.type) and _may_hold_floats(e.operand.type):
             self.casts[e.span] = None
+        if active and isinstance(e, tree.Builtin) and e.name in ("argmax", "argmin"):
+            self.choices[e.span] = None
         return active and self.floats(e.type)
 
     def _part(self, part: Any, s: _Scope, calls: set[Any]) -> bool:
@@ -283,6 +315,10 @@ class Activity:
         active = frozenset(i for i, a in enumerate(args) if self.argument(a, s, calls))
         if not active:
             return False
+        if fn.key in SCORED:
+            self.scored = True
+        elif fn.key == "std.rng:rng.categorical" and 1 in active:
+            self.choices[e.span] = None
         result, muts = self.call(fn.key, active, calls)
         if muts:
             self.mutate(args, True, s, muts)

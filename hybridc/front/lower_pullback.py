@@ -13,7 +13,7 @@ from hybridc.core.interface import Entry, Param
 from hybridc.core.tensor_ops import rank
 from hybridc.core.types import without_dims
 from hybridc.front import tree
-from hybridc.front.gradients import STORE, store_read
+from hybridc.front.gradients import MADE, STORE, made_within, store_read
 from hybridc.front.lower_closure import Closure
 from hybridc.front.lower_core import Context, Instance, Lowerer, generated
 from hybridc.front.lower_gradient import derivative
@@ -41,6 +41,7 @@ def method_gradient(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Ins
     result = ir.TupleT((value, vector))
     closure = Closure(None, f"{layout.decl.name}.{decl.name}", method.symbol, [])
     refused = STORE if store_read(ctx.program.decls, decl.body) is not None else ""
+    refused = refused or (MADE if made_within(ctx.program.decls, decl.body) is not None else "")
     symbol = derivative(ctx, closure, primal, kinds, [0], [vector], result, True, decl.span, True, refused)
     return Entry(symbol, method.params, result, f"({method.result_shown}, {layout.elem}[?])", decl.doc)
 
