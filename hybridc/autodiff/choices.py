@@ -147,7 +147,8 @@ def estimate(
 
     # ---- forward: a record of loss, weight and tape for each run
     label = b.label()
-    names: list[tuple[str, Type]] = [("t", INT), ("bound", INT), ("samples", INT), ("n", INT), ("records", records), ("total", F64)]
+    names: list[tuple[str, Type]] = [
+        ("t", INT), ("bound", INT), ("samples", INT), ("n", INT), ("records", records), ("total", F64)]
     state = [b.var(k, n) for n, k in names]
     t, bound, samples, n, stack, total = state
     argument = b.var(op.args[g.arg].type, "g")
