@@ -1,4 +1,4 @@
-"""The command line: `hybridc build | check | run | test`."""
+"""The command line: `hybridc build | check | run | test | train`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = ["build", "check", "run", "test"]
+COMMANDS = ["build", "check", "run", "test", "train"]
 
 
 class Lazy(click.Group):

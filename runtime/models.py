@@ -434,6 +434,10 @@ class ModelBase:
     # ---- files
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and state as safetensors under the names of the source."""
+        weights.save(path, *self._contents())
+
+    def _contents(self) -> tuple[dict[str, tuple[str, Any]], dict[str, str]]:
+        """Parameters and state as tensors, and the state that is none as metadata."""
         codec = self._part.codec
         tensors = self._tensors()
         rest = {}
@@ -446,11 +450,15 @@ class ModelBase:
                     tensors[name] = (t[1], _tensor(value, t[1]))
             else:
                 rest[name] = encoding.to_text(encoding.schema(codec, t), value)
-        weights.save(path, tensors, {f"state.{k}": v for k, v in rest.items()})
+        return tensors, {f"state.{k}": v for k, v in rest.items()}
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read what `save` wrote; a file that does not fit changes nothing."""
         tensors, metadata = weights.load(path)
+        self._take_contents(tensors, metadata, os.fspath(path))
+
+    def _take_contents(self, tensors: dict[str, tuple[str, Any]], metadata: dict[str, str], source: str) -> None:
+        """Replace parameters and state by what `_contents` gave; what does not fit changes nothing."""
         codec, states = self._part.codec, self._state_values()
         state: dict[str, Any] = {}
         for name, (elem, array) in tensors.items():
@@ -469,7 +477,7 @@ class ModelBase:
         try:
             self.load_state_dict(state)
         except KeyError as e:
-            raise ValueError(f"{os.fspath(path)}: {e.args[0]}") from None
+            raise ValueError(f"{source}: {e.args[0]}") from None
 
 
 def _tensor(value: Any, elem: str) -> Any:

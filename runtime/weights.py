@@ -20,7 +20,8 @@ LONGEST_HEADER = 100 << 20
 
 
 def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], metadata: Mapping[str, str]) -> None:
-    """Write tensors (name -> element type, array) in their order; all of the file or nothing."""
+    """Write tensors (name -> element type, array) in their order; all of the file or nothing, through
+    any crash."""
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     at = 0
     for name, (elem, array) in tensors.items():
@@ -36,6 +37,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], m
             f.write(text)
             for _, array in tensors.values():
                 f.write(np.ascontiguousarray(array).tobytes())
+            f.flush()
+            os.fsync(f.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)

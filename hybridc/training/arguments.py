@@ -1,0 +1,176 @@
+"""What a training function is called with: what the command line says, else what can be made without being told."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hybridc_runtime.classes import Record
+from hybridc_runtime.models import Exported, ModelBase
+from hybridc_runtime.module import Module
+from hybridc_runtime.values import Native, rng
+
+from hybridc.base.types import INT, RNG, ModelType, Named, Type, TypeVar
+from hybridc.front import tree
+
+COUNTERS = ("step", "epoch")
+"""Parameters of these names are given the number of the call."""
+
+
+class Unusable(Exception):
+    """The function cannot be called with what is known; says what is missing."""
+
+
+@dataclass
+class Arguments:
+    """The values by name, in the order of the parameters. `lasting` are changed by the function."""
+
+    values: dict[str, Any]
+    lasting: list[str]
+    counters: list[str]
+
+
+def declared(program: tree.Program, name: str) -> tree.FnDecl:
+    """The function of that name; Unusable if there is none."""
+    decl = program.decls.get(program.names.get(name, ""))
+    if not isinstance(decl, tree.FnDecl):
+        raise Unusable(f"there is no function `{name}`")
+    return decl
+
+
+def make(
+    module: Module, program: tree.Program, decl: tree.FnDecl, given: Mapping[str, str], seed: int, folder: Path
+) -> Arguments:
+    """Build the arguments. `given` are expressions by parameter: a literal, a call of something in the module, or
+    `@FILE` (.npy, .npz:KEY, .json), looked up in `folder`."""
+    names = [p.var.name for p in decl.params]
+    for name in given:
+        if name not in names:
+            raise Unusable(f"`{decl.name}` has no parameter `{name}`; it has {', '.join(names)}")
+    made = Arguments({}, [], [])
+    for p in decl.params:
+        name = p.var.name
+        if name in given:
+            made.values[name] = value(module, given[name], seed, folder)
+        elif name in COUNTERS and p.var.type == INT and not p.mut:
+            made.values[name] = 0
+            made.counters.append(name)
+        else:
+            found = _unasked(module, program, p, seed)
+            if found is None:
+                if p.default is None:
+                    raise Unusable(f"`{decl.name}` needs `{name}`: say {name}=VALUE")
+                continue
+            made.values[name] = found
+        if p.mut:
+            made.lasting.append(name)
+            made.values[name] = changeable(module, made.values[name], p)
+    return made
+
+
+def changeable(module: Module, found: Any, p: tree.ParamDecl) -> Any:
+    """A value that a call can change: what Python cannot change, enums too, stays native."""
+    if isinstance(found, ModelBase | Native | rng | list | dict | set | deque | np.ndarray):
+        return found
+    if isinstance(found, Record) and "." not in found._hyb_name:  # a struct
+        return found
+    return module.native(found, str(p.var.type))
+
+
+def _unasked(module: Module, program: tree.Program, p: tree.ParamDecl, seed: int) -> Any:
+    """A generator, a model of the one exported or the default configuration, a struct of defaults; else None."""
+    t: Type = p.var.type
+    if t == RNG:
+        return rng(seed)
+    if not isinstance(t, Named | ModelType | TypeVar):
+        return None
+    key = t.key if isinstance(t, Named | ModelType) else (t.bound or "").removeprefix("model ")
+    decl = program.decls.get(key)
+    if isinstance(decl, tree.ModelDecl):
+        if isinstance(t, ModelType) and t.config:
+            raise Unusable(f"say of which configuration `{p.var.name}` is: {p.var.name}={decl.name}(...)")
+        exports = [e for e in program.exports if isinstance(e.target, ModelType) and e.target.key == key]
+        if len(exports) == 1 and hasattr(module, exports[0].name) and exports[0].name != decl.name:
+            return getattr(module, exports[0].name)(seed=seed)
+        if all(c.has_default for c in decl.config):
+            return getattr(module, decl.name)(seed=seed)
+        raise Unusable(f"say of which configuration `{p.var.name}` is: {p.var.name}={decl.name}(...)")
+    if isinstance(decl, tree.StructDecl) and decl.name in vars(module):
+        return getattr(module, decl.name)() if all(f.default is not None for f in decl.fields) else None
+    return None
+
+
+# ---- expressions -----------------------------------------------------------------------------------------------------
+def value(module: Module, text: str, seed: int, folder: Path) -> Any:
+    """The value of an expression of the command line."""
+    if text.startswith("@"):
+        return _read(text[1:], folder)
+    try:
+        node = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        raise Unusable(f"{text!r} is no expression") from None
+    return _evaluate(module, node, seed, text)
+
+
+def _evaluate(module: Module, node: ast.expr, seed: int, text: str) -> Any:
+    """Literals, and calls of what the module offers; nothing else of Python."""
+    match node:
+        case ast.Name() | ast.Attribute():
+            return _named(module, node, text)
+        case ast.Call(func=ast.Name() | ast.Attribute() as func, args=args, keywords=keywords) if all(
+                k.arg for k in keywords):
+            target = _named(module, func, text)
+            if not callable(target):
+                raise Unusable(f"{text!r}: {ast.unparse(func)} is not called")
+            given = [_evaluate(module, a, seed, text) for a in args]
+            named = {str(k.arg): _evaluate(module, k.value, seed, text) for k in keywords}
+            if isinstance(target, type) and issubclass(target, ModelBase) or isinstance(target, Exported):
+                named.setdefault("seed", seed)
+            return target(*given, **named)
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            found = [_evaluate(module, x, seed, text) for x in items]
+            return tuple(found) if isinstance(node, ast.Tuple) else found
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise Unusable(f"{text!r} is neither a literal nor a call") from None
+
+
+def _named(module: Module, node: ast.expr, text: str) -> Any:
+    """What the module offers: `Net`, or a case of an enum, `Phase.Warm`."""
+    parts = ast.unparse(node).split(".")
+    found: Any = vars(module).get(parts[0]) if not parts[0].startswith("_") else None
+    if len(parts) == 2 and isinstance(found, type) and parts[1] in {c.__name__ for c in getattr(
+            found, "_hyb_classes", ())}:
+        found = getattr(found, parts[1])
+    elif len(parts) > 1:
+        found = None
+    if found is None:
+        raise Unusable(f"{text!r}: there is no {'.'.join(parts)}")
+    return found
+
+
+
+
+def _read(place: str, folder: Path) -> Any:
+    name, _, key = place.partition(":")
+    path = folder / name
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                if key not in arrays:
+                    raise Unusable(f"{name} has no array {key!r}; it has {', '.join(arrays)}")
+                return arrays[key]
+        if path.suffix == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise Unusable(f"{name}: {e}") from None
+    raise Unusable(f"{name}: data is read from .npy, .npz:KEY and .json")
