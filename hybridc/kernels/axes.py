@@ -6,7 +6,7 @@ together, what a reduction keeps, the rows of a product). A class is one axis of
 
 from __future__ import annotations
 
-from hybridc.core.ir import Const, Op, TensorT, Var
+from hybridc.core.ir import Atom, Const, Op, TensorT, Var
 from hybridc.core.tensor_ops import rank
 
 
@@ -23,6 +23,8 @@ class Axes:
         """The size, where it is known."""
         self.known_by: list[tuple[Var, int] | None] = []
         """An axis of a tensor from outside that has this size."""
+        self.given: list[Atom | None] = []
+        """An int from outside that is this size."""
         self.total_of: list[tuple[int, ...]] = []
         """Classes whose sizes add up to this one."""
         self.of_var: dict[int, tuple[int, ...]] = {}
@@ -31,6 +33,7 @@ class Axes:
         self.above.append(len(self.above))
         self.static.append(static)
         self.known_by.append(known_by)
+        self.given.append(None)
         self.total_of.append(())
         return len(self.above) - 1
 
@@ -49,6 +52,7 @@ class Axes:
         self.above[b] = a
         self.static[a] = x if x is not None else y
         self.known_by[a] = self.known_by[a] or self.known_by[b]
+        self.given[a] = self.given[a] or self.given[b]
         self.total_of[a] = self.total_of[a] or self.total_of[b]
 
     def is_one(self, c: int) -> bool:
@@ -61,7 +65,8 @@ class Axes:
         """Is there a way to get at the size?"""
         c = self.find(c)
         total = self.total_of[c]
-        return self.static[c] is not None or self.known_by[c] is not None or bool(total) and all(map(self.known, total))
+        there = self.static[c] is not None or self.known_by[c] is not None or self.given[c] is not None
+        return there or bool(total) and all(map(self.known, total))
 
     def set_size(self, c: int, size: int) -> None:
         self.unify(c, self.new(size))
@@ -162,6 +167,11 @@ def relate(op: Op, axes: Axes) -> tuple[tuple[int, ...], tuple[int, ...]] | None
                 for i, c in enumerate(own):
                     if i not in op.attr("axes"):  # type: ignore[operator]
                         axes.set_size(c, 1)
+        case "iota":
+            if isinstance(first, Const):
+                axes.set_size(res[0], whole_number(first))
+            else:
+                axes.given[axes.find(res[0])] = first
         case "reshape":
             return _reshape(op, axes)
         case _:

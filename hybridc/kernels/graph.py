@@ -1,7 +1,7 @@
 """The kernel graph: what a fused region computes, whatever machine runs it.
 
 The iteration is `rows` (axes of the result, flattened) and, for each row, loops over column *spaces*. A node is
-- a `load` of a tensor from outside, a `scalar` from outside or constant,
+- a `load` of a tensor from outside, a `scalar` from outside or constant, an `iota`: the number of the row or column,
 - a `map`: a scalar operator at a place of its space, or once for a row where it varies along no column,
 - a `reduce` over the whole space of its argument: one value for a row,
 - a `slice`: constant columns of another space; a `concat` of spaces,
@@ -18,7 +18,7 @@ from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
 from hybridc.core.tensor_ops import INT_FAULTS, elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
 
-FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast")
+FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota")
 COSTLY = frozenset(
     "exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid atan2 pow div floordiv mod".split()
 )
@@ -227,6 +227,9 @@ class _Builder:
         if op.op == "matmul":
             self.product(op)
             return
+        if op.op == "iota":
+            self.keep(Node("iota", elem(out.type), op=op), out)
+            return
         args = tuple(self.node(a) for a in (op.args if op.op in ("map", "concat") else op.args[:1]))
         kind = {"index": "slice"}.get(op.op, op.op)
         node = Node(kind, elem(out.type), args, op=op)
@@ -278,11 +281,17 @@ class _Builder:
                     raise Unfit("a product whose left side is the same for several rows")
             if node.kind in ("reduce", "product", "concat", "slice") and not node.all_rows:
                 raise Unfit(f"a {node.kind} that is the same for several rows")
-            if node.kind == "map" and not node.all_rows and node.space is not None:
+            if node.kind == "map" and not node.all_rows and node.space is not None and not cheap(node):
                 raise Unfit("a computation that is the same for several rows")
             costly = node.op is not None and str(node.op.attr("fn")) in COSTLY
             if node.kind == "map" and not node.rows and self.graph.rows and costly:
                 raise Unfit("a computation that is the same for every row")
+
+
+def cheap(node: Node) -> bool:
+    """Is it a comparison or the like, of values that are there, which may as well be computed at every row?"""
+    quick = node.op is not None and node.op.attr("fn") not in COSTLY
+    return quick and all(a.kind in ("load", "scalar", "iota") for a in node.args)
 
 
 def _weight(op: Op, axes: Axes) -> Atom | None:
@@ -324,6 +333,9 @@ def _allowed(op: Op) -> None:
             for size in op.args[1:]:
                 if whole_number(size) < 0:
                     raise Unfit("a negative size")
+        case "iota":
+            if isinstance(op.args[0], Const) and whole_number(op.args[0]) < 0:
+                raise Unfit("a negative size")
 
 
 __all__ = ["COSTLY", "Const", "FUSIBLE", "Graph", "Node", "Unfit", "build", "graph_of"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hybridc.kernels.causal import limited
 from hybridc.kernels.graph import COSTLY, Graph, Node
 
 Time = tuple[int, int]
@@ -53,6 +54,8 @@ class Schedule:
     """Nodes that lie in memory, by number of their row of scratch memory; negative: result -n - 1."""
     across: set[Node]
     """Values of rows that a later segment needs."""
+    limited: int | None = None
+    """A space of which a row needs the columns up to its own number only (causal.py)."""
 
     def readable(self, node: Node, at: Time) -> bool:
         """Does its row lie in memory at that time?"""
@@ -83,7 +86,7 @@ class _Scheduler:
         for n in self.keep:
             direct = n in outs and n.kind not in ("product", "concat")
             kept[n] = -outs[n] - 1 if direct else sum(k >= 0 for k in kept.values())
-        return Schedule(self.graph, self.segments, self.ready, kept, self.across())
+        return Schedule(self.graph, self.segments, self.ready, kept, self.across(), limited(self.graph))
 
     def time(self, node: Node) -> Time:
         latest = max((self.ready[a] for a in node.args), default=(0, 0))

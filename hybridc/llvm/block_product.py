@@ -38,6 +38,12 @@ def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = 
         params += [*ints("step", "ldb", "rows", "n", "k"), ("i1", "%adds")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
 
+        if len(heights) > 1 and 1 in heights and lies == "rows":
+            with code.when(code.icmp("eq", "%rows", "1")):
+                code.call("void", panels(module, kind, (1,), whole=whole), [
+                    (t.removesuffix(" noalias"), name_) for t, name_ in params])
+                code.ret()
+
         def row(i: str) -> str:
             return code.element("%a", t, i if lies == "columns" else code.mul(i, "%lda"))
 
@@ -94,6 +100,11 @@ def dots(module: Module, kind: Prim, one: bool) -> str:
         if one:
             _row_by_rows(code, lane)
         else:
+            with code.when(code.icmp("eq", "%rows", "1")):
+                sizes = [("i64", f"%{n}") for n in ("ldb", "rows", "n", "k")]
+                code.call("void", dots(module, kind, True), [
+                    ("ptr", "%c"), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", "%b"), *sizes])
+                code.ret()
             rows, columns = 4, max(lane.count // 4, 2)
             tall = code.op2("and", "i64", "%rows", str(-rows))
             straight = code.op2("and", "i64", "%n", str(-columns))

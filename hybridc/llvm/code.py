@@ -234,6 +234,14 @@ class Code:
         body = ["entry:", *self.allocas, *self.lines, *self.cold]
         self.module.texts.append(self.header + "\n" + "\n".join(body) + "\n}")
 
+    def mark(self) -> tuple[int, int, int, str, bool]:
+        """Where the text stands, for `reset`: what was written since is dropped."""
+        return len(self.lines), len(self.allocas), len(self.cold), self.here, self.dead
+
+    def reset(self, mark: tuple[int, int, int, str, bool]) -> None:
+        lines, allocas, cold, self.here, self.dead = mark
+        del self.lines[lines:], self.allocas[allocas:], self.cold[cold:]
+
     # ---- blocks
     def start(self, label: str) -> None:
         """Begin the block `label`."""
@@ -324,6 +332,9 @@ class Code:
     def op2(self, op: str, llvm: str, a: str, b: str) -> str:
         return self.ins(f"{op} {llvm} {a}, {b}")
 
+    def fneg(self, llvm: str, a: str) -> str:
+        return self.ins(f"fneg {llvm} {a}")
+
     def add(self, a: str, b: str) -> str:
         if b == "0":
             return a
@@ -397,11 +408,12 @@ class Code:
         self.call("void", "@llvm.memset.p0.i64", [("ptr", target), ("i8", "0"), ("i64", size), ("i1", "false")])
 
     # ---- calls
-    def call(self, result: str, name: str, args: Sequence[tuple[str, str]]) -> str:
-        """A call of a helper or of a C function or intrinsic, which it declares. Returns "" for void."""
+    def call(self, result: str, name: str, args: Sequence[tuple[str, str]], flags: str = "") -> str:
+        """A call of a helper or of a C function or intrinsic, which it declares. Returns "" for void. `flags` are of
+        floating point."""
         if not name.startswith("%") and name not in self.module.defined:
             self.module.declare(f"{result} {name}({', '.join(t for t, _ in args)})")
-        text = f"call {result} {name}({', '.join(f'{t} {v}' for t, v in args)})"
+        text = f"call {flags + ' ' if flags else ''}{result} {name}({', '.join(f'{t} {v}' for t, v in args)})"
         if result == "void":
             self.lines.append("  " + text)
             return ""

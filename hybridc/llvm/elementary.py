@@ -1,5 +1,5 @@
-"""exp, log, log1p, sigmoid, tanh and erf of f32 as straight-line polynomials (after Cephes; erf after N. Juffa), which
-loops over tensors vectorise.
+"""exp, log, log1p, sigmoid, tanh and erf of f32 as straight-line polynomials (after Cephes; erf after N. Juffa), of
+scalars or of vectors.
 
 Errors are at most 2.5 units in the last place; nan, infinities and subnormal results are right. Everything else is a
 call of the C library (scalar_ops.py).
@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from hybridc.base.types import BF16, F16, F32, Prim
 from hybridc.llvm.casts import narrow, widen
 from hybridc.llvm.code import Code, float_text
-from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.scalar_ops import AS_THEY_ARE, emit_scalar
+from hybridc.llvm.wide import Wide
 
 LOG2E = 1.44269504088896341
 ROUNDER = 12582912.0
@@ -26,23 +26,23 @@ def constant(value: float) -> str:
     return float_text(value, "float")
 
 
-def _add(k: Code, a: str, b: str) -> str:
-    return k.ins(f"fadd contract float {a}, {b}")
+def _add(k: Code | Wide, a: str, b: str) -> str:
+    return k.op2("fadd contract", "float", a, b)
 
 
-def _sub(k: Code, a: str, b: str) -> str:
-    return k.ins(f"fsub contract float {a}, {b}")
+def _sub(k: Code | Wide, a: str, b: str) -> str:
+    return k.op2("fsub contract", "float", a, b)
 
 
-def _mul(k: Code, a: str, b: str) -> str:
-    return k.ins(f"fmul contract float {a}, {b}")
+def _mul(k: Code | Wide, a: str, b: str) -> str:
+    return k.op2("fmul contract", "float", a, b)
 
 
-def _fma(k: Code, a: str, b: str, c: str) -> str:
+def _fma(k: Code | Wide, a: str, b: str, c: str) -> str:
     return k.call("float", "@llvm.fmuladd.f32", [("float", a), ("float", b), ("float", c)])
 
 
-def polynomial(k: Code, x: str, coefficients: Sequence[float]) -> str:
+def polynomial(k: Code | Wide, x: str, coefficients: Sequence[float]) -> str:
     """Highest power first."""
     value = constant(coefficients[0])
     for c in coefficients[1:]:
@@ -50,55 +50,57 @@ def polynomial(k: Code, x: str, coefficients: Sequence[float]) -> str:
     return value
 
 
-def _power_of_two(k: Code, n: str) -> str:
+def _power_of_two(k: Code | Wide, n: str) -> str:
     """2**n for -126 <= n <= 127, from an i32."""
     bits = k.op2("shl", "i32", k.op2("add", "i32", n, "127"), "23")
     return k.convert("bitcast", "i32", bits, "float")
 
 
-def exp(k: Code, x: str) -> str:
+def exp(k: Code | Wide, x: str) -> str:
     # Beyond these the result is 0 or infinity; nan goes through both comparisons.
     x = k.select(k.fcmp("ogt", "float", x, constant(90.0)), "float", constant(90.0), x)
     x = k.select(k.fcmp("olt", "float", x, constant(-105.0)), "float", constant(-105.0), x)
-    rounded = k.ins(f"fadd float {k.ins(f'fmul float {x}, {constant(LOG2E)}')}, {constant(ROUNDER)}")
-    whole = k.ins(f"fsub float {rounded}, {constant(ROUNDER)}")
+    rounded = k.op2("fadd", "float", k.op2("fmul", "float", x, constant(LOG2E)), constant(ROUNDER))
+    whole = k.op2("fsub", "float", rounded, constant(ROUNDER))
     n = k.op2("sub", "i32", k.convert("bitcast", "float", rounded, "i32"), str(ROUNDER_BITS))
     r = _fma(k, whole, constant(-0.693359375), x)
     r = _fma(k, whole, constant(2.12194440e-4), r)
     p = polynomial(k, r, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
                           5.0000001201e-1))
     p = _fma(k, p, _mul(k, r, r), r)
-    p = k.ins(f"fadd float {p}, {constant(1.0)}")
+    p = k.op2("fadd", "float", p, constant(1.0))
+    if isinstance(k, Wide) and k.module.vector_bytes == 64:  # one instruction there
+        return k.call("float", "@llvm.ldexp.f32.i32", [("float", p), ("i32", n)])
     # In two steps, so that neither factor leaves the range when the result is subnormal.
     half = k.op2("ashr", "i32", n, "1")
-    p = k.ins(f"fmul float {p}, {_power_of_two(k, half)}")
-    return k.ins(f"fmul float {p}, {_power_of_two(k, k.op2('sub', 'i32', n, half))}")
+    p = k.op2("fmul", "float", p, _power_of_two(k, half))
+    return k.op2("fmul", "float", p, _power_of_two(k, k.op2('sub', 'i32', n, half)))
 
 
-def sigmoid(k: Code, x: str) -> str:
+def sigmoid(k: Code | Wide, x: str) -> str:
     """Of exp(-|x|), which does not overflow: results that are subnormal stay right."""
     size = k.call("float", "@llvm.fabs.f32", [("float", x)])
-    e = exp(k, k.ins(f"fneg float {size}"))
+    e = exp(k, k.fneg("float", size))
     above = k.select(k.fcmp("oge", "float", x, constant(0.0)), "float", constant(1.0), e)
-    return k.ins(f"fdiv float {above}, {k.ins(f'fadd float {constant(1.0)}, {e}')}")
+    return k.op2("fdiv", "float", above, k.op2("fadd", "float", constant(1.0), e))
 
 
-def tanh(k: Code, x: str) -> str:
+def tanh(k: Code | Wide, x: str) -> str:
     size = k.call("float", "@llvm.fabs.f32", [("float", x)])
     square = _mul(k, x, x)
     p = polynomial(k, square, (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1,
                                -3.33332819422e-1))
     small = _fma(k, _mul(k, p, square), x, x)
-    e = exp(k, k.ins(f"fadd float {size}, {size}"))
-    ratio = k.ins(f"fdiv float {constant(2.0)}, {k.ins(f'fadd float {e}, {constant(1.0)}')}")
-    large = k.ins(f"fsub float {constant(1.0)}, {ratio}")
+    e = exp(k, k.op2("fadd", "float", size, size))
+    ratio = k.op2("fdiv", "float", constant(2.0), k.op2("fadd", "float", e, constant(1.0)))
+    large = k.op2("fsub", "float", constant(1.0), ratio)
     value = k.select(k.fcmp("olt", "float", size, constant(0.625)), "float", small, large)
     return k.call("float", "@llvm.copysign.f32", [("float", value), ("float", x)])  # of -0.0 too
 
 
-def log(k: Code, x: str) -> str:
+def log(k: Code | Wide, x: str) -> str:
     tiny = k.fcmp("olt", "float", x, constant(2.0**-126))
-    scaled = k.select(tiny, "float", k.ins(f"fmul float {x}, {constant(2.0**23)}"), x)
+    scaled = k.select(tiny, "float", k.op2("fmul", "float", x, constant(2.0**23)), x)
     bits = k.convert("bitcast", "float", scaled, "i32")
     exponent = k.op2("sub", "i32", k.op2("lshr", "i32", bits, "23"), "126")
     exponent = k.select(tiny, "i32", k.op2("sub", "i32", exponent, "23"), exponent)
@@ -106,8 +108,8 @@ def log(k: Code, x: str) -> str:
     m = k.convert("bitcast", "i32", m_bits, "float")  # in [0.5, 1)
     low = k.fcmp("olt", "float", m, constant(math.sqrt(0.5)))
     exponent = k.select(low, "i32", k.op2("sub", "i32", exponent, "1"), exponent)
-    m = k.select(low, "float", k.ins(f"fadd float {m}, {m}"), m)
-    f = k.ins(f"fsub float {m}, {constant(1.0)}")
+    m = k.select(low, "float", k.op2("fadd", "float", m, m), m)
+    f = k.op2("fsub", "float", m, constant(1.0))
     e = k.convert("sitofp", "i32", exponent, "float")
     z = _mul(k, f, f)
     p = polynomial(k, f, (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
@@ -123,19 +125,19 @@ def log(k: Code, x: str) -> str:
     return k.select(same, "float", x, y)
 
 
-def log1p(k: Code, x: str) -> str:
+def log1p(k: Code | Wide, x: str) -> str:
     """log(u) for u = 1 + x rounded, and what the rounding took away in proportion."""
     one = constant(1.0)
-    u = k.ins(f"fadd float {x}, {one}")
-    part = k.ins(f"fsub float {u}, {one}")
-    scaled = k.ins(f"fmul float {log(k, u)}, {k.ins(f'fdiv float {x}, {part}')}")
+    u = k.op2("fadd", "float", x, one)
+    part = k.op2("fsub", "float", u, one)
+    scaled = k.op2("fmul", "float", log(k, u), k.op2("fdiv", "float", x, part))
     scaled = k.select(k.fcmp("oeq", "float", part, constant(0.0)), "float", x, scaled)
     infinite = k.fcmp("oeq", "float", u, constant(math.inf))
     least = k.fcmp("oeq", "float", x, constant(-1.0))
     return k.select(least, "float", constant(-math.inf), k.select(infinite, "float", u, scaled))
 
 
-def erf(k: Code, x: str) -> str:
+def erf(k: Code | Wide, x: str) -> str:
     size = k.call("float", "@llvm.fabs.f32", [("float", x)])
     square = _mul(k, x, x)
     r = _fma(k, constant(-1.72853470e-5), size, constant(3.83197126e-4))
@@ -143,8 +145,8 @@ def erf(k: Code, x: str) -> str:
     r = _fma(k, r, square, u)
     for c in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
         r = _fma(k, r, size, constant(c))
-    r = _fma(k, r, size, k.ins(f"fneg float {size}"))
-    large = k.ins(f"fsub float {constant(1.0)}, {exp(k, r)}")
+    r = _fma(k, r, size, k.fneg("float", size))
+    large = k.op2("fsub", "float", constant(1.0), exp(k, r))
     large = k.call("float", "@llvm.copysign.f32", [("float", large), ("float", x)])
     p = polynomial(k, square, (-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1,
                                1.28379166e-1))
@@ -152,18 +154,19 @@ def erf(k: Code, x: str) -> str:
     return k.select(k.fcmp("ogt", "float", size, constant(0.927734375)), "float", large, small)
 
 
-FAST: dict[str, Callable[[Code, str], str]] = {
+FAST: dict[str, Callable[[Code | Wide, str], str]] = {
     "exp": exp, "sigmoid": sigmoid, "tanh": tanh, "log": log, "log1p": log1p, "erf": erf,
 }  # fmt: skip
 
 
 def element(
-    k: FnEmitter, fn: str, args: tuple[str, ...], types: tuple[Prim, ...], out: Prim, attrs: Mapping[str, object]
+    k: Code | Wide, fn: str, args: tuple[str, ...], types: tuple[Prim, ...], out: Prim, attrs: Mapping[str, object]
 ) -> str:
-    """A scalar operator inside a kernel."""
+    """A scalar operator inside a kernel, or one of vectors; NotWide where there is none of these."""
     kind = types[0] if types else out
     if fn not in FAST or kind not in (F32, F16, BF16) or fn in AS_THEY_ARE:
-        return emit_scalar(k, fn, args, types, out, attrs)
+        return emit_scalar(k, fn, args, types, out, attrs)  # type: ignore[arg-type]
     if kind == F32:
         return FAST[fn](k, args[0])
-    return narrow(k, FAST[fn](k, widen(k, args[0], kind)), kind)
+    wide = widen(k, args[0], kind)  # type: ignore[arg-type]
+    return narrow(k, FAST[fn](k, wide), kind)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.row_kernel import Kernel, kernel_of
 from hybridc.llvm.tensor_access import Tensor, count_elements, load_element, new_tensor, tensor_of
-from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, reshape_dims
+from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, iota_size, reshape_dims
 from hybridc.llvm.tensor_map import operands_of, result_dims
 from hybridc.llvm.tensor_matmul import product_dims
 from hybridc.llvm.tensor_reduce import check_some
@@ -66,6 +66,9 @@ def size_of(e: FnEmitter, axes: Axes, c: int) -> str:
     known = axes.known_by[c]
     if known is not None:
         return tensor_of(e, known[0]).dims[known[1]]
+    given = axes.given[c]
+    if given is not None:
+        return e.one(given)
     assert axes.total_of[c]
     total = "0"
     for part in axes.total_of[c]:
@@ -94,6 +97,8 @@ def _shape(e: FnEmitter, op: Op, axes: Axes) -> None:
             dims = product_dims(e, op)
         case "broadcast":
             dims = broadcast_sizes(e, op)
+        case "iota":
+            dims = [iota_size(e, op)]
         case "reshape":
             x = tensor_of(e, op.args[0])
             dims = reshape_dims(e, x.dims, count_elements(e, x.dims), [e.one(a) for a in op.args[1:]])

@@ -42,15 +42,8 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
             code.ret("0")
         sides = [("ptr", "%c"), ("i64", "%n"), ("ptr", "%a"), ("i64", "%k"), ("ptr", "%b"), ("i64", "%k")]
         if tb and not ta:
-            for one, most in ((True, 1), (False, DOT_ROWS)):
-                with code.when(code.icmp("sle", "%m", str(most))):
-                    code.call("void", dots(module, kind, one), [*sides, ("i64", "%m"), ("i64", "%n"), ("i64", "%k")])
-                    code.ret("0")
-        if not tb and not ta:
-            with code.when(code.icmp("eq", "%m", "1")):
-                width = panel_width(module, kind)
-                rest = [("i64", str(width)), ("i64", "%n"), ("i64", "1"), ("i64", "%n"), ("i64", "%k"), ("i1", "false")]
-                code.call("void", panels(module, kind, (1,)), [*sides[:-1], *rest])
+            with code.when(code.icmp("sle", "%m", str(DOT_ROWS))):
+                code.call("void", dots(module, kind, False), [*sides, ("i64", "%m"), ("i64", "%n"), ("i64", "%k")])
                 code.ret("0")
         with code.when(code.icmp("sle", "%k", "0")):
             code.zero_bytes("%c", code.mul(code.mul("%m", "%n"), str(size)))

@@ -146,7 +146,7 @@ def _float_divmod(e: FnEmitter, u: Use) -> tuple[str, str]:
 
 
 def _neg(e: FnEmitter, u: Use) -> str:
-    return e.ins(f"fneg {u.llvm} {u.args[0]}") if u.is_float else e.op2("sub", u.llvm, "0", u.args[0])
+    return e.fneg(u.llvm, u.args[0]) if u.is_float else e.op2("sub", u.llvm, "0", u.args[0])
 
 
 def _abs(e: FnEmitter, u: Use) -> str:
@@ -316,7 +316,7 @@ def _rsqrt(e: FnEmitter, u: Use) -> str:
 def _sigmoid(e: FnEmitter, u: Use) -> str:
     """1 / (1 + exp(-x))"""
     one = float_text(1.0, u.llvm)
-    minus = e.ins(f"fneg {u.llvm} {u.args[0]}")
+    minus = e.fneg(u.llvm, u.args[0])
     grown = e.call(u.llvm, "@exp" if u.type == F64 else "@expf", [(u.llvm, minus)])
     return e.op2("fdiv", u.llvm, one, e.op2("fadd", u.llvm, one, grown))
 

@@ -396,10 +396,15 @@ def emit_tensor(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
-def emit_iota(e: FnEmitter, op: Op) -> Results:
+def iota_size(e: FnEmitter, op: Op) -> str:
     n = e.one(op.args[0])
     if n.startswith(("%", "-")):
         e.check(e.icmp("sge", n, "0"), "ValueError", "a size of ", N(n), " is negative")
+    return n
+
+
+def emit_iota(e: FnEmitter, op: Op) -> Results:
+    n = iota_size(e, op)
     t = op.outs[0].type
     assert isinstance(t, TensorT)
     out = new_tensor(e, t.elem, [n])

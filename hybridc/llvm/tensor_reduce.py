@@ -18,6 +18,7 @@ from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.tensor_access import Tensor, load_element, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
+from hybridc.llvm.wide import Wide
 
 LANES, VECTORS = 8, 4
 
@@ -39,19 +40,19 @@ def identity(fn: str, kind: Prim) -> str:
     return str({"sum": 0, "prod": 1, "max": low, "min": high}[fn])
 
 
-def combine(k: Code, fn: str, kind: Prim, t: str, a: str, b: str) -> str:
-    """One step; `t` may be a vector of the type."""
+def combine(k: Code | Wide, fn: str, kind: Prim, t: str, a: str, b: str) -> str:
+    """One step; `t` may be a vector of the type. Which of two zeros is the greater does not matter."""
     if kind == BOOL:
         return k.op2("and" if fn == "all" else "or", t, a, b)
     floats = kind in FLOATS
     if fn in ("sum", "prod"):
         word = "add" if fn == "sum" else "mul"
         return k.op2("f" + word if floats else word, t, a, b)
-    scalar = t[t.index("x ") + 2 : -1] if t.startswith("<") else t
+    count, scalar = t[1:-1].split(" x ") if t.startswith("<") else ("", t)
     short = {"float": "f32", "double": "f64"}.get(scalar, scalar)
-    suffix = f"v{LANES}{short}" if t.startswith("<") else short
+    suffix = f"v{count}{short}" if count else short
     name = f"{fn}imum" if floats else ("u" if kind == U8 else "s") + fn
-    return k.call(t, f"@llvm.{name}.{suffix}", [(t, a), (t, b)])
+    return k.call(t, f"@llvm.{name}.{suffix}", [(t, a), (t, b)], "nsz" if floats else "")
 
 
 def _load(k: Code, kind: Prim, base: str, index: str) -> str:

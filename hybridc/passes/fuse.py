@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from hybridc.core.ir import Block, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
+from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
 from hybridc.core.tensor_ops import rank
 from hybridc.core.walk import args_of, blocks_of, free_vars, highest_id, map_blocks, uses
@@ -176,6 +176,8 @@ def _faults(op: Op) -> bool:
             return k[0] is None or k[0] != k[1] or lead
         case "concat":
             return rank(op.outs[0].type) > 1
+        case "iota":
+            return not (isinstance(op.args[0], Const) and op.args[0].value >= 0)
         case "reshape":
             count = [_product(d) for d in (*dims, op.outs[0].type.dims)]  # type: ignore[union-attr]
             return None in count or len(set(count)) > 1

@@ -1,0 +1,91 @@
+"""Attention is one kernel, and computes what its operators compute one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridc.core.interp import Interpreter
+from hybridc.core.ir import Program
+from hybridc.core.reader import read
+from hybridc.core.verify import check_after
+from hybridc.kernels.graph import graph_of
+from hybridc.kernels.schedule import schedule
+from hybridc.llvm.compile import compile_program
+from hybridc.llvm.jit import Loaded
+from hybridc.passes import fuse
+from tests.kernels.test_fused import fused_statements, run_native
+
+CAUSAL = """
+fn f(q%1: f32[?, ?, ?], k%2: f32[?, ?, ?], v%3: f32[?, ?, ?]) -> (f32[?, ?, ?]) {
+  s%8: f32[?, ?, ?] = matmul[ta=false, tb=true](q%1, k%2)
+  n%4: int = dim[axis=1](q%1)
+  m%5: int = dim[axis=1](k%2)
+  i%6: int[?] = iota(n%4)
+  j%7: int[?] = iota(m%5)
+  c%9: bool[?, ?] = map[axes=((0, none,), (none, 0,),), `fn`="ge"](i%6, j%7)
+  t%10: f32[?, ?, ?] = map[axes=((none, 0, 1,), (0, 1, 2,), (none, none, none,),), `fn`="select"](c%9, s%8, f32(-inf))
+  a%11: f32[?, ?] = reduce[axes=(2,), `fn`="max"](t%10)
+  b%12: f32[?, ?, ?] = map[axes=((0, 1, 2,), (0, 1, none,),), `fn`="sub"](t%10, a%11)
+  e%13: f32[?, ?, ?] = map[axes=((0, 1, 2,),), `fn`="exp"](b%12)
+  d%14: f32[?, ?] = reduce[axes=(2,), `fn`="sum"](e%13)
+  p%15: f32[?, ?, ?] = map[axes=((0, 1, 2,), (0, 1, none,),), `fn`="div"](e%13, d%14)
+  o%16: f32[?, ?, ?] = matmul[ta=false, tb=false](p%15, v%3)
+  yield o%16
+}
+"""
+
+
+def program_of(text: str) -> Program:
+    program, diagnostics = read(text)
+    assert program is not None, diagnostics
+    better = fuse.run(program)
+    check_after("fuse", better)
+    (statement,) = fused_statements(better)
+    assert schedule(graph_of(statement)).limited is not None
+    return better
+
+
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3", "x86-64-v2"])
+def test_causal(cpu: str) -> None:
+    better = program_of(CAUSAL)
+    loaded = Loaded(compile_program(better, ["f"], cpu=cpu))
+    rng = np.random.default_rng(0)
+    for heads, n, m, width in ((1, 1, 1, 1), (2, 5, 5, 3), (3, 57, 57, 16), (2, 130, 130, 20), (2, 9, 40, 8), (2, 40, 9, 8),
+                               (0, 4, 4, 2), (2, 0, 3, 4)):  # fmt: skip
+        q, k, v = (rng.standard_normal((heads, s, width)).astype(np.float32) for s in (n, m, m))
+        (want,) = Interpreter(better).call("f", [q, k, v])
+        (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+def test_causal_with_what_is_not_finite() -> None:
+    """Beyond the diagonal it is not looked at; before it, it counts."""
+    better = program_of(CAUSAL)
+    loaded = Loaded(compile_program(better, ["f"]))
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.standard_normal((2, 70, 8)).astype(np.float32) for _ in range(3))
+    k[0, 20], k[1, 30, 2], v[1, 60, 1] = np.nan, np.inf, np.nan
+    (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+    with np.errstate(all="ignore"):
+        (want,) = Interpreter(better).call("f", [q, np.where(np.isfinite(k), k, 0), np.where(np.isfinite(v), v, 0)])
+    np.testing.assert_allclose(got[0, :20], want[0, :20], rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(got[1, :30], want[1, :30], rtol=2e-5, atol=2e-6)
+    assert np.isnan(got[0, 20:]).all()
+    assert np.isnan(got[1, 60:, 1]).all()
+
+
+def test_scores_that_are_needed_whole_are_computed_whole() -> None:
+    """A result that shows the probabilities, or a sum of what is not masked: no column is left out."""
+    text = CAUSAL.replace("-> (f32[?, ?, ?]) {", "-> (f32[?, ?, ?], f32[?, ?, ?]) {").replace(
+        "yield o%16", "yield o%16, p%15")
+    program, _ = read(text)
+    assert program is not None
+    better = fuse.run(program)
+    for statement in fused_statements(better):
+        assert schedule(graph_of(statement)).limited is None
+    q, k, v = (np.random.default_rng(2).standard_normal((2, 65, 4)).astype(np.float32) for _ in range(3))
+    want = Interpreter(better).call("f", [q, k, v])
+    got = run_native(Loaded(compile_program(better, ["f"])), better.fns["f"], [q, k, v])
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=2e-5, atol=2e-6)
