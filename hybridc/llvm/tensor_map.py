@@ -17,6 +17,7 @@ from hybridc.llvm.elementary import element
 from hybridc.llvm.emitter import FnEmitter, N
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.tensor_access import Tensor, load_element, new_tensor, tensor_of
+from hybridc.llvm.wide import WIDTH, NotWide, Wide
 
 FAULTS = {
     "floordiv": ("ZeroDivisionError", "integer division or modulo by zero"),
@@ -177,36 +178,60 @@ def map_kernel(
 
         def nest(g: int, at: str, offsets: list[str]) -> None:
             last = g == loops - 1
-            fixed: dict[int, str] = {}
+            fixed: dict[int, str] = {}  # what does not move along the innermost loop
             if last:
                 for i, t in enumerate(types):
                     if moves[i] and not patterns[g][i]:
                         fixed[i] = k.load(SCALARS[t.name][0], k.element(f"%x{i}", SCALARS[t.name][0], offsets[i]))
-            with k.loop(f"%n{g}") as turn:
-                if not last:
+                    if not moves[i]:
+                        fixed[i] = f"%x{i}"
+            if not last:
+                with k.loop(f"%n{g}") as turn:
                     nest(g + 1, k.add(at, k.mul(turn.index, out_steps[g])), [
                         o if s is None else k.add(o, k.mul(turn.index, s))
                         for o, s in zip(offsets, (s[g] for s in strides), strict=True)
                     ])
-                    return
+                return
+
+            def operate(code: Code | Wide, index: str, mask: str) -> None:
                 values = []
                 for i, t in enumerate(types):
                     llvm = SCALARS[t.name][0]
-                    if not moves[i]:
-                        values.append(f"%x{i}")
-                    elif i in fixed:
-                        values.append(fixed[i])
+                    if i not in fixed:
+                        values.append(_read(code, llvm, k.element(f"%x{i}", llvm, k.add(offsets[i], index)), mask))
                     else:
-                        values.append(k.load(llvm, k.element(f"%x{i}", llvm, k.add(offsets[i], turn.index))))
+                        values.append(code.splat(llvm, fixed[i]) if isinstance(code, Wide) else fixed[i])
                 llvm = SCALARS[out.name][0]
-                value = element(k, fn, tuple(values), types, out, dict(attrs))  # type: ignore[arg-type]
-                k.store(llvm, value, k.element("%out", llvm, k.add(at, turn.index)))
+                value = element(code, fn, tuple(values), types, out, dict(attrs))
+                to = k.element("%out", llvm, k.add(at, index))
+                if isinstance(code, Wide):
+                    code.store(llvm, value, to, mask)
+                else:
+                    code.store(llvm, value, to)
+
+            mark = k.mark()
+            try:
+                wide = Wide(k)
+                filled = k.op2("and", "i64", f"%n{g}", str(-WIDTH))
+                with k.loop(filled, step=WIDTH, rolled=True) as turn:
+                    operate(wide, turn.index, "")
+                left = k.sub(f"%n{g}", filled)
+                with k.when(k.icmp("sgt", left, "0")):
+                    operate(wide, filled, wide.mask(left))
+            except NotWide:
+                k.reset(mark)
+                with k.loop(f"%n{g}") as turn:
+                    operate(k, turn.index, "")
 
         nest(0, "0", ["0"] * len(types))
         k.ret("0" if faults else "")
         k.finish()
 
     return module.helper(("kernel.map." + fn, types, out, attrs, patterns, moves), make)
+
+
+def _read(code: Code | Wide, llvm: str, address: str, mask: str) -> str:
+    return code.load(llvm, address, mask) if isinstance(code, Wide) else code.load(llvm, address)
 
 
 def _times(k: Code, extents: Sequence[str]) -> str:
