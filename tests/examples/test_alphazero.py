@@ -1,0 +1,84 @@
+"""The rules agree with a second, plain program on random games; tic-tac-toe is learned until nothing beats it."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import hybridc
+
+
+@pytest.fixture(scope="module")
+def az(script):
+    return script("alphazero/train.py")
+
+
+class Plain:
+    """The same games on a list of columns."""
+
+    def __init__(self, columns, rows, need, moves, _width):
+        self.columns, self.rows, self.need, self.drops = columns, rows, need, moves == columns
+        self.board = [[0] * rows for _ in range(columns)]
+        self.turn = 1
+
+    def legal(self):
+        if self.drops:
+            return [c for c, column in enumerate(self.board) if column[-1] == 0]
+        return [c * self.rows + r for c in range(self.columns) for r in range(self.rows) if self.board[c][r] == 0]
+
+    def play(self, move):
+        column, row = (move, self.board[move].index(0)) if self.drops else divmod(move, self.rows)
+        self.board[column][row] = self.turn
+        self.turn = -self.turn
+
+    def lost(self):
+        for c in range(self.columns):
+            for r in range(self.rows):
+                for dc, dr in ((0, 1), (1, 0), (1, 1), (1, -1)):
+                    places = [(c + i * dc, r + i * dr) for i in range(self.need)]
+                    if all(0 <= x < self.columns and 0 <= y < self.rows and self.board[x][y] == -self.turn
+                           for x, y in places):
+                        return True
+        return False
+
+
+@pytest.mark.parametrize("game", ["tictactoe", "connect4"])
+def test_the_rules(az, game):
+    mod, player = az.load(game, False)
+    chance = random.Random(1)
+    for _ in range(200):
+        plain, p = Plain(*az.GAMES[game]), mod.Position()
+        while True:
+            assert player.legal(p) == plain.legal() and player.lost(p) == plain.lost()
+            planes = np.asarray(player.planes(p)).reshape(3, plain.columns, plain.rows)
+            board = np.array(plain.board) * plain.turn
+            assert all((planes[i] == (board == of)).all() for i, of in enumerate((1, -1, 0)))
+            if not plain.legal() or plain.lost():
+                break
+            move = chance.choice(plain.legal())
+            plain.play(move)
+            p = player.play(p, move)
+    with pytest.raises(AssertionError, match="no place"):
+        player.play(mod.Position(all=-1), 0)
+
+
+def test_tictactoe_never_loses(az):
+    mod, player = az.load("tictactoe", False)
+    assert not mod.unbeaten(player, 0)
+    assert az.train_tictactoe(mod, player, 3)
+    assert all(mod.unbeaten(player, sims) for sims in (0, 25, 100))
+    weak = mod.match_of(player, az.way(mod, 0, "Rollout"), az.way(mod, 0, "Network"), 50, 0, 3)
+    assert weak.won == 0 and weak.lost > 25
+
+
+def test_games_do_not_depend_on_threads(az):
+    mod, player = az.load("connect4", False)
+    results = [mod.match_of(player, az.way(mod, 20, "Network"), az.way(mod, 20, "Rollout"), 12, 2, 9) for _ in range(2)]
+    assert results[0] == results[1] and results[0].won + results[0].drawn + results[0].lost == 12
+    rounds = []
+    for _ in range(2):
+        m = mod.Player(3, 3, 3, 9, 64)
+        rounds.append(mod.train_round(m, mod.Adam(), mod.native([], "list[Sample[9]]"), 10, 10, 4, 3, 1000, hybridc.rng(3)))
+    assert rounds[0] == rounds[1]
