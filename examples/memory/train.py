@@ -1,4 +1,4 @@
-"""Trains `memory.hyb` on seven digits, and teaches it the other three by showing some of each; then fills its memory."""
+"""Trains `memory.hyb` on seven digits, teaches it the other three by showing some of each, and fills its memory."""
 
 from __future__ import annotations
 
