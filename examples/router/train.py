@@ -1,4 +1,4 @@
-"""Trains `router.hyb` on digits whose pixels are shuffled in 32 ways, beside dense networks of its cost and of its size."""
+"""Trains `router.hyb` on digits whose pixels are shuffled in 32 ways, beside dense networks as dear and as large."""
 
 from __future__ import annotations
 
