@@ -82,3 +82,24 @@ def test_games_do_not_depend_on_threads(az):
         m = mod.Player(3, 3, 3, 9, 64)
         rounds.append(mod.train_round(m, mod.Adam(), mod.native([], "list[Sample[9]]"), 10, 10, 4, 3, 1000, hybridc.rng(3)))
     assert rounds[0] == rounds[1]
+
+
+@pytest.mark.parametrize(("game", "name"), [("tictactoe", "tic_tac_toe"), ("connect4", "connect_four")])
+def test_the_rules_are_those_of_openspiel(az, game, name):
+    """OpenSpiel numbers the cells of tic-tac-toe row by row, which mirrors the board."""
+    spiel = pytest.importorskip("pyspiel")
+    mod, player = az.load(game, False)
+    referee, chance, seen = spiel.load_game(name), random.Random(2), 0
+    while seen < 100_000:
+        state, p = referee.new_initial_state(), mod.Position()
+        while True:
+            seen += 1
+            over = player.lost(p) or not player.legal(p)
+            assert over == state.is_terminal()
+            if over:
+                assert state.rewards()[state.num_players() - 1 - p.ply % 2] == (1 if player.lost(p) else 0)
+                break
+            assert player.legal(p) == state.legal_actions()
+            move = chance.choice(state.legal_actions())
+            state.apply_action(move)
+            p = player.play(p, move)
