@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hybridc import driver
+from hybridc_runtime import origin
+from hybridc_runtime.artifact import read, read_file
+
+from hybridc import driver, rebuild
 from hybridc.base.made import write
 from hybridc.checking import Checked
 from hybridc.link.pyi import stub
@@ -15,15 +18,18 @@ def write_artifact(
     path: str, output: str | None, *, root: str | None = None, target: str = "cpu",
     warn: Callable[[Checked], object] = lambda checked: None,
 ) -> Path:
-    """Compile a file; the path of the artifact. Both files appear whole or not at all. `warn` is given the program that
-    was checked."""
-    checked = driver.check(path, root)
-    warn(checked)
-    core, interface = driver.lower(checked)
-    data = driver.artifact(checked, target=target)
+    """Compile a file, or the Core of an artifact again; the path of the artifact. Both files appear whole or not at
+    all. `warn` is given the program that was checked."""
+    if path.endswith(".hybx"):
+        built = rebuild.rebuilt(read_file(path), driver.processors_of(target))
+    else:
+        checked = driver.check(path, root)
+        warn(checked)
+        built = driver.build(checked, target)
     folder = Path(output) if output else Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     target_file = folder / (Path(path).stem + ".hybx")
-    write(target_file, data)
-    write(target_file.with_suffix(".pyi"), stub(interface, core).encode())
+    write(target_file, built.data)
+    write(target_file.with_suffix(".pyi"), stub(built.interface, built.core).encode())
+    origin.remember(read(built.data).digest)
     return target_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
-from hybridc.base.source import NOWHERE, Source
+from hybridc.base.source import Source, Sources
+from hybridc.base.targets import parse_targets, unknown
 from hybridc.base.types import FnRef, FnType, ModelType, Type, TypeVar
 from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
@@ -29,7 +31,8 @@ from hybridc.front.parse import parse
 from hybridc.link import artifact as container
 from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
-from hybridc.llvm.compile import Compiled, compile_program
+from hybridc.llvm import processors
+from hybridc.llvm.compile import Compiled, compile_for
 from hybridc.passes import bounds, dce, fuse, inline, simplify, unpack
 
 STAGES = ["tokens", "ast", "core", "llvm", "asm"]
@@ -97,29 +100,61 @@ def differentiated(core: ir.Program, roots: Sequence[str], sources: dict[str, So
         raise CompileError([Diagnostic("HYB604", refused.why, refused.op.span)], sources) from None
 
 
-def native(core: ir.Program, interface: Interface, target: str = "cpu") -> Compiled:
-    """Machine code for everything the interface names."""
+def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[Compiled]:
+    """Machine code of everything the interface names, for each of these processors."""
     with deep_recursion():
-        return compile_program(
+        return compile_for(
             core, surface.symbols(interface), surface.types(interface, core),
-            cpu=_processor(target), opt=knobs.opt_level(), once=surface.once(interface),
+            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface),
         )
 
 
-def _processor(target: str) -> str:
-    kind, _, name = target.partition(":")
-    if kind != "cpu":
-        message = f"there is no target {target!r}; targets are cpu and cpu:NAME"
-        raise CompileError([Diagnostic("HYB701", message, NOWHERE)], {})
-    return name or "host"
+def processors_of(target: str) -> list[str]:
+    """The processors that targets name: `cpu` is this one and the levels that others have, the most demanding first."""
+    found: dict[str, None] = {}
+    for kind, name in parse_targets(target):
+        if kind == "cpu":
+            found.update(dict.fromkeys([name] if name else [processors.HOST, *processors.levels()]))
+    try:
+        return sorted(found, key=lambda cpu: -len(processors.features(cpu)))
+    except ValueError as e:
+        raise unknown(str(e)) from None
 
 
-def artifact(
-    checked: Checked, *, target: str = "cpu", all_names: bool = False, tests: bool = False,
-    more: More | None = None,
-) -> bytes:
-    """The bytes of a `.hybx`: the exports, with `all_names` everything the file declares, but for the derivatives of
-    methods, or with `more` only what that asks for."""
+@dataclass
+class Built:
+    """An artifact, and what it offers."""
+
+    data: bytes
+    interface: Interface
+    core: ir.Program
+
+
+def build(checked: Checked, target: str = "cpu") -> Built:
+    """The artifact of what a program exports."""
+    cpus = processors_of(target)
+    core, interface = lower(checked)
+    surface.without_curvatures(interface)
+    return finish(core, interface, checked.path, checked.sources, cpus)
+
+
+def finish(
+    core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
+    files: Sequence[tuple[str, str]] | None = None,
+) -> Built:
+    """From Core to an artifact, which holds the Core too if it is to be `portable`. `files` are the sources that it was
+    made from with their digests, if `sources` is not all of them."""
+    pace.mark(core, interface)  # while it still shows what is the library's
+    text = print_program(dce.prune(core, surface.symbols(interface))) if portable else ""
+    better = optimise(core, interface, sources)
+    codes = native(better, interface, cpus)
+    manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].sites, codes[0].hosts, sources)
+    return Built(container.pack(manifest, codes, text, files or container.digests(sources)), interface, core)
+
+
+def artifact(checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None) -> bytes:
+    """The bytes of a `.hybx` for this processor, which is loaded at once: the exports, with `all_names` everything the
+    file declares, but for the derivatives of methods, or with `more` only what that asks for."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
     if more is not None and more.call:
@@ -130,14 +165,7 @@ def artifact(
         surface.keep_model(interface, models[0].key, core)
     if all_names and (more is None or not more.call):  # loaded, not built: it can compile more
         surface.without_derivatives(interface)
-    elif more is None:
-        surface.without_curvatures(interface)
-    pace.mark(core, interface)  # while it still shows what is the library's
-    core = optimise(core, interface, checked.sources)
-    compiled = native(core, interface, target)
-    name = Path(checked.path).stem
-    manifest = manifest_of(name, checked.path, interface, core, compiled.sites, compiled.hosts, checked.sources)
-    return container.pack(manifest, compiled, print_program(core))
+    return finish(core, interface, checked.path, checked.sources, [processors.HOST], portable=False).data
 
 
 def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelType:
@@ -196,5 +224,5 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
     core = optimise(core, interface, checked.sources)
     if stage == "core":
         return print_program(core)
-    compiled = native(core, interface, target)
+    compiled = native(core, interface, processors_of(target)[:1])[0]
     return compiled.llvm if stage == "llvm" else compiled.asm

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hybridc_runtime
-from hybridc_runtime.artifact import features, unpack
+from hybridc_runtime import origin
+from hybridc_runtime.artifact import Contents, features, link_code, read, read_file
+from hybridc_runtime.manifest import Manifest
 from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More
 
@@ -19,12 +20,17 @@ from hybridc.base.diagnostic import CompileWarning, render
 from hybridc.link import cache
 
 
-def load(path: str | os.PathLike[str], *, root: str | None = None, externs: Mapping[str, Any] | None = None) -> Module:
+def load(
+    path: str | os.PathLike[str], *, root: str | None = None, externs: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> Module:
     """The module of a `.hyb` file or a `.hybx` artifact.
 
     Args:
         path: the file.
         root: where imports are looked up besides the file's own folder (source only).
+        trust: run the native code of an artifact that was not built on this machine. Without it, such an artifact is
+            compiled again from the Core that it holds (once, it is kept in the cache).
         externs: what the file's `extern fn`s mean: Python callables, ctypes function pointers, numba cfuncs, by name.
 
     Raises:
@@ -33,7 +39,12 @@ def load(path: str | os.PathLike[str], *, root: str | None = None, externs: Mapp
     """
     path = os.fspath(path)
     if path.endswith(".hybx"):
-        return hybridc_runtime.load_artifact(path, externs=externs)
+        contents = read_file(path)
+        code = contents.code("cpu", features())
+        if not (trust or origin.known(contents.digest)):
+            contents = _again(contents)
+            code = contents.code("cpu", features())
+        return link_code(contents, code, externs)
     return _Source(path, root).load(externs)
 
 
@@ -41,6 +52,18 @@ def tests(path: str, *, root: str | None = None) -> list[tuple[str, Callable[[],
     """The `test` blocks of a file: (title, call), ready to run."""
     module = _Source(path, root, tests=True).load(None)
     return module._tests
+
+
+def _again(contents: Contents) -> Contents:
+    """An artifact of unknown origin, compiled for this processor from the Core that it holds."""
+    name = cache.name_of(("rebuilt", contents.digest, knobs.opt_level(), ",".join(sorted(features()))))
+    found = cache.find(name)
+    if found is None:
+        from hybridc import rebuild
+
+        found = rebuild.rebuilt(contents, ["host"]).data
+        cache.keep(name, [], found)
+    return read(found, contents.what)
 
 
 @dataclass
@@ -52,11 +75,12 @@ class _Source:
     tests: bool = False
 
     def load(self, externs: Mapping[str, Any] | None) -> Module:
-        manifest, objects = unpack(self.unit(None))
+        manifest, objects = self.specialise(None)
         return link(manifest, objects, externs=externs, specialise=self.specialise)
 
-    def specialise(self, more: More) -> tuple[Any, Any]:
-        return unpack(self.unit(more))
+    def specialise(self, more: More | None) -> tuple[Manifest, list[bytes]]:
+        contents = read(self.unit(more))
+        return contents.manifest(), [contents.code("cpu", features()).data]
 
     def unit(self, more: More | None) -> bytes:
         """The artifact of the file, or of what is asked for beyond what is loaded."""

@@ -6,6 +6,7 @@
      "model_classes": {NAME: MODELCLASS}, "exports": {NAME: [MODEL KEY, [CONFIG, ...]]}, "constants": {NAME: VALUE},
      "tests": [[TITLE, SYMBOL], ...], "externs": [NAME, ...],
      "sites": [[PATH, LINE, COLUMN, TITLE, HIDDEN], ...],          a site id of the trace is an index into it
+     "lines": {PATH: [LENGTH, ...]},                               of the lines of sources, for places after a rebuild
      "hosts": [[NAME, [PARAM TYPE, ...], [RESULT TYPE, ...]], ...]} the id given to ctx.host is an index into it
 
     TYPE = "int" | ["tensor", "f32", [null, 3]] | ["tuple", [TYPE, ...]] | ["option", TYPE] | ["buffer", TYPE]
@@ -117,6 +118,7 @@ class Manifest:
     tests: list[list[str]] = field(default_factory=list)
     externs: list[str] = field(default_factory=list)
     sites: list[list[Any]] = field(default_factory=list)
+    lines: dict[str, list[int]] = field(default_factory=dict)
     hosts: list[tuple[str, list[Type], list[Type]]] = field(default_factory=list)
 
     def to_json(self) -> str:

@@ -23,6 +23,8 @@ def step_to(codec: Any, t: Type, address: int, step: Any) -> tuple[Type, int]:
     if t[0] == "option":
         return step_to(codec, t[1], address + layouts.offsets(["bool", t[1]])[1], step)
     if t[0] == "buffer":
+        if not word(address) or not 0 <= int(step) < word(word(address) + 8):
+            raise IndexError(f"the model has no element {step} on the way to its state")
         return t[1], word(address) + HEADER + int(step) * layouts.of(t[1]).size
     if t[0] == "struct" and codec.kind(t).kind == "list" and not isinstance(step, str):
         fields = layouts.structs[t[1]]

@@ -6,7 +6,7 @@ import click
 
 from hybridc import driver
 from hybridc.build import write_artifact
-from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, for_each, progress, warn
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each, progress, warn
 
 
 @click.command()
@@ -27,7 +27,10 @@ def build(
         if emit:
             click.echo(driver.emit(file, emit, root=root, target=target), nl=False)
             return
-        with progress(f"building {file}"):
-            write_artifact(file, output, root=root, target=target, warn=lambda c: warn(c, error_format))
+        try:
+            with progress(f"building {file}"):
+                write_artifact(file, output, root=root, target=target, warn=lambda c: warn(c, error_format))
+        except (OSError, ValueError) as e:  # an artifact that cannot be read, a folder that cannot be written
+            raise Failure(f"{file}: {e}") from None
 
     for_each(files, work, error_format)

@@ -59,4 +59,5 @@ CODES: dict[str, str] = {
     "HYB620": "a warning: a derivative that ends at a cast to an integer",
     "HYB610": "a dimension that no argument gives a value",
     "HYB701": "something that a later version compiles",
+    "HYB702": "a target that does not exist",
 }

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from hybridc_runtime.artifact import pack_members
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from hybridc_runtime.artifact import Member
+from hybridc_runtime.artifact import pack as pack_members
 from hybridc_runtime.manifest import Manifest
 
+from hybridc.base.source import Sources
+from hybridc.link import cache
+from hybridc.llvm import backend, processors
 from hybridc.llvm.compile import Compiled
 
 
-def pack(manifest: Manifest, compiled: Compiled, core: str) -> bytes:
-    """The bytes of an artifact; the same for the same program and processor."""
-    return pack_members([
-        ("manifest.json", manifest.to_json().encode(), ()),
-        ("core.txt", core.encode(), ()),
-        ("cpu.o", compiled.object, compiled.requires),
-    ])
+def pack(
+    manifest: Manifest, codes: Sequence[Compiled], core: str, sources: Sequence[tuple[str, str]],
+    more: Sequence[Member] = (),
+) -> bytes:
+    """The bytes of an artifact; the same for the same program and processors. `more` are the members of other
+    targets."""
+    members = [Member("manifest.json", "manifest", manifest.to_json().encode())]
+    if core:
+        members.append(Member("core.txt", "core", core.encode()))
+    members += [code(c) for c in codes]
+    return pack_members([*members, *more], compiler(), sources)
+
+
+def code(compiled: Compiled) -> Member:
+    cpu = processors.host_name() if compiled.cpu == processors.HOST else compiled.cpu
+    name = f"{compiled.cpu}.o"
+    return Member(name, "code", compiled.object, target=f"cpu:{cpu}", requires=tuple(compiled.requires))
+
+
+def digests(sources: Sources) -> list[tuple[str, str]]:
+    """Path and digest of every source that is a file."""
+    return [(path, hashlib.sha256(s.text.encode()).hexdigest()) for path, s in sources.items() if path[:1] != "<"]
+
+
+def compiler() -> str:
+    """Who makes artifacts: the version, what its sources are, and LLVM's version."""
+    return f"hybridc {version('hybridc')}+{cache.compiler_digest()[:12]} llvmlite {backend.version()}"

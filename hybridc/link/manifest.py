@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from hybridc_runtime import manifest as stored
 from hybridc_runtime.manifest import VERSION, Manifest, manifest_of_record
 
-from hybridc.base.source import Sources, Span
+from hybridc.base.source import Source, Sources, Span
+from hybridc.base.types import PRIMS
 from hybridc.core import ir
-from hybridc.core.interface import Interface
+from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
 
 
 def type_record(t: ir.Type) -> Any:
@@ -30,6 +32,64 @@ def type_record(t: ir.Type) -> Any:
             return ["struct", name]
         case ir.EnumT(name):
             return ["enum", name]
+
+
+def type_of_record(t: Any) -> ir.Type:
+    """The Core type of a manifest's; ValueError for what is none."""
+    match t:
+        case str() if t in PRIMS:
+            return PRIMS[t]
+        case ("tensor", elem, (*dims,)) if elem in PRIMS and all(d is None or isinstance(d, int) for d in dims):
+            return ir.TensorT(PRIMS[elem], tuple(dims))
+        case ("tuple", (*items,)):
+            return ir.TupleT(tuple(map(type_of_record, items)))
+        case ("option", item):
+            return ir.OptionT(type_of_record(item))
+        case ("buffer", item):
+            return ir.BufferT(type_of_record(item))
+        case ("struct", str(name)):
+            return ir.StructT(name)
+        case ("enum", str(name)):
+            return ir.EnumT(name)
+    raise ValueError(f"{t!r} is not a type")
+
+
+def _entry(e: stored.Entry) -> Entry:
+    params = [Param(p.name, type_of_record(p.type), p.mut, p.default, p.shown) for p in e.params]
+    result = None if e.result is None else type_of_record(e.result)
+    return Entry(e.symbol, params, result, e.result_shown, e.doc, e.pace, [_entry(v) for v in e.variants])
+
+
+def interface_of(m: stored.Manifest) -> Interface:
+    """The interface that a manifest was made from; ValueError for one that is not well formed."""
+    kinds = {
+        name: Kind(k.kind, [type_of_record(a) for a in k.args], k.title, k.helpers, k.muts, k.shown, k.doc)
+        for name, k in m.kinds.items()
+    }
+    models = []
+    for x in m.models:
+        groups = (x.methods, x.gradients, x.pullbacks, x.curvatures)
+        tables = ({name: _entry(e) for name, e in group.items()} for group in groups)
+        params = [ModelParam(p.path, p.offset, p.shape) for p in x.params]
+        states = [ModelState(s.path, type_of_record(s.type), s.route, s.check) for s in x.states]
+        models.append(Model(
+            x.key, x.name, x.config, x.shown, x.struct, x.init, x.elem, x.size, params, states, *tables
+        ))
+    classes = {
+        name: ModelClass(c.key, c.name, [(n, shown, default, has) for n, shown, default, has in c.config], c.methods,
+                         c.doc)
+        for name, c in m.model_classes.items()
+    }
+    return Interface(
+        {name: [_entry(e) for e in group] for name, group in m.fns.items()}, kinds, m.classes, models, classes,
+        {name: (key, config) for name, (key, config) in m.exports.items()}, m.constants,
+        [(title, symbol) for title, symbol in m.tests], m.externs, m.doc,
+    )
+
+
+def sources_of(m: stored.Manifest) -> Sources:
+    """Stand-ins for the sources, of which a manifest knows the lengths of lines: places in them are found."""
+    return {path: Source(path, "\n".join(" " * n for n in lengths)) for path, lengths in m.lines.items()}
 
 
 def _record(value: Any) -> Any:
@@ -62,6 +122,10 @@ def manifest_of(
 ) -> Manifest:
     """Everything a loader needs besides the code."""
     record = _record(interface) | {"version": VERSION, "name": name, "path": path}
+    record["lines"] = {
+        path: [len(line) for line in sources[path].text.split("\n")]
+        for path in sorted({span.path for span, _, _ in sites}) if path in sources
+    }
     record["hosts"] = [
         [n, [type_record(t) for t in params], [type_record(t) for t in results]] for n, params, results in hosts
     ]

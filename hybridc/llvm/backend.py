@@ -7,19 +7,20 @@ from functools import cache
 import llvmlite
 import llvmlite.binding as llvm
 
+from hybridc.llvm.processors import ready
+
 llvmlite.opaque_pointers_enabled = True
 
 
-@cache
-def _ready() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def version() -> str:
+    """Of llvmlite, which fixes that of LLVM."""
+    return llvmlite.__version__
 
 
 @cache
 def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
     """For a CPU by LLVM's name, or "host" for this one with all it can do."""
-    _ready()
+    ready()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     if cpu == "host":
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
@@ -28,21 +29,8 @@ def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
     return target.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel="small")
 
 
-def required(cpu: str) -> list[str]:
-    """Features of the processor that its code may use: all of this one's for "host"; none (unknown) for a named one."""
-    return sorted(name for name, has in llvm.get_host_cpu_features().items() if has) if cpu == "host" else []
-
-
-def vector_bytes(cpu: str) -> int:
-    """Bytes of the widest vectors that a CPU computes with."""
-    _ready()
-    if cpu == "host":
-        return 64 if llvm.get_host_cpu_features().get("avx512f") else 32
-    return 64 if cpu in ("x86-64-v4", "znver4", "znver5", "skylake-avx512", "icelake-server", "sapphirerapids") else 32
-
-
 def parse(text: str) -> llvm.ModuleRef:
-    _ready()
+    ready()
     module = llvm.parse_assembly(text)
     module.triple = llvm.get_process_triple()
     return module

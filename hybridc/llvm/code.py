@@ -79,15 +79,17 @@ def bf16_bits(value: float) -> int:
 class Module:
     """What the functions of one object share."""
 
-    def __init__(self, layouts: Layouts):
+    def __init__(
+        self, layouts: Layouts, sites: list[tuple[Span, str, bool]], hosts: list[tuple[str, tuple, tuple]]
+    ):
+        """Continues the tables of places and services that other objects of the program have begun."""
         self.layouts = layouts
         self.program = layouts.program
         self.texts: list[str] = []
         self.globals: list[str] = []
-        self.sites: list[tuple[Span, str, bool]] = []
-        self.hosts: list[tuple[str, tuple, tuple]] = []
-        self._site_ids: dict[tuple[Span, str, bool], int] = {}
-        self._host_ids: dict[tuple[str, tuple, tuple], int] = {}
+        self.sites, self.hosts = sites, hosts
+        self._site_ids = {key: i for i, key in enumerate(sites)}
+        self._host_ids = {key: i for i, key in enumerate(hosts)}
         self._declared: dict[str, str] = {}
         self._helpers: dict[object, str] = {}
         self.defined: set[str] = set()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from hybridc.core.ir import Program, Span, Type
 from hybridc.core.types import type_key
-from hybridc.llvm import backend
+from hybridc.llvm import backend, processors
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Module
 from hybridc.llvm.control import Unit, fn_symbol
@@ -61,7 +61,7 @@ class Compiled:
     @property
     def requires(self) -> list[str]:
         """Processor features without which the object must not be run."""
-        return backend.required(self.cpu)
+        return sorted(processors.features(self.cpu))
 
     @property
     def asm(self) -> str:
@@ -74,13 +74,22 @@ class Compiled:
         return self._asm
 
 
+@dataclass
+class Tables:
+    """What the objects of one program share: its sites and services have the same numbers in each."""
+
+    sites: list[tuple[Span, str, bool]] = field(default_factory=list)
+    hosts: list[tuple[str, tuple[Type, ...], tuple[Type, ...]]] = field(default_factory=list)
+
+
 def emit_module(
     owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str] = (),
-    vector_bytes: int = 32,
+    vector_bytes: int = 32, tables: Tables | None = None,
 ) -> Module:
     """The LLVM text of a program's entries and all they need."""
     program = owned.program
-    module = Module(Layouts(program))
+    tables = tables or Tables()
+    module = Module(Layouts(program), tables.sites, tables.hosts)
     module.vector_bytes = vector_bytes
     module.globals.append(f"{LIVE} = global i64 0, align 8")
     facts = Facts(program, NO_MEMORY)
@@ -98,21 +107,41 @@ def emit_module(
     return module
 
 
+def compile_for(
+    program: OwnedProgram | Program,
+    entries: Sequence[str],
+    release_types: Sequence[Type] = (),
+    *,
+    cpus: Iterable[str],
+    opt: int = 2,
+    once: Collection[str] = (),
+) -> list[Compiled]:
+    """Compile the functions `entries`, and releases of `release_types`, to an object for each processor; all of them
+    number sites and services alike. Functions that run only `once` or so are kept small instead of quick: they would
+    take most of the time."""
+    owned = program if isinstance(program, OwnedProgram) else own(program)
+    tables = Tables()
+    texts: dict[int, str] = {}
+    made = []
+    for cpu in cpus:
+        width = processors.vector_bytes(cpu)
+        if width not in texts:
+            texts[width] = emit_module(owned, entries, release_types, once, width, tables).text()
+        machine = backend.target_machine(cpu, opt)
+        parsed = backend.parse(texts[width])
+        backend.optimise(parsed, machine, opt)
+        made.append(Compiled(machine.emit_object(parsed), tables.sites, tables.hosts, texts[width], cpu, opt))
+    return made
+
+
 def compile_program(
     program: OwnedProgram | Program,
     entries: Sequence[str],
     release_types: Sequence[Type] = (),
     *,
-    cpu: str = "host",
+    cpu: str = processors.HOST,
     opt: int = 2,
     once: Collection[str] = (),
 ) -> Compiled:
-    """Compile the functions `entries`, and releases of `release_types`, to an object. Functions that run only `once`
-    or so are kept small instead of quick: they would take most of the time."""
-    owned = program if isinstance(program, OwnedProgram) else own(program)
-    module = emit_module(owned, entries, release_types, once, backend.vector_bytes(cpu))
-    text = module.text()
-    machine = backend.target_machine(cpu, opt)
-    parsed = backend.parse(text)
-    backend.optimise(parsed, machine, opt)
-    return Compiled(machine.emit_object(parsed), module.sites, module.hosts, text, cpu, opt)
+    """The object for one processor."""
+    return compile_for(program, entries, release_types, cpus=[cpu], opt=opt, once=once)[0]
