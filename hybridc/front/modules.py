@@ -34,6 +34,15 @@ def std_text(name: str) -> str:
     return resources.files("hybridc.std").joinpath(name + ".hyb").read_text(encoding="utf-8")
 
 
+def not_utf8(path: str, error: UnicodeDecodeError) -> tuple[Diagnostic, Source]:
+    """The error of a file that is not UTF-8, and its text with signs in the places of what is none."""
+    at = len(error.object[: error.start].decode("utf-8"))
+    byte = f"0x{error.object[error.start]:02x}"
+    message = f"this is not UTF-8 text: the byte {byte} stands for no character"
+    diagnostic = Diagnostic("HYB101", message, Span(path, at, at + 1), "save the file as UTF-8")
+    return diagnostic, Source(path, error.object.decode("utf-8", "replace"))
+
+
 @dataclass
 class Unit:
     """One parsed file. `imports` maps each import's dotted name to the module it means; `broken` are the names of
@@ -164,11 +173,8 @@ class Reader:
 
     def _not_utf8(self, path: str, error: UnicodeDecodeError) -> None:
         """Says where the first byte is that does not belong."""
-        self.sources[path] = Source(path, error.object.decode("utf-8", "replace"))
-        at = len(error.object[: error.start].decode("utf-8"))
-        byte = f"0x{error.object[error.start]:02x}"
-        self._error("HYB101", f"this is not UTF-8 text: the byte {byte} stands for no character",
-                    Span(path, at, at + 1), help="save the file as UTF-8")
+        diagnostic, self.sources[path] = not_utf8(path, error)
+        self.diagnostics.append(diagnostic)
 
     def _module_name(self, path: str) -> str:
         full, root = os.path.abspath(path), os.path.abspath(self.root)
