@@ -71,6 +71,8 @@ _INDENT = re.compile(r"[ \t\f]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BLANK = re.compile(r"[ \t\f]*(\#[^\n\r]*)?(?:\r?\n|\Z)")
 _SPLIT_QUESTIONS = re.compile(r"[ ]*(?:[\]),=:?]|\r?\n|\#|->|\Z)")
+_SPLIT_INSIDE = re.compile(r"(?:[ \t\f\r\n]|\#[^\n]*)*(?:[\]),=:?}]|->|\Z)")
+"""What follows an option of an option, at the end of a line and inside brackets."""
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _COUNTED = frozenset("not and or if else in fn for".split())
 _OPERATORS = frozenset("+ - * / // % ** @ & | ^ ~ << >> == != < <= > >= ?? ? . ->".split())
@@ -258,7 +260,7 @@ class Lexer:
                 elif value == ",":
                     groups[-1].comma()
                     tokens.append(Token("COMMA", value, start, pos))
-                elif value == "??" and _SPLIT_QUESTIONS.match(text, pos, end):
+                elif value == "??" and (_SPLIT_QUESTIONS if len(groups) == 1 else _SPLIT_INSIDE).match(text, pos, end):
                     # `T??` is an option of an option: nothing follows that could be a default.
                     self._count(start, start + 1)
                     self._count(start + 1, pos)
