@@ -152,9 +152,11 @@ def finish(
     return Built(container.pack(manifest, codes, text, files or container.digests(sources)), interface, core)
 
 
-def artifact(checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None) -> bytes:
-    """The bytes of a `.hybx` for this processor, which is loaded at once: the exports, with `all_names` everything the
-    file declares, but for the derivatives of methods, or with `more` only what that asks for."""
+def artifact(
+    checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None, portable: bool = True
+) -> bytes:
+    """The bytes of a `.hybx` for this processor: the exports, with `all_names` everything the file declares, but for
+    the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
     if more is not None and more.call:
@@ -165,7 +167,9 @@ def artifact(checked: Checked, *, all_names: bool = False, tests: bool = False, 
         surface.keep_model(interface, models[0].key, core)
     if all_names and (more is None or not more.call):  # loaded, not built: it can compile more
         surface.without_derivatives(interface)
-    return finish(core, interface, checked.path, checked.sources, [processors.HOST], portable=False).data
+    elif more is None:
+        surface.without_curvatures(interface)
+    return finish(core, interface, checked.path, checked.sources, [processors.HOST], portable=portable).data
 
 
 def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelType:

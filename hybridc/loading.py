@@ -95,7 +95,7 @@ class _Source:
             if more is None:
                 for warning in checked.warnings:
                     warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
-            found = driver.artifact(checked, all_names=True, tests=self.tests, more=more)
+            found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False)
             files = [(p, s.text.encode()) for p, s in checked.sources.items() if Path(p).is_file()]
             cache.keep(name, files, found)
         return found

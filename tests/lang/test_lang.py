@@ -40,7 +40,8 @@ class TestPrograms:
     def test_from_an_artifact(self, path: Path, tmp_path: Path) -> None:
         file = tmp_path / "program.hybx"
         file.write_bytes(driver.artifact(driver.check(str(path)), tests=True))
-        assert [call() for _, call in hybridc.load(str(file))._tests]
+        rebuilt = FILES.index(path) % 8 == 0  # from the Core that it holds
+        assert [call() for _, call in hybridc.load(str(file), trust=not rebuilt)._tests]
 
     def test_core_text_round_trip(self, path: Path) -> None:
         core, _ = driver.lower(driver.check(str(path)), tests=True)
