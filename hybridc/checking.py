@@ -14,12 +14,13 @@ from hybridc.link import std_cache
 
 @dataclass
 class Checked:
-    """A program that has no errors, and the texts it was read from."""
+    """A program that has no errors, the texts it was read from, and where an import was looked for in vain."""
 
     program: tree.Program
     sources: Sources
     path: str
     warnings: list[Diagnostic] = field(default_factory=list)
+    absent: tuple[str, ...] = ()
 
 
 def read_text(path: str) -> str:
@@ -32,4 +33,4 @@ def check(path: str, root: str | None = None) -> Checked:
     program = checker.run(path)
     if checker.diagnostics or program is None:
         raise CompileError(checker.diagnostics, checker.sources)
-    return Checked(program, checker.sources, path, checker.warnings)
+    return Checked(program, checker.sources, path, checker.warnings, tuple(checker.reader.absent))

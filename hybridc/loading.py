@@ -6,11 +6,10 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hybridc_runtime import origin
-from hybridc_runtime.artifact import Contents, features, link_code, read, read_file
+from hybridc_runtime.artifact import Contents, features, link_code, processor, read, read_file
 from hybridc_runtime.manifest import Manifest
 from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More
@@ -56,13 +55,13 @@ def tests(path: str, *, root: str | None = None) -> list[tuple[str, Callable[[],
 
 def _again(contents: Contents) -> Contents:
     """An artifact of unknown origin, compiled for this processor from the Core that it holds."""
-    name = cache.name_of(("rebuilt", contents.digest, knobs.opt_level(), ",".join(sorted(features()))))
+    name = cache.name_of(("rebuilt", contents.digest, knobs.opt_level(), processor()))
     found = cache.find(name)
     if found is None:
         from hybridc import rebuild
 
         found = rebuild.rebuilt(contents, ["host"]).data
-        cache.keep(name, [], found)
+        cache.keep(name, [], [], found)
     return read(found, contents.what)
 
 
@@ -84,8 +83,9 @@ class _Source:
 
     def unit(self, more: More | None) -> bytes:
         """The artifact of the file, or of what is asked for beyond what is loaded."""
-        processor = ",".join(sorted(features()))
-        name = cache.name_of((os.path.abspath(self.path), self.root, knobs.opt_level(), self.tests, more, processor))
+        root = None if self.root is None else os.path.abspath(self.root)
+        options = (knobs.opt_level(), self.tests, more, processor())
+        name = cache.name_of((self.path, os.path.abspath(self.path), root, *options))
         found = cache.find(name)
         if found is None:
             # The compiler is imported only now: what is in the cache loads without it.
@@ -96,6 +96,6 @@ class _Source:
                 for warning in checked.warnings:
                     warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
             found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False)
-            files = [(p, s.text.encode()) for p, s in checked.sources.items() if Path(p).is_file()]
-            cache.keep(name, files, found)
+            files = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]
+            cache.keep(name, files, checked.absent, found)
         return found

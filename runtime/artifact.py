@@ -169,6 +169,15 @@ def features() -> frozenset[str]:
     return frozenset(name for name, has in llvm.get_host_cpu_features().items() if has)
 
 
+@functools.cache
+def processor() -> str:
+    """This processor and the LLVM that knows it, as text: code compiled for one is not for another."""
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    return f"{llvm.get_host_cpu_name()} {' '.join(sorted(features()))} llvmlite {llvmlite.__version__}"
+
+
 def read_file(path: str | os.PathLike[str]) -> Contents:
     """The parts of a file; OSError where it cannot be read, ValueError where it is not an artifact or damaged."""
     with open(path, "rb") as f:

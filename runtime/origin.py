@@ -11,6 +11,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+NOTES = 10_000
+"""How many are kept."""
+
 
 def _folder() -> Path:
     return Path(os.environ.get("HYB_CACHE_DIR") or user_cache_dir("hyb")) / "built"
@@ -26,5 +29,8 @@ def remember(digest: str) -> None:
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         (_folder() / digest).touch()
+        notes = sorted(os.scandir(_folder()), key=lambda e: e.stat().st_mtime)
+        for old in notes[:-NOTES]:
+            os.unlink(old)
     except OSError:
         return

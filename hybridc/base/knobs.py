@@ -10,6 +10,11 @@ def cache_dir() -> str | None:
     return os.environ.get("HYB_CACHE_DIR") or None
 
 
+def cache_size() -> int:
+    """HYB_CACHE_SIZE: how many bytes of compiled programs are kept; a gibibyte by default."""
+    return int(os.environ.get("HYB_CACHE_SIZE", str(1 << 30)))
+
+
 def depth() -> int:
     """HYB_DEPTH: how many calls may be nested before a RecursionError; 10 000 by default."""
     return int(os.environ.get("HYB_DEPTH", "10000"))

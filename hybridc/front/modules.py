@@ -69,6 +69,8 @@ class Reader:
     sources: Sources = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     std_used: dict[str, None] = field(default_factory=dict)
+    absent: dict[str, None] = field(default_factory=dict)
+    """Where an import was looked for in vain."""
     _paths: dict[str, str] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _ready: list[Unit] = field(default_factory=list)
@@ -160,6 +162,7 @@ class Reader:
             try:
                 text = self.text_of(path)
             except (OSError, KeyError):
+                self.absent[path] = None
                 continue
             except UnicodeDecodeError as error:
                 self._not_utf8(path, error)

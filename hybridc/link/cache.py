@@ -1,9 +1,11 @@
 """Compiled units on disk, found by the content of everything that went into them.
 
-A record, named by what is known before anything is read (the file's path, options, the compiler itself, the processor),
-lists the files that were read with their digests and the unit they gave. A unit is used only when every listed file has
-still that digest and the unit its own; whatever else happens (a damaged or missing entry, a full disk, a read-only
-home) means compiling again. Entries appear by one atomic rename.
+A record, named by what is known before anything is read (the file's path, options, the compiler itself, LLVM,
+the processor), lists the files that were read with their digests, the paths where an import was looked for
+in vain, and the unit they gave. A unit is used only when every listed file still has that digest, nothing has appeared
+where nothing was, and record and unit are whole; whatever else happens (a damaged or missing entry, a full disk, a
+read-only home, another process at the same moment) means compiling again. Entries appear by one atomic rename. Beyond
+`HYB_CACHE_SIZE` the units that were not used for longest go; when that was is all that a clock is asked.
 """
 
 from __future__ import annotations
@@ -12,15 +14,24 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import hybridc_runtime
 
 import hybridc.grammar as grammar
+from hybridc.base import knobs
 from hybridc.base.made import cache_folder, write
 
 PACKAGES = (str(Path(__file__).parent.parent), grammar.__path__[0], hybridc_runtime.__path__[0])
+LEFT_BEHIND = 3600
+"""Seconds after which a temporary file belongs to a process that has died."""
+KEPT = 0.8
+"""Of the bound, what stays when it has been passed."""
 
 
 def digest(data: bytes) -> str:
@@ -48,30 +59,114 @@ def _sources(root: str) -> list[str]:
 
 
 def name_of(parts: Iterable[object]) -> str:
-    """The name of a record: the digest of its parts and of the compiler."""
-    text = json.dumps([compiler_digest(), *map(str, parts)])
+    """The name of a record: the digest of its parts, of the compiler and of Python's version."""
+    text = json.dumps([compiler_digest(), sys.version_info[:2], *map(str, parts)])
     return digest(text.encode())
+
+
+def _record(name: str) -> Path:
+    return cache_folder() / "records" / f"{name}.json"
+
+
+def _unit(name: str) -> Path:
+    return cache_folder() / "units" / name
+
+
+def _text_digest(path: str) -> str:
+    """Of a file as the compiler reads it: its text, with line ends of one kind."""
+    return digest(Path(path).read_text(encoding="utf-8").encode())
 
 
 def find(name: str) -> bytes | None:
     """The unit of a record whose files are all unchanged."""
     try:
-        record = json.loads((cache_folder() / "records" / f"{name}.json").read_text())
-        for path, expected in record["files"]:
-            if digest(Path(path).read_bytes()) != expected:
-                return None
-        data = (cache_folder() / "units" / record["unit"]).read_bytes()
-        return data if digest(data) == record["unit"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        check, _, text = _record(name).read_bytes().partition(b"\n")
+        if digest(text).encode() != check:
+            return None
+        record = json.loads(text)
+        if any(_text_digest(path) != expected for path, expected in record["files"]):
+            return None
+        if any(os.path.lexists(path) for path in record["absent"]):
+            return None
+        data = _unit(record["unit"]).read_bytes()
+        if digest(data) != record["unit"]:
+            return None
+    except (OSError, ValueError):
         return None
+    _used(name, record["unit"])
+    return data
 
 
-def keep(name: str, files: Sequence[tuple[str, bytes]], data: bytes) -> None:
-    """Keep a unit made from these files (path and content as read). A disk that refuses costs only the next compile."""
+def _used(name: str, unit: str) -> None:
+    """Now."""
+    with suppress(OSError):
+        os.utime(_record(name))
+        os.utime(_unit(unit))
+
+
+def keep(name: str, files: Sequence[tuple[str, str]], absent: Iterable[str], data: bytes) -> None:
+    """Keep a unit made from these files (path and text as read), with nothing at the paths `absent`. A disk that
+    refuses costs only the next compile."""
     unit = digest(data)
-    record = {"files": [(os.path.abspath(path), digest(content)) for path, content in files], "unit": unit}
-    try:
-        write(cache_folder() / "units" / unit, data)
-        write(cache_folder() / "records" / f"{name}.json", json.dumps(record).encode())
-    except OSError:
+    record = {
+        "files": [(os.path.abspath(path), digest(text.encode())) for path, text in files],
+        "absent": [os.path.abspath(path) for path in absent],
+        "unit": unit,
+    }
+    text = json.dumps(record).encode()
+    with suppress(OSError):
+        write(_unit(unit), data)
+        write(_record(name), digest(text).encode() + b"\n" + text)
+    with suppress(OSError):
+        _evict(knobs.cache_size())
+
+
+# ---- its size
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of the cache."""
+
+    path: Path
+    size: int
+    used: float
+
+
+def entries() -> list[Entry]:
+    """All units and records, the one that was not used for longest first."""
+    found = [e for folder in ("units", "records") for e in _files(cache_folder() / folder)]
+    return sorted(found, key=lambda e: (e.used, e.path))
+
+
+def _files(folder: Path) -> Iterator[Entry]:
+    with suppress(OSError):
+        for file in os.scandir(folder):
+            with suppress(OSError):  # another process may have taken it away
+                about = file.stat(follow_symlinks=False)
+                yield Entry(Path(file.path), about.st_size, about.st_mtime)
+
+
+def _evict(bound: int) -> None:
+    """Take away what dead processes left behind, and beyond the bound what was not used for longest."""
+    now = time.time()
+    found = entries()
+    for e in [e for e in found if e.path.suffix == ".tmp" and abs(now - e.used) > LEFT_BEHIND]:
+        e.path.unlink(missing_ok=True)
+        found.remove(e)
+    total = sum(e.size for e in found)
+    if total <= bound:
         return
+    for e in found:
+        if total <= KEPT * bound:
+            return
+        if e.path.suffix != ".tmp":
+            e.path.unlink(missing_ok=True)
+            total -= e.size
+
+
+def clear() -> tuple[int, int]:
+    """Take away every unit and record; how many files, and of how many bytes. Notes of what was built here stay
+    (hybridc_runtime/origin.py)."""
+    found = entries()
+    for e in found:
+        e.path.unlink(missing_ok=True)
+    return len(found), sum(e.size for e in found)
