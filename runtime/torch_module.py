@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hybridc_runtime import arrays
+from hybridc_runtime import arrays, torch_op
 
 if TYPE_CHECKING:
     from hybridc_runtime.manifest import Entry, Param
@@ -21,22 +21,20 @@ def build(model: ModelBase, pullback: Entry) -> Any:
     it changes the model, and the other way round from the next call on."""
     import torch
 
+    torch_op.operators()
+
     class Compiled(torch.autograd.Function):
         """`forward` of the model, as one step of autograd."""
 
         @staticmethod
         def forward(ctx: Any, bridge: Any, names: list[str], count: int, *values: Any) -> Any:
             """`values`: the parameters, then the arguments, those after `names` positions by name."""
-            result = bridge.run(values[count:], names)
+            ctx.results = bridge.results(values[count:], names)
             tensors = [v for v in values if isinstance(v, torch.Tensor)]
             ctx.save_for_backward(*tensors)
             ctx.others = [None if isinstance(v, torch.Tensor) else (v,) for v in values]
             ctx.bridge, ctx.names, ctx.count = bridge, names, count
-            found = result if isinstance(result, tuple) else (result,)
-            # a Python float for a scalar result
-            ctx.results = [x if isinstance(x, torch.Tensor) else torch.as_tensor(x, dtype=kind)
-                           for x, kind in zip(found, bridge.dtypes, strict=True)]
-            return tuple(ctx.results) if isinstance(result, tuple) else ctx.results[0]
+            return tuple(ctx.results) if bridge.several else ctx.results[0]
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
@@ -75,6 +73,7 @@ def build(model: ModelBase, pullback: Entry) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self._hyb = Bridge(model, pullback, torch)
+            self._hyb_number, self._hyb_several = torch_op.register(self._hyb), self._hyb.several
             for path, tensor in self._hyb.views():
                 *parts, last = path.split(".")
                 inner: Any = self
@@ -86,8 +85,17 @@ def build(model: ModelBase, pullback: Entry) -> Any:
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             params = list(self.parameters())
-            self._hyb.follow(params)
             names = list(kwargs)
+            if torch.compiler.is_compiling():
+                given = [*args, *kwargs.values()]
+                if all(isinstance(x, torch.Tensor) for x in given):
+                    found = torch.ops.hyb.forward(self._hyb_number, ",".join(names), params, given)
+                    return tuple(found) if self._hyb_several else found[0]
+            return self._eager(params, names, args, kwargs)
+
+        @torch.compiler.disable
+        def _eager(self, params: list[Any], names: list[str], args: Any, kwargs: Any) -> Any:
+            self._hyb.follow(params)
             return Compiled.apply(self._hyb, names, len(params), *params, *args, *kwargs.values())
 
         def extra_repr(self) -> str:
@@ -104,6 +112,8 @@ class Bridge:
         kinds = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64}
         result = self.entry.params[-1].type
         parts: Any = result[1] if result[0] == "tuple" else (result,)
+        self.several = result[0] == "tuple"
+        self._shapes: dict[Any, Any] = {}
         self.dtypes = [kinds[t if isinstance(t, str) else t[1]] for t in parts]
         self.dtype = kinds[model._model.elem]
         self._at = 0
@@ -119,8 +129,9 @@ class Bridge:
             found.append((p.path, whole[p.offset : p.offset + size].reshape(tuple(p.shape))))
         return found
 
-    def follow(self, params: list[Any]) -> None:
-        """Make the parameters lie in the model's memory again, where either has been replaced."""
+    def follow(self, params: list[Any], as_values: bool = False) -> None:
+        """Make the parameters lie in the model's memory again, where either has been replaced; with `as_values` only
+        the model takes what they hold."""
         torch = self.torch
         _, data, _ = self.model._owned.leaves[:3]
         places = self.model._model.params
@@ -133,12 +144,34 @@ class Bridge:
             for p, (_, view) in zip(params, self.views(), strict=True):
                 if not moved:  # the parameter was replaced: by load_state_dict(assign=True), say
                     view.copy_(p)
-                p.data = view
+                if moved or not as_values:
+                    p.data = view
 
-    def run(self, args: Any, names: list[str]) -> Any:
+    def results(self, args: Sequence[Any], names: list[str]) -> list[Any]:
+        """What the model gives, as tensors."""
+        torch = self.torch
         split = len(args) - len(names)
-        plain = [a.detach() if isinstance(a, self.torch.Tensor) else a for a in args]
-        return self.model(*plain[:split], **dict(zip(names, plain[split:], strict=True)))
+        plain = [a.detach() if isinstance(a, torch.Tensor) else a for a in args]
+        found = self.model(*plain[:split], **dict(zip(names, plain[split:], strict=True)))
+        # A Python float for a scalar result; arrays where no tensor was given.
+        return [torch.as_tensor(x, dtype=kind)
+                for x, kind in zip(found if self.several else (found,), self.dtypes, strict=True)]
+
+    def shapes(self, args: Sequence[Any], names: list[str]) -> list[tuple[Any, Any]]:
+        """The shapes and types of the results for arguments of which only shapes are known: those for zeros."""
+        torch = self.torch
+        sizes = [(tuple(map(int, a.shape)), a.dtype) for a in args]
+        key = (tuple(sizes), tuple(names))
+        if key not in self._shapes:
+            with torch._subclasses.fake_tensor.unset_fake_temporarily():
+                found = self.results([torch.zeros(s, dtype=kind) for s, kind in sizes], names)
+                self._shapes[key] = [(tuple(x.shape), x.dtype) for x in found]
+        return self._shapes[key]
+
+    def differentiable(self, args: Sequence[Any], names: list[str]) -> list[bool]:
+        """By which arguments there are derivatives."""
+        known = {p.name for p in self.entry.params[1:-1] if self._is_float(p)}
+        return [n in known for n in self._positions(args, names)]
 
     def pull(self, args: Sequence[Any], names: list[str], seeds: list[Any]) -> tuple[list[Any], list[Any]]:
         """The derivatives by the parameters, and by the arguments (None for what is no float tensor)."""

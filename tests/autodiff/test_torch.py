@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,175 @@ def test_a_second_derivative_needs_every_tensor(mod) -> None:
     (slope,) = torch.autograd.grad(net(x)[1], x, create_graph=True)
     with pytest.raises(NotImplementedError, match="needs `scale` given"):
         slope.sum().backward()
+
+
+class Surrounded(torch.nn.Module):
+    """A model of torch's with a compiled one within."""
+
+    def __init__(self, inner) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(4, 4)
+        self.inner = inner
+
+    def forward(self, x):
+        return torch.tanh(self.inner(self.first(x))) * 2
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_no_break_in_a_compiled_graph(mod, backend: str) -> None:
+    torch._dynamo.reset()
+    whole = Surrounded(mod.Net(d=4, seed=1).to_torch())
+    compiled = torch.compile(whole, fullgraph=True, backend=backend)
+    for rows in (6, 9, 2):
+        x = torch.randn(rows, 4, generator=torch.Generator().manual_seed(rows))
+        found = []
+        for f in (whole, compiled):
+            whole.zero_grad()
+            y = x.clone().requires_grad_()
+            (f(y) ** 2).sum().backward()
+            found.append([y.grad, *(p.grad.clone() for p in whole.parameters())])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b)
+    optimiser = torch.optim.SGD(whole.parameters(), 0.1)
+    optimiser.step()
+    torch.testing.assert_close(compiled(x), whole(x))
+
+
+def test_the_operator_is_well_formed(mod) -> None:
+    net = mod.Net(d=4, seed=1).to_torch()
+    x = torch.randn(3, 4, requires_grad=True)
+    args = (net._hyb_number, "", list(net.parameters()), [x])
+    torch.library.opcheck(torch.ops.hyb.forward.default, args,
+                          test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+
+
+def test_arguments_by_name_and_several_results_in_a_compiled_graph(mod) -> None:
+    torch._dynamo.reset()
+    net = mod.Steps(d=2, seed=1).to_torch()
+    x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    scale = torch.full((2,), 0.3, dtype=torch.float64, requires_grad=True)
+
+    def f(x, scale):
+        h, total = net(x, scale=scale)
+        return h.sum() * total
+
+    want = torch.autograd.grad(f(x, scale), [x, scale, *net.parameters()])
+    found = torch.autograd.grad(torch.compile(f, fullgraph=True, backend="aot_eager")(x, scale),
+                                [x, scale, *net.parameters()])
+    for a, b in zip(want, found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+LAYER = '''
+extern fn teacher(x: f32[N]) -> f32[N]
+extern fn teacher_back(x: f32[N], y: f32[N], d: f32[N]) -> f32[N]
+
+fn pull(x: f32[N], y: f32[N], d: f32[N]) -> f32[N]:
+    return teacher_back(x, y, d)
+
+@custom_grad(pull)
+fn taught(x: f32[N]) -> f32[N]:
+    return teacher(x)
+
+fn route(x: f32[N]) -> f32[N]:
+    """What no graph of torch's holds: as many turns as the values ask for."""
+    var h = x
+    while norm(h) > 1.0:
+        h = h * 0.7 + 0.01
+    return h * x
+
+model Layer:
+    fn forward(x: f32[N]) -> f32[N]:
+        return route(x)
+
+model Around(d: int):
+    param w: f32[d, d] = normal(0.5)
+    fn loss(x: f32[d]) -> f32:
+        return sum(taught(self.w @ x) ** 2)
+'''
+
+
+def test_a_function_as_a_layer_of_torch(tmp_path: Path) -> None:
+    file = tmp_path / "layer.hyb"
+    file.write_text(LAYER)
+    mod = hybridc.load(str(file), externs={"teacher": lambda x: x, "teacher_back": lambda x, y, d: d})
+    layer = mod.Layer().to_torch()
+    assert not list(layer.parameters())
+    whole = torch.nn.Sequential(torch.nn.Linear(3, 3), layer)
+    x = torch.tensor([1.0, -2.0, 3.0])
+    whole(x).sum().backward()
+    h = whole[0](x).detach().requires_grad_()
+    y = h
+    while float(y.norm()) > 1:
+        y = y * 0.7 + 0.01
+    (y * h).sum().backward()
+    torch.testing.assert_close(whole[0].bias.grad, h.grad)
+
+
+def test_torch_as_a_layer_of_hyb(tmp_path: Path) -> None:
+    file = tmp_path / "layer.hyb"
+    file.write_text(LAYER)
+    inner = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh())
+
+    def forward(x):
+        with torch.no_grad():
+            return inner(torch.as_tensor(x)).numpy()
+
+    def back(x, y, d):
+        given = torch.as_tensor(x).clone().requires_grad_()
+        return torch.autograd.grad(inner(given), given, torch.as_tensor(d))[0].numpy()
+
+    mod = hybridc.load(str(file), externs={"teacher": forward, "teacher_back": back})
+    m = mod.Around(d=3, seed=1)
+    x = np.array([1.0, -2.0, 3.0], np.float32)
+    value, g = m.value_and_grad("loss", x)
+    w = torch.from_numpy(m.state_dict()["w"]).requires_grad_()
+    want = (inner(w @ torch.from_numpy(x)) ** 2).sum()
+    want.backward()
+    assert value == pytest.approx(float(want.detach()), rel=1e-5)
+    np.testing.assert_allclose(g.reshape(3, 3), w.grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+PROCESS = """
+import sys
+import torch, hybridc
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+source, store, rank = sys.argv[1], sys.argv[2], int(sys.argv[3])
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+mod = hybridc.load(source)
+net = mod.Net(d=4, seed=rank).to_torch()  # DDP takes the weights of the first
+both = DistributedDataParallel(net)
+optimiser = torch.optim.SGD(both.parameters(), 0.1)
+x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+for step in range(5):
+    optimiser.zero_grad()
+    (both(x[rank::2]) ** 2).mean().backward()
+    optimiser.step()
+print("weights", torch.cat([p.detach().reshape(-1) for p in net.parameters()]).tolist())
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes(mod, tmp_path: Path) -> None:
+    file = tmp_path / "net.hyb"
+    file.write_text(SOURCE)
+    runs = [subprocess.Popen([sys.executable, "-c", PROCESS, str(file), str(tmp_path / "store"), str(rank)],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    found = []
+    for run in runs:
+        out, err = run.communicate(timeout=200)
+        assert run.returncode == 0, err
+        (line,) = [x for x in out.splitlines() if x.startswith("weights")]
+        found.append(np.array(eval(line.removeprefix("weights"))))
+    np.testing.assert_array_equal(found[0], found[1])
+    net = mod.Net(d=4, seed=0).to_torch()
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(5):
+        optimiser.zero_grad()
+        (net(x) ** 2).mean().backward()
+        optimiser.step()
+    want = torch.cat([p.detach().reshape(-1) for p in net.parameters()]).numpy()
+    np.testing.assert_allclose(found[0], want, rtol=1e-4, atol=1e-6)
