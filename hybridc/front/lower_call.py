@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from hybridc.base.dims import Dim
 from hybridc.base.types import STD_TYPES, STR, FnRef, Named, Type, Void
 from hybridc.core import ir
-from hybridc.core.builder import integer
+from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_builtin import BUILTINS
 from hybridc.front.lower_choice import chosen, dispatch
@@ -25,6 +25,9 @@ DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
     "_hash": lambda lw, t, a: derive.hashed(lw, t, a[0]),
     "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
+    "_rank": lambda lw, t, a: derive.rank(lw, t, a[0]),
+    "_bit_rank": lambda lw, t, a: derive.rank(lw, t, a[0], exact=False),
+    "_has_rank": lambda lw, t, a: boolean(derive.has_rank(erase(lw.concrete(t)))),
     "_show": lambda lw, t, a: derive.shown(lw, t, a[0], False),
     "_repr": lambda lw, t, a: derive.shown(lw, t, a[0], True),
 }
