@@ -231,6 +231,8 @@ def _resize_helper(module: Module, item: Type) -> str:
             code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
             support.no_memory(code)
             code.ret("null")
+        with code.when(code.icmp("uge", wanted, str(support.LARGE))):
+            code.call("void", support.in_large_pages(module), [("ptr", moved), ("i64", wanted)])
         code.store("i64", "%count", code.ptr_add(moved, 8))
         with code.when(code.icmp("sgt", "%count", length)):
             tail = code.ptr_add(code.ptr_add(moved, HEADER), code.mul(length, str(size)))

@@ -5,6 +5,8 @@ Each is made on first use (Module.helper) and is internal to the object.
 
 from __future__ import annotations
 
+import llvmlite.binding as llvm
+
 from hybridc.llvm.abi import OFFSET, TRACE_LENGTH, fault_code
 from hybridc.llvm.code import Code, Module, symbol
 from hybridc.llvm.layout import HEADER
@@ -65,6 +67,8 @@ def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
         with code.when(code.icmp("eq", block, "null", "ptr")):
             no_memory(code)
             code.ret("null")
+        with code.when(code.icmp("uge", total, str(LARGE))):
+            code.call("void", in_large_pages(module), [("ptr", block), ("i64", total)])
         code.store("i64", "%count", code.ptr_add(block, 8))
         code.store("i64", "1", block)
         count_live(code, 1)
@@ -72,6 +76,30 @@ def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
         code.finish()
 
     return module.helper(("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", spare), make)
+
+
+LARGE = 4 << 20
+PAGE = 4096
+HUGE_PAGES = 14
+"""Linux's MADV_HUGEPAGE."""
+
+
+def in_large_pages(module: Module) -> str:
+    """void (memory, size): ask the kernel for large pages, before memory of at least LARGE bytes is first touched: far
+    fewer page faults, and far fewer misses when it is read here and there. Advice; what it answers does not matter."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%memory"), ("i64", "%size")], "void", attributes=COLD)
+        start = code.convert("ptrtoint", "ptr", "%memory", "i64")
+        first = code.op2("and", "i64", code.add(start, str(PAGE - 1)), str(-PAGE))
+        length = code.op2("and", "i64", code.sub(code.add(start, "%size"), first), str(-PAGE))
+        if "linux" in llvm.get_process_triple():
+            at = code.convert("inttoptr", "i64", first, "ptr")
+            code.call("i32", "@madvise", [("ptr", at), ("i64", length), ("i32", str(HUGE_PAGES))])
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.in_large_pages", make)
 
 
 def free_block(module: Module) -> str:
