@@ -53,7 +53,7 @@ def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = 
                 rest = code.sub("%rows", at)
                 stop = code.add(at, code.mul(code.op2("udiv", "i64", rest, str(h)), str(h)))
                 kernel = tile(module, kind, h, vectors, masked=masked, lies="rows" if lies == "rows" else "columns")
-                with code.loop(stop, start=at, step=h) as i:
+                with code.loop(stop, start=at, step=h, rolled=True) as i:
                     code.call("void", kernel, [
                         ("ptr", code.element("%c", t, code.add(code.mul(i.index, "%ldc"), column))), ("i64", "%ldc"),
                         ("ptr", row(i.index)), ("i64", str(h) if lies == "packed" else "%lda"), ("ptr", b),
@@ -71,14 +71,14 @@ def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = 
             # One row alone reads a wide strip at a time, where the columns lie side by side.
             beside = code.icmp("eq", "%step", str(width))
             begin = code.select(beside, "i64", "%n" if free else code.op2("and", "i64", "%n", str(-strip)), "0")
-            with code.loop(begin, step=strip) as j:
+            with code.loop(begin, step=strip, rolled=True) as j:
                 part(j.index, code.element("%b", t, j.index), WIDE, free)
         if free:
-            with code.loop("%n", start=begin, step=width) as j:
+            with code.loop("%n", start=begin, step=width, rolled=True) as j:
                 panel(j.index, True)
         else:
             filled = code.op2("and", "i64", "%n", str(-width))
-            with code.loop(filled, start=begin, step=width) as j:
+            with code.loop(filled, start=begin, step=width, rolled=True) as j:
                 panel(j.index, False)
             if not whole:
                 with code.when(code.icmp("slt", filled, "%n")):
@@ -116,11 +116,11 @@ def dots(module: Module, kind: Prim, one: bool) -> str:
                     ("ptr", code.element("%b", t, code.mul(j, "%ldb"))), ("i64", "%ldb"), ("i64", "%k"),
                     ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j))])
 
-            with code.loop("%n", step=columns) as j:
+            with code.loop("%n", step=columns, rolled=True) as j:
                 inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")
-                with code.loop(inner, step=rows) as i:
+                with code.loop(inner, step=rows, rolled=True) as i:
                     together(i.index, j.index, False)
-                with code.loop("%rows", start=inner, step=rows) as i:
+                with code.loop("%rows", start=inner, step=rows, rolled=True) as i:
                     together(i.index, j.index, True)
         code.ret()
         code.finish()
@@ -146,7 +146,7 @@ def _row_by_rows(code: Code, lane: Lane) -> None:
     filled = code.op2("and", "i64", "%k", str(-count))
     mask = lane.mask(code, code.sub("%k", filled), 0)
     ragged = code.icmp("slt", filled, "%k")
-    with code.loop("%n", step=count) as j:
+    with code.loop("%n", step=count, rolled=True) as j:
         left = code.sub("%n", j.index)
         rows = code.call("i64", "@llvm.smin.i64", [("i64", left), ("i64", str(count))])
         with code.loop(rows, rolled=True) as r:
@@ -190,8 +190,8 @@ def pack(module: Module, kind: Prim, transposed: bool) -> str:
         filled = code.op2("and", "i64", "%n", str(-count))
         if transposed:
             lines = code.op2("and", "i64", "%k", str(-count))
-            with code.loop(filled, step=count) as j:
-                with code.loop(lines, step=count) as i:
+            with code.loop(filled, step=count, rolled=True) as j:
+                with code.loop(lines, step=count, rolled=True) as i:
                     source = code.element("%b", t, code.add(code.mul(j.index, "%ldb"), i.index))
                     rows = [lane.load(code, code.element(source, t, code.mul("%ldb", str(r)) if r else "0"))
                             for r in range(count)]
@@ -202,7 +202,7 @@ def pack(module: Module, kind: Prim, transposed: bool) -> str:
             _scalars(code, t, place, "0", filled, "%n")
         else:
             mask = lane.mask(code, code.sub("%n", filled), 0)
-            with code.loop("%k") as i:
+            with code.loop("%k", rolled=True) as i:
                 line = code.element("%b", t, code.mul(i.index, "%ldb"))
                 with code.loop(filled, step=count, rolled=True) as j:
                     lane.store(code, lane.load(code, code.element(line, t, j.index)), place(i.index, j.index))
@@ -228,15 +228,17 @@ def pack_rows(module: Module, kind: Prim, heights: Sequence[int], transposed: bo
         at = "0"
         for h in heights:
             stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
-            with code.loop(stop, start=at, step=h) as i:
+            with code.loop(stop, start=at, step=h, rolled=True) as i:
                 to = code.element("%to", t, code.mul(i.index, "%k"))
                 if transposed:
-                    with code.loop("%k") as p, code.loop(str(h)) as r:
+                    with code.loop("%k", rolled=True) as p, code.loop(str(h)) as r:
                         source = code.element("%a", t, code.add(code.mul(p.index, "%lda"), i.index))
                         value = code.load(t, code.element(source, t, r.index))
                         code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
                 else:
-                    _pack_lines(code, lane, h, to, code.element("%a", t, code.mul(i.index, "%lda")), filled)
+                    source = code.element("%a", t, code.mul(i.index, "%lda"))
+                    # There are few of the lower tiles.
+                    _pack_lines(code, lane, h, to, source, filled if h == heights[0] else "0")
             at = stop
         code.ret()
         code.finish()
@@ -247,8 +249,17 @@ def pack_rows(module: Module, kind: Prim, heights: Sequence[int], transposed: bo
 def _pack_lines(code: Code, lane: Lane, h: int, to: str, source: str, filled: str) -> None:
     """Rows transposed, a square of vectors at a time. Each line of h is written as whole vectors, and the next over
     what was too much."""
+    t = lane.scalar
+    if filled != "0":
+        _pack_squares(code, lane, h, to, source, filled)
+    with code.loop("%k", start=filled, rolled=True) as p, code.loop(str(h), rolled=True) as r:
+        value = code.load(t, code.element(source, t, code.add(code.mul(r.index, "%lda"), p.index)))
+        code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
+
+
+def _pack_squares(code: Code, lane: Lane, h: int, to: str, source: str, filled: str) -> None:
     t, count = lane.scalar, lane.count
-    with code.loop(filled, step=count) as p:
+    with code.loop(filled, step=count, rolled=True) as p:
         for first in range(0, h, count):
             rows = [
                 lane.load(code, code.element(source, t, code.add(code.mul("%lda", str(first + r)), p.index)))
@@ -258,13 +269,10 @@ def _pack_lines(code: Code, lane: Lane, h: int, to: str, source: str, filled: st
             for q, v in enumerate(lane.transpose(code, rows)):
                 line = code.add(code.mul(code.add(p.index, str(q)), str(h)), str(first))
                 lane.store(code, v, code.element(to, t, line), mask)
-    with code.loop("%k", start=filled) as p, code.loop(str(h)) as r:
-        value = code.load(t, code.element(source, t, code.add(code.mul(r.index, "%lda"), p.index)))
-        code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
 
 
 def _scalars(code: Code, t: str, place, line: str, start: str, stop: str) -> None:  # type: ignore[no-untyped-def]
     """Elements one by one: columns from start to stop, lines from `line` on."""
-    with code.loop(stop, start=start) as j, code.loop("%k", start=line) as i:
+    with code.loop(stop, start=start, rolled=True) as j, code.loop("%k", start=line, rolled=True) as i:
         source = code.element("%b", t, code.add(code.mul(j.index, "%ldb"), i.index))
         code.store(t, code.load(t, source), place(i.index, j.index))

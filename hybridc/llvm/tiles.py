@@ -127,7 +127,7 @@ def tile_heights(module: Module, rows: str) -> Sequence[int]:
     """Heights of tiles that cover a block of rows, the tallest first; as even as can be where the number is known."""
     full = tile_rows(module)
     if rows.startswith("%"):
-        return (full, *(n for n in (8, 4, 2, 1) if n < full))
+        return (full, 4, 2, 1)
     count = max(int(rows), 1)
     each, more = divmod(count, -(-count // full))
     return (each + 1, each) if more else (each,)
