@@ -77,6 +77,22 @@ def measure(w: Workload) -> tuple[dict[str, float], dict[str, object]]:
     return {p: float(np.median(t)) for p, t in times.items()}, runs
 
 
+def forest() -> None:
+    """One tree at a time: ratios to torch eager and to C++ by hand."""
+    import tree
+
+    runs, nodes = tree.runs()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(9):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append((time.perf_counter() - start) / nodes * 1e6)
+    hyb, torch_, cpp, floor = (float(np.median(times[n])) for n in ("Hyb", "torch", "C++", "floor"))
+    print(f"| TreeLSTM, dim 150, a node | {hyb:.2f} | {cpp:.2f} C++ by hand | {hyb / cpp:.2f} | torch {torch_:.1f}, "
+          f"reading the weights {floor:.2f} |", flush=True)
+
+
 def main() -> None:
     print("| workload | Hyb µs | best peer µs | ratio | all |\n| --- | --- | --- | --- | --- |")
     for w in workloads():
@@ -88,6 +104,8 @@ def main() -> None:
         others = ", ".join(f"{p} {t * 1e6:.1f}" for p, t in found.items() if p != "Hyb")
         print(f"| {w.name} | {found['Hyb'] * 1e6:.1f}{rate} | {found[best] * 1e6:.1f} {best} "
               f"| {found['Hyb'] / found[best]:.2f} | {others} |", flush=True)
+    if not options.names or any(n in "TreeLSTM" for n in options.names):
+        forest()
 
 
 main()

@@ -55,6 +55,7 @@ def workloads() -> Iterator[Workload]:
     yield from nets(mod)
     yield from cells(mod)
     yield from rows(mod)
+    yield from larger(mod)
     for t in (32, 256, 1024):
         qkv = arrays(*[(8, t, 64)] * 3)
         yield Workload(
@@ -187,3 +188,53 @@ def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
     yield Workload("cross entropy 4096×1024", 0, lambda: mod.losses(x, labels), F.cross_entropy,
                    (tx, torch.tensor(labels)),
                    lambda x, t: -jnp.take_along_axis(jax.nn.log_softmax(x, -1), t[:, None], 1).mean())
+
+
+def larger(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
+    import jax
+    import jax.numpy as jnp
+
+    net = mod.ConvNet(seed=0)
+    names = ("first.weight", "first.bias", "second.weight", "second.bias", "head.weight", "head.bias")
+    params = [torch.tensor(net.state_dict()[n]) for n in names]
+
+    def conv_torch(x, w1, b1, w2, b2, w3, b3):  # type: ignore[no-untyped-def]
+        a = F.max_pool2d(F.relu(F.conv2d(x, w1, b1, padding=1)), 2)
+        b = F.max_pool2d(F.relu(F.conv2d(a, w2, b2, padding=1)), 2)
+        return F.linear(b.flatten(1), w3, b3)
+
+    def conv_jax(x, w1, b1, w2, b2, w3, b3):  # type: ignore[no-untyped-def]
+        def layer(x, w, b):  # type: ignore[no-untyped-def]
+            y = jax.lax.conv(x, w, (1, 1), "SAME") + b[:, None, None]
+            return jax.lax.reduce_window(jax.nn.relu(y), -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
+        return layer(layer(x, w1, b1), w2, b2).reshape(len(x), -1) @ w3.T + b3
+
+    for batch in (1, 16):
+        (x,) = arrays((batch, 3, 32, 32))
+        flops = 2 * batch * (1024 * 32 * 27 + 256 * 64 * 288 + 40960)
+        yield Workload(f"conv net 3×32×32, batch {batch}", flops, lambda x=x: net(x), conv_torch,
+                       (torch.tensor(x), *params), conv_jax)
+    block = mod.TransformerBlock(256, 8, 1024, seed=0)
+    layer = torch.nn.TransformerEncoderLayer(256, 8, 1024, dropout=0.0, batch_first=True).eval()
+    layer.load_state_dict({n: torch.tensor(v) for n, v in block.state_dict().items()})
+    (x,) = arrays((1, 128, 256))
+    weights = {n: jnp.asarray(v) for n, v in block.state_dict().items()}
+
+    def block_jax(x):  # type: ignore[no-untyped-def]
+        def norm(x, name):  # type: ignore[no-untyped-def]
+            x = x - x.mean(-1, keepdims=True)
+            x = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-5)
+            return x * weights[name + ".weight"] + weights[name + ".bias"]
+
+        def linear(x, name):  # type: ignore[no-untyped-def]
+            return x @ weights[name + "weight"].T + weights[name + "bias"]
+
+        parts = jnp.split(linear(x[0], "self_attn.in_proj_"), 3, -1)
+        q, k, v = (y.reshape(128, 8, 32).transpose(1, 0, 2) for y in parts)
+        p = jax.nn.softmax(q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(32)), -1)
+        y = norm(x[0] + linear((p @ v).transpose(1, 0, 2).reshape(128, 256), "self_attn.out_proj."), "norm1")
+        return norm(y + linear(jax.nn.relu(linear(y, "linear1.")), "linear2."), "norm2")[None]
+
+    yield Workload("transformer block, dim 256, T = 128", 2 * 128 * (256 * 1024 + 2 * 256 * 1024 + 2 * 128 * 256),
+                   lambda: block(x), layer, (torch.tensor(x),), block_jax)

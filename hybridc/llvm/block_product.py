@@ -146,6 +146,7 @@ def _row_by_rows(code: Code, lane: Lane) -> None:
     filled = code.op2("and", "i64", "%k", str(-count))
     mask = lane.mask(code, code.sub("%k", filled), 0)
     ragged = code.icmp("slt", filled, "%k")
+    last = lane.load(code, code.element("%a", t, filled), mask)
     with code.loop("%n", step=count, rolled=True) as j:
         left = code.sub("%n", j.index)
         rows = code.call("i64", "@llvm.smin.i64", [("i64", left), ("i64", str(count))])
@@ -159,8 +160,7 @@ def _row_by_rows(code: Code, lane: Lane) -> None:
             before, rest, done = code.here, code.label("rest"), code.label("done")
             code.branch(ragged, rest, done)
             code.start(rest)
-            a, b = (lane.load(code, code.element(q, t, filled), mask) for q in ("%a", row))
-            more = lane.fma(code, a, b, total)
+            more = lane.fma(code, last, lane.load(code, code.element(row, t, filled), mask), total)
             code.jump(done)
             code.start(done)
             total = code.phi(lane.type, [(total, before), (more, rest)])

@@ -20,13 +20,13 @@ PACK_FROM = 24
 """Rows from which a right side is packed that could be read where it lies."""
 DOT_ROWS = 96
 """Rows up to which a right side that lies the other way is multiplied row by row."""
-K_BYTES = 1024
+K_BYTES = 2048
 """Of k in a block: a panel of it fits the first cache, beside a tile's rows."""
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 22
 """Of the packed right side."""
 PACK_ROWS_FROM = 512
 """Columns from which the rows of the left side are packed too."""
-ROWS_IN_BLOCK = 280
+ROWS_IN_BLOCK = 140
 """A multiple of a tile's rows, between two looks whether to stop."""
 
 
