@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.lane import Lane
-from hybridc.llvm.tiles import dot_tile, ints, tile
+from hybridc.llvm.tiles import dot_tile, ints, tile, tile_heights
 
 VECTORS = 2
 """Of a panel."""
 WIDE = 8
 """Vectors at a time for a single row."""
+SHORT, TURN_FROM = 160, 12
+"""Rows of so many elements, at most, are packed as columns for so many rows, at least, that are multiplied by them."""
 PARTS = 4
 """Vectors of partial sums for a row by a row."""
 
@@ -105,6 +107,11 @@ def dots(module: Module, kind: Prim, one: bool) -> str:
                 code.call("void", dots(module, kind, True), [
                     ("ptr", "%c"), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", "%b"), *sizes])
                 code.ret()
+            # The sums of short rows take longer to add up than to turn the rows.
+            short = code.op2("and", "i1", code.icmp("sle", "%k", str(SHORT)), code.icmp("sgt", "%k", "0"))
+            with code.when(code.op2("and", "i1", short, code.icmp("sge", "%rows", str(TURN_FROM)))):
+                _turned(code, module, kind)
+                code.ret()
             rows, columns = 4, max(lane.count // 4, 2)
             tall = code.op2("and", "i64", "%rows", str(-rows))
             straight = code.op2("and", "i64", "%n", str(-columns))
@@ -126,6 +133,22 @@ def dots(module: Module, kind: Prim, one: bool) -> str:
         code.finish()
 
     return module.helper(("kernel.dots", kind, one), make)
+
+
+def _turned(code: Code, module: Module, kind: Prim) -> None:
+    """A panel's rows of b packed as columns, panel after panel, in memory that stays in the first cache."""
+    lane = Lane(kind, module.vector_bytes)
+    t, width = lane.scalar, lane.count * VECTORS
+    memory = code.alloca(SHORT * width * lane.size, 64)
+    kernel = panels(module, kind, tile_heights(module, "%rows"))
+    with code.loop("%n", step=width, rolled=True) as j:
+        wide = code.call("i64", "@llvm.smin.i64", [("i64", code.sub("%n", j.index)), ("i64", str(width))])
+        source = code.element("%b", t, code.mul(j.index, "%ldb"))
+        code.call("void", pack(module, kind, True), [
+            ("ptr", memory), ("ptr", source), ("i64", "%ldb"), ("i64", wide), ("i64", "%k")])
+        code.call("void", kernel, [
+            ("ptr", code.element("%c", t, j.index)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", memory),
+            ("i64", "0"), ("i64", str(width)), ("i64", "%rows"), ("i64", wide), ("i64", "%k"), ("i1", "false")])
 
 
 def _row_by_rows(code: Code, lane: Lane) -> None:
