@@ -1,5 +1,5 @@
-"""exp, log, log1p, sigmoid, tanh and erf of f32 as straight-line polynomials (after Cephes; erf after N. Juffa), of
-scalars or of vectors.
+"""exp, log, log1p, sigmoid, tanh, erf, sin and cos of f32 as straight-line polynomials (after Cephes; erf after N.
+Juffa), of scalars or (sin and cos only) of vectors.
 
 Errors are at most 2.5 units in the last place; nan, infinities and subnormal results are right. Everything else is a
 call of the C library (scalar_ops.py).
@@ -14,7 +14,7 @@ from hybridc.base.types import BF16, F16, F32, Prim
 from hybridc.llvm.casts import narrow, widen
 from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.scalar_ops import AS_THEY_ARE, emit_scalar
-from hybridc.llvm.wide import Wide
+from hybridc.llvm.wide import WIDTH, Wide, vector
 
 LOG2E = 1.44269504088896341
 ROUNDER = 12582912.0
@@ -154,6 +154,52 @@ def erf(k: Code | Wide, x: str) -> str:
     return k.select(k.fcmp("ogt", "float", size, constant(0.927734375)), "float", large, small)
 
 
+QUARTER = 1.57079632673412561417, 6.07710050650619224932e-11
+"""Half of pi: its first 33 bits, and the rest (fdlibm)."""
+NEAR = 1e6
+"""Up to which the number of quarters times their first part is exact."""
+
+
+def _circular(k: Wide, fn: str, x: str) -> str:
+    """sin or cos: reduced by quarters of a turn in double. Where an element is far away (or nan), the C library does
+    all of them."""
+    code, t = k.code, vector("float")
+    size = k.call("float", "@llvm.fabs.f32", [("float", x)])
+    far = code.convert("bitcast", vector("i1"), k.fcmp("ugt", "float", size, constant(NEAR)), f"i{WIDTH}")
+    slow, quick, done = code.label("far"), code.label("near"), code.label("both")
+    memory = code.alloca(4 * WIDTH, 64)
+    code.branch(code.icmp("ne", far, "0", f"i{WIDTH}"), slow, quick)
+    code.start(slow)
+    code.do(f"store {t} {x}, ptr {memory}, align 64")
+    with code.loop(str(WIDTH), rolled=True) as turn:
+        at = code.element(memory, "float", turn.index)
+        code.store("float", code.call("float", f"@{fn}f", [("float", code.load("float", at))]), at)
+    exact, after = code.ins(f"load {t}, ptr {memory}, align 64"), code.here
+    code.jump(done)
+    code.start(quick)
+    wide = k.convert("fpext", "float", x, "double")
+    turns = k.op2("fmul", "double", wide, float_text(2 / math.pi, "double"))
+    n = k.call("double", "@llvm.roundeven.f64", [("double", turns)])
+    for part in QUARTER:
+        wide = k.op2("fsub", "double", wide, k.op2("fmul", "double", n, float_text(part, "double")))
+    r, q = k.convert("fptrunc", "double", wide, "float"), k.convert("fptosi", "double", n, "i32")
+    z = _mul(k, r, r)  # type: ignore[arg-type]
+    s = polynomial(k, z, (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1))
+    s = _fma(k, _mul(k, s, z), r, r)  # type: ignore[arg-type]
+    s = k.select(k.fcmp("oeq", "float", x, constant(0.0)), "float", x, s)  # -0.0 is its own sine
+    c = polynomial(k, z, (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5, 1.0))
+    if fn == "cos":
+        q = k.op2("add", "i32", q, "1")
+    odd = k.icmp("ne", k.op2("and", "i32", q, "1"), "0", "i32")
+    value = k.select(odd, "float", c, s)
+    turned = k.icmp("ne", k.op2("and", "i32", q, "2"), "0", "i32")
+    value = k.select(turned, "float", k.fneg("float", value), value)
+    near = code.here
+    code.jump(done)
+    code.start(done)
+    return code.phi(t, [(exact, after), (value, near)])
+
+
 FAST: dict[str, Callable[[Code | Wide, str], str]] = {
     "exp": exp, "sigmoid": sigmoid, "tanh": tanh, "log": log, "log1p": log1p, "erf": erf,
 }  # fmt: skip
@@ -164,6 +210,8 @@ def element(
 ) -> str:
     """A scalar operator inside a kernel, or one of vectors; NotWide where there is none of these."""
     kind = types[0] if types else out
+    if fn in ("sin", "cos") and kind == F32 and isinstance(k, Wide):
+        return _circular(k, fn, args[0])
     if fn not in FAST or kind not in (F32, F16, BF16) or fn in AS_THEY_ARE:
         return emit_scalar(k, fn, args, types, out, attrs)  # type: ignore[arg-type]
     if kind == F32:

@@ -11,7 +11,8 @@ from hybridc.core.ir import F32, TensorT
 from tests.tensor.running import Case, Programs
 
 EXACT = {
-    "exp": math.exp, "log": math.log, "tanh": math.tanh, "erf": math.erf, "log1p": math.log1p,
+    "exp": math.exp, "log": math.log, "tanh": math.tanh, "erf": math.erf, "log1p": math.log1p, "sin": math.sin,
+    "cos": math.cos,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x > -80 else math.exp(x) / (1 + math.exp(x)),
 }  # fmt: skip
 WIDE = np.concatenate([
@@ -48,7 +49,8 @@ def test_error_in_last_places(fn: str) -> None:
         limits = {
             "exp": [np.nan, np.inf, 0, 1, 1], "log": [np.nan, np.inf, np.nan, -np.inf, -np.inf],
             "tanh": [np.nan, 1, -1, 0, -0.0], "erf": [np.nan, 1, -1, 0, -0.0], "log1p": [np.nan, np.inf, np.nan, 0, -0.0],
-            "sigmoid": [np.nan, 1, 0, 0.5, 0.5],
+            "sigmoid": [np.nan, 1, 0, 0.5, 0.5], "sin": [np.nan, np.nan, np.nan, 0, -0.0],
+            "cos": [np.nan, np.nan, np.nan, 1, 1],
         }[fn]  # fmt: skip
     np.testing.assert_array_equal(special, limits)
     assert (np.signbit(special[3:]) == np.signbit(np.array(limits[3:]))).all()
