@@ -14,7 +14,7 @@ from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
-from hybridc.base.source import Source, Sources
+from hybridc.base.source import NOWHERE, Source, Sources
 from hybridc.base.targets import parse_targets, unknown
 from hybridc.base.types import FnRef, FnType, ModelType, Type, TypeVar
 from hybridc.checking import Checked, check, read_text
@@ -28,14 +28,17 @@ from hybridc.front import lower as lowering
 from hybridc.front.lower_interface import plain
 from hybridc.front.lower_types import erase
 from hybridc.front.parse import parse
+from hybridc.kernels.device import refusal
 from hybridc.link import artifact as container
 from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import bounds, dce, fuse, inline, simplify, unpack
+from hybridc.passes import bounds, dce, fuse, inline, place, simplify, unpack
+from hybridc.triton import binaries
+from hybridc.triton.source import module_of, record
 
-STAGES = ["tokens", "ast", "core", "llvm", "asm"]
+STAGES = ["tokens", "ast", "core", "llvm", "asm", "triton"]
 
 PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
@@ -56,6 +59,15 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""
 
+DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
+    *PRIMAL,
+    ("prune", dce.prune),
+    ("fuse", lambda core, roots: fuse.run(core, refusal)),
+    ("place", lambda core, roots: place.run(core, everything=knobs.place_everything())),
+    ("bounds", lambda core, roots: bounds.run(core)),
+]
+"""The same for a program with its kernels on a GPU."""
+
 
 def lower(
     checked: Checked, *, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False
@@ -69,12 +81,14 @@ def lower(
     return core, interface
 
 
-def optimise(core: ir.Program, interface: Interface, sources: dict[str, Source]) -> ir.Program:
+def optimise(
+    core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool = False
+) -> ir.Program:
     """All passes, each followed by the verifier; CompileError for a derivative that does not exist."""
     roots = surface.symbols(interface)
     with deep_recursion():
         core = differentiated(dce.prune(core, roots), roots, sources)
-        for name, run in PASSES:
+        for name, run in DEVICE_PASSES if device else PASSES:
             core = passed(name, run, core, roots)
     return core
 
@@ -109,12 +123,17 @@ def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[
         )
 
 
+def gpus_of(target: str) -> list[str]:
+    """The GPUs that targets name."""
+    return [f"{kind}:{name}" for kind, name in parse_targets(target) if kind != "cpu"]
+
+
 def processors_of(target: str) -> list[str]:
     """The processors that targets name: `cpu` is this one and the levels that others have, the most demanding first."""
     found: dict[str, None] = {}
-    for kind, name in parse_targets(target):
-        if kind == "cpu":
-            found.update(dict.fromkeys([name] if name else [processors.HOST, *processors.levels()]))
+    named = [name for kind, name in parse_targets(target) if kind == "cpu"]
+    for name in named or [""]:
+        found.update(dict.fromkeys([name] if name else [processors.HOST, *processors.levels()]))
     try:
         return sorted(found, key=lambda cpu: -len(processors.features(cpu)))
     except ValueError as e:
@@ -135,28 +154,50 @@ def build(checked: Checked, target: str = "cpu") -> Built:
     cpus = processors_of(target)
     core, interface = lower(checked)
     surface.without_curvatures(interface)
-    return finish(core, interface, checked.path, checked.sources, cpus)
+    return finish(core, interface, checked.path, checked.sources, cpus, gpus=gpus_of(target))
 
 
 def finish(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
-    files: Sequence[tuple[str, str]] | None = None,
+    files: Sequence[tuple[str, str]] | None = None, gpus: Sequence[str] = (), launched: bool = False,
 ) -> Built:
     """From Core to an artifact, which holds the Core too if it is to be `portable`. `files` are the sources that it was
-    made from with their digests, if `sources` is not all of them."""
+    made from with their digests, if `sources` is not all of them. Code for `gpus`, or with `launched` what the launcher
+    that interprets kernels needs, is an artifact within."""
     pace.mark(core, interface)  # while it still shows what is the library's
     text = print_program(dce.prune(core, surface.symbols(interface))) if portable else ""
     better = optimise(core, interface, sources)
     codes = native(better, interface, cpus)
     manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].sites, codes[0].hosts, sources)
-    return Built(container.pack(manifest, codes, text, files or container.digests(sources)), interface, core)
+    more = [container.within(launchable(core, interface, path, sources, cpus, gpus))] if gpus or launched else []
+    return Built(container.pack(manifest, codes, text, files or container.digests(sources), more), interface, core)
+
+
+def launchable(
+    core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], gpus: Sequence[str]
+) -> bytes:
+    """The artifact of a program with its kernels on a GPU: host code that launches them, their Triton source, and their
+    machine code."""
+    name = Path(path).stem
+    better = optimise(core, interface, sources, device=True)
+    codes = native(better, interface, cpus)
+    manifest = manifest_of(name, path, interface, better, codes[0].sites, codes[0].hosts, sources)
+    source, infos = module_of(name, codes[0].kernels)
+    try:
+        made = binaries.build(source, infos, gpus)
+    except binaries.Failed as failed:
+        raise CompileError([Diagnostic("HYB703", str(failed), NOWHERE)], {}) from None
+    members = [container.triton(source, record(infos)), *map(container.binary, made)]
+    return container.pack(manifest, codes, "", [], members)
 
 
 def artifact(
-    checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None, portable: bool = True
+    checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None, portable: bool = True,
+    launched: bool = False,
 ) -> bytes:
     """The bytes of a `.hybx` for this processor: the exports, with `all_names` everything the file declares, but for
-    the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`."""
+    the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`; with
+    `launched` for launchers too."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
     if more is not None and more.call:
@@ -169,7 +210,8 @@ def artifact(
         surface.without_derivatives(interface)
     elif more is None:
         surface.without_curvatures(interface)
-    return finish(core, interface, checked.path, checked.sources, [processors.HOST], portable=portable).data
+    cpus = [processors.HOST]
+    return finish(core, interface, checked.path, checked.sources, cpus, portable=portable, launched=launched).data
 
 
 def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelType:
@@ -225,8 +267,10 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
         return dump.dump_ast(file)
     checked = check(path, root)
     core, interface = lower(checked)
-    core = optimise(core, interface, checked.sources)
+    core = optimise(core, interface, checked.sources, device=stage == "triton" or bool(gpus_of(target)))
     if stage == "core":
         return print_program(core)
     compiled = native(core, interface, processors_of(target)[:1])[0]
+    if stage == "triton":
+        return module_of(Path(path).stem, compiled.kernels)[0]
     return compiled.llvm if stage == "llvm" else compiled.asm

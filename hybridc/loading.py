@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hybridc_runtime import origin
+from hybridc_runtime import launchers, origin
 from hybridc_runtime.artifact import Contents, features, link_code, processor, read, read_file
+from hybridc_runtime.device import Device
 from hybridc_runtime.manifest import Manifest
 from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More
@@ -21,7 +22,7 @@ from hybridc.link import cache
 
 def load(
     path: str | os.PathLike[str], *, root: str | None = None, externs: Mapping[str, Any] | None = None,
-    trust: bool = False,
+    trust: bool = False, device: str | None = None,
 ) -> Module:
     """The module of a `.hyb` file or a `.hybx` artifact.
 
@@ -30,6 +31,8 @@ def load(
         root: where imports are looked up besides the file's own folder (source only).
         trust: run the native code of an artifact that was not built on this machine. Without it, such an artifact is
             compiled again from the Core that it holds (once, it is kept in the cache).
+        device: where its tensor kernels run: "cpu", "cuda", "hip", or "interpret", which runs the Triton kernels on the
+            CPU. By default, of an artifact the GPU that it has code for, and of source the CPU.
         externs: what the file's `extern fn`s mean: Python callables, ctypes function pointers, numba cfuncs, by name.
 
     Raises:
@@ -43,13 +46,13 @@ def load(
         if not (trust or origin.known(contents.digest)):
             contents = _again(contents)
             code = contents.code("cpu", features())
-        return link_code(contents, code, externs)
-    return _Source(path, root).load(externs)
+        return link_code(contents, code, externs, device)
+    return _Source(path, root, device=device or "cpu").load(externs)
 
 
-def tests(path: str, *, root: str | None = None) -> list[tuple[str, Callable[[], None]]]:
+def tests(path: str, *, root: str | None = None, device: str = "cpu") -> list[tuple[str, Callable[[], None]]]:
     """The `test` blocks of a file: (title, call), ready to run."""
-    module = _Source(path, root, tests=True).load(None)
+    module = _Source(path, root, tests=True, device=device).load(None)
     return module._tests
 
 
@@ -72,19 +75,24 @@ class _Source:
     path: str
     root: str | None
     tests: bool = False
+    device: str = "cpu"
 
     def load(self, externs: Mapping[str, Any] | None) -> Module:
-        manifest, objects = self.specialise(None)
-        return link(manifest, objects, externs=externs, specialise=self.specialise)
+        manifest, objects, launcher = self.specialise(None)
+        return link(manifest, objects, externs=externs, specialise=self.specialise, launcher=launcher)
 
-    def specialise(self, more: More | None) -> tuple[Manifest, list[bytes]]:
-        contents = read(self.unit(more))
-        return contents.manifest(), [contents.code("cpu", features()).data]
+    def specialise(self, more: More | None) -> tuple[Manifest, list[bytes], Device | None]:
+        contents = read(self.unit(more), self.path)
+        inner = contents.device()
+        launcher = launchers.choose(self.device, inner, self.path)
+        contents = inner or contents
+        return contents.manifest(), [contents.code("cpu", features()).data], launcher
 
     def unit(self, more: More | None) -> bytes:
         """The artifact of the file, or of what is asked for beyond what is loaded."""
         root = None if self.root is None else os.path.abspath(self.root)
-        options = (knobs.opt_level(), self.tests, more, processor())
+        placed = (self.device != "cpu", knobs.place_everything())
+        options = (knobs.opt_level(), self.tests, more, processor(), placed)
         name = cache.name_of((self.path, os.path.abspath(self.path), root, *options))
         found = cache.find(name)
         if found is None:
@@ -95,7 +103,8 @@ class _Source:
             if more is None:
                 for warning in checked.warnings:
                     warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
-            found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False)
+            found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
+                                    launched=self.device != "cpu")
             files = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]
             cache.keep(name, files, checked.absent, found)
         return found

@@ -14,6 +14,8 @@
     code       native code for `target`: an ELF object for "cpu:NAME", what its driver loads for other machines;
                `requires` lists the processor's features, by LLVM's names, that it needs; the most demanding first
     source     text that is compiled when it is used, for `target`
+    device     "device.hybx": an artifact itself, the same program with its kernels on a GPU: host code that launches
+               them, "kernels.py", their Triton source, and their machine code, two variants of each for a target
 
 `about` is for the launcher of a target, plain JSON. The table says of every byte that follows what it must be, and the
 digest before it says so of the table, so nothing is used unless all of it is as it was made. That finds damage; who
@@ -32,6 +34,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import origin
+from hybridc_runtime.device import DeviceCode, KernelInfo
 from hybridc_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -40,7 +43,9 @@ if TYPE_CHECKING:
 SCHEMA = 2
 MAGIC = b"HYBX" + f"{SCHEMA:04}".encode()
 PREFIX = 8 + 8 + 32
-KINDS = ("manifest", "core", "code", "source")
+KINDS = ("manifest", "core", "code", "source", "device")
+DEVICE, KERNELS = "device.hybx", "kernels.py"
+"""Members for launchers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,21 @@ class Contents:
         return self.member("core.txt").data.decode()
 
     def targets(self) -> list[str]:
-        return [m.target for m in self.members if m.kind == "code"]
+        return list(dict.fromkeys(m.target for m in self.members if m.kind == "code"))
+
+    def device(self) -> Contents | None:
+        """The artifact for launchers within."""
+        return next((read(m.data, self.what) for m in self.members if m.kind == "device"), None)
+
+    def device_code(self) -> DeviceCode:
+        """Of an artifact for launchers: its kernels."""
+        kernels = self.member(KERNELS)
+        code = DeviceCode(kernels.data.decode(), [KernelInfo(**k) for k in kernels.about["kernels"]])
+        for m in self.members:
+            if m.kind == "code" and "kernel" in m.about:
+                variants = code.binaries.setdefault(m.target, {}).setdefault(m.about["kernel"], {})
+                variants[m.about["variant"]] = (m.data, m.about)
+        return code
 
     def code(self, machine: str, features: Collection[str]) -> Member:
         """The first code for a kind of machine ("cpu") that runs where these features are; ValueError if none does."""
@@ -185,10 +204,11 @@ def read_file(path: str | os.PathLike[str]) -> Contents:
 
 
 def load_artifact(
-    source: str | os.PathLike[str] | bytes, *, externs: Mapping[str, Any] | None = None, trust: bool = False
+    source: str | os.PathLike[str] | bytes, *, externs: Mapping[str, Any] | None = None, trust: bool = False,
+    device: str | None = None,
 ) -> Module:
     """The module of a `.hybx` file, by path or as bytes: its own native code, so only if it was built on this machine
-    (origin.py), or the caller trusts who made it.
+    (origin.py), or the caller trusts who made it. `device` as launchers.choose has it.
 
     Raises:
         ValueError: not an artifact, damaged, no code for this processor, of unknown origin, or an extern is missing.
@@ -201,14 +221,21 @@ def load_artifact(
             f"{contents.what} was not built here, and a .hybx holds native code: load it with trust=True if you trust "
             "who made it; hybridc.load compiles what it does not know from the Core inside"
         )
-    return link_code(contents, code, externs)
+    return link_code(contents, code, externs, device)
 
 
-def link_code(contents: Contents, code: Member, externs: Mapping[str, Any] | None) -> Module:
-    """The module of one of the codes of an artifact, whoever made it."""
+def link_code(
+    contents: Contents, code: Member, externs: Mapping[str, Any] | None, device: str | None = None
+) -> Module:
+    """The module of one of the codes of an artifact, or of the one within for a launcher, whoever made it."""
+    from hybridc_runtime import launchers
     from hybridc_runtime.module import link
 
-    return link(contents.manifest(), [code.data], externs=externs)
+    inner = contents.device()
+    launcher = launchers.choose(device, inner, contents.what)
+    if launcher is not None and inner is not None:
+        contents, code = inner, inner.code("cpu", features())
+    return link(contents.manifest(), [code.data], externs=externs, launcher=launcher)
 
 
 def describe(contents: Contents) -> str:

@@ -12,6 +12,7 @@ from hybridc_runtime.codec import UNIT, Codec
 from hybridc_runtime.convert_in import Writing
 from hybridc_runtime.convert_leaf import Misfit
 from hybridc_runtime.convert_out import Reading
+from hybridc_runtime.device import Device, Services
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.glue import INDEX
 from hybridc_runtime.layout import erased
@@ -28,7 +29,7 @@ C_TYPES: dict[Any, Any] = {
 }
 
 
-def services(codec: Codec, externs: Mapping[str, Any]) -> list[Service]:
+def services(codec: Codec, externs: Mapping[str, Any], launcher: Device | None = None) -> list[Service]:
     """One for each row of the manifest's hosts; ValueError for an extern that is missing."""
     missing = sorted({name for name in codec.manifest.externs if name not in externs})
     if missing:
@@ -36,7 +37,12 @@ def services(codec: Codec, externs: Mapping[str, Any]) -> list[Service]:
             f"{codec.manifest.path or codec.manifest.name}: extern fn {', '.join(missing)} not supplied; "
             f"load it with externs={{{', '.join(f'{name!r}: ...' for name in missing)}}}"
         )
-    return [_service(codec, name, params, results, externs) for name, params, results in codec.manifest.hosts]
+    launching = Services(launcher, codec.program.count_live) if launcher is not None else None
+    return [
+        launching.find(name) if launching is not None and name.startswith("device.") else
+        _service(codec, name, params, results, externs)
+        for name, params, results in codec.manifest.hosts
+    ]
 
 
 def _service(codec: Codec, name: str, params: list[Type], results: list[Type], externs: Mapping[str, Any]) -> Service:

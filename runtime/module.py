@@ -11,6 +11,7 @@ from typing import Any
 from hybridc_runtime import fastcall, hosts, parallel
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.codec import Codec
+from hybridc_runtime.device import Device
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Manifest, Param, Type
 from hybridc_runtime.models import ModelBase, Models
@@ -19,19 +20,24 @@ from hybridc_runtime.native import Program
 from hybridc_runtime.typetext import read_type
 from hybridc_runtime.values import Native, Owned, rng
 
-Specialise = Callable[[More], "tuple[Manifest, Iterable[bytes]]"]
+Specialise = Callable[[More], "tuple[Manifest, Iterable[bytes], Device | None]"]
 
 
 class Part:
     """One compiled program of a module; from source there is one more for each model configuration Python builds."""
 
-    def __init__(self, module: Module, manifest: Manifest, objects: Iterable[bytes], externs: Mapping[str, Any]):
+    def __init__(
+        self, module: Module, manifest: Manifest, objects: Iterable[bytes], externs: Mapping[str, Any],
+        launcher: Device | None,
+    ):
+        self.launcher = launcher
+        """Runs its GPU kernels, where it has some."""
         self.manifest = manifest
         self.program = Program(objects, manifest.sites)
         self.codec = Codec(manifest, self.program, module._classes)
         self.codec.make_caller = lambda entry: Caller(self.codec, entry)
         self.codec.model_of = module._models.wrap
-        self.program.services = hosts.services(self.codec, externs)
+        self.program.services = hosts.services(self.codec, externs, launcher)
         self.program.parallel = parallel.run_loop
         self._callers: dict[int, Caller] = {}
         self._methods: dict[int, tuple[Caller, Signature]] = {}
@@ -214,9 +220,9 @@ class Module:
         self._lock = threading.RLock()
         self._tests: list[tuple[str, Callable[[], None]]] = []
 
-    def _add(self, manifest: Manifest, objects: Iterable[bytes]) -> Part:
+    def _add(self, manifest: Manifest, objects: Iterable[bytes], launcher: Device | None = None) -> Part:
         """Link a program and offer what it exports."""
-        part = Part(self, manifest, objects, self._externs)
+        part = Part(self, manifest, objects, self._externs, launcher)
         first = not self._parts
         self._parts.append(part)
         space = self.__dict__
@@ -259,11 +265,12 @@ class Module:
 
 def link(
     manifest: Manifest, objects: Iterable[bytes], *, externs: Mapping[str, Any] | None = None,
-    specialise: Specialise | None = None,
+    specialise: Specialise | None = None, launcher: Device | None = None,
 ) -> Module:
-    """Load a compiled program. `specialise` compiles what is asked for beyond it, for a module loaded from source."""
+    """Load a compiled program. `specialise` compiles what is asked for beyond it, for a module loaded from source;
+    `launcher` runs its kernels where it has some."""
     module = Module(manifest.name)
     module._externs = dict(externs or {})
     module._specialise = specialise
-    module._add(manifest, objects)
+    module._add(manifest, objects, launcher)
     return module

@@ -14,8 +14,9 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
-from hybridc_runtime import glue, store, support
+from hybridc_runtime import glue, support
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
+from hybridc_runtime.holds import release_hold
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
 
 FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
@@ -187,7 +188,7 @@ def stack_limit() -> int:
     return low.value + size.value - usable + min(MARGIN, usable // 4)
 
 
-_release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(store.release_hold)
+_release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(release_hold)
 
 
 # ---- contexts
@@ -450,7 +451,7 @@ class Program:
         """Let go of a block that holds no others (text, the elements of a tensor)."""
         if jit().drop(block):
             if word(block + 8) == -1:
-                store.release_hold(word(block + 16))
+                release_hold(word(block + 16))
             free(block)
             self.count_live(-1)
 

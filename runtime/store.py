@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import itertools
 import json
 import os
 import struct
@@ -24,8 +23,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import encoding, faults
+from hybridc_runtime.holds import hold
 from hybridc_runtime.manifest import Type
-from hybridc_runtime.memory import MEMORY, TRIPLE, allocate, word
+from hybridc_runtime.memory import MEMORY, word
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -279,7 +279,6 @@ _stores: dict[str, Store] = {}
 _lock = threading.RLock()
 holds: dict[int, Store] = {}
 """By the handle of the block that compiled code holds."""
-_handles = itertools.count(1)
 
 
 def acquire(path: str) -> Store:
@@ -304,12 +303,11 @@ def release(store: Store) -> None:
             store.env.close()
 
 
-def release_hold(handle: int) -> None:
+def _let_go(handle: int) -> None:
     """Compiled code let go of a store's block."""
-    store = holds.pop(handle, None)
-    if store is not None:
-        store.disown()
-        release(store)
+    store = holds.pop(handle)
+    store.disown()
+    release(store)
 
 
 def _after_fork() -> None:
@@ -377,10 +375,8 @@ def _open(x: _Exchange) -> Callable[[Context, int, int], None]:
         except BaseException:
             release(store)
             raise
-        handle = next(_handles)
+        block, handle = hold(_let_go)
         holds[handle] = store
-        block = allocate(24)
-        TRIPLE.pack_into(MEMORY, block, 1, -1, handle)
         x.codec.program.count_live(1)
         MEMORY[results:results + 8] = block.to_bytes(8, "little")
 

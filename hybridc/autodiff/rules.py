@@ -187,6 +187,8 @@ ADJOINTS: dict[str, Rule] = {
 UNSUPPORTED = {
     **dict.fromkeys(DERIVATIVES, "the pass has written it out"),
     "bitcast": "the bits of a number have no derivative",
+    "to_device": "placement comes after differentiation",
+    "to_host": "placement comes after differentiation",
     "orthogonal": "making a matrix orthogonal has no derivative here",
 }
 

@@ -25,6 +25,11 @@ def opt_level() -> int:
     return int(os.environ.get("HYB_OPT", "2"))
 
 
+def place_everything() -> bool:
+    """HYB_PLACE=all: every tensor operator that can be a GPU kernel is one, however little it does (for tests)."""
+    return os.environ.get("HYB_PLACE") == "all"
+
+
 def verify() -> bool:
     """HYB_VERIFY: check Core after every pass (on by default; 0 turns it off)."""
     return os.environ.get("HYB_VERIFY", "1") != "0"

@@ -14,7 +14,8 @@
             | var* = loop LABEL (var = atom, ...) block    yield is the next turn; left only by exit
             | var* = scope LABEL block                     yield and exit LABEL give its values
             | var  = parallel var < atom block             a buffer of what the block yields for each index
-            | var* = fused block                           tensor operators that run as one kernel (passes/fuse.py)
+            | var* = fused block                           tensor operators that run as one kernel (passes/fuse.py);
+                                                           `fused device`: on the GPU (passes/place.py)
     atom    = var | constant
 
 Every value is immutable: an update makes a new value, and the code generator writes in place where the old one has no
@@ -23,7 +24,7 @@ within. Statements happen in the order written; an operator that can fault or ha
 Label 0 is the function itself: `exit 0 values` returns, and so does the yield of its body. After a statement that never
 ends normally (both branches exit, say) a block has no further statement, and its tail, never reached, has no values.
 Dimensions in tensor types are knowledge, not identity: `f32[3]` may stand where `f32[?]` is asked and the other way
-round; inside structs, enums and buffers they are all `?`.
+round; inside structs, enums and buffers they are all `?`. `f32[3] device` lies in a GPU's memory, and is another type.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class TensorT:
 
     elem: Prim
     dims: tuple[int | None, ...]
+    device: bool = False
+    """Its elements lie in a GPU's memory (passes/place.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,8 @@ class Fused:
     outs: tuple[Var, ...]
     body: Block
     span: Span = NOWHERE
+    device: bool = False
+    """Runs on the GPU: its tensors from outside and its results lie there."""
 
     @property
     def ops(self) -> tuple[Op, ...]:

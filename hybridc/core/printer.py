@@ -188,7 +188,7 @@ class _Printer:
                 self.lines.append(f"{head}loop {label} ({start}){place} {{")
                 self.block(body, depth + 1)
             case Fused(_, body, _):
-                self.lines.append(f"{head}fused{place} {{")
+                self.lines.append(f"{head}fused{' device' if stmt.device else ''}{place} {{")
                 self.block(body, depth + 1)
             case Scope(_, label, body, _):
                 self.lines.append(f"{head}scope {label}{place} {{")

@@ -298,7 +298,7 @@ class _Reader:
         if token.kind == "word" and token.text in PRIMS:
             self.take()
             elem = PRIMS[token.text]
-            return TensorT(elem, self.dims()) if self.accept("[") else elem
+            return TensorT(elem, self.dims(), self.accept("device")) if self.accept("[") else elem
         if self.accept("buffer"):
             self.expect("[")
             item = self.type(self.deeper(depth))
@@ -488,9 +488,10 @@ class _Reader:
             body = self.block()
             return lambda o: Scope(o, label, body, span)
         if self.accept("fused"):
+            device = self.accept("device")
             span = self.place()
             body = self.block()
-            return lambda o: Fused(o, body, span)
+            return lambda o: Fused(o, body, span, device)
         if self.accept("parallel"):
             index = self.definition()
             self.expect("<")

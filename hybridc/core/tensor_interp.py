@@ -485,6 +485,11 @@ def _view(op: Op, machine: Machine) -> Callable[..., object]:
     return lambda v, at, *sizes: result(v[at : at + prod(sizes)].reshape(sizes), out)
 
 
+def _moved(op: Op, machine: Machine) -> Callable[..., object]:
+    """There is one memory here."""
+    return lambda x: x
+
+
 def _equal(op: Op, machine: Machine) -> Callable[..., object]:
     return lambda a, b: bool(np.array_equal(a, b))
 
@@ -495,7 +500,7 @@ TENSOR_MAKERS: dict[str, Maker] = {
     "put": _put, "gather": _gather, "scatter": _scatter, "nonzero": _nonzero, "concat": _concat, "stack": _stack,
     "join": _join, "windows": _windows, "argsort": _argsort, "tensor": _make, "iota": _iota,
     "orthogonal": _orthogonal, "tensor_view": _view, "tensor_equal": _equal,
-    "accumulate": _accumulate, "shaped": _shaped,
+    "accumulate": _accumulate, "shaped": _shaped, "to_device": _moved, "to_host": _moved,
 }  # fmt: skip
 """By operator; core/values.py says what a Maker is, core/interp.py: DTYPES how numpy holds elements."""
 __all__ = ["F32", "TENSOR_MAKERS"]

@@ -51,6 +51,8 @@ adjoints    accumulate(c t, b v) -> t                 t + v, where either may ha
                                                       of the other's shape
             shaped(c t, b n...) -> t                  t; if it has no elements, zeros of the sizes n...
 compare     tensor_equal(b t, b t) -> bool            same shape and equal elements (nan differs)
+transfers   to_device(b t) -> t                       a copy in the GPU's memory
+            to_host(b t) -> t                         a copy in the host's; waits for the kernels that make t
 
 Broadcasting is explicit. `axes` of map has one tuple for each operand, as long as the result's rank: which axis of the
 operand an axis of the result is, or None where the operand does not vary (it has no such axis, or one of size 1, which
@@ -69,6 +71,9 @@ from hybridc.core.optable import OpRow
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 PREDICATES = COMPARISONS + ("not",)
+ANYWHERE = ("to_device", "to_host", "dim", "reshape", "tensor_view")
+"""Operators outside kernels that a tensor may be given to wherever it lies: the others of these never look at its
+elements (unless their result is a scalar)."""
 INT_FAULTS = ("floordiv", "mod", "pow", "shl", "shr", "lshr")
 """Scalar operators that can fault on integers."""
 
@@ -337,6 +342,14 @@ def _view(args: Args, attrs: Attrs, outs: Args) -> None:
     _result(outs, elem(args[0]), len(args) - 2)
 
 
+def _moved(to: bool) -> Callable[[Args, Attrs, Args], None]:
+    def rule(args: Args, attrs: Attrs, outs: Args) -> None:
+        _result(outs, elem(args[0]), rank(_tensor(args[0])))
+        _need(_tensor(args[0]).device != to and _tensor(outs[0]).device == to, "from one memory to the other")
+
+    return rule
+
+
 def _equal(args: Args, attrs: Attrs, outs: Args) -> None:
     _need(elem(args[0]) == elem(args[1]) and rank(_tensor(args[0])) == rank(_tensor(args[1])), "tensors of one type")
     _need(outs == (BOOL,), "the result is a bool")
@@ -424,4 +437,6 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("accumulate", _accumulate, 2, own="cb"),
     _row("shaped", _shaped, 1, more=True, own="cb"),
     _row("tensor_equal", _equal, 2, faults=False),
+    _row("to_device", _moved(True), 1),
+    _row("to_host", _moved(False), 1),
 )

@@ -19,7 +19,7 @@ from hybridc.core.ir import (
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 WORDS = frozenset(
     "bool int i32 u8 f64 f32 f16 bf16 buffer struct enum fn hidden yield exit fault call if else match loop scope"
-    " parallel fused true false none nan inf".split()
+    " parallel fused device true false none nan inf".split()
 )
 """What Core's text uses itself; a name that is one of these stands in backquotes there."""
 
@@ -30,7 +30,7 @@ def same(a: Type, b: Type) -> bool:
         return True
     match a, b:
         case TensorT(), TensorT():
-            return a.elem == b.elem and len(a.dims) == len(b.dims)
+            return a.elem == b.elem and len(a.dims) == len(b.dims) and a.device == b.device
         case TupleT(xs), TupleT(ys):
             return len(xs) == len(ys) and all(map(same, xs, ys))
         case OptionT(x), OptionT(y):
@@ -43,8 +43,8 @@ def same(a: Type, b: Type) -> bool:
 def without_dims(t: Type) -> Type:
     """The type with every dimension `?`."""
     match t:
-        case TensorT(elem, dims):
-            return TensorT(elem, (None,) * len(dims))
+        case TensorT(elem, dims, device):
+            return TensorT(elem, (None,) * len(dims), device)
         case TupleT(items):
             return TupleT(tuple(map(without_dims, items)))
         case OptionT(item):
@@ -94,8 +94,9 @@ def show_type(t: Type) -> str:
     match t:
         case Prim(name):
             return name
-        case TensorT(elem, dims):
-            return f"{elem.name}[{', '.join('?' if d is None else str(d) for d in dims)}]"
+        case TensorT(elem, dims, device):
+            sizes = ", ".join("?" if d is None else str(d) for d in dims)
+            return f"{elem.name}[{sizes}]{' device' if device else ''}"
         case TupleT(items):
             return "(" + ", ".join(map(show_type, items)) + ("," if len(items) == 1 else "") + ")"
         case OptionT(item):
@@ -104,6 +105,16 @@ def show_type(t: Type) -> str:
             return f"buffer[{show_type(item)}]"
         case StructT(name) | EnumT(name):
             return show_name(name)
+
+
+def on_host(t: Type) -> Type:
+    """A tensor type as it is in the host's memory."""
+    return TensorT(t.elem, t.dims) if isinstance(t, TensorT) and t.device else t
+
+
+def on_device(t: Type) -> Type:
+    """A tensor type as it is in a GPU's memory; a scalar is always the host's."""
+    return TensorT(t.elem, t.dims, True) if isinstance(t, TensorT) else t
 
 
 def type_key(t: Type) -> str:

@@ -38,7 +38,8 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import OPS
-from hybridc.core.types import same, show_type
+from hybridc.core.tensor_ops import ANYWHERE
+from hybridc.core.types import on_host, same, show_type
 from hybridc.core.walk import diverges
 
 RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "i32": (-(1 << 31), (1 << 31) - 1), "u8": (0, 255)}
@@ -135,6 +136,8 @@ class _Checker:
         self.good_types = good_types
         self.fn = fn
         self.errors: list[str] = []
+        self.on_device = False
+        """Within a kernel of the GPU, whose tensors from outside lie there."""
         self.assigned: set[int] = set()
         self.visible: dict[int, Var] = {}
         self.labels: dict[int, tuple[Type, ...]] = {RETURN: fn.results}
@@ -294,17 +297,26 @@ class _Checker:
                 self.bind(outs)
             case Parallel(out, index, count, body, _):
                 self.parallel(out, index, count, body, here)
-            case Fused(outs, body, _):
+            case Fused(outs, body, _, device):
                 if not isinstance(body.tail, Yield) or any(not isinstance(s, Op) for s in body.stmts):
                     self.wrong("holds operators and yields")
                     return
                 if any(OPS[s.op].effect for s in stmt.ops if s.op in OPS):
                     self.wrong("holds an effect")
-                self.block(body, tuple(o.type for o in outs), f"{here}, body")
+                self.placed(stmt)
+                self.on_device = device
+                self.block(body, tuple(on_host(o.type) for o in outs), f"{here}, body")
+                self.on_device = False
                 self.at = here
                 self.bind(outs)
             case _:
                 self.wrong(f"{stmt!r} is no statement")
+
+    def placed(self, stmt: Fused) -> None:
+        """Tensors that a kernel reads and makes lie where it runs."""
+        for v in (*stmt.args, *stmt.outs):
+            if isinstance(v.type, TensorT) and v.type.device != stmt.device:
+                self.wrong(f"{_var(v) if isinstance(v, Var) else v} lies elsewhere than where the kernel runs")
 
     def operator(self, stmt: Op) -> None:
         row = OPS.get(stmt.op)
@@ -321,6 +333,9 @@ class _Checker:
             message = f"does not fit ({error!r})"
         if message:
             self.wrong(message)
+        moved = stmt.op not in ANYWHERE and not self.on_device
+        if moved and any(isinstance(t, TensorT) and t.device for t in (*types, *outs)):
+            self.wrong("is computed on the host, and one of its tensors lies on the device")
         name = stmt.attr("fn") if stmt.op in ("map",) else None
         if isinstance(name, str) and name not in OPS:
             self.wrong(f"fn {name} is no operator")

@@ -280,7 +280,7 @@ class Freshener:
             if isinstance(stmt, Fused):
                 ops = tuple(map(one, stmt.ops))
                 tail = map_tail(stmt.body.tail, atom)
-                return Fused(bind(stmt.outs), Block(ops, tail), stmt.span)
+                return Fused(bind(stmt.outs), Block(ops, tail), stmt.span, stmt.device)
             stmt = map_atoms(stmt, atom)
             assert not isinstance(stmt, Fused)
             match stmt:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from hybridc_runtime.artifact import Member
+from hybridc_runtime.artifact import DEVICE, KERNELS, Member
 from hybridc_runtime.artifact import pack as pack_members
 from hybridc_runtime.manifest import Manifest
 
@@ -14,6 +14,7 @@ from hybridc.base.source import Sources
 from hybridc.link import cache
 from hybridc.llvm import backend, processors
 from hybridc.llvm.compile import Compiled
+from hybridc.triton.binaries import Binary
 
 
 def pack(
@@ -33,6 +34,22 @@ def code(compiled: Compiled) -> Member:
     cpu = processors.host_name() if compiled.cpu == processors.HOST else compiled.cpu
     name = f"{compiled.cpu}.o"
     return Member(name, "code", compiled.object, target=f"cpu:{cpu}", requires=tuple(compiled.requires))
+
+
+def within(data: bytes) -> Member:
+    """The artifact for launchers, as a member of the one for the CPU."""
+    return Member(DEVICE, "device", data)
+
+
+def triton(source: str, kernels: list[dict[str, object]]) -> Member:
+    """The Triton source of a program's kernels, and what launchers know of them."""
+    return Member(KERNELS, "source", source.encode(), target="triton", about={"kernels": kernels})
+
+
+def binary(b: Binary) -> Member:
+    """Machine code of one kernel."""
+    about = {"kernel": b.kernel, "variant": b.variant, **b.about}
+    return Member(f"{b.target}/{b.kernel}.{b.variant}", "code", b.code, target=b.target, about=about)
 
 
 def digests(sources: Sources) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hybridc.core.ir import Span
+from hybridc.kernels.device import Kernels
 from hybridc.llvm.layout import Layouts
 
 Leaves = tuple[str, ...]
@@ -80,9 +81,11 @@ class Module:
     """What the functions of one object share."""
 
     def __init__(
-        self, layouts: Layouts, sites: list[tuple[Span, str, bool]], hosts: list[tuple[str, tuple, tuple]]
+        self, layouts: Layouts, sites: list[tuple[Span, str, bool]], hosts: list[tuple[str, tuple, tuple]],
+        kernels: Kernels,
     ):
-        """Continues the tables of places and services that other objects of the program have begun."""
+        """Continues the tables of places, services and GPU kernels that other objects of the program have begun."""
+        self.kernels = kernels
         self.layouts = layouts
         self.program = layouts.program
         self.texts: list[str] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hybridc.core.ir import Program, Span, Type
 from hybridc.core.types import type_key
+from hybridc.kernels.device import Kernels
 from hybridc.llvm import backend, processors
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Module
@@ -56,6 +57,8 @@ class Compiled:
     llvm: str
     cpu: str
     opt: int
+    kernels: Kernels = field(default_factory=Kernels)
+    """GPU kernels that the object launches, by number."""
     _asm: str | None = field(default=None, repr=False)
 
     @property
@@ -80,6 +83,7 @@ class Tables:
 
     sites: list[tuple[Span, str, bool]] = field(default_factory=list)
     hosts: list[tuple[str, tuple[Type, ...], tuple[Type, ...]]] = field(default_factory=list)
+    kernels: Kernels = field(default_factory=Kernels)
 
 
 def emit_module(
@@ -89,7 +93,7 @@ def emit_module(
     """The LLVM text of a program's entries and all they need."""
     program = owned.program
     tables = tables or Tables()
-    module = Module(Layouts(program), tables.sites, tables.hosts)
+    module = Module(Layouts(program), tables.sites, tables.hosts, tables.kernels)
     module.vector_bytes = vector_bytes
     module.globals.append(f"{LIVE} = global i64 0, align 8")
     facts = Facts(program, NO_MEMORY)
@@ -130,7 +134,8 @@ def compile_for(
         machine = backend.target_machine(cpu, opt)
         parsed = backend.parse(texts[width])
         backend.optimise(parsed, machine, opt)
-        made.append(Compiled(machine.emit_object(parsed), tables.sites, tables.hosts, texts[width], cpu, opt))
+        code = machine.emit_object(parsed)
+        made.append(Compiled(code, tables.sites, tables.hosts, texts[width], cpu, opt, tables.kernels))
     return made
 
 

@@ -31,6 +31,7 @@ from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.buffer_ops import owned
 from hybridc.llvm.code import Leaves, Module, symbol
+from hybridc.llvm.device import emit_device
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
 from hybridc.llvm.layout import HEADER
@@ -185,7 +186,8 @@ class Writer:
             case Call():
                 self.call(stmt)
             case Fused():
-                for var, value in zip(stmt.outs, emit_fused(e, stmt), strict=True):
+                emit_kernel = emit_device if stmt.device else emit_fused
+                for var, value in zip(stmt.outs, emit_kernel(e, stmt), strict=True):
                     e.bind(var, value)
             case If():
                 self.if_(stmt)

@@ -26,7 +26,7 @@ def emit_fused(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
     graph = graph_of(stmt)
     for op in stmt.ops:
         e.span = op.span
-        _shape(e, op, graph.axes)
+        shape(e, op, graph.axes)
     e.span = stmt.span
     kernel = kernel_of(e.module, schedule(graph))
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def size_of(e: FnEmitter, axes: Axes, c: int) -> str:
     return total
 
 
-def _shape(e: FnEmitter, op: Op, axes: Axes) -> None:
+def shape(e: FnEmitter, op: Op, axes: Axes) -> None:
     """Check the sizes of an operator's arguments, and give its result sizes and no memory."""
     out = op.outs[0]
     match op.op:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import Op, Prim
-from hybridc.llvm import aggregate_ops, buffer_ops, host_ops, tensor_kernels, text_ops
+from hybridc.llvm import aggregate_ops, buffer_ops, device, host_ops, tensor_kernels, text_ops
 from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.scalar_ops import SCALAR_ROWS, emit_scalar
@@ -31,4 +31,5 @@ EMIT: dict[str, Emit] = {
     **host_ops.ROWS,
     **text_ops.ROWS,
     **tensor_kernels.ROWS,
+    **device.ROWS,
 }

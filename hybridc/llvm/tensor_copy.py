@@ -264,17 +264,25 @@ def emit_index(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
+def check_update(e: FnEmitter, op: Op, part: Part) -> None:
+    """ValueError unless the value fits in the part."""
+    value, axes = op.args[1], op.attr("axes")
+    assert isinstance(axes, tuple)
+    if isinstance(value.type, TensorT):
+        v = tensor_of(e, value)
+        for i, a in enumerate(axes):
+            if a is not None:
+                shown = message("a value of shape ", v.dims, " does not fit in a place of shape ", part.counts)
+                same_size(e, v.dims[a], part.counts[i], shown)
+
+
 def emit_update(e: FnEmitter, op: Op) -> Results:
     target, value, axes = tensor_of(e, op.args[0]), op.args[1], op.attr("axes")
     assert isinstance(axes, tuple)
     with e.giving_up(op.args[:1]):
         part = Part(e, target, _kinds(op), [e.one(a) for a in op.args[2:]])
-        v = tensor_of(e, value) if isinstance(value.type, TensorT) else None
-        if v is not None:
-            for i, a in enumerate(axes):
-                if a is not None:
-                    shown = message("a value of shape ", v.dims, " does not fit in a place of shape ", part.counts)
-                    same_size(e, v.dims[a], part.counts[i], shown)
+        check_update(e, op, part)
+    v = tensor_of(e, value) if isinstance(value.type, TensorT) else None
     target = writable(e, target)
     to = e.element(target.data, target.llvm, part.offset)
     adds = op.attr("fn") == "add"

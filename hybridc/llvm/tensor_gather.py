@@ -118,21 +118,28 @@ def _take_kernel(module: Module, size: int, index: Prim, wrap: bool) -> str:
     return module.helper(("kernel.take", size, index, wrap), make)
 
 
+def check_put(e: FnEmitter, op: Op) -> None:
+    """ValueError unless the value has the shape of its place."""
+    x, axis, idx_type = tensor_of(e, op.args[0]), _axis(op), op.args[1].type
+    idx_dims: Sequence[str] = tensor_of(e, op.args[1]).dims if isinstance(idx_type, TensorT) else ()
+    wanted = [*x.dims[:axis], *idx_dims, *x.dims[axis + 1 :]]
+    if isinstance(op.args[2].type, TensorT):
+        v = tensor_of(e, op.args[2])
+        shown = message("a value of shape ", v.dims, " does not fit in a place of shape ", wanted)
+        for a, b in zip(v.dims, wanted, strict=True):
+            same_size(e, a, b, shown)
+
+
 def emit_put(e: FnEmitter, op: Op) -> Results:
     x, axis, fn = tensor_of(e, op.args[0]), _axis(op), str(op.attr("fn"))
     idx_type, value_type = op.args[1].type, op.args[2].type
-    idx_dims: Sequence[str] = tensor_of(e, op.args[1]).dims if isinstance(idx_type, TensorT) else ()
-    wanted = [*x.dims[:axis], *idx_dims, *x.dims[axis + 1 :]]
     outer, n, inner = _split(e, x, axis)
     with e.giving_up(op.args[:1]):
-        if isinstance(value_type, TensorT):
-            v = tensor_of(e, op.args[2])
-            shown = message("a value of shape ", v.dims, " does not fit in a place of shape ", wanted)
-            for a, b in zip(v.dims, wanted, strict=True):
-                same_size(e, a, b, shown)
-            data = v.data
-        else:
-            data = _slot(e, elem(value_type), e.one(op.args[2]))
+        check_put(e, op)
+    if isinstance(value_type, TensorT):
+        data = tensor_of(e, op.args[2]).data
+    else:
+        data = _slot(e, elem(value_type), e.one(op.args[2]))
     x = writable(e, x)
     if isinstance(idx_type, TensorT):
         idx = tensor_of(e, op.args[1])
@@ -191,9 +198,13 @@ def _check_fits(e: FnEmitter, what: str, x: Tensor, idx: Tensor, axis: int) -> N
             e.check(e.icmp("sle", idx.dims[i], x.dims[i]), "ValueError", *parts)
 
 
+def check_gather(e: FnEmitter, op: Op) -> None:
+    _check_fits(e, "gather", tensor_of(e, op.args[0]), tensor_of(e, op.args[1]), _axis(op))
+
+
 def emit_gather(e: FnEmitter, op: Op) -> Results:
     x, idx, axis = tensor_of(e, op.args[0]), tensor_of(e, op.args[1]), _axis(op)
-    _check_fits(e, "gather", x, idx, axis)
+    check_gather(e, op)
     out = new_tensor(e, x.elem, idx.dims)
     kernel = _gather_kernel(e.module, None, x.elem, idx.elem, x.rank, axis)
     args = [("ptr", out.data), ("ptr", x.data), ("ptr", idx.data)]
@@ -204,15 +215,20 @@ def emit_gather(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
+def check_scatter(e: FnEmitter, op: Op) -> None:
+    x, idx, v = (tensor_of(e, a) for a in op.args)
+    _check_fits(e, "scatter", x, idx, _axis(op))
+    for i in range(x.rank):
+        if idx.dims[i] != v.dims[i]:
+            parts = message("scatter of a value of shape ", v.dims, " by indices of shape ", idx.dims)
+            e.check(e.icmp("sle", idx.dims[i], v.dims[i]), "ValueError", *parts)
+
+
 def emit_scatter(e: FnEmitter, op: Op) -> Results:
     x, idx, v = (tensor_of(e, a) for a in op.args)
     axis, fn = _axis(op), str(op.attr("fn"))
     with e.giving_up(op.args[:1]):
-        _check_fits(e, "scatter", x, idx, axis)
-        for i in range(x.rank):
-            if idx.dims[i] != v.dims[i]:
-                parts = message("scatter of a value of shape ", v.dims, " by indices of shape ", idx.dims)
-                e.check(e.icmp("sle", idx.dims[i], v.dims[i]), "ValueError", *parts)
+        check_scatter(e, op)
     x = writable(e, x)
     kernel = _gather_kernel(e.module, fn, x.elem, idx.elem, x.rank, axis)
     args = [("ptr", v.data), ("ptr", x.data), ("ptr", idx.data)]

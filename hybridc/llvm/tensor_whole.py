@@ -16,9 +16,10 @@ Results = tuple[Leaves, ...]
 
 
 # ---- windows ---------------------------------------------------------------------------------------------------------
-def emit_windows(e: FnEmitter, op: Op) -> Results:
+def window_dims(e: FnEmitter, op: Op) -> list[str]:
+    """The sizes of the windows' tensor, checked."""
     x = tensor_of(e, op.args[0])
-    kh, kw, sh, sw, ph, pw, dh, dw, fill = (e.one(a) for a in op.args[1:])
+    kh, kw, sh, sw, ph, pw, dh, dw = (e.one(a) for a in op.args[1:9])
     n, channels, height, width = x.dims
     for v, least in ((kh, 1), (kw, 1), (sh, 1), (sw, 1), (dh, 1), (dw, 1), (ph, 0), (pw, 0)):
         if v.startswith(("%", "-")) or int(v) < least:
@@ -41,8 +42,16 @@ def emit_windows(e: FnEmitter, op: Op) -> Results:
             dims.append(str(int(less) // int(s) + 1))
         else:
             dims.append(plus(e, e.op2("sdiv", "i64", less, s), "1"))
-    rows, columns = dims
-    out = new_tensor(e, x.elem, [n, channels, kh, kw, rows, columns])
+    return [n, channels, kh, kw, *dims]
+
+
+def emit_windows(e: FnEmitter, op: Op) -> Results:
+    x = tensor_of(e, op.args[0])
+    kh, kw, sh, sw, ph, pw, dh, dw, fill = (e.one(a) for a in op.args[1:])
+    dims = window_dims(e, op)
+    n, channels, height, width = x.dims
+    rows, columns = dims[-2:]
+    out = new_tensor(e, x.elem, dims)
     kernel = _windows_kernel(e.module, x.elem)
     sizes = [times(e, n, channels), height, width, kh, kw, sh, sw, ph, pw, dh, dw, rows, columns]
     args = [("ptr", out.data), ("ptr", x.data), (x.llvm, fill)]

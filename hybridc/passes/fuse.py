@@ -7,7 +7,7 @@ member makes, write in place what a member reads, or stop the program when a mem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
@@ -21,10 +21,22 @@ LARGEST = 48
 """Operators in one kernel."""
 
 
-def run(program: Program) -> Program:
+Judge = Callable[[Sequence[Op], Sequence[Var]], "str | None"]
+"""Why operators, of which these results are needed, are not one kernel."""
+
+
+def on_cpu(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
+    try:
+        build(ops, results)
+    except Unfit as unfit:
+        return str(unfit)
+    return None
+
+
+def run(program: Program, judge: Judge = on_cpu) -> Program:
     """Every function with its kernels fused."""
     program = sizes.run(program)
-    fns = {n: _Fuser(f).run() for n, f in program.fns.items()}
+    fns = {n: _Fuser(f, judge=judge).run() for n, f in program.fns.items()}
     return Program(program.structs, program.enums, fns)
 
 
@@ -44,8 +56,8 @@ class Group:
 
 
 class _Fuser:
-    def __init__(self, fn: Fn, refusals: list[Refusal] | None = None):
-        self.fn = fn
+    def __init__(self, fn: Fn, refusals: list[Refusal] | None = None, judge: Judge = on_cpu):
+        self.fn, self.judge = fn, judge
         self.next_id = highest_id(fn) + 1
         self.uses = uses(fn.body)
         self.refusals = refusals
@@ -108,11 +120,7 @@ class _Fuser:
                 return "what is between them could stop the program first"
             if _written(stmt) & read:
                 return "what is between them writes an operand in place"
-        try:
-            build(ops, self.results(ops))  # type: ignore[arg-type]
-        except Unfit as unfit:
-            return str(unfit)
-        return None
+        return self.judge(ops, self.results(ops))  # type: ignore[arg-type]
 
     def results(self, ops: Sequence[Op]) -> list[Var]:
         """What is needed outside."""

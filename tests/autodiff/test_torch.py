@@ -49,10 +49,10 @@ fn shift(mut m: Net, by: f32):
 
 
 @pytest.fixture(scope="module")
-def mod(tmp_path_factory):
+def mod(tmp_path_factory, device: str):
     file = tmp_path_factory.mktemp("torch") / "net.hyb"
     file.write_text(SOURCE)
-    return hybridc.load(str(file))
+    return hybridc.load(str(file), device=device)
 
 
 def twin(net):

@@ -14,6 +14,8 @@ from hybridc.core.reader import read
 from hybridc.link import surface
 
 HERE = Path(__file__).parent
+ELEMENTS = ("f32[", "f64[", "int[", "f16[", "tensor(", "from nn", "param ")
+"""One of these stands in every program that computes with tensors."""
 FILES = sorted([*HERE.glob("*/*.hyb"), *HERE.parent.parent.glob("examples/*/*.hyb")])
 
 
@@ -42,6 +44,16 @@ class TestPrograms:
         file.write_bytes(driver.artifact(driver.check(str(path)), tests=True))
         rebuilt = FILES.index(path) % 8 == 0  # from the Core that it holds
         assert [call() for _, call in hybridc.load(str(file), trust=not rebuilt)._tests]
+
+    def test_on_the_interpreted_device(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every tensor operator that can be a GPU kernel is one, its Triton source interpreted; host code that reads
+        memory of the device would read none."""
+        if not any(word in path.read_text() for word in ELEMENTS):
+            pytest.skip("no tensors")
+        pytest.importorskip("triton")
+        monkeypatch.setenv("HYB_PLACE", "all")
+        monkeypatch.setenv("HYB_INTERPRET_APART", "1")
+        assert [call() for _, call in loading.tests(str(path), device="interpret")]
 
     def test_core_text_round_trip(self, path: Path) -> None:
         core, _ = driver.lower(driver.check(str(path)), tests=True)

@@ -1,23 +1,31 @@
-"""Runs Core functions of one operator on the reference interpreter and as compiled code, on numpy arrays."""
+"""Runs Core functions of one operator on the reference interpreter, as compiled code, and as GPU kernels whose Triton
+source is interpreted, on numpy arrays."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from hybridc_runtime.device import DeviceCode, KernelInfo, Services
+from hybridc_runtime.holds import release_hold
+from hybridc_runtime.interpret import Interpret
 
 from hybridc.core.builder import Builder
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import BF16, F16, BufferT, Const, Fn, Prim, Program, TensorT, Type, Yield
 from hybridc.core.tensor_interp import round_bf16
 from hybridc.core.values import Buffer, InterpFault
-from hybridc.core.verify import verify
-from hybridc.llvm.compile import compile_program
+from hybridc.core.verify import check_after, verify
+from hybridc.llvm.compile import Compiled, compile_program
 from hybridc.llvm.entry import release_name
 from hybridc.llvm.jit import Context, Loaded, NativeFault
+from hybridc.passes import place
+from hybridc.triton.source import module_of, record
 
+TRITON = importlib.util.find_spec("triton") is not None
 DTYPES = {
     "bool": np.bool_, "int": np.int64, "i32": np.int32, "u8": np.uint8, "f64": np.float64, "f32": np.float32,
     "f16": np.float16, "bf16": np.float32,
@@ -118,6 +126,39 @@ def _buffer(items: object, t: Type, keep: list) -> int:
     return raw.ctypes.data
 
 
+class DeviceContext(Context):
+    """A context whose host serves a launcher that interprets kernels."""
+
+    def __init__(self, compiled: Compiled, loaded: Loaded):
+        super().__init__()
+        source, infos = module_of("cases", compiled.kernels)
+        kernels = [KernelInfo(**k) for k in record(infos)]
+        self.names = [h[0] for h in compiled.hosts]
+        self.live = ctypes.c_int64.from_address(loaded.address("hyb.live"))
+        self.launcher = Interpret(DeviceCode(source, kernels))
+        self.services = Services(self.launcher, self.count)
+        self.host = self.serve
+        self.error: BaseException | None = None
+
+    def count(self, change: int) -> None:
+        self.live.value += change
+
+    def serve(self, number: int, args: int, results: int) -> int:
+        try:
+            self.services.find(self.names[number])(None, args, results)
+        except BaseException as e:  # noqa: B036 (raised again by the caller)
+            self.error = e
+            self.set("fault", 1)
+            return 1
+        return 0
+
+    def let_go(self) -> None:
+        """Foreign blocks whose last owner has gone."""
+        for handle in self.released:
+            release_hold(handle)
+        self.released.clear()
+
+
 class Programs:
     """Many cases as one program, compiled once."""
 
@@ -130,8 +171,10 @@ class Programs:
         verify(self.program)
         self.interpreter = Interpreter(self.program)
         outs = [c.out for c in cases if isinstance(c.out, TensorT)]
+        self.outs, self.opt = outs, opt
         compiled = compile_program(self.program, list(self.program.fns), outs, opt=opt)
         self.loaded = Loaded(compiled)
+        self.there: tuple[Loaded, DeviceContext] | None = None
 
     def reference(self, i: int) -> object:
         """The interpreter's result, or the fault's kind."""
@@ -149,25 +192,42 @@ class Programs:
         except InterpFault as fault:
             return fault
 
-    def native(self, i: int) -> object:
+    def device(self, i: int) -> object:
+        """The result, or the fault, with the operator as a GPU kernel if it can be one."""
+        if self.there is None:
+            placed = place.run(self.program, everything=True)
+            if not verify(self.program):
+                check_after("place", placed)
+            compiled = compile_program(placed, list(placed.fns), self.outs, opt=self.opt)
+            loaded = Loaded(compiled)
+            self.there = loaded, DeviceContext(compiled, loaded)
+        loaded, context = self.there
+        value = self.native(i, loaded, context)
+        context.let_go()
+        assert not context.services.addresses, f"{self.cases[i].op} leaks memory of the device"
+        return value
+
+    def native(self, i: int, loaded: Loaded | None = None, context: Context | None = None) -> object:
         """The compiled code's result, or the fault."""
         case, keep = self.cases[i], []
         args = pack(case.args, keep)
-        context = Context()
-        before = self.loaded.live
+        loaded, context = loaded or self.loaded, context or Context()
+        before = loaded.live
         if isinstance(case.out, TensorT):
             count = len(case.out.dims)
             results = _struct([ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * count])()
         else:
             results = _struct([C[case.out.name]])()  # type: ignore[union-attr]
         try:
-            self.loaded.call(f"f{i}", ctypes.addressof(args), ctypes.addressof(results), context)
+            loaded.call(f"f{i}", ctypes.addressof(args), ctypes.addressof(results), context)
         except NativeFault as fault:
+            if isinstance(context, DeviceContext) and context.error is not None:
+                raise context.error from None
             messages = 1 if fault.args[0].split(": ", 1)[1] != "None" else 0
-            assert self.loaded.live - before <= messages, f"{case.op}: a fault leaks"
+            assert loaded.live - before <= messages, f"{case.op}: a fault leaks"
             return fault
         if not isinstance(case.out, TensorT):
-            assert self.loaded.live == before, f"{case.op} leaks"
+            assert loaded.live == before, f"{case.op} leaks"
             value = results.f0
             if case.out in (F16, BF16):
                 raw = np.array([value], np.uint16)
@@ -179,8 +239,8 @@ class Programs:
             return value
         dims = [getattr(results, f"f{2 + k}") for k in range(count)]
         x = read(results.f1, dims, case.out.elem)
-        self.loaded.release(release_name(case.out), ctypes.addressof(results), context)
-        assert self.loaded.live == before, f"{case.op} leaks"
+        loaded.release(release_name(case.out), ctypes.addressof(results), context)
+        assert loaded.live == before, f"{case.op} leaks"
         return x
 
 
@@ -216,4 +276,7 @@ def check(cases: Sequence[Case]) -> None:
     both = [*cases, *(replace(c, static=True) for c in cases[::3])]
     programs = Programs(both)
     for i, case in enumerate(both):
-        compare(case, programs.native(i), programs.reference(i))
+        want = programs.reference(i)
+        compare(case, programs.native(i), want)
+        if TRITON and i % 2 == 0:
+            compare(case, programs.device(i), want)

@@ -16,8 +16,8 @@ RANDOM = np.random.default_rng(3)
 
 
 @pytest.fixture(scope="module")
-def mod():
-    return hybridc.load(str(HERE / "functions.hyb"))
+def mod(device: str):
+    return hybridc.load(str(HERE / "functions.hyb"), device=device)
 
 
 def f32(*dims: int) -> np.ndarray:

@@ -1,0 +1,47 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+
+def gpus() -> str:
+    """Why no test can run on a GPU here; nothing if one can."""
+    import ctypes
+
+    for name in ("libcuda.so.1", "libamdhip64.so"):
+        try:
+            ctypes.CDLL(name)
+            return ""
+        except OSError:
+            pass
+    return "no GPU: neither libcuda.so.1 nor libamdhip64.so is there"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: runs kernels on a GPU; skipped where there is none")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = gpus()
+    for item in items:
+        if reason and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="module", params=["cpu", "interpret"])
+def device(request: pytest.FixtureRequest):
+    """Each test of a module of tensor code runs on the CPU, and with every operator that can be one a GPU kernel, whose
+    Triton source is interpreted; host code that reads memory of the device would read none."""
+    if request.param == "cpu":
+        yield request.param
+        return
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HYB_PLACE", "all")
+    patch.setenv("HYB_INTERPRET_APART", "1")
+    yield request.param
+    patch.undo()
