@@ -38,6 +38,8 @@ HOST_ONLY = {
     "to_device": "it is a transfer", "to_host": "it is a transfer",
 }
 """Tensor operators that are never GPU kernels, and why."""
+NODES = {"load", "scalar", "iota", "map", "reduce", "slice", "concat", "product", "matrix"}
+"""Kinds of nodes that kernels of rows are written from."""
 WIDEST_WHOLE = 512
 """Columns that a program holds at once where what follows a product needs all of them."""
 
@@ -98,6 +100,9 @@ def refusal(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
 def fits(graph: Graph) -> None:
     """Unfit where a graph is not one GPU kernel: a program holds a block of rows and some of their columns, so what
     needs whole rows of a product is only for those that are not wide."""
+    unknown = {n.kind for n in graph.nodes} - NODES
+    if unknown:
+        raise Unfit(f"{min(unknown)} in a kernel has no GPU form")
     above = _above_products(graph)
     for node in graph.nodes:
         if node.kind == "map" and node.op is not None and node.op.op == "map":

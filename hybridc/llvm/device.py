@@ -314,7 +314,7 @@ def _shaped(e: FnEmitter, op: Op) -> Work:
 def _reduce(e: FnEmitter, op: Op) -> Work:
     x, axes = tensor_of(e, op.args[0]), op.attr("axes")
     assert isinstance(axes, tuple)
-    if op.attr("fn") in ("max", "min", "argmax", "argmin"):
+    if op.attr("fn") in ("max", "min", "argmax", "argmin") and not op.attr("least"):
         check_some(e, str(op.attr("fn")), x, axes)
     kept = [d for i, d in enumerate(x.dims) if i not in axes]
     return Work(kept, _named("d", x.dims), product(e, kept))

@@ -240,6 +240,8 @@ class _Rows:
                 at = self.row_at(node)
                 loaded = f"tl.load({self.inputs[node.atom]}{' + ' + at if at else ''}{', mask=row_ok' if at else ''})"  # type: ignore[index]
                 value = self.w.let(self.hint(node), widened(node.type, loaded))
+            case "iota":
+                value = self.w.let("number", f"{self.row_at(node) or '0 * row'}")
             case "map":
                 value = self.computed(node, [self.row_value(a) for a in node.args])
             case _:
@@ -257,6 +259,8 @@ class _Rows:
         match node.kind:
             case "load":
                 value = self.load(node, c)
+            case "iota":
+                value = self.w.let("number", f"{c.name}.to(tl.int64)")
             case "slice":
                 value = self.value(node.args[0], self.shifted(c, node.start, str(node.start)))
             case "concat":

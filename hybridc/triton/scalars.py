@@ -60,10 +60,17 @@ SUPPORTED = frozenset({
 def scalar(fn: str, args: Sequence[str], types: Sequence[Prim], target: Prim, attrs: Mapping[str, object]) -> str:
     """The expression of a scalar operator on named values."""
     source = types[-1]
+    if all(_literal(a) for a in args):
+        # Of numbers alone Triton would make a number, which has no type.
+        args = [f"tl.full((), {args[0]}, {computed(source)})", *args[1:]]
     text = _float(fn, args, source) if source in FLOATS else None
     if text is None:
         text = _any(fn, args, source, target)
     return text if target == BOOL or fn == "select" else rounded(target, text)
+
+
+def _literal(text: str) -> bool:
+    return text[:1].isdigit() or text.startswith(("-", "float("))
 
 
 def _float(fn: str, args: Sequence[str], source: Prim) -> str | None:

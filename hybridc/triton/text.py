@@ -44,7 +44,7 @@ def number(value: float | int | bool, t: Prim) -> str:
     """A constant; with its type said where a literal would get another."""
     if t in FLOATS:
         text = repr(float(value)) if math.isfinite(value) else f'float("{value}")'
-        return f"tl.full((), {text}, tl.float64)" if t == F64 else text
+        return text if t == F32 else f"tl.full((), {text}, {computed(t)})"
     if t == BOOL:
         return f"tl.full((), {bool(value)}, tl.int1)"
     return f"tl.full((), {int(value)}, {computed(t)})"
