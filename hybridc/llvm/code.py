@@ -7,6 +7,7 @@ own parser checks it.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -140,6 +141,17 @@ class Module:
             found = self._helpers[key] = self.fresh(hint)
             self.defined.add(found)
             make(found)
+        return found
+
+    def shared(self, code: Code) -> str:
+        """Finish a function, unless there is one with the same instructions: the name of that one then."""
+        _, params = code.header.split("(", 1)
+        body = "\n".join([params, *code.allocas, *code.lines, *code.cold])
+        key = "shared", re.sub(r"!llvm\.loop !\d+", "!llvm.loop", body)
+        found = self.statics.get(key)
+        if found is None:
+            found = self.statics[key] = code.name
+            code.finish()
         return found
 
     def fresh(self, hint: str) -> str:

@@ -72,7 +72,7 @@ class _Writer(Columns):
         self.k = ElementCode(self.module, name, params, "i32" if self.fails else "void")
         self.body()
         self.k.ret("0" if self.fails else "")
-        self.k.finish()
+        name = self.module.shared(self.k)
         return Kernel(name, tuple(self.inputs), self.sizes, self.fails)
 
     # ---- rows

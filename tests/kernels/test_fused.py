@@ -192,3 +192,18 @@ fn f(x%1: f32[?, 4], w%2: f32[6, 4], b%3: f32[6], n%4: int, m%5: int) -> (f32[?,
     x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((6, 4), (6, 4), (6,)))
     (got,) = run_native(Loaded(compile_program(better, ["f"])), fn, [x, w, b, 2, 3])  # type: ignore[list-item]
     np.testing.assert_allclose(got, (x @ w.T + b).reshape(2, 3, 6), rtol=1e-5, atol=1e-6)
+
+
+def test_equal_kernels_are_one_function() -> None:
+    """Of statements that compute the same, but not of those that differ in a constant."""
+    same = SOFTMAX + SOFTMAX.replace("fn f(", "fn g(") + SOFTMAX.replace("fn f(", "fn h(").replace('"max"', '"min"')
+    program, diagnostics = read(same)
+    assert program is not None, diagnostics
+    better = fuse.run(program)
+    compiled = compile_program(better, ["f", "g", "h"])
+    assert sum("@kernel.fused" in line for line in compiled.llvm.splitlines() if line.startswith("define")) == 2
+    loaded = Loaded(compiled)
+    x = np.random.default_rng(3).standard_normal((5, 40)).astype(np.float32)
+    for name in ("f", "g", "h"):
+        (want,) = Interpreter(better).call(name, [x])
+        np.testing.assert_allclose(run_native(loaded, better.fns[name], [x])[0], want, rtol=2e-6)
