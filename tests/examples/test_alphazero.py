@@ -73,6 +73,13 @@ def test_tictactoe_never_loses(az):
     assert weak.won == 0 and weak.lost > 25
 
 
+def test_connect_four_as_trained(az):
+    """Of 200 games with 400 simulations it wins 94 %; here a few with half of them."""
+    mod, player = az.load("connect4", True)
+    score = mod.match_of(player, az.way(mod, 200, "Network"), az.way(mod, 400, "Rollout"), 40, 0, 2)
+    assert score.won >= 30
+
+
 def test_games_do_not_depend_on_threads(az):
     mod, player = az.load("connect4", False)
     results = [mod.match_of(player, az.way(mod, 20, "Network"), az.way(mod, 20, "Rollout"), 12, 2, 9) for _ in range(2)]
