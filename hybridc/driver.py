@@ -34,7 +34,7 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import bounds, dce, fuse, inline, place, simplify, unpack
+from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, unpack
 from hybridc.triton import binaries
 from hybridc.triton.source import module_of, record
 
@@ -54,6 +54,7 @@ PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
 PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     *PRIMAL,
     ("prune", dce.prune),
+    ("share", lambda core, roots: share.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
 ]

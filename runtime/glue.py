@@ -9,8 +9,9 @@ would let it escape into ctypes, which prints and forgets it.
 
 from __future__ import annotations
 
-LIVE, POOL, LISTS, CLASSES = 136, 144, 152, 8
-"""Fields of the context: live blocks, the pool, and for each class of sizes free blocks, spare ones, and a length."""
+LIVE, POOL, SEED, LISTS, CLASSES = 136, 144, 152, 160, 8
+"""Fields of the context: live blocks, the pool, the seed of hashes; for each class of sizes
+free blocks, spare ones, and a length."""
 TRACE = LISTS + 24 * CLASSES
 CONTEXT_SIZE = TRACE + 8 * 64
 POOL_SIZE = 16 * CLASSES

@@ -159,6 +159,13 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 # ---- limits
+@functools.cache
+def hash_seed() -> int:
+    """Nobody can choose keys that collide without it. Results never depend on it."""
+    given = os.environ.get("HYB_HASH_SEED")
+    return int.from_bytes(os.urandom(8), "little", signed=True) if given is None else int(given)
+
+
 def depth_limit() -> int:
     return int(os.environ.get("HYB_DEPTH", "10000"))
 
@@ -219,6 +226,7 @@ class Context:
         set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
         set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
         set_word(a + glue.POOL, jit().pool)
+        set_word(a + glue.SEED, hash_seed())
         program.contexts.add(a)
         self.interrupted = False
         """Did the poll end the call?"""

@@ -21,7 +21,10 @@ from hybridc.core.walk import DERIVATIVES
 MAX_BUFFER = 1 << 36
 """Elements of the greatest buffer; above it, there is no memory."""
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity|nan)\Z", re.IGNORECASE)
-FNV_START, FNV_FACTOR = 0xCBF29CE484222325, 0x100000001B3
+MASK64 = (1 << 64) - 1
+HASH_FACTOR = 0xD6E8FEB86659FD93
+HASH_SEED = 0x243F6A8885A308D3
+"""The interpreter's seed of hashes."""
 
 
 def str_value(text: str) -> tuple[Buffer, int, int]:
@@ -166,12 +169,26 @@ def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:
     return (x[:n] > y[:n]) - (x[:n] < y[:n])  # type: ignore[operator]
 
 
-def buffer_hash(b: Buffer, n: int) -> int:
+def buffer_hash(b: Buffer, n: int, seed: int) -> int:
     assert 0 <= n <= len(b), (n, len(b))
-    h = FNV_START
-    for byte in b.items()[:n]:
-        h = ((h ^ byte) * FNV_FACTOR) & 0xFFFFFFFFFFFFFFFF  # type: ignore[operator]
+    data = bytes(b.items()[:n])  # type: ignore[arg-type]
+    h = (seed ^ n * HASH_FACTOR) & MASK64
+    for i in range(0, n - 7, 8):
+        h = _folded(h ^ int.from_bytes(data[i : i + 8], "little"))
+    if n >= 8:
+        last = int.from_bytes(data[-8:], "little")
+    elif n >= 4:
+        last = int.from_bytes(data[:4] + data[-4:], "little")
+    else:
+        last = int.from_bytes(bytes([data[0], data[n // 2], data[-1]]), "little") if n else 0
+    h = _folded(h ^ last)
     return h - (1 << 64) if h >> 63 else h
+
+
+def _folded(x: int) -> int:
+    """Both halves of the product, one on the other."""
+    product = x * HASH_FACTOR
+    return (product ^ product >> 64) & MASK64
 
 
 def buffer_find(hay: Buffer, start: int, n: int, needle: Buffer, m: int) -> int:
@@ -239,6 +256,7 @@ MAKERS: dict[str, Maker] = {
     "buffer_copy": _function(buffer_copy),
     "buffer_compare": _function(buffer_compare),
     "buffer_hash": _function(buffer_hash),
+    "hash_seed": _function(lambda: HASH_SEED),
     "buffer_find": _function(buffer_find),
     "format_float": _function(format_float),
     "format_float32": _function(format_float32),

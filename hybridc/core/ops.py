@@ -329,7 +329,9 @@ _ROWS: list[OpRow] = [
     OpRow("buffer_copy", _on_buffer(lambda b: (INT, b, INT, INT), lambda b: (b,)), own="cb",
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
-    OpRow("buffer_hash", _signature((BYTES, INT), (INT,)), doc="64-bit FNV-1a of the first n bytes"),
+    OpRow("hash_seed", _signature((), (INT,)), doc="a number that is the same throughout a process, not known before"),
+    OpRow("buffer_hash", _signature((BYTES, INT, INT), (INT,)),
+          doc="(b, n, seed): the first n bytes, eight at a time, by multiplying to 128 bits and folding"),
     OpRow("buffer_find", _signature((BYTES, INT, INT, BYTES, INT), (INT,)),
           doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
     # text

@@ -33,6 +33,7 @@ from hybridc.front.lower_types import erase
 
 PRIME = 0x9E3779B97F4A7C15 - (1 << 64)
 """The golden ratio in 64 bits: spreads what is close."""
+FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
 
 
 # ---- one operation on two atoms of a type ----------------------------------------------------------------------------
@@ -63,8 +64,9 @@ def hashed(lw: Lowerer, t: Type, a: ir.Atom) -> ir.Atom:
     t = erase(lw.concrete(t))
     if isinstance(t, Prim):
         number = a if t == INT else lw.op("cast", [a], ir.INT, checked=False)
-        spread = lw.op("mul", [number, integer(PRIME)], ir.INT)
-        return lw.op("bit_xor", [spread, lw.op("lshr", [spread, integer(32)], ir.INT)], ir.INT)
+        secret = lw.op("bit_xor", [number, lw.op("hash_seed", [], ir.INT)], ir.INT)
+        low = lw.op("mul", [secret, integer(FACTOR)], ir.INT)
+        return lw.op("bit_xor", [low, lw.op("mulhi", [secret, integer(FACTOR)], ir.INT)], ir.INT)
     if _own(lw.ctx, t, "_hash"):
         return lw.call_method(t, "_hash", [a])[0]
     return _call(lw, "hash", t, [a], ir.INT, _hash_body)

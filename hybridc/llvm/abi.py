@@ -15,6 +15,7 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     pending, draining   the worklist of blocks to be freed
     live       counted blocks allocated less blocks freed with this context
     pool       address of what is shared by all contexts of the process: for each class (lock, lists)
+    seed       of hashes, the same for all contexts of the process
     nodes, spare, length  three fields for each class: free blocks of enum values (pool.py)
 """
 
@@ -55,6 +56,7 @@ FIELDS = (
     "draining",
     "live",
     "pool",
+    "seed",
     *(f"{field}{i}" for i in range(CLASSES) for field in ("nodes", "spare", "length")),
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}

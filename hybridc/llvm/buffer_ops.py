@@ -331,23 +331,67 @@ def _compare(e: FnEmitter, op: Op) -> Results:
     return ((e.sub(above, below),),)
 
 
-FNV_START, FNV_PRIME = 0xCBF29CE484222325 - (1 << 64), 0x100000001B3
+HASH_FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
 
 
 def _hash(e: FnEmitter, op: Op) -> Results:
-    return ((e.call("i64", _hash_helper(e.module), [("ptr", e.one(op.args[0])), ("i64", e.one(op.args[1]))]),),)
+    args = list(zip(("ptr", "i64", "i64"), (e.one(a) for a in op.args), strict=True))
+    return ((e.call("i64", _hash_helper(e.module), args),),)
+
+
+def _hash_seed(e: FnEmitter, op: Op) -> Results:
+    return ((e.ins(f"load i64, ptr {e.field('seed')}, !invariant.load !0"),),)
+
+
+def _folded(code: Code, x: str) -> str:
+    """Both halves of the product with the factor, one on the other."""
+    factor = str(HASH_FACTOR & (1 << 64) - 1)
+    wide = code.op2("mul", "i128", code.convert("zext", "i64", x, "i128"), factor)
+    low = code.convert("trunc", "i128", wide, "i64")
+    high = code.convert("trunc", "i128", code.op2("lshr", "i128", wide, "64"), "i64")
+    return code.op2("xor", "i64", low, high)
 
 
 def _hash_helper(module: Module) -> str:
-    """i64 (block, n): 64-bit FNV-1a."""
+    """i64 (block, n, seed): as the interpreter's buffer_hash (core/interp_ops.py)."""
+
+    def word(code: Code, llvm: str, at: str) -> str:
+        loaded = code.ins(f"load {llvm}, ptr {at}, align 1")
+        return loaded if llvm == "i64" else code.convert("zext", llvm, loaded, "i64")
 
     def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block"), ("i64", "%n")], "i64")
+        code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")], "i64")
         data = code.ptr_add("%block", HEADER)
-        with code.loop("%n", [("i64", str(FNV_START))]) as turn:
-            byte = code.convert("zext", "i8", code.load("i8", code.ptr_add(data, turn.index)), "i64")
-            turn.next = [code.mul(code.op2("xor", "i64", turn.values[0], byte), str(FNV_PRIME))]
-        code.ret(turn.values[0])
+        start = code.op2("xor", "i64", "%seed", code.mul("%n", str(HASH_FACTOR)))
+        long, short, some, few, done = (code.label(x) for x in ("long", "short", "some", "few", "done"))
+        ends: list[tuple[str, str, str]] = []
+        code.branch(code.icmp("sge", "%n", "8"), long, short)
+        code.start(long)
+        with code.loop(code.op2("lshr", "i64", "%n", "3"), [("i64", start)]) as turn:
+            at = code.ptr_add(data, code.op2("shl", "i64", turn.index, "3"))
+            turn.next = [_folded(code, code.op2("xor", "i64", turn.values[0], word(code, "i64", at)))]
+        ends.append((turn.values[0], word(code, "i64", code.ptr_add(data, code.sub("%n", "8"))), code.here))
+        code.jump(done)
+        code.start(short)
+        code.branch(code.icmp("sge", "%n", "4"), some, few)
+        code.start(some)
+        high = code.op2("shl", "i64", word(code, "i32", code.ptr_add(data, code.sub("%n", "4"))), "32")
+        ends.append((start, code.op2("or", "i64", word(code, "i32", data), high), code.here))
+        code.jump(done)
+        code.start(few)
+        ends.append((start, "0", code.here))
+        bytes_ = code.label("bytes")
+        code.branch(code.icmp("eq", "%n", "0"), done, bytes_)
+        code.start(bytes_)
+        middle = word(code, "i8", code.ptr_add(data, code.op2("lshr", "i64", "%n", "1")))
+        last = word(code, "i8", code.ptr_add(data, code.sub("%n", "1")))
+        upper = code.op2("or", "i64", code.op2("shl", "i64", middle, "8"), code.op2("shl", "i64", last, "16"))
+        ends.append((start, code.op2("or", "i64", word(code, "i8", data), upper), code.here))
+        code.jump(done)
+        code.start(done)
+        before = code.phi("i64", [(h, block) for h, _, block in ends])
+        rest = code.phi("i64", [(w, block) for _, w, block in ends])
+        code.ret(_folded(code, code.op2("xor", "i64", before, rest)))
         code.finish()
 
     return module.helper("hyb.hash", make)
@@ -397,5 +441,6 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_copy": _copy,
     "buffer_compare": _compare,
     "buffer_hash": _hash,
+    "hash_seed": _hash_seed,
     "buffer_find": _find,
 }

@@ -38,6 +38,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_get",
     "buffer_compare",
     "buffer_hash",
+    "hash_seed",
     "buffer_find",
     "parse_float",
     "dim",

@@ -162,7 +162,9 @@ def test_bytes() -> None:
 
     assert apply("buffer_compare", "buffer[u8] buffer[u8] int", "int", data("abc"), data("abd"), 3) == -1
     assert apply("buffer_compare", "buffer[u8] buffer[u8] int", "int", data("abc"), data("abd"), 2) == 0
-    assert apply("buffer_hash", "buffer[u8] int", "int", data("a"), 1) == 0xAF63DC4C8601EC8C - (1 << 64)
+    texts = ["", "a", "b", "ab", "ba", "abc", "abcd", "abcde", "abcdefgh", "abcdefghi", "abcdefgh" * 3]
+    hashes = {apply("buffer_hash", "buffer[u8] int int", "int", data(t), len(t), s) for t in texts for s in (0, 1)}
+    assert len(hashes) == 2 * len(texts)
     find = ("buffer_find", "buffer[u8] int int buffer[u8] int", "int")
     assert apply(*find, data("banana"), 2, 6, data("an"), 2) == 3
     assert apply(*find, data("banana"), 2, 4, data("an"), 2) == -1

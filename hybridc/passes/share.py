@@ -1,0 +1,99 @@
+"""What was computed before is not computed again.
+
+An operator or a call that has no effect, with the same arguments as one that stands before it on every way, gives what
+that gave: `m[k] = (m.get(k) ?? 0) + 1` finds its entry once. Only where the results are scalars, so that nothing lives
+longer for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from itertools import takewhile
+
+from hybridc.core.ir import Atom, Block, Call, Const, Op, Prim, Program, Scope, Stmt, Var
+from hybridc.core.ops import OPS
+from hybridc.core.walk import calls, map_atoms, map_blocks, map_tail, statements
+
+
+def run(program: Program) -> Program:
+    repeatable = _repeatable(program)
+    fns = {n: replace(f, body=_Sharer(repeatable).block(f.body)) for n, f in program.fns.items()}
+    return Program(program.structs, program.enums, fns)
+
+
+def _repeatable(program: Program) -> frozenset[str]:
+    """Functions without effects whose results are scalars."""
+    effects = {n for n, f in program.fns.items() if any(_has_effect(s) for s in statements(f.body))}
+    callers: dict[str, list[str]] = {}
+    for name, fn in program.fns.items():
+        for callee in calls(fn):
+            callers.setdefault(callee, []).append(name)
+    todo = list(effects)
+    while todo:
+        for caller in callers.get(todo.pop(), ()):
+            if caller not in effects:
+                effects.add(caller)
+                todo.append(caller)
+    return frozenset(
+        n for n, f in program.fns.items() if n not in effects and all(isinstance(t, Prim) for t in f.results)
+    )
+
+
+def _has_effect(s: Stmt) -> bool:
+    return isinstance(s, Op) and OPS[s.op].effect
+
+
+def _key(a: Atom) -> Hashable:
+    """0.0 and -0.0 differ, and so do 1 and 1.0."""
+    return (repr(a.value), a.type.name) if isinstance(a, Const) else a.id
+
+
+class _Sharer:
+    """Of one function."""
+
+    def __init__(self, repeatable: frozenset[str]):
+        self.repeatable = repeatable
+        self.known: dict[Hashable, tuple[Var, ...]] = {}
+        """What has been computed on the way here."""
+        self.value: dict[int, Var] = {}
+
+    def atom(self, a: Atom) -> Atom:
+        return self.value.get(a.id, a) if isinstance(a, Var) else a
+
+    def block(self, b: Block) -> Block:
+        before = self.known
+        self.known = dict(before)
+        out: list[Stmt] = []
+        for stmt in b.stmts:
+            self.statement(stmt, out)
+        tail = map_tail(b.tail, self.atom)
+        self.known = before
+        return Block(tuple(out), tail)
+
+    def statement(self, stmt: Stmt, out: list[Stmt]) -> None:
+        if isinstance(stmt, Scope):
+            # What a scope begins with happens whatever way it is left: it may as well stand before it.
+            first = list(takewhile(lambda s: isinstance(s, (Op, Call)), stmt.body.stmts))
+            for s in first:
+                self.statement(s, out)
+            stmt = replace(stmt, body=replace(stmt.body, stmts=stmt.body.stmts[len(first) :]))
+        stmt = map_atoms(stmt, self.atom)
+        key = self.key(stmt)
+        if not isinstance(stmt, (Op, Call)) or key is None:
+            out.append(map_blocks(stmt, self.block))
+        elif key in self.known:
+            self.value.update((o.id, v) for o, v in zip(stmt.outs, self.known[key], strict=True))
+        else:
+            self.known[key] = stmt.outs
+            out.append(stmt)
+
+    def key(self, s: Stmt) -> Hashable | None:
+        if isinstance(s, Call):
+            return ("call", s.fn, *map(_key, s.args)) if s.outs and s.fn in self.repeatable else None
+        if not isinstance(s, Op) or not s.outs or not all(isinstance(v.type, Prim) for v in s.outs):
+            return None
+        row = OPS[s.op]
+        if row.effect or "c" in row.own:
+            return None
+        return ("op", s.op, s.attrs, tuple(v.type for v in s.outs), *map(_key, s.args))

@@ -1,0 +1,85 @@
+"""What was computed before is not computed again, and programs mean the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybridc.core.interp import Interpreter
+from hybridc.core.ir import Call, Op
+from hybridc.core.reader import read
+from hybridc.core.verify import check_after
+from hybridc.core.walk import statements
+from hybridc.passes import share
+from hybridc.passes.ownership import own
+from tests.core.counting import Counting
+from tests.core.generate import program_of
+from tests.core.test_ownership import argument, outcome
+
+
+@pytest.mark.parametrize("seed", range(400, 440))
+def test_random_programs_keep_their_meaning(seed: int) -> None:
+    program = program_of(seed)
+    plain = Interpreter(program, depth_limit=60)
+    better = share.run(program)
+    check_after("share", better)
+    for fn in program.fns.values():
+        args = [argument(p.type) for p in fn.params]
+        expected = outcome(plain.call, fn.name, args)
+        assert outcome(Interpreter(better, depth_limit=60).call, fn.name, args) == expected
+        assert outcome(Counting(own(better), depth_limit=60).run, fn.name, args) == expected
+
+
+TEXT = """
+struct str { bytes: buffer[u8], size: int, count: int }
+
+fn place "place"(xs%1: buffer[int], x%2: int) -> (int) {
+  %9: int = loop 1 (i%3: int = 0) {
+    %4: int = buffer_get(xs%1, i%3)
+    %5: bool = eq(%4, x%2)
+    if %5 {
+      exit 1 i%3
+    } else {
+      yield
+    }
+    %6: int = add(i%3, 1)
+    yield %6
+  }
+  yield %9
+}
+
+fn shout "shout"(x%1: int) -> (int) {
+  host[name="shout"](x%1)
+  yield x%1
+}
+
+fn twice "twice"(xs%1: buffer[int], x%2: int) -> (int, f64, int) {
+  %3: int = scope 1 {
+    %4: int = call place(xs%1, x%2)
+    %5: bool = lt(%4, 0)
+    if %5 {
+      exit 1 7
+    } else {
+      yield
+    }
+    yield %4
+  }
+  %6: int = call place(xs%1, x%2)
+  %7: int = add(%3, %6)
+  %8: f64 = div(1.0, 0.0)
+  %9: f64 = div(1.0, -0.0)
+  %10: f64 = add(%8, %9)
+  %11: int = call shout(x%2)
+  %12: int = call shout(x%2)
+  %13: int = add(%11, %12)
+  yield %7, %10, %13
+}
+"""
+
+
+def test_calls_without_effects_are_shared() -> None:
+    better = share.run(read(TEXT)[0])
+    check_after("share", better)
+    inside = list(statements(better.fns["twice"].body))
+    called = [s.fn for s in inside if isinstance(s, Call)]
+    assert called == ["place", "shout", "shout"]
+    assert sum(isinstance(s, Op) and s.op == "div" for s in inside) == 2  # by 0.0 and by -0.0
