@@ -135,7 +135,8 @@ def _float_divmod(e: FnEmitter, u: Use) -> tuple[str, str]:
     mod = e.select(shift, t, e.op2("fadd", t, r, b), r)
     mod = e.select(exact, t, _math(e, t, "copysign", zero, b), mod)
     quotient = e.op2("fdiv", t, a, b)
-    whole = e.op2("fdiv", t, e.op2("fsub", t, a, mod), b)
+    whole = e.op2("fdiv", t, e.op2("fsub", t, a, r), b)  # of the rest before its shift, which may be infinite
+    whole = e.select(shift, t, e.op2("fsub", t, whole, one), whole)
     floor = _math(e, t, "floor", whole)
     up = e.fcmp("ogt", t, e.op2("fsub", t, whole, floor), half)
     floor = e.select(up, t, e.op2("fadd", t, floor, one), floor)

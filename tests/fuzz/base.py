@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.fuzz.types import BOOL, INT, R32, R64, T, Types
+from tests.fuzz.types import BOOL, F32, F64, I32, INT, R32, R64, STR, U8, T, Types
 
 Production = Callable[[int], str]
 
@@ -69,6 +69,12 @@ class Base:
         self.count = 0
         self.lines: list[str] = []
         self.budget = 0
+        self.tensor_fns: list[Fn] = []
+        self.models: list[str] = []
+        self.scalars: tuple[T, ...] = (INT, INT, INT, BOOL, F64, STR, I32, U8, F32, R64, R32)
+        """The scalar types of variables, as often as they stand here."""
+        self.smooth = False
+        """Whether floats only go through what has a derivative everywhere."""
 
     # ---- choices
     def chance(self, p: float) -> bool:
@@ -76,6 +82,10 @@ class Base:
 
     def pick(self, options: Sequence[tuple[float, Callable]]) -> Callable:
         return self.rng.choices([f for _, f in options], [w for w, _ in options])[0]
+
+    def plain(self) -> T:
+        """A scalar type."""
+        return self.rng.choice(self.scalars)
 
     def name(self, stem: str = "v") -> str:
         self.count += 1

@@ -11,6 +11,8 @@ from hybridc_runtime.faults import DEFAULTS
 from tests.fuzz.engines import Outcome, Report
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+(?:e[-+]?\d+)|-?\binf\b|\bnan\b")
+WRONG_SLOPE = "WRONG SLOPE"
+"""What a differentiable program says whose derivative is not what central differences give."""
 RELATIVE = 2e-4
 """Of the floats of an outcome. Case results are f32 or f64 after a chain of operations with contraction allowed, so
 this is no statement about one operation; bits are compared where programs compute exactly (`types.T`)."""
@@ -54,6 +56,9 @@ def disagreements(report: Report) -> Iterator[tuple[str, str]]:
                 if not same(a, b):
                     yield name, f"input {i}: {engines[0]} {shown(a)}\n  {engine} {shown(b)}"
                     break
+        slope = next((o.text for o in wanted if o.text is not None and WRONG_SLOPE in o.text), None)
+        if slope is not None:
+            yield name, slope
     for engine, name, left in report.leaks:
         yield name, f"{engine} leaves {left} blocks"
 

@@ -39,7 +39,7 @@ class DataTypes(Containers):
         """Any type."""
         inner = [t for t in self.pool if t.kind != "fn"]
         if depth == 0 or self.chance(0.3):
-            return self.rng.choice(inner) if inner and self.chance(0.5) else self.types.plain(self.rng)
+            return self.rng.choice(inner) if inner and self.chance(0.5) else self.plain()
         kind = self.rng.choice(("list", "list", "option", "tuple", "map", "deque"))
         match kind:
             case "tuple":
@@ -78,7 +78,7 @@ class DataTypes(Containers):
 
     def field_type(self) -> T:
         usable = [t for t in self.pool if t.kind != "fn" and not any(p.kind == "fn" for p in self.types.parts(t))]
-        return self.rng.choice(usable) if usable and self.chance(0.5) else self.types.plain(self.rng)
+        return self.rng.choice(usable) if usable and self.chance(0.5) else self.plain()
 
     def method(self, t: T, name: str) -> list[str]:
         changes = self.chance(0.5)

@@ -135,6 +135,10 @@ class Functions(Base):
                 self.line(f"let {r} = {fn.name}({args})")
                 shown.append((r, fn.result))
             shown += [(v, t) for v, (t, mut) in zip(places, fn.params) if mut]
+        for tensors in self.tensor_fns:
+            shown += self.call_tensors(tensors)
+        for model in self.models:
+            shown += self.call_model(model)
         parts = " | ".join(f"{{{v}}}" for v, t in shown if self.showable(t))
         self.line(f'return f"{parts}"')
         self.decls.append("\n".join([f"fn {name}(p: int, q: int, x: f64, s: str) -> str:", *self.lines]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.fuzz.base import Base, Production
-from tests.fuzz.types import BOOL, F32, F64, I32, INT, INTS, R32, R64, STR, U8, T
+from tests.fuzz.types import BOOL, F32, F64, FLOATS, I32, INT, INTS, R32, R64, STR, U8, T
 
 SMALL = (0, 1, 2, 3, 4, 5, 7, 8, 10, 13, 64, 100)
+SMOOTH = "sin cos tanh sigmoid silu softplus erf gelu exp log sqrt rsqrt"
 LARGE = (255, 256, 1000, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**62, 2**63 - 1)
 
 
@@ -179,16 +180,16 @@ class Scalars(Base):
             return f"({e(t, d)} / ({e(t, d)} * {e(t, d)} + 0.5))" if self.chance(0.3) else f"({e(t, d)} / {t}(3.0))"
 
         def call(d: int) -> str:
-            f = self.rng.choice("sin cos tanh sigmoid relu silu softplus erf gelu exp log sqrt abs rsqrt".split())
+            f = self.rng.choice((SMOOTH if self.smooth else f"{SMOOTH} relu abs").split())
             x = e(t, d)
             if f == "exp":
                 return f"exp(tanh({x}))"
             if f in ("log", "sqrt", "rsqrt"):
-                return f"{f}(abs({x}) + {t}(0.25))"
+                return f"{f}({x} * {x} + {t}(0.25))" if len(x) < 25 else f"{f}(sigmoid({x}) + {t}(0.25))"
             return f"{f}({x})"
 
         def cast(d: int) -> str:
-            other = self.rng.choice((R64 if t == R32 else R32, INT, F64, F32))
+            other = self.rng.choice((R64 if t == R32 or self.smooth else R32, INT, *(() if self.smooth else FLOATS)))
             return f"{t}({e(other, d)} & 15)" if other == INT else f"{t}({e(other, d)})" if str(other) != str(t) else e(other, d)
 
         def fold(d: int) -> str:

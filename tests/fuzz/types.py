@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 
@@ -112,6 +111,3 @@ class Types:
 
     def is_recursive(self, t: T) -> bool:
         return any(p.kind == "data" and self.data[p.name].recursive for p in self.parts(t))
-
-    def plain(self, rng: random.Random) -> T:
-        return rng.choice((INT, INT, INT, BOOL, F64, STR, I32, U8, F32, R64, R32))
