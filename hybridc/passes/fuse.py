@@ -187,7 +187,8 @@ def _faults(op: Op) -> bool:
         case "iota":
             return not (isinstance(op.args[0], Const) and op.args[0].value >= 0)
         case "reshape":
-            count = [_product(d) for d in (*dims, op.outs[0].type.dims)]  # type: ignore[union-attr]
+            made = op.outs[0].type
+            count = [_product(d) for d in (*dims, made.dims if isinstance(made, TensorT) else ())]
             return None in count or len(set(count)) > 1
         case "broadcast":
             return bool(dims)

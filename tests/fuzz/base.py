@@ -67,6 +67,7 @@ class Base:
         self.decls: list[str] = []
         self.at = Place()
         self.count = 0
+        self.restyled_count = 0
         self.lines: list[str] = []
         self.budget = 0
         self.tensor_fns: list[Fn] = []

@@ -9,8 +9,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hybridc_runtime.artifact import unpack
-from hybridc_runtime.module import Module, link
+from hybridc_runtime.artifact import load_artifact
+from hybridc_runtime.module import Module
 
 import hybridc
 from hybridc import checking, driver
@@ -22,6 +22,7 @@ from hybridc.core.values import InterpFault
 from hybridc.link import artifact as container
 from hybridc.link import surface
 from hybridc.link.manifest import manifest_of
+from hybridc.llvm import processors
 
 Input = tuple[int, int, float, str]
 INPUTS: list[Input] = [
@@ -57,6 +58,7 @@ class Unit:
         self.checked = checking.check(str(path))
         self.text = path.read_text()
         self.core, self.interface = driver.lower(self.checked)
+        surface.without_curvatures(self.interface)
         self.names = [name for name in self.interface.fns if name.startswith("run_")]
 
     def optimised(self) -> ir.Program:
@@ -94,14 +96,14 @@ class Unit:
         before = os.environ.get("HYB_OPT")
         os.environ["HYB_OPT"] = str(opt)
         try:
-            compiled = driver.native(core, self.interface)
+            codes = driver.native(core, self.interface, [processors.HOST])
         finally:
             os.environ.pop("HYB_OPT")
             if before is not None:
                 os.environ["HYB_OPT"] = before
         manifest = manifest_of(
-            self.path.stem, str(self.path), self.interface, core, compiled.sites, compiled.hosts, self.checked.sources)
-        return container.pack(manifest, compiled, print_program(core))
+            self.path.stem, str(self.path), self.interface, core, codes[0].sites, codes[0].hosts, self.checked.sources)
+        return container.pack(manifest, codes, print_program(core), container.digests(self.checked.sources))
 
     def called(self, module: Module, leaks: list[tuple[str, str, int]], engine: str) -> dict[str, list[Outcome]]:
         """Every case from Python."""
@@ -147,13 +149,13 @@ def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
                 report.outcomes[engine] = unit.interpreted(core)
             case "O0":
                 assert core is not None
-                module = link(*unpack(unit.native(core, 0)))
+                module = load_artifact(unit.native(core, 0), trust=True)
                 report.outcomes[engine] = unit.called(module, report.leaks, engine)
             case "artifact":
                 assert core is not None
                 file = path.with_suffix(".hybx")
                 file.write_bytes(unit.native(core, 3))
-                report.outcomes[engine] = unit.called(hybridc.load(file), report.leaks, engine)
+                report.outcomes[engine] = unit.called(hybridc.load(file, trust=True), report.leaks, engine)
                 file.unlink()
     return report
 

@@ -40,7 +40,7 @@ class Models(Tensors):
             for _ in range(self.rng.randint(0, 3)):
                 self.statement()
             if changes:
-                self.line("self.count += k & 7")
+                self.line("self.count += 1")
                 self.line(f"if {self.cond(2)}:")
                 self.line(f"    self.s = {self.bounded(vector)}")
                 self.line("self.seen.push(self.count)")

@@ -96,7 +96,7 @@ class Statements(Base):
         """Mostly new; sometimes one that is shadowed."""
         if self.scope and self.chance(0.06):
             name = self.rng.choice(self.scope).name
-            if name[-1].isdigit() or name in ("p", "q", "s"):
+            if name.isalnum() and name[-1].isdigit() or name in ("p", "q", "s"):
                 return name
         return self.name()
 
@@ -173,10 +173,11 @@ class Statements(Base):
 
     def restyled(self, value: str, t: T) -> str:
         """The same value; in a variant of the program by way of a variable, a function, or a function value."""
-        if self.style is None or self.style.random() > 0.25 or t.kind == "fn":
+        dims = [d for p in self.types.parts(t) if p.kind == "tensor" for d in p.name.split(", ")]
+        if self.style is None or self.style.random() > 0.25 or t.kind == "fn" or any(d.islower() for d in dims):
             return value
-        self.count += 1
-        name = f"s{self.count}"
+        self.restyled_count += 1
+        name = f"s{self.restyled_count}"  # not numbered as others are: names of types are shown
         changes = re.search(r"\bmut |\.pop|\.m\d+\(|\bself\b|\b[rf]\w*k\w*\(", value)
         match self.style.randint(0, 3):
             case 0:
