@@ -50,8 +50,8 @@ def _service(codec: Codec, name: str, params: list[Type], results: list[Type], e
         return _extern(codec, name, params, results, extern_function(name, externs[name], params, results))
     if name in ("print", "_print"):
         return _print(codec, params)
-    if name in CASES:
-        return _letters(codec, params, results, CASES[name])
+    if name in LETTERS:
+        return _letters(codec, params, results, LETTERS[name])
     if name == "call":
         return _call(codec, params, results)
     operation = store.service(codec, name, params, results)
@@ -108,15 +108,18 @@ class Exchange:
         writing.commit()
 
 
-CASES: dict[str, Callable[[str], str]] = {"_str_lower": str.lower, "_str_upper": str.upper}
-"""Letters beyond ASCII change their case in Python."""
+LETTERS: dict[str, Callable[[str], str | bool]] = {
+    "_str_lower": str.lower, "_str_upper": str.upper, "_str_is_alpha": str.isalpha, "_str_is_alnum": str.isalnum,
+    "_str_is_digit": str.isdigit,
+}  # fmt: skip
+"""What Python knows of characters beyond ASCII."""
 
 
-def _letters(codec: Codec, params: list[Type], results: list[Type], change: Callable[[str], str]) -> Service:
+def _letters(codec: Codec, params: list[Type], results: list[Type], of: Callable[[str], str | bool]) -> Service:
     exchange = Exchange(codec, params, results)
 
     def service(context: Context, args: int, target: int) -> None:
-        exchange.write([change(exchange.read(args)[0])], target, ["text"])
+        exchange.write([of(exchange.read(args)[0])], target, ["text"])
 
     return service
 

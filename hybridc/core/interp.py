@@ -42,7 +42,7 @@ FRAMES_PER_CALL = 12
 
 
 def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> Sequence[object]:
-    """The default host: prints, changes the case of letters, and knows no externs."""
+    """The default host: prints, knows characters beyond ASCII, and no externs."""
     match name:
         case "print":
             print(str_text(args[0]))
@@ -51,6 +51,12 @@ def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> 
             return (str_value(str_text(args[0]).lower()),)
         case "_str_upper":
             return (str_value(str_text(args[0]).upper()),)
+        case "_str_is_alpha":
+            return (str_text(args[0]).isalpha(),)
+        case "_str_is_alnum":
+            return (str_text(args[0]).isalnum(),)
+        case "_str_is_digit":
+            return (str_text(args[0]).isdigit(),)
     raise InterpFault("HostError", f"there is no host function {name}")
 
 
