@@ -195,7 +195,7 @@ fn f(x%1: f32[?, 4], w%2: f32[6, 4], b%3: f32[6], n%4: int, m%5: int) -> (f32[?,
 
 
 def test_equal_kernels_are_one_function() -> None:
-    """Of statements that compute the same, but not of those that differ in a constant."""
+    """Of statements that compute the same; one that reduces otherwise has its own."""
     same = SOFTMAX + SOFTMAX.replace("fn f(", "fn g(") + SOFTMAX.replace("fn f(", "fn h(").replace('"max"', '"min"')
     program, diagnostics = read(same)
     assert program is not None, diagnostics
