@@ -1,4 +1,4 @@
-"""The command line: `hybridc build | cache | check | fmt | run | test | train`."""
+"""The command line: `hybridc build | cache | check | explain | fmt | run | test | train`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = ["build", "cache", "check", "fmt", "run", "test", "train"]
+COMMANDS = ["build", "cache", "check", "explain", "fmt", "run", "test", "train"]
 
 
 class Lazy(click.Group):

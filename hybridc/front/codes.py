@@ -60,4 +60,5 @@ CODES: dict[str, str] = {
     "HYB610": "a dimension that no argument gives a value",
     "HYB701": "something that a later version compiles",
     "HYB702": "a target that does not exist",
+    "HYB703": "a kernel that cannot be compiled for a GPU",
 }

@@ -33,10 +33,13 @@ def on_cpu(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
     return None
 
 
-def run(program: Program, judge: Judge = on_cpu) -> Program:
-    """Every function with its kernels fused."""
+def run(program: Program, judge: Judge = on_cpu, refusals: dict[str, list[Refusal]] | None = None) -> Program:
+    """Every function with its kernels fused; by function the `refusals`, if they are asked for."""
     program = sizes.run(program)
-    fns = {n: _Fuser(f, judge=judge).run() for n, f in program.fns.items()}
+    fns = {}
+    for name, fn in program.fns.items():
+        found: list[Refusal] | None = None if refusals is None else refusals.setdefault(name, [])
+        fns[name] = _Fuser(fn, found, judge).run()
     return Program(program.structs, program.enums, fns)
 
 

@@ -28,7 +28,7 @@ from hybridc.core.walk import (
     substitute,
     tail_values,
 )
-from hybridc.kernels.device import HOST_ONLY, refusal
+from hybridc.kernels.device import HOST_ONLY, launch_of, refusal
 
 TINY = 4096
 """Elements up to which a tensor of known size is not worth a kernel."""
@@ -229,8 +229,12 @@ class _Placer:
             return "one element, which is on the host"
         if self.everything or there and not element:
             return None
-        sizes = [_count(v.type) for v in (*tensors, *fused.outs)]
-        if all(n is not None and n <= TINY for n in sizes):
+        known = [_count(v.type) for v in (*tensors, *fused.outs)]
+        graph = launch_of(fused).graph
+        if graph is not None:
+            classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
+            known = [_total([graph.axes.size(c) for c in classes])]
+        if all(n is not None and n <= TINY for n in known):
             return "too little work for a kernel"
         return None
 
@@ -240,10 +244,13 @@ def _tensors(vs: Sequence[Var]) -> list[Var]:
 
 
 def _count(t: object) -> int | None:
-    if not isinstance(t, TensorT):
-        return 1
+    """Elements, if that is known."""
+    return _total(t.dims) if isinstance(t, TensorT) else 1
+
+
+def _total(sizes: Sequence[int | None]) -> int | None:
     total = 1
-    for d in t.dims:
+    for d in sizes:
         if d is None:
             return None
         total *= d

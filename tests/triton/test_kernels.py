@@ -1,0 +1,126 @@
+"""GPU kernels without a GPU: the tables are complete, the source is as expected, and the machine code is good."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hybridc_runtime.artifact import Contents, read_file
+
+import hybridc
+from hybridc import driver
+from hybridc.build import write_artifact
+from hybridc.core.tensor_ops import INT_FAULTS, TENSOR_ROWS
+from hybridc.kernels.device import HOST_ONLY, LINES, MOVES, SCALARS_ON_HOST, UPDATES
+from hybridc.llvm.device import SINGLE
+from hybridc.llvm.scalar_ops import SCALAR_ROWS
+from hybridc.triton.scalars import SUPPORTED
+from hybridc.triton.single import WRITERS
+
+triton = pytest.importorskip("triton")
+TURNS = """\
+fn f(x: f32[N], w: f32[N], n: int) -> f32:
+    var total = 0.0
+    for i in range(n):
+        total += sum(x * w) * f32(i)
+    return total
+"""
+BIN = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+
+
+def test_every_tensor_operator_has_a_kernel_or_a_reason() -> None:
+    kernels = {*MOVES, *UPDATES, *LINES}
+    assert kernels | HOST_ONLY.keys() == {row.name for row in TENSOR_ROWS} and not kernels & HOST_ONLY.keys()
+    assert set(WRITERS) == set(SINGLE) == kernels
+
+
+def test_every_scalar_operator_has_a_form_or_a_reason() -> None:
+    assert set(SCALAR_ROWS) - SUPPORTED <= SCALARS_ON_HOST.keys() | {*INT_FAULTS} | {"select"}
+
+
+def emit(tmp_path: Path, text: str, stage: str = "triton") -> str:
+    (tmp_path / "p.hyb").write_text(text)
+    return driver.emit(str(tmp_path / "p.hyb"), stage, target="cuda:sm_90")
+
+
+def test_a_chain_is_one_kernel_and_readable(tmp_path: Path) -> None:
+    text = emit(tmp_path, "fn f(x: f32[N, D], w: f32[D]) -> f32[N, D]:\n    return softmax(tanh(x) * w)\n")
+    assert text.count("def kernel_") == 1 and "libdevice.tanh(x)" in text
+    compile(text, "p", "exec")
+
+
+def test_small_work_stays_on_the_host(tmp_path: Path) -> None:
+    assert "def kernel_" not in emit(tmp_path, "fn f(x: f32[3]) -> f32[3]:\n    return x * 2\n")
+
+
+def test_what_stays_the_same_goes_to_the_device_once(tmp_path: Path) -> None:
+    core = emit(tmp_path, TURNS, "core")
+    body = next(text for text in core.split("\n}\n") if "fused device" in text)
+    head, _, loop = body.partition("loop 1 (")
+    assert loop and head.count("to_device(") == 2 and "to_device(" not in loop
+
+
+def test_index_out_of_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYB_PLACE", "all")
+    (tmp_path / "p.hyb").write_text(
+        "fn pick(x: f32[N], i: int[M]) -> f32[M]:\n    return x[i]\n"
+        "fn put(x: f32[N], i: int[M]) -> f32[N]:\n    var y = x\n    y[i] += 1.0\n    return y\n"
+    )
+    mod = hybridc.load(str(tmp_path / "p.hyb"), device="interpret")
+    assert list(mod.pick([1.0, 2.0, 3.0], [2, 0, -1])) == [3.0, 1.0, 3.0]
+    assert list(mod.put([1.0, 2.0], [0, 0, 1])) == [3.0, 3.0]
+    for f in (mod.pick, mod.put):
+        with pytest.raises(IndexError, match="index 7 is out of range for length 2"):
+            f([1.0, 2.0], [0, 7, 9])
+    assert list(mod.pick([1.0], [0])) == [1.0]  # usable as before
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "half.hyb").write_text(
+        "fn f(a: f16[M, K], b: f16[K, N]) -> f16[M, N]:\n    return a @ b\n"
+        "fn g(a: bf16[M, K], b: bf16[N, K]) -> bf16[M, N]:\n    return a @ b.T\n"
+        "fn h(x: f32[N, 1024], w: f32[1024], b: f32[1024]) -> f32[N, 1024]:\n    return layer_norm(x, w, b)\n"
+    )
+    return write_artifact(str(folder / "half.hyb"), str(folder), target="cpu,cuda:sm_90")
+
+
+def tool(name: str, code: bytes, tmp_path: Path, *options: str) -> str:
+    file = tmp_path / "kernel.cubin"
+    file.write_bytes(code)
+    return subprocess.run([BIN / name, *options, file], capture_output=True, text=True, check=True).stdout
+
+
+def test_machine_code(built: Path, tmp_path: Path) -> None:
+    inner = read_file(built).device()
+    assert isinstance(inner, Contents) and inner.targets()[-1] == "cuda:sm_90"
+    codes = [m for m in inner.members if m.target == "cuda:sm_90"]
+    assert len(codes) == 6  # three kernels, aligned and not
+    for m in codes:
+        usage = tool("cuobjdump", m.data, tmp_path, "-res-usage")
+        assert re.findall(r"(?:STACK|LOCAL):(\d+)", usage) == ["0", "0"], usage
+        if "matmul" in m.name:
+            assert "HGMMA" in tool("nvdisasm", m.data, tmp_path), m.name
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU")
+def test_without_a_gpu_the_cpu_code_runs(built: Path) -> None:
+    with pytest.raises(OSError, match='no NVIDIA GPU .* load it with device="cpu" or device="interpret"'):
+        hybridc.load(str(built), device="cuda")
+    with pytest.warns(RuntimeWarning, match="no NVIDIA GPU .* The CPU code of .* runs instead"):
+        mod = hybridc.load(str(built))
+    ones = [[1.0] * 1024]
+    assert mod.h(ones, ones[0], ones[0]).shape == (1, 1024)
+    with pytest.raises(ValueError, match="no device 'tpu'"):
+        hybridc.load(str(built), device="tpu")
+
+
+def test_an_artifact_without_gpu_code(tmp_path: Path) -> None:
+    (tmp_path / "p.hyb").write_text("fn f(x: f32[N]) -> f32[N]:\n    return x * 2\n")
+    plain = write_artifact(str(tmp_path / "p.hyb"), str(tmp_path))
+    with pytest.raises(ValueError, match="has no GPU code; build it with --target"):
+        hybridc.load(str(plain), device="interpret")
