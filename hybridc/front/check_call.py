@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim
@@ -202,6 +203,9 @@ def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None,
             poison_args(c, e)
             return c.poison(e.span)
         case FnType(params, result):
+            known = tree.differentiated(value)
+            if known is not None:
+                return call_derivative(c, value, known, t, e)
             sigs = [ParamSig(f"argument {i + 1}", p, mut, False, e.span) for i, (p, mut) in enumerate(params)]
             args = positional(c, sigs, e, "this function")
             if args is None:
@@ -235,6 +239,23 @@ def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None,
     poison_args(c, e)
     c.error("HYB307", f"{c.show(t)} is not a function", e.fn.span)
     return c.poison(e.span)
+
+
+def call_derivative(
+    c: Body, value: tree.Expr, f: tree.FnValue | tree.BoundMethod, t: FnType, e: syntax.Call
+) -> tree.Expr:
+    """A call of `grad(f)` and the like: with the names and defaults of f."""
+    sig = c.world.fn(f.fn.key)
+    own = sig.params[1:] if isinstance(f, tree.BoundMethod) else sig.params
+    params = [replace(p, type=kind, mut=mut) for p, (kind, mut) in zip(own, t.params, strict=True)]
+    what = f"the derivative of `{shown_name(sig)}`"
+    found = bind(c, [p.name for p in params], [p.has_default for p in params], e.args, e.span, what)
+    if found is None:
+        poison_args(c, e)
+        return c.poison(e.span)
+    bound, order = found
+    args = arguments(c, params, bound, {}, what, order)
+    return tree.CallValue(c.fresh_unknowns(t.result), e.span, value, tuple(args), order)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------

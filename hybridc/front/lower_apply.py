@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from hybridc.base.types import FnType
+from hybridc.base.types import FnType, Type
 from hybridc.front import tree
-from hybridc.front.lower_call import Arguments, finish
+from hybridc.front.lower_call import Arguments, arg_type, finish
 from hybridc.front.lower_core import Lowerer, Value, lowers
+from hybridc.front.lower_expr import default_value
 from hybridc.front.lower_gradient import Gradient, checkpoint
+from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_types import erase
+
+
+def _defaults(lw: Lowerer, e: tree.CallValue, arguments: Arguments) -> None:
+    """What a call of a derivative leaves out, from the declaration of the function."""
+    missing = [i for i, a in enumerate(e.args) if a.value is None and a.place is None]
+    if not missing:
+        return
+    f = tree.differentiated(e.fn)
+    assert f is not None
+    types: list[Type | None] = [arg_type(a) for a in e.args]
+    if isinstance(f, tree.BoundMethod):
+        types.insert(0, f.receiver.type)
+    _, decl, there = resolve(lw, f.fn, types)
+    for i in missing:
+        default = decl.params[i + len(types) - len(e.args)].default
+        assert default is not None
+        arguments.atoms[i] = lw.whole(default_value(lw, default, there))
 
 
 @lowers(tree.CallValue)
@@ -18,8 +37,9 @@ def call_value(lw: Lowerer, e: tree.CallValue) -> Value | None:
     again = checkpoint(lw, e.fn) if isinstance(e.fn, tree.Checkpoint) else None
     fn = lw.expr(e.fn) if derivative is None and again is None else None
     arguments = Arguments(lw)
-    for position, arg in enumerate(e.args):
-        arguments.evaluate(position, arg)
+    for position in e.order or range(len(e.args)):
+        arguments.evaluate(position, e.args[position])
+    _defaults(lw, e, arguments)
     arguments.take(e.args)
     lw.b.span = e.span
     atoms = arguments.list(len(e.args))

@@ -98,7 +98,7 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
     for position in e.order:
         arguments.evaluate(position, e.args[position])
     lw.b.span = e.span
-    arg_types = [_arg_type(a) for a in e.args]
+    arg_types = [arg_type(a) for a in e.args]
     instance, decl, inner = resolve(lw, e.fn, arg_types)
     for position, arg in enumerate(e.args):
         if arg.value is None and arg.place is None:
@@ -154,7 +154,7 @@ def result_types(inner: Lowerer, decl: tree.FnDecl) -> list[ir.Type]:
     return outs + [inner.type(p.var.type) for p in decl.params if p.mut]
 
 
-def _arg_type(arg: tree.Arg) -> Type | None:
+def arg_type(arg: tree.Arg) -> Type | None:
     node = arg.value if arg.value is not None else arg.place
     return None if node is None else node.type
 
@@ -213,7 +213,7 @@ def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
 
 def promised(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, receiver: Type) -> None:
     """A method called by its name must fit the call: its signature is known only now."""
-    types = [_arg_type(a) for a in e.args]
+    types = [arg_type(a) for a in e.args]
     if len(decl.params) < sum(t is not None for t in types) or any(
             p.default is None for p, t in zip(decl.params, types, strict=False) if t is None):
         shown = ", ".join(p.var.name for p in decl.params[1:])

@@ -118,7 +118,9 @@ _DECLARING = frozenset({"FN", "STRUCT", "ENUM", "MODEL", "CONST"})
 
 def _declared(chunk: list[Token]) -> list[str]:
     """What a declaration that cannot be read was meant to declare: its name, of an enum its cases too, and every name
-    in what is no declaration."""
+    in what is no declaration; a test declares nothing."""
+    if chunk[0].type == "TEST":
+        return []
     for i, token in enumerate(chunk[:-1]):
         if token.type in _DECLARING and chunk[i + 1].type == "NAME":
             cases = [t for t in chunk[i + 2 :] if t.type == "NAME" and str(t.value)[:1].isupper()]

@@ -256,8 +256,8 @@ def _attention(a: Arguments, expected: Type | None) -> tree.Expr:
 
 # ---- initialisers ----------------------------------------------------------------------------------------------------
 INITIALISERS = {"zeros": "", "ones": "", "normal": "std", "uniform": "a b", "glorot": "", "he": "", "orthogonal": "",
-                "constant": "x"}
-"""The initialisers of a `param`, with their arguments."""
+                "constant": "x", "_normal_but": "std row"}
+"""The initialisers of a `param`, with their arguments. The last one is the library's: one row is zero."""
 
 
 def initialiser(ctx: Context, call: syntax.Call, name: str, of: Type) -> tree.Expr:

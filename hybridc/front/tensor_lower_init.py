@@ -85,11 +85,16 @@ def init_tensor(lw: Lowerer, node: tree.Builtin, key: ir.Atom) -> ir.Atom:
             low = b.op("neg", [high], F64)
         width = b.op("sub", [high, low], F64)
         return _shaped(lw, t.map(b, "add", [t.map(b, "mul", [x, width]), low]), sizes, kind)
-    if node.name == "normal":
+    if node.name in ("normal", "_normal_but"):
         scale = _float(lw, numbers[0])
     else:
         scale = b.op("sqrt", [b.op("div", [ir.Const(2.0, F64), _float(lw, _fans(lw, sizes)[0])], F64)], F64)
-    return _shaped(lw, t.map(b, "mul", [normal(lw, key, count), scale]), sizes, kind)
+    found = _shaped(lw, t.map(b, "mul", [normal(lw, key, count), scale]), sizes, kind)
+    if node.name == "_normal_but":
+        rows = t.cast(b, t.iota(b, sizes[0]), kind)
+        kept = t.cast(b, t.map(b, "ne", [rows, numbers[1]]), kind)
+        found = t.map(b, "mul", [found, kept], [tuple(range(len(sizes))), (0, *(None,) * (len(sizes) - 1))])
+    return found
 
 
 def _shaped(lw: Lowerer, x: ir.Atom, sizes: list[ir.Atom], kind: Prim) -> ir.Atom:

@@ -182,10 +182,12 @@ class Call(Typed):
 
 @dataclass(frozen=True, slots=True)
 class CallValue(Typed):
-    """A call of a value of fn type."""
+    """A call of a value of fn type. Of the derivative of a declared function arguments may be left out, as in Call;
+    `order` is that in which they were written, if it is another."""
 
     fn: Expr
     args: tuple[Arg, ...]
+    order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +371,16 @@ Expr = Union[Const, Local, ConfigValueOf, DimValue, Unary, Binary, Chain, Logic,
              Unwrap, Refine, Call, CallValue, CallMethod, Builtin, FnValue, BoundMethod, Lambda, MakeStruct, MakeEnum,
              MakeModel, MakeTuple, MakeList, MakeMap, MakeSet, MakeTensor, Field, TupleItem, TensorIndex,
              Comprehension, FString, Gradient, Checkpoint]
+
+
+def differentiated(e: Expr) -> FnValue | BoundMethod | None:
+    """The declared function or method that `grad(f)`, `value_and_grad(m.f)`, `checkpoint(f)` and the like take the
+    arguments of."""
+    while isinstance(e, Checkpoint) or isinstance(e, Gradient) and e.kind not in ("jvp", "hvp"):
+        e = e.fn
+        if isinstance(e, FnValue | BoundMethod):
+            return e
+    return None
 
 
 # ---- places: what can be assigned or passed as mut -------------------------------------------------------------------

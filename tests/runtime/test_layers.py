@@ -127,6 +127,28 @@ def test_attention(mod, bias):
         ours(x, mask=wide)
 
 
+def test_padding_is_not_attended_to(mod):
+    theirs = nn.MultiheadAttention(8, 2, batch_first=True)
+    ours = mod.Attention(8, 2)
+    ours.load_state_dict(theirs.state_dict())
+    x, y = rand(3, 5, 8), rand(3, 4, 8)
+    padding = torch.zeros(3, 5, dtype=torch.bool)
+    padding[0, 3:] = padding[2, 1] = True
+    close(ours(x, key_padding_mask=padding), theirs(x, x, x, key_padding_mask=padding)[0])
+    close(ours(x[0], key_padding_mask=padding[0]), theirs(x[:1], x[:1], x[:1], key_padding_mask=padding[:1])[0][0])
+    seen = torch.rand(5, 4) < 0.7
+    seen[:, 0] = True
+    short = torch.zeros(3, 4, dtype=torch.bool)
+    short[1, 2:] = True
+    want = theirs(x, y, y, attn_mask=~seen, key_padding_mask=short)[0]
+    close(ours(x, y, mask=seen, key_padding_mask=short), want)
+    close(ours.train(x, hybridc.rng(0), y, mask=seen, key_padding_mask=short), want)
+    encoder = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True).eval()
+    block = mod.TransformerBlock(8, 2, 12)
+    block.load_state_dict(encoder.state_dict())
+    close(block(x, src_key_padding_mask=padding), encoder(x, src_key_padding_mask=padding))
+
+
 def test_attention_in_training(mod):
     x, y = rand(2, 5, 8), rand(2, 6, 8)
     mask = torch.rand(5, 6) < 0.6
@@ -195,6 +217,20 @@ def test_embedding(mod):
     for wrong in (5, -1):
         with pytest.raises(IndexError):
             ours(torch.tensor([wrong]))
+
+
+def test_padding_does_not_learn(mod):
+    assert (mod.Embedding(5, 3, padding_idx=2).state_dict()["weight"] == 0).all(1).tolist() == [0, 0, 1, 0, 0]
+    index = torch.tensor([[0, 2], [2, 4]])
+    theirs = nn.Embedding(5, 3, padding_idx=2)
+    ours = mod.Embedding(5, 3, padding_idx=2)
+    ours.load_state_dict({"weight": rand(5, 3)})
+    net = ours.to_torch()
+    theirs.load_state_dict(net.state_dict())
+    close(ours(index), theirs(index))
+    for m in (net, theirs):
+        m(index).pow(2).sum().backward()
+    close(net.weight.grad, theirs.weight.grad)
 
 
 def test_first_values(mod):
