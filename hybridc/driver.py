@@ -34,7 +34,7 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, unpack
+from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, trap, unpack
 from hybridc.triton import binaries
 from hybridc.triton.source import module_of, record
 
@@ -88,7 +88,13 @@ def optimise(
     """All passes, each followed by the verifier; CompileError for a derivative that does not exist."""
     roots = surface.symbols(interface)
     with deep_recursion():
-        core = differentiated(dce.prune(core, roots), roots, sources)
+        core = dce.prune(core, roots)
+        if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
+            core = passed("trap", lambda core, _: trap.run(core, ()), core, roots)
+        seen = set(core.fns)
+        core = differentiated(core, roots, sources)
+        if knobs.trap_nan():
+            core = passed("trap", lambda core, _: trap.run(core, seen), core, roots)
         for name, run in DEVICE_PASSES if device else PASSES:
             core = passed(name, run, core, roots)
     return core

@@ -30,6 +30,11 @@ def place_everything() -> bool:
     return os.environ.get("HYB_PLACE") == "all"
 
 
+def trap_nan() -> bool:
+    """HYB_TRAP_NAN: an operator that makes a nan is a fault at its line (off by default; 1 turns it on)."""
+    return os.environ.get("HYB_TRAP_NAN", "0") not in ("", "0")
+
+
 def verify() -> bool:
     """HYB_VERIFY: check Core after every pass (on by default; 0 turns it off)."""
     return os.environ.get("HYB_VERIFY", "1") != "0"

@@ -60,6 +60,12 @@ def less(lw: Lowerer, t: Type, a: ir.Atom, b: ir.Atom) -> ir.Atom:
     return _call(lw, "less", t, [a, b], ir.BOOL, _less_body)
 
 
+def spread(lw: Lowerer, number: ir.Atom) -> ir.Atom:
+    """An int whose bits each depend on many of the number's: in every process the same, as a hash is not."""
+    turned = lw.op("mul", [number, integer(PRIME)], ir.INT)
+    return lw.op("bit_xor", [turned, lw.op("lshr", [turned, integer(32)], ir.INT)], ir.INT)
+
+
 def hashed(lw: Lowerer, t: Type, a: ir.Atom) -> ir.Atom:
     t = erase(lw.concrete(t))
     if isinstance(t, Prim):

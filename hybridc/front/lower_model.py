@@ -328,7 +328,7 @@ class Models(Layouts):
         made.model = model
         self.enter(made, model)
         lw.b.span = slot.decl.span
-        key = derive.mixed(lw, derive.hashed(lw, INT, seed), integer(index + 1))
+        key = derive.mixed(lw, derive.spread(lw, seed), integer(index + 1))
         value = init_tensor(made, slot.init, key)
         size = 1
         for n in slot.shape:

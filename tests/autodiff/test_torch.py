@@ -346,7 +346,6 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.xfail(reason="two processes give other weights than one: not understood yet", strict=False)
 def test_two_processes(mod, tmp_path: Path) -> None:
     file = tmp_path / "net.hyb"
     file.write_text(SOURCE)
