@@ -29,6 +29,7 @@ from hybridc.front.lower_interface import plain
 from hybridc.front.lower_types import erase
 from hybridc.front.parse import parse
 from hybridc.kernels.device import refusal
+from hybridc.kernels.show import show_kernels
 from hybridc.link import artifact as container
 from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
@@ -36,9 +37,12 @@ from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
 from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, trap, unpack
 from hybridc.triton import binaries
-from hybridc.triton.source import module_of, record
+from hybridc.triton.source import KernelInfo, module_of, record
 
-STAGES = ["tokens", "ast", "core", "llvm", "asm", "triton"]
+STAGES = ["tokens", "ast", "core", "kernels", "llvm", "asm", "triton", "ptx"]
+"""What can be printed."""
+EXAMPLE_GPU = "cuda:sm_90"
+"""The GPU whose machine code is printed where none is named."""
 
 PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
@@ -274,10 +278,27 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
         return dump.dump_ast(file)
     checked = check(path, root)
     core, interface = lower(checked)
-    core = optimise(core, interface, checked.sources, device=stage == "triton" or bool(gpus_of(target)))
+    gpus = gpus_of(target)
+    core = optimise(core, interface, checked.sources, device=stage in ("triton", "ptx") or bool(gpus))
     if stage == "core":
         return print_program(core)
+    if stage == "kernels":
+        return show_kernels(core)
     compiled = native(core, interface, processors_of(target)[:1])[0]
-    if stage == "triton":
-        return module_of(Path(path).stem, compiled.kernels)[0]
-    return compiled.llvm if stage == "llvm" else compiled.asm
+    if stage in ("llvm", "asm"):
+        return compiled.llvm if stage == "llvm" else compiled.asm
+    source, infos = module_of(Path(path).stem, compiled.kernels)
+    return source if stage == "triton" else machine_text(source, infos, gpus or [EXAMPLE_GPU])
+
+
+def machine_text(source: str, infos: Sequence[KernelInfo], gpus: Sequence[str]) -> str:
+    """The machine code of kernels as its assembler reads it: PTX, for AMD's GPUs GCN."""
+    parts = []
+    for gpu in gpus:
+        mark = "//" if gpu.startswith("cuda") else ";"
+        try:
+            texts = binaries.texts(source, infos, gpu)
+        except binaries.Failed as failed:
+            raise CompileError([Diagnostic("HYB703", str(failed), NOWHERE)], {}) from None
+        parts += [f"{mark} {gpu}, {name}\n{text.strip()}\n" for name, text in texts.items()]
+    return "\n".join(parts) or "// nothing here is a GPU kernel\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hybridc import driver
+from hybridc.base.targets import KNOWN
 from hybridc.build import write_artifact
 from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each, progress, warn
 
@@ -14,8 +15,16 @@ from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False), help="Folder for what is built; the file's own by default."
 )
-@click.option("--target", default="cpu", show_default=True, help="cpu, or cpu:NAME for a named processor.")
-@click.option("--emit", type=click.Choice(driver.STAGES), help="Print a stage instead of building.")
+@click.option(
+    "--target", default="cpu", show_default=True,
+    help=f"What to make code for, with commas between: {KNOWN} (NAME is a processor by LLVM's name).",
+)
+@click.option(
+    "--emit", type=click.Choice(driver.STAGES),
+    help="Print a stage instead of building: the text as tokens, the syntax tree, Core after its passes, what each tensor"
+    " kernel computes, the host's LLVM code and assembly, the GPU kernels as Triton, and those as machine code (PTX, for"
+    f" AMD's GPUs GCN; without a GPU among the targets, for {driver.EXAMPLE_GPU}).",
+)
 @ROOT
 @ERROR_FORMAT
 def build(

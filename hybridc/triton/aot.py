@@ -1,7 +1,8 @@
 """Compiles kernels of a Triton module for one GPU; a process of its own, run by binaries.py.
 
 Reads {"source", "kernels": [KernelInfo], "target": [backend, architecture, warp]} from its input and writes
-{kernel: {variant: {"entry", "shared", "threads", "code": base64}}}.
+{kernel: {variant: {"entry", "shared", "threads", "code": base64}}}; with {"text": true} in its input {kernel: the assembly
+of its aligned variant}.
 """
 
 from __future__ import annotations
@@ -64,12 +65,15 @@ def main() -> None:
     space = module(job["source"])
     out: dict[str, Any] = {}
     for info in job["kernels"]:
-        for variant in ("aligned", "plain"):
+        for variant in ("aligned",) if job.get("text") else ("aligned", "plain"):
             try:
                 kernel = compiled(space, info, variant, target)
             except Exception as e:  # whatever Triton's compiler raises
                 reason = " ".join(str(e).split()) or type(e).__name__
                 sys.exit(f"{info['name']}: {reason[-600:]}")
+            if job.get("text"):
+                out[info["name"]] = kernel.asm["ptx" if backend == "cuda" else "amdgcn"]
+                continue
             code = kernel.asm["cubin" if backend == "cuda" else "hsaco"]
             out.setdefault(info["name"], {})[variant] = {
                 "entry": kernel.metadata.name, "shared": kernel.metadata.shared, "threads": warp * info["warps"],

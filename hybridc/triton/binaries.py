@@ -55,6 +55,12 @@ def build(source: str, kernels: Sequence[KernelInfo], targets: Sequence[str]) ->
     return made
 
 
+def texts(source: str, kernels: Sequence[KernelInfo], target: str) -> dict[str, str]:
+    """The assembly of every kernel, for arguments that are multiples of 16; Failed, with the reason."""
+    _version()
+    return _run(source, kernels, target, text=True) if kernels else {}
+
+
 def _compiled(source: str, kernels: Sequence[KernelInfo], target: str) -> dict[str, Any]:
     """By kernel and variant what aot.py gives; from the cache what is there."""
     done: dict[str, Any] = {}
@@ -96,8 +102,8 @@ def _version() -> str:
         raise Failed("code for a GPU is made by the package triton: pip install triton") from None
 
 
-def _run(source: str, kernels: Sequence[KernelInfo], target: str) -> dict[str, Any]:
-    job = {"source": source, "kernels": record(kernels), "target": GPUS[target]}
+def _run(source: str, kernels: Sequence[KernelInfo], target: str, text: bool = False) -> dict[str, Any]:
+    job = {"source": source, "kernels": record(kernels), "target": GPUS[target], "text": text}
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment |= {"TRITON_DEFAULT_FP_FUSION": "1", "TRITON_CACHE_DIR": str(cache_folder() / "triton")}
     command = [sys.executable, "-m", "hybridc.triton.aot"]

@@ -110,6 +110,7 @@ def test_build(run, tmp_path: Path):
 
 @pytest.mark.parametrize("stage, text", [
     ("tokens", "mean"), ("ast", "Fn"), ("core", "fn mean"), ("llvm", "define"), ("asm", ".text"), ("triton", "import triton"),
+    ("kernels", "nothing here computes with tensors"), ("ptx", "nothing here is a GPU kernel"),
 ])
 def test_emit(run, stage: str, text: str):
     done = run("build", "mean.hyb", "--emit", stage)

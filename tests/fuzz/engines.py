@@ -105,6 +105,16 @@ class Unit:
             self.path.stem, str(self.path), self.interface, core, codes[0].sites, codes[0].hosts, self.checked.sources)
         return container.pack(manifest, codes, print_program(core), container.digests(self.checked.sources))
 
+    def on_device(self) -> Module:
+        """Loaded with every tensor operator that can be a GPU kernel as one, whose Triton source is interpreted."""
+        asked = {"HYB_PLACE": "all", "HYB_INTERPRET_APART": "1"}
+        os.environ.update(asked)
+        try:
+            return hybridc.load(self.path, device="interpret")
+        finally:
+            for name in asked:
+                os.environ.pop(name)
+
     def called(self, module: Module, leaks: list[tuple[str, str, int]], engine: str) -> dict[str, list[Outcome]]:
         """Every case from Python."""
         found: dict[str, list[Outcome]] = {}
@@ -131,6 +141,7 @@ class Unit:
 
 
 ENGINES = ("interpreter", "O0", "artifact")
+"""Those that run every program; `passes` and `device` are asked for."""
 
 
 def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
@@ -157,6 +168,8 @@ def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
                 file.write_bytes(unit.native(core, 3))
                 report.outcomes[engine] = unit.called(hybridc.load(file, trust=True), report.leaks, engine)
                 file.unlink()
+            case "device":
+                report.outcomes[engine] = unit.called(unit.on_device(), report.leaks, engine)
     return report
 
 
