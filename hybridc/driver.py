@@ -287,8 +287,8 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
     compiled = native(core, interface, processors_of(target)[:1])[0]
     if stage in ("llvm", "asm"):
         return compiled.llvm if stage == "llvm" else compiled.asm
-    source, infos = module_of(Path(path).stem, compiled.kernels)
-    return source if stage == "triton" else machine_text(source, infos, gpus or [EXAMPLE_GPU])
+    text, infos = module_of(Path(path).stem, compiled.kernels)
+    return text if stage == "triton" else machine_text(text, infos, gpus or [EXAMPLE_GPU])
 
 
 def machine_text(source: str, infos: Sequence[KernelInfo], gpus: Sequence[str]) -> str:

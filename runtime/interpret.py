@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from hybridc_runtime import faults
 from hybridc_runtime.device import Counts, DeviceCode, KernelInfo, values_of
 from hybridc_runtime.memory import allocate, copy_bytes, free
 
@@ -159,7 +160,10 @@ class Interpret:
 
     # ---- memory
     def new(self, size: int) -> int:
-        return allocate(size) + self.apart
+        try:
+            return allocate(size) + self.apart
+        except MemoryError:
+            raise faults.make("MemoryError", "out of memory") from None
 
     def free(self, address: int) -> None:
         free(address - self.apart)

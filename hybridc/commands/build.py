@@ -21,9 +21,9 @@ from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each
 )
 @click.option(
     "--emit", type=click.Choice(driver.STAGES),
-    help="Print a stage instead of building: the text as tokens, the syntax tree, Core after its passes, what each tensor"
-    " kernel computes, the host's LLVM code and assembly, the GPU kernels as Triton, and those as machine code (PTX, for"
-    f" AMD's GPUs GCN; without a GPU among the targets, for {driver.EXAMPLE_GPU}).",
+    help="Print a stage instead of building: the text as tokens, the syntax tree, Core after its passes, what each"
+    " tensor kernel computes, the host's LLVM code and assembly, the GPU kernels as Triton, and those as machine code"
+    f" (PTX, for AMD's GPUs GCN; without a GPU among the targets, for {driver.EXAMPLE_GPU}).",
 )
 @ROOT
 @ERROR_FORMAT

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from hybridc.base.source import Span
 from hybridc.base.types import (
     FLOATS,
-    INT,
     STD_TYPES,
     STR,
     ModelType,

@@ -100,6 +100,7 @@ def _node(n: Node, names: dict[Node, str]) -> str:
     varies = [*(["rows"] if n.all_rows else ["some rows"] if n.rows else []),
               *([f"columns {n.space}"] if n.space is not None else [])]
     args = ", ".join(names[a] for a in n.args)
+    what: str
     match n.kind:
         case "load" | "matrix":
             what = n.kind

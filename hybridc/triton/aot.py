@@ -1,8 +1,8 @@
 """Compiles kernels of a Triton module for one GPU; a process of its own, run by binaries.py.
 
 Reads {"source", "kernels": [KernelInfo], "target": [backend, architecture, warp]} from its input and writes
-{kernel: {variant: {"entry", "shared", "threads", "code": base64}}}; with {"text": true} in its input {kernel: the assembly
-of its aligned variant}.
+{kernel: {variant: {"entry", "shared", "threads", "code": base64}}}; with {"text": true} in its input
+{kernel: the assembly of its aligned variant}.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+import hybridc  # noqa: E402
 from tests.fuzz import campaign, engines  # noqa: E402
 from tests.fuzz.program import case, file_of  # noqa: E402
 
@@ -72,3 +73,14 @@ def test_generated(subject: str, number: int) -> None:
     outcome = campaign.run_source(source, 120, ("interpreter", "device"))
     assert outcome[0] == "ran" and outcome[1][1] == len(engines.INPUTS)
     assert campaign.failure_of(outcome, source) == []
+
+
+def test_without_memory_for_a_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in APART.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "p.hyb").write_text("fn f(n: int) -> f32[?]:\n    return zeros(n)\n")
+    mod = hybridc.load(tmp_path / "p.hyb", device="interpret")
+    with pytest.raises(MemoryError, match="out of memory") as caught:
+        mod.f(2**60)
+    assert isinstance(caught.value, hybridc.RuntimeFault) and caught.value.frames[-1][1] == 2
+    assert list(mod.f(2)) == [0, 0]  # usable as before

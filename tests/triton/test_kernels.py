@@ -52,6 +52,22 @@ def test_a_chain_is_one_kernel_and_readable(tmp_path: Path) -> None:
     compile(text, "p", "exec")
 
 
+def test_kernels_as_text(tmp_path: Path) -> None:
+    text = "fn f(x: f32[N, 64], w: f32[64, D]) -> (f32[N, D], int[N]):\n    let y = relu(x @ w)\n    return (y, argmax(y, axis=1))\n"
+    shown = emit(tmp_path, text, "kernels")
+    assert "GPU kernel, 256·x.0 + 256·w.1 bytes read" in shown or "GPU kernel, 256·w.1 + 256·x.0 bytes read" in shown
+    assert "rows: x" in shown and "columns 0: 64" in shown
+    assert "summed over columns 0" in shown and "store " in shown
+    assert "reduce" in shown and "to_device" in shown  # a kernel of its own; a transfer
+
+
+@pytest.mark.parametrize("target, word", [("cuda:sm_90", ".target sm_90a"), ("hip:gfx942", "amdgcn_target")])
+def test_machine_code_as_text(tmp_path: Path, target: str, word: str) -> None:
+    (tmp_path / "p.hyb").write_text("fn f(x: f32[N]) -> f32[N]:\n    return exp(x) * 2\n")
+    text = driver.emit(str(tmp_path / "p.hyb"), "ptx", target=target)
+    assert text.splitlines()[0].endswith(f"{target}, kernel_0_exp_mul") and word in text
+
+
 def test_small_work_stays_on_the_host(tmp_path: Path) -> None:
     assert "def kernel_" not in emit(tmp_path, "fn f(x: f32[3]) -> f32[3]:\n    return x * 2\n")
 
