@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from hybridc_runtime.artifact import load_artifact
 from hybridc_runtime.module import Module
@@ -146,7 +147,11 @@ ENGINES = ("interpreter", "O0", "artifact")
 
 def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
     """Every case of a file on the engines. CompileError if the file has errors."""
-    os.environ["HYB_DEPTH"] = str(DEPTH)
+    with mock.patch.dict(os.environ, HYB_DEPTH=str(DEPTH)):
+        return _run(path, engines)
+
+
+def _run(path: Path, engines: Iterable[str]) -> Report:
     report = Report()
     unit = Unit(path)
     core: ir.Program | None = None
