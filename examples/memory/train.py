@@ -61,17 +61,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=20_000, help="random ones, to see how it grows")
     options = parser.parse_args()
-    table = Table("shown of each digit", "all digits", "the new ones", title="held-out images recognised")
+    table = Table("shown of each digit", "all digits", "the new ones", "all, untrained", "new, untrained",
+                  title="held-out images recognised")
     with tempfile.TemporaryDirectory() as folder:
         weights = trained(load(Path(folder) / "first"))
         for shots in (1, 5, 10, 20):
+            m = load(Path(folder) / f"untrained{shots}").Recogniser(WIDTH)
+            show(m, shots)
+            before = right(m)
             place = Path(folder) / f"shown{shots}"
             mod = load(place)
             m = mod.Recogniser(WIDTH)
             m.load_state_dict(weights)
             show(m, shots)
             every, new = right(m)
-            table.add_row(str(shots), f"{every:.1%}", f"{new:.1%}")
+            table.add_row(str(shots), *(f"{share:.1%}" for share in (every, new, *before)))
         Console().print(table)
         start = time.perf_counter()
         mod.fill(m, 0, options.entries, 10_000)

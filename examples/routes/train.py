@@ -45,8 +45,8 @@ def main() -> int:
     surveyor = trained(mod, options.steps)
     print(f"{8 * options.steps} maps in {time.perf_counter() - start:.0f} s")
     for size in (SIZE, 20):
-        before, _ = mod.excess(mod.Surveyor(), size, 500, 5)
-        after, straight = mod.excess(surveyor, size, 500, 5)
+        before, _ = mod.excess(mod.Surveyor(), size, 500, 77)
+        after, straight = mod.excess(surveyor, size, 500, 77)
         table.add_row(f"500 of {size} x {size}", *(f"{x:.1%}" for x in (before, after, straight)))
         if size == SIZE:
             reached = after

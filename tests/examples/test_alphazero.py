@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,15 +84,25 @@ def test_connect_four_as_trained(az):
     assert score.won >= 30
 
 
+GAMES = """
+import hybridc, train
+mod, player = train.load("connect4", False)
+print(mod.match_of(player, train.way(mod, 20, "Network"), train.way(mod, 20, "Rollout"), 12, 2, 9))
+m = mod.Player(3, 3, 3, 9, 64)
+print(mod.train_round(m, mod.Adam(), mod.native([], "list[Sample[9]]"), 10, 10, 4, 3, 1000, hybridc.rng(3)))
+print([value.tobytes().hex() for value in m.state_dict().values()])
+"""
+
+
 def test_games_do_not_depend_on_threads(az):
-    mod, player = az.load("connect4", False)
-    results = [mod.match_of(player, az.way(mod, 20, "Network"), az.way(mod, 20, "Rollout"), 12, 2, 9) for _ in range(2)]
-    assert results[0] == results[1] and results[0].won + results[0].drawn + results[0].lost == 12
-    rounds = []
-    for _ in range(2):
-        m = mod.Player(3, 3, 3, 9, 64)
-        rounds.append(mod.train_round(m, mod.Adam(), mod.native([], "list[Sample[9]]"), 10, 10, 4, 3, 1000, hybridc.rng(3)))
-    assert rounds[0] == rounds[1]
+    printed = set()
+    for threads in ("1", "2", "5"):
+        done = subprocess.run([sys.executable, "-c", GAMES], capture_output=True, text=True, timeout=300,
+                              cwd=Path(az.__file__).parent, env={**os.environ, "HYB_THREADS": threads})
+        assert done.returncode == 0, done.stderr
+        printed.add(done.stdout)
+    (text,) = printed
+    assert text.startswith("Score(")
 
 
 @pytest.mark.parametrize(("game", "name"), [("tictactoe", "tic_tac_toe"), ("connect4", "connect_four")])
