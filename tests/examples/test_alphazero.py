@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hybridc
-
 
 @pytest.fixture(scope="module")
 def az(script):
