@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 SHARED := ../shared/conformance/run.py
+# One of them is a test of text that is no program.
+HYB_FILES := $(shell find hybridc tests examples bench -name '*.hyb' ! -name errors_syntax.hyb)
 
-.PHONY: demo test fuzz bench lint conformance bless clean
+.PHONY: demo test fuzz bench lint format conformance bless clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +21,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check hybridc runtime tests bench examples
 	$(BIN)/mypy hybridc runtime
 	$(BIN)/lint-imports
+	$(BIN)/hybridc fmt --check $(HYB_FILES)
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check -q --select I --fix hybridc runtime tests bench examples
+	$(BIN)/hybridc fmt $(HYB_FILES)
 
 conformance: $(VENV)/.installed
 	if [ -e $(SHARED) ]; then $(BIN)/python $(SHARED) --jobs 2; fi

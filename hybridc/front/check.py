@@ -313,17 +313,19 @@ class Checker:
                 self.report("HYB603", f"there is no fn or model `{name}` to export", base.span, nearest(name, known))
             return
         sig = self.world.sigs.get(entity.key)
-        target: FnRef | ModelType | None = None
+        target: FnRef | ModelType | str | None = None
         match sig:
             case FnSig() if not isinstance(e, syntax.Call):
                 target = self._export_fn(c, sig, e)
             case ModelSig():
                 target = self._export_model(c, sig, e)
-            case StructSig() | EnumSig() if e is base:
-                module.exports.append(tree.Export(FnRef(sig.key), decl.alias or name, decl.span))
-                return
+            case StructSig() | EnumSig() if e is base and not sig.params:
+                target = sig.key
+            case StructSig() | EnumSig():
+                self.report("HYB603", f"`{name}` is generic: its types come with the functions whose signatures need "
+                            "them", decl.span)
             case _:
-                self.report("HYB603", f"`{name}` cannot be exported: a fn or a model can", decl.span)
+                self.report("HYB603", f"`{name}` cannot be exported: a fn, a model or a type can", decl.span)
         if target is not None:
             module.exports.append(tree.Export(target, decl.alias or name, decl.span))
 

@@ -115,9 +115,9 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
     frame.result = result
     params = [c.declare(p.name, pt, "param", p.span, mut).var for p, (pt, mut) in zip(s.params, types)]
     prologue = bind_dims(c, c.reader.new_dims, params, s.name_span)
-    saved, loops = c.narrowed, frame.loops
+    saved = c.narrowed
     body, falls = check_stmt.block(c, s.body)
-    c.narrowed, frame.loops = saved, loops
+    c.narrowed = saved
     if falls and result != VOID and not isinstance(c.head(result), Poison):
         missing_return(c, s.header, s.name, result)
     c.frames.pop()

@@ -59,11 +59,10 @@ def statement(c: Body, s: syntax.Stmt) -> tuple[list[tree.Stmt], bool]:
             return while_(c, s)
         case syntax.For():
             return for_(c, s)
-        case syntax.Break() | syntax.Continue():
-            word = "break" if isinstance(s, syntax.Break) else "continue"
-            if c.frame.loops == 0:
-                c.error("HYB509", f"`{word}` stands outside of a loop", s.span)
-            return [tree.Break(s.span) if word == "break" else tree.Continue(s.span)], False
+        case syntax.Break():
+            return [tree.Break(s.span)], False
+        case syntax.Continue():
+            return [tree.Continue(s.span)], False
         case syntax.Pass():
             return [], True
         case syntax.Return():
@@ -255,9 +254,7 @@ def while_(c: Body, s: syntax.While) -> tuple[list[tree.Stmt], bool]:
     yes, no = facts(cond)
     before = c.narrowed
     c.narrowed = before | yes
-    c.frame.loops += 1
     body, _ = block(c, s.body)
-    c.frame.loops -= 1
     breaks = has_break(s.body)
     c.narrowed = before & c.narrowed if breaks else (before & c.narrowed) | no
     forget_changed(c, s.body)
@@ -288,9 +285,7 @@ def for_(c: Body, s: syntax.For) -> tuple[list[tree.Stmt], bool]:
     before = c.narrowed
     c.push()
     pattern = loop_binding(c, s.pattern, over, item)
-    c.frame.loops += 1
     body, _ = block(c, s.body)
-    c.frame.loops -= 1
     c.pop()
     c.narrowed = before & c.narrowed
     return [tree.For(pattern, over, body, s.span)], True

@@ -25,20 +25,6 @@ from hybridc.front.lower_interface import Surface
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block
 
-CODES: dict[str, str] = {
-    "HYB801": "a model that contains itself",
-    "HYB802": "a parameter whose shape is not known when the program is compiled",
-    "HYB803": "a parameter with a negative dimension",
-    "HYB804": "a submodel field that holds something else",
-    "HYB805": "a value of the model's layout that is not known when the program is compiled",
-    "HYB806": "a list, tuple or map of submodels assigned as a whole",
-    "HYB807": "a state that needs a first value",
-    "HYB808": "a dimension that no argument gives a value",
-    "HYB809": "submodels that are not alike, as a value",
-    "HYB810": "a derivative that writes state, as a value",
-    "HYB812": "a method that does not fit where it is called by its name",
-}
-"""What lowering may refuse."""
 PARTS = (lower_apply, lower_comp)
 """Modules that lower kinds of nodes and are called by nothing else."""
 

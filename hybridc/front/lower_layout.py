@@ -165,7 +165,7 @@ class Layouts:
             raise Refused(Diagnostic("HYB809", message, NOWHERE))
         lw = self.inside(t)
         if t in self._open:
-            raise lw.refuse("HYB801", f"the model {decl.name} contains itself", decl.span)
+            raise lw.refuse("HYB601", f"the model {decl.name} contains itself", decl.span)
         self._open.append(t)
         elem = lw.concrete(decl.elem)
         assert isinstance(elem, Prim)
@@ -260,7 +260,7 @@ class Layouts:
                     know(lw, variable, as_config(static(lw, value)))
         model = lw.concrete(e.type)
         if not isinstance(model, ModelType):
-            raise lw.refuse("HYB804", "a submodel is a model, or a list, tuple, option or map of models", e.span)
+            raise lw.refuse("HYB601", "a submodel is a model, or a list, tuple, option or map of models", e.span)
         inner_layout = self.layout(model)
         return Sub("model", inner_layout.size, inner_layout.state, model)
 

@@ -400,7 +400,7 @@ def zero(lw: Lowerer, t: Type, span: Span) -> ir.Atom:
             return lw.text("")
         case Named(key) if key in STD_TYPES.values():
             return lw.whole(empty(lw, t))
-    raise lw.refuse("HYB807", "this state needs a first value", span, "write `= ...`")
+    raise lw.refuse("HYB601", "this state needs a first value", span, "write `= ...`")
 
 
 @lowers(tree.MakeModel)

@@ -229,7 +229,6 @@ class Frame:
     result: Type | None
     scopes: list[dict[str, Local]] = field(default_factory=lambda: [{}])
     captures: dict[str, tree.Var] = field(default_factory=dict)
-    loops: int = 0
     returns: int = 0
     self_local: Local | None = None
     self_used: bool = False

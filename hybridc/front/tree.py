@@ -743,9 +743,9 @@ Decl = Union[FnDecl, StructDecl, EnumDecl, ModelDecl]
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """`target` is a FnRef, a ModelType, or the key of a type exported because of a signature's need."""
+    """`target` is a FnRef, a ModelType, or the key of a struct or enum."""
 
-    target: FnRef | ModelType
+    target: FnRef | ModelType | str
     name: str
     span: Span
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hybridc.base.codes import CODES
 from hybridc.base.diagnostic import CompileError
 from hybridc.front import tree
 from hybridc.front.check import check
-from hybridc.front.codes import CODES
 
 FOLDER = Path(__file__).parent / "check"
 MARK = re.compile(r"# error: (HYB\d+(?:, HYB\d+)*)\s*$")

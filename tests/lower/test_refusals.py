@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hybridc import driver
+from hybridc.base.codes import CODES
 from hybridc.base.diagnostic import CompileError
-from hybridc.front.lower import CODES
 
 FILES = sorted((Path(__file__).parent / "refused").glob("*.hyb"))
 
