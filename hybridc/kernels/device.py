@@ -14,6 +14,7 @@ from hybridc.base.types import BOOL, FLOATS, I32, INT, INTS, U8, Prim
 from hybridc.core.ir import Atom, Block, Const, Fused, Op, TensorT, Var, Yield
 from hybridc.core.tensor_ops import INT_FAULTS, elem, rank
 from hybridc.kernels.graph import Graph, Node, Unfit, build
+from hybridc.kernels.online import online
 
 MOVES = (
     "map", "transpose", "broadcast", "index", "concat", "take", "gather", "iota", "windows", "accumulate", "shaped",
@@ -99,14 +100,17 @@ def refusal(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
 # ---- graphs
 def fits(graph: Graph) -> None:
     """Unfit where a graph is not one GPU kernel: a program holds a block of rows and some of their columns, so what
-    needs whole rows of a product is only for those that are not wide."""
+    needs whole rows of a product is only for those that are not wide, but for attention."""
     unknown = {n.kind for n in graph.nodes} - NODES
     if unknown:
         raise Unfit(f"{min(unknown)} in a kernel has no GPU form")
-    above = _above_products(graph)
     for node in graph.nodes:
         if node.kind == "map" and node.op is not None and node.op.op == "map":
             _scalar(node.op)
+    if online(graph) is not None:
+        return
+    above = _above_products(graph)
+    for node in graph.nodes:
         if node.kind == "product" and node.args[0] in above:
             raise Unfit("a product of a product")
         if node.kind == "reduce" and node.args[0] in above:

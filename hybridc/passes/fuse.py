@@ -87,6 +87,7 @@ class _Fuser:
         wanted = {a.id for a in op.args if isinstance(a, Var)}
         makers = [g for g in groups if g.made & wanted]
         attempts = [makers] if len(makers) < 2 else [makers, *([g] for g in reversed(makers))]
+        attempts[:0] = self.scores(stmts, op, groups)
         for chosen in attempts:
             reason = self.unfit(stmts, i, chosen)
             if reason is None:
@@ -94,11 +95,22 @@ class _Fuser:
                 joined.made = {o.id for m in joined.members for o in stmts[m].outs}  # type: ignore[union-attr]
                 groups[:] = [g for g in groups if g not in chosen] + [joined]
                 return
-            if self.refusals is not None:
+            if self.refusals is not None and all(g in makers for g in chosen):
                 for g in chosen:
                     self.refusals.append(Refusal(op, stmts[g.members[-1]], reason))  # type: ignore[arg-type]
         if makers and self.unfit(stmts, i, []) is None:
             groups.append(Group([i], {o.id for o in op.outs}))
+
+    def scores(self, stmts: Sequence[Stmt], op: Op, groups: list[Group]) -> list[list[Group]]:
+        """For a product, the groups that made its left side, and those that made what these read: attention is one
+        kernel on a GPU, though a softmax of a product may be none."""
+        if op.op != "matmul" or self.judge is on_cpu:
+            return []
+        left, right = (a.id if isinstance(a, Var) else -1 for a in op.args)
+        near = [g for g in groups if left in g.made and right not in g.made]
+        wanted = {a.id for g in near for m in g.members for a in args_of(stmts[m]) if isinstance(a, Var)}
+        both = [g for g in groups if g in near or g.made & wanted and right not in g.made]
+        return [both] if len(both) > len(near) else []
 
     def unfit(self, stmts: Sequence[Stmt], i: int, chosen: Sequence[Group]) -> str | None:
         """Why these groups and the operator at i are not one kernel."""

@@ -3,10 +3,13 @@ kernel's shape and the architecture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hybridc.base.types import BF16, F16
+from hybridc.base.types import BF16, F16, F64
 from hybridc.kernels.device import Launch
+from hybridc.kernels.graph import Graph
+from hybridc.kernels.online import Online, online
 
 TILE = 2048
 """Elements that a program holds of each value of a kernel without products."""
@@ -15,6 +18,11 @@ LINE = 2048
 PRODUCT = (64, 64, 32)
 HALF_PRODUCT = (64, 128, 64)
 """Rows, columns and depth of a product's tile, of f32 and of half precision."""
+ATTENTION = (64, 32, 32)
+"""Rows and columns of scores that a program of attention holds at once, and the depth of the product before: so chosen
+that nothing is kept in local memory (an exact f32 product holds its operands in registers)."""
+WIDE_HEAD = 64
+"""Columns of a head beyond which it holds half as many rows."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,9 @@ def blocks_of(launch: Launch) -> Blocks:
     for c in graph.rows[graph.batch :]:
         size = graph.axes.size(c)
         rows = None if rows is None or size is None else rows * size
+    attention = online(graph)
+    if attention is not None:
+        return _attention(graph, attention, widths, rows)
     if products:
         half = any(p.type in (F16, BF16) for p in products)
         m, n, k = HALF_PRODUCT if half else PRODUCT
@@ -70,3 +81,17 @@ def blocks_of(launch: Launch) -> Blocks:
     widest = max(columns.values(), default=1)
     many = max(1, TILE // widest)
     return Blocks(power(rows, 1, many) if rows is not None else many, columns, 16, 4 if widest * many >= 1024 else 1)
+
+
+def _attention(graph: Graph, found: Online, widths: Sequence[int | None], rows: int | None) -> Blocks:
+    """A program holds ATTENTION's rows and columns of scores at a time, fewer rows if a head is or may be wide, and of
+    the result as many columns as a head usually has."""
+    many, scores, depth = ATTENTION
+    others = [w for i, w in enumerate(widths) if i != found.space]
+    if any(w is None or w > WIDE_HEAD for w in others):
+        many //= 2
+    if found.scores.type == F64:
+        many, scores, depth = many // 2, scores // 2, depth // 2
+    columns = {i: power(w, 16, 128) if w is not None else 64 for i, w in enumerate(widths)}
+    columns[found.space] = power(widths[found.space] or scores, 16, scores)
+    return Blocks(power(rows, 16, many) if rows is not None else many, columns, depth, 4, 2)

@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 
 from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, Prim
 from hybridc.core.ir import Const, Op
 from hybridc.kernels.device import Launch, columns
 from hybridc.kernels.graph import Graph, Node
+from hybridc.kernels.online import online
+from hybridc.triton.attention import write_attention
 from hybridc.triton.blocks import Blocks, blocks_of
 from hybridc.triton.scalars import scalar
 from hybridc.triton.text import Writer, computed, constant, narrowed, number, widened
@@ -30,11 +33,16 @@ class Columns:
     ok: str
     block: str
     """The name of the constant that says how many there are."""
+    start: str = ""
+    """What is added to numbers from 0 on."""
 
 
 def grid_columns(graph: Graph) -> int | None:
     """The space whose columns are shared out among programs: that of the results where no reduction of theirs needs
     whole rows."""
+    attention = online(graph)
+    if attention is not None:
+        return attention.product.space
     spaces = {n.space for n in graph.outputs}
     if len(spaces) != 1 or None in spaces:
         return None
@@ -51,10 +59,12 @@ def _over_product(node: Node) -> bool:
 
 def write_rows(w: Writer, launch: Launch) -> None:
     """The body of the kernel's function, whose parameters source.py names."""
-    _Rows(w, launch).write()
+    Rows(w, launch).write()
 
 
-class _Rows:
+class Rows:
+    """Writes the body of one kernel."""
+
     def __init__(self, w: Writer, launch: Launch):
         assert launch.graph is not None
         self.w, self.launch, self.graph = w, launch, launch.graph
@@ -63,6 +73,8 @@ class _Rows:
         self.memo: dict[tuple[Node, str], str] = {}
         self.depth = {n: self.level(n) for n in self.graph.nodes}
         self.shared = grid_columns(self.graph)
+        self.held: dict[Node, tuple[str, Columns]] = {}
+        """Left sides of products that are computed already, and their columns."""
 
     def level(self, node: Node) -> int:
         """How many reductions stand before it, one after the other."""
@@ -112,8 +124,12 @@ class _Rows:
             w.line(f"row = {program} * ROWS + tl.arange(0, ROWS)[:, None]")
             w.line(f"row_ok = row < {rows}")
         self.whole: dict[int, Columns] = {}
-        for level in range(max(self.depth.values()) + 1):
-            self.reductions(level)
+        attention = online(graph)
+        if attention is not None:
+            write_attention(self, attention)
+        else:
+            for level in range(max(self.depth.values()) + 1):
+                self.reductions(level)
         self.results()
 
     def fits(self, space: int) -> bool:
@@ -148,11 +164,11 @@ class _Rows:
     def block(self, space: int) -> str:
         return f"COLUMNS{space}" if len(self.graph.spaces) > 1 else "COLUMNS"
 
-    def columns(self, start: str, space: int) -> Columns:
-        block = self.block(space)
+    def columns(self, start: str, space: int, block: str = "") -> Columns:
+        block = block or self.block(space)
         name = self.w.let("column", f"{start}tl.arange(0, {block})[None, :]")
         ok = self.w.let("column_ok", f"{name} < {self.size(self.graph.spaces[space])}")
-        return Columns(name, ok, block)
+        return Columns(name, ok, block, start)
 
     # ---- reductions
     def reductions(self, level: int) -> None:
@@ -350,31 +366,57 @@ class _Rows:
     # ---- products
     def product(self, node: Node, c: Columns) -> str:
         """A row by a matrix, over the summed axis in blocks."""
-        w, (row, matrix) = self.w, node.args
+        w, row = self.w, node.args[0]
         kind = node.type
         assert row.space is not None and kind in FLOATS
-        inner, n = self.width(row), self.width(node)
-        for a in (row,):
-            self.prepare(a)
-        base = self.inputs[matrix.atom]  # type: ignore[index]
-        if matrix.rows:
-            chosen = self.place(matrix.rows, self.graph.rows[: self.graph.batch], "batch")
-            base = w.let("matrix", f"{base} + {chosen} * ({n} * {inner})")
-        total = w.let("total", f"tl.zeros((ROWS, {c.block}), {'tl.float64' if kind == F64 else 'tl.float32'})")
+        out = node.op.outs[0].name if node.op is not None else ""
+        zeros = f"tl.zeros((ROWS, {c.block}), {'tl.float64' if kind == F64 else 'tl.float32'})"
+        self.prepare(row)
+        self.begin(node)
+        if node in self.held:
+            return w.let(out or "product", self.multiplied(node, *self.held[node], c, zeros))
+        total, inner = w.let("total", zeros), self.width(row)
         before = dict(self.memo)
         start = w.name("start")
         with w.block(f"for {start} in range(0, {inner}, DEPTH):"):
-            name = w.let("k", f"{start} + tl.arange(0, DEPTH)[None, :]")
-            ok = w.let("k_ok", f"{name} < {inner}")
-            left = self.value(row, Columns(name, ok, "DEPTH"))
-            left = w.let("left", f"tl.where(row_ok & {ok}, {left}, 0.0)")
-            down = w.let("k_down", f"{start} + tl.arange(0, DEPTH)[:, None]")
-            where = f"{c.name} * {inner} + {down}" if node.transposed else f"{down} * {n} + {c.name}"
-            right = w.let("right", f"tl.load({base} + {where}, mask=({down} < {inner}) & {c.ok}, other=0.0)")
-            w.line(f"{total} = {dot(kind, left, right, total)}")
+            k = self.columns(f"{start} + ", row.space, "DEPTH")
+            w.line(f"{total} = {self.multiplied(node, self.left(row, k), k, c, total)}")
         self.memo = before
-        out = node.op.outs[0].name if node.op is not None else ""
         return w.let(out or "product", total)
+
+    def hold(self, node: Node) -> None:
+        """Compute the left side of a product before the loop that it stands in, if one step of DEPTH holds it."""
+        row = node.args[0]
+        self.begin(node)
+        self.prepare(row)
+        assert row.space is not None
+        sizes = [self.graph.axes.size(c) for c in self.graph.spaces[row.space]]
+        if None not in sizes and prod(s for s in sizes if s is not None) <= self.blocks.depth:
+            k = self.columns("", row.space, "DEPTH")
+            self.held[node] = self.left(row, k), k
+
+    def begin(self, node: Node) -> None:
+        """What of a product is the same for all columns: where its matrix begins."""
+        row, matrix = node.args
+        if (matrix, "") not in self.memo:
+            base = self.inputs[matrix.atom]  # type: ignore[index]
+            if matrix.rows:
+                chosen = self.place(matrix.rows, self.graph.rows[: self.graph.batch], "batch")
+                base = self.w.let("matrix", f"{base} + {chosen} * ({self.width(node)} * {self.width(row)})")
+            self.memo[matrix, ""] = base
+
+    def left(self, row: Node, k: Columns) -> str:
+        """A product's left side, zero where nothing is."""
+        return self.w.let("left", f"tl.where(row_ok & {k.ok}, {self.value(row, k)}, 0.0)")
+
+    def multiplied(self, node: Node, left: str, k: Columns, c: Columns, total: str) -> str:
+        """A total and the product of some columns of the left side with what of the matrix belongs to them."""
+        w, (row, matrix) = self.w, node.args
+        inner, n, base = self.width(row), self.width(node), self.memo[matrix, ""]
+        down = w.let("inner", f"{k.start}tl.arange(0, {k.block})[:, None]")
+        where = f"{c.name} * {inner} + {down}" if node.transposed else f"{down} * {n} + {c.name}"
+        right = w.let("right", f"tl.load({base} + {where}, mask=({down} < {inner}) & {c.ok}, other=0.0)")
+        return dot(node.type, left, right, total)
 
 
 def dot(kind: Prim, left: str, right: str, total: str) -> str:

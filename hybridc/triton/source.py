@@ -15,6 +15,7 @@ from hybridc.core.ir import Op, TensorT, Var
 from hybridc.core.printer import show_atom
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.device import LINES, Kernels, Launch
+from hybridc.kernels.online import online
 from hybridc.triton.blocks import blocks_of
 from hybridc.triton.rows import grid_columns, write_rows
 from hybridc.triton.scalars import PRELUDE
@@ -140,6 +141,8 @@ def _schedule(launch: Launch) -> tuple[dict[str, int], list[str], int, int]:
 
 def _title(launch: Launch) -> str:
     """A word or two on what a kernel does."""
+    if launch.graph is not None and online(launch.graph) is not None:
+        return "attention"
     words: list[str] = []
     for op in launch.stmt.ops:
         word = str(op.attr("fn")) if op.op in ("map", "reduce") else op.op
