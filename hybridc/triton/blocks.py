@@ -22,7 +22,7 @@ ATTENTION = (64, 32, 32)
 """Rows and columns of scores that a program of attention holds at once, and the depth of the product before: so chosen
 that nothing is kept in local memory (an exact f32 product holds its operands in registers)."""
 WIDE_HEAD = 64
-"""Columns of a head beyond which it holds half as many rows."""
+"""Columns of a head up to which it is not wide."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,16 @@ def blocks_of(launch: Launch) -> Blocks:
 
 
 def _attention(graph: Graph, found: Online, widths: Sequence[int | None], rows: int | None) -> Blocks:
-    """A program holds ATTENTION's rows and columns of scores at a time, fewer rows if a head is or may be wide, and of
-    the result as many columns as a head usually has."""
+    """A program holds ATTENTION's rows and columns of scores at a time, and of the result as many columns as a head
+    usually has; half as many rows, among twice as many warps, where a head is or may be wide or there is a mask."""
     many, scores, depth = ATTENTION
     others = [w for i, w in enumerate(widths) if i != found.space]
-    if any(w is None or w > WIDE_HEAD for w in others):
+    masked = any(n.kind == "load" and n.space == found.space for n in graph.nodes)
+    wide = masked or any(w is None or w > WIDE_HEAD for w in others)
+    if wide:
         many //= 2
     if found.scores.type == F64:
         many, scores, depth = many // 2, scores // 2, depth // 2
     columns = {i: power(w, 16, 128) if w is not None else 64 for i, w in enumerate(widths)}
     columns[found.space] = power(widths[found.space] or scores, 16, scores)
-    return Blocks(power(rows, 16, many) if rows is not None else many, columns, depth, 4, 2)
+    return Blocks(power(rows, 16, many) if rows is not None else many, columns, depth, 8 if wide else 4, 2)
