@@ -11,7 +11,7 @@ from hybridc_runtime.convert_leaf import Misfit, Writer
 from hybridc_runtime.convert_out import Reader, Readers, Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.layout import Layouts, erased, type_key
-from hybridc_runtime.manifest import Entry, Kind, Manifest, Param, Type
+from hybridc_runtime.manifest import FLOATS, Entry, Kind, Manifest, Param, Type
 from hybridc_runtime.memory import HEADER, MEMORY, TAGGED, allocate, free, set_word, word
 from hybridc_runtime.native import Program, ReleaseType, jit
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
@@ -128,6 +128,25 @@ class Codec:
         if t[0] == "struct" and self.kind(t).kind == "store":
             return True
         return any(map(self.holds_resource, self.layouts.fields(t)))
+
+    def holds_floats(self, t: Type) -> bool:
+        """Does it contain a float or a float tensor, at any distance?"""
+        seen: set[Any] = set()
+        todo = [t]
+        while todo:
+            t = todo.pop()
+            if t in FLOATS or t[0] == "tensor" and t[1] in FLOATS:
+                return True
+            if isinstance(t, str) or t[0] == "tensor" or t in seen:
+                continue
+            seen.add(t)
+            if t[0] in ("option", "buffer"):
+                todo.append(t[1])
+            elif t[0] == "enum":
+                todo += [ft for _, fields in self.layouts.enums[t[1]] for _, ft in fields]
+            else:
+                todo += self.layouts.fields(t)
+        return False
 
     def _find_pointers(self, t: Type) -> bool:
         if isinstance(t, str) or t[0] == "tensor":

@@ -26,6 +26,7 @@ from hybridc_runtime.more import Table
 
 VERSION = 2
 Type: TypeAlias = "str | tuple[Any, ...]"
+FLOATS = ("f16", "bf16", "f32", "f64")
 
 
 @dataclass(slots=True)

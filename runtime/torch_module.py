@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays, torch_op
+from hybridc_runtime.manifest import FLOATS
 
 if TYPE_CHECKING:
-    from hybridc_runtime.manifest import Entry, Param
+    from hybridc_runtime.manifest import Entry, Param, Type
     from hybridc_runtime.models import ModelBase
     from hybridc_runtime.more import Table
-
-FLOATS = ("f16", "bf16", "f32", "f64")
-
 
 def build(model: ModelBase, pullback: Entry) -> Any:
     """The nn.Module, whose backward is `pullback`. Its `state_dict` has the model's names; what an optimiser changes in
@@ -96,6 +95,8 @@ def build(model: ModelBase, pullback: Entry) -> Any:
         @torch.compiler.disable
         def _eager(self, params: list[Any], names: list[str], args: Any, kwargs: Any) -> Any:
             self._hyb.follow(params)
+            if torch.is_grad_enabled():
+                self._hyb.check([*args, *kwargs.values()], names)
             return Compiled.apply(self._hyb, names, len(params), *params, *args, *kwargs.values())
 
         def extra_repr(self) -> str:
@@ -114,6 +115,8 @@ class Bridge:
         parts: Any = result[1] if result[0] == "tuple" else (result,)
         self.several = result[0] == "tuple"
         self._shapes: dict[Any, Any] = {}
+        self._inner = {p.name for p in pullback.params[1:-1]
+                       if not has_derivative(p.type) and model._part.codec.holds_floats(p.type)}
         self.dtypes = [kinds[t if isinstance(t, str) else t[1]] for t in parts]
         self.dtype = kinds[model._model.elem]
         self._at = 0
@@ -169,9 +172,18 @@ class Bridge:
         return self._shapes[key]
 
     def differentiable(self, args: Sequence[Any], names: list[str]) -> list[bool]:
-        """By which arguments there are derivatives."""
-        known = {p.name for p in self.entry.params[1:-1] if self._is_float(p)}
+        """By which arguments there are derivatives, given that they are tensors."""
+        known = {p.name for p in self.entry.params[1:-1] if has_derivative(p.type)}
         return [n in known for n in self._positions(args, names)]
+
+    def check(self, args: Sequence[Any], names: list[str]) -> None:
+        """Refuse a tensor that wants a derivative where there is none: within a list, a struct or the like."""
+        for name, value in zip(self._positions(args, names), args, strict=True):
+            if name in self._inner and any(x.requires_grad for x in within(value, self.torch.Tensor)):
+                raise NotImplementedError(
+                    f"{self.model._declared.name}.forward: a tensor within `{name}` requires a derivative, which "
+                    "to_torch() gives by parameters and by arguments that are numbers or tensors themselves: pass it "
+                    "as an argument of its own, or detach() it")
 
     def pull(self, args: Sequence[Any], names: list[str], seeds: list[Any]) -> tuple[list[Any], list[Any]]:
         """The derivatives by the parameters, and by the arguments (None for what is no float tensor)."""
@@ -191,12 +203,8 @@ class Bridge:
                 continue
             flat[at.offset : at.offset + d.numel()] = d.reshape(-1)
         given = dict(zip(self._positions(args, names), zip(args, of_args, strict=True), strict=True))
-        kinds = [p for p in self.entry.params[1:-1] if self._is_float(p)]
-        missing = next((p.name for p in kinds if p.name not in given), None)
-        if missing is not None:
-            raise NotImplementedError(f"{name}: a second derivative needs `{missing}` given, not left to its default")
-        beside = [torch.zeros_like(torch.as_tensor(x)) if d is None else d.contiguous()
-                  for x, d in (given[p.name] for p in kinds)]
+        kinds = [p for p in self.entry.params[1:-1] if has_derivative(p.type)]
+        beside = [self._weight(p, *given.get(p.name, (None, None))) for p in kinds]
         u = (flat, *beside) if beside else flat
         found, *rest = self._called("curvatures", args, names, {"d": self._joined(seeds), "u": u})
         parts = iter(rest)
@@ -205,6 +213,19 @@ class Bridge:
         of_seeds = list(last) if isinstance(last, tuple) else [last]
         return self._apart(found), of_arguments, [
             torch.as_tensor(x, dtype=s.dtype).reshape(s.shape) for x, s in zip(of_seeds, seeds, strict=True)]
+
+    def _weight(self, p: Param, x: Any, d: Any) -> Any:
+        """What the derivative by argument `p` is weighted with: `d`, or zeros like its value `x`."""
+        if d is not None:
+            return d.contiguous()
+        if isinstance(p.type, str):
+            return 0.0
+        if x is not None:
+            return self.torch.zeros_like(self.torch.as_tensor(x))
+        if p.type[0] == "option":
+            return None
+        raise NotImplementedError(f"{self.model._declared.name}.forward: a second derivative needs `{p.name}` given, "
+                                  "not left to its default")
 
     def _joined(self, seeds: list[Any]) -> Any:
         return tuple(seeds) if len(seeds) > 1 else seeds[0]
@@ -226,12 +247,32 @@ class Bridge:
         """The names of the arguments."""
         return [*(p.name for p in self.entry.params[1 : 1 + len(args) - len(names)]), *names]
 
-    def _is_float(self, p: Param) -> bool:
-        return p.type[0] == "tensor" and p.type[1] in FLOATS
-
     def _by_argument(self, args: Sequence[Any], names: list[str], found: Iterator[Any]) -> list[Any]:
-        """For each argument the derivative by it, None for what is no float tensor."""
+        """For each argument the derivative by it, None for what has none."""
         torch = self.torch
-        slopes = {p.name: next(found) for p in self.entry.params[1:-1] if self._is_float(p)}
-        return [torch.as_tensor(slopes[n]) if n in slopes and isinstance(a, torch.Tensor) else None
-                for n, a in zip(self._positions(args, names), args, strict=True)]
+        slopes = {p.name: next(found) for p in self.entry.params[1:-1] if has_derivative(p.type)}
+        of = [(slopes.get(n), a) for n, a in zip(self._positions(args, names), args, strict=True)]
+        return [torch.as_tensor(d, dtype=a.dtype).reshape(a.shape)
+                if d is not None and isinstance(a, torch.Tensor) and a.is_floating_point() else None for d, a in of]
+
+
+def has_derivative(t: Type) -> bool:
+    """Is there a derivative by an argument of the type: a float, a float tensor, an option of these?"""
+    if t[0] == "option":
+        return has_derivative(t[1]) and t[1][0] != "option"
+    return t in FLOATS or t[0] == "tensor" and t[1] in FLOATS
+
+
+def within(value: Any, kind: type) -> Iterator[Any]:
+    """The tensors in a list, a dict, a tuple, a struct, however deep."""
+    waiting = [value]
+    while waiting:
+        x = waiting.pop()
+        if isinstance(x, kind):
+            yield x
+        elif isinstance(x, dict):
+            waiting += x.values()
+        elif isinstance(x, list | tuple | deque):
+            waiting += x
+        elif hasattr(type(x), "__match_args__"):
+            waiting += [getattr(x, name) for name in type(x).__match_args__]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hybridc.base.source import Span
-from hybridc.base.types import F64, FLOATS, ModelType
+from hybridc.base.types import BOOL, F64, FLOATS, ModelType
 from hybridc.core import ir, tensor_build
+from hybridc.core.builder import Builder
 from hybridc.core.interface import Entry, Param
 from hybridc.core.tensor_ops import rank
 from hybridc.core.types import without_dims
@@ -47,7 +48,8 @@ def method_gradient(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Ins
 
 
 def pullback(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, forward: Entry) -> Entry | None:
-    """The derivative of sum(forward(...) * d) by the parameters and each argument that is a float tensor."""
+    """The derivative of sum(forward(...) * d) by the parameters and each argument that is a float, a float tensor, or
+    an option of these."""
     kinds, value = _kinds(ctx, decl, instance)
     outputs = value.items if isinstance(value, ir.TupleT) else (value,)
     if forward.result is None or not outputs or not all(map(_is_float, outputs)):
@@ -55,27 +57,27 @@ def pullback(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, 
     muts = [k for k, p in zip(kinds, decl.params, strict=True) if p.mut]
     layout = ctx.models.layout(t)
     named = [(p.var.name, k) for p, k in zip(decl.params, kinds, strict=True)]
-    tensors = [i for i, k in enumerate(kinds) if isinstance(k, ir.TensorT) and _is_float(k)]
+    floats = [i for i, k in enumerate(kinds) if _has_derivative(k)]
     vector = ir.TensorT(layout.elem, (None,))
-    targets: list[ir.Type] = [vector, *(kinds[i] for i in tensors)]
+    targets: list[ir.Type] = [vector, *(kinds[i] for i in floats)]
     symbol, result = _transposed(ctx, f"{layout.decl.name}.{decl.name}", decl.span, forward.symbol, named,
-                                 [value, *muts], [0, *tensors], targets)
+                                 [value, *muts], [0, *floats], targets)
     params = [replace(p, mut=False) for p in forward.params]
     params.append(Param("d", value, shown=forward.result_shown))
     return Entry(symbol, params, result, "", decl.doc)
 
 
 def curvature(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Instance, pull: Entry) -> Entry | None:
-    """The derivative of sum(pullback(..., d) * u) by the parameters, each argument that is a float tensor, and d."""
+    """The derivative of sum(pullback(..., d) * u) by what `pullback` has derivatives by, and by d."""
     kinds, value = _kinds(ctx, decl, instance)
     assert pull.result is not None
     layout = ctx.models.layout(t)
     named = [*((p.var.name, k) for p, k in zip(decl.params, kinds, strict=True)), ("d", value)]
-    tensors = [i for i, k in enumerate(kinds) if isinstance(k, ir.TensorT) and _is_float(k)]
+    floats = [i for i, k in enumerate(kinds) if _has_derivative(k)]
     vector = ir.TensorT(layout.elem, (None,))
-    targets: list[ir.Type] = [vector, *(kinds[i] for i in tensors), value]
+    targets: list[ir.Type] = [vector, *(kinds[i] for i in floats), value]
     symbol, result = _transposed(ctx, f"{layout.decl.name}.{decl.name}", decl.span, pull.symbol, named,
-                                 [pull.result], [0, *tensors, len(kinds)], targets)
+                                 [pull.result], [0, *floats, len(kinds)], targets)
     return Entry(symbol, [*pull.params, Param("u", pull.result)], result, "", decl.doc)
 
 
@@ -84,7 +86,7 @@ def _transposed(
     wrt: list[int], targets: list[ir.Type],
 ) -> tuple[str, ir.Type]:
     """The derivatives of sum(fn(...) * d) as a function of the arguments of `fn` and then of d, which is like its first
-    result: floats, float tensors, or a tuple of them."""
+    result: floats, float tensors, options of these, or a tuple of them."""
     value = results[0]
 
     def weighted(lw: Lowerer, v: list[ir.Var]) -> Sequence[ir.Atom]:
@@ -96,9 +98,7 @@ def _transposed(
             pairs = [(lw.item(found, i), lw.item(v[-1], i)) for i in range(len(value.items))]  # type: ignore[misc]
         total: ir.Atom = ir.Const(0.0, F64)
         for x, d in pairs:
-            both = tensor_build.map(b, "mul", [x, d])
-            part = tensor_build.reduce(b, "sum", both, range(rank(both.type)))
-            total = b.op("add", [total, tensor_build.cast(b, part, F64)], F64)
+            total = b.op("add", [total, _product(b, x, d)], F64)
         return [total]
 
     params = [*named, ("u" if named[-1][0] == "d" else "d", value)]
@@ -111,8 +111,28 @@ def _transposed(
     return derivative(ctx, closure, [F64], args, wrt, targets, result, False, span, True), result
 
 
+def _product(b: Builder, x: ir.Atom, d: ir.Atom) -> ir.Atom:
+    """sum(x * d) as f64; 0 where either is none."""
+    if isinstance(x.type, ir.OptionT):
+        item = x.type.item
+        some = b.op("bit_and", [b.op("is_some", [x], BOOL), b.op("is_some", [d], BOOL)], BOOL)
+        b.open()
+        found = _product(b, b.op("unwrap", [x], item), b.op("unwrap", [d], item))
+        then = b.close(ir.Yield((found,)))
+        b.open()
+        return b.if_(some, then, b.close(ir.Yield((ir.Const(0.0, F64),))), [F64])[0]
+    both = tensor_build.map(b, "mul", [x, d])
+    part = tensor_build.reduce(b, "sum", both, range(rank(both.type)))
+    return tensor_build.cast(b, part, F64)
+
+
 def _result(t: ir.Type) -> ir.Type:
     return without_dims(t)
+
+
+def _has_derivative(t: ir.Type) -> bool:
+    """Is an argument of the type given a derivative? (runtime/torch_module.py reads the results in this order.)"""
+    return _is_float(t.item if isinstance(t, ir.OptionT) else t)
 
 
 def _is_float(t: ir.Type) -> bool:

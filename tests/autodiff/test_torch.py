@@ -48,6 +48,69 @@ fn shift(mut m: Net, by: f32):
 '''
 
 
+ARGUMENTS = '''
+struct Pair:
+    a: f64[3]
+    k: int
+
+model Kinds:
+    """Arguments of every kind that holds floats."""
+    param w: f64[3] = constant(2)
+
+    fn forward(x: f64[3], s: f64 = 1.5, o: f64[3]? = none, r: f64? = none, xs: list[f64[3]] = [], p: Pair? = none
+               ) -> f64[3]:
+        var h = self.w * x * x * s * (r ?? 1.0)
+        match o:
+            case none:
+                pass
+            case v:
+                h = h + v * v * x
+        for y in xs:
+            h = h + y
+        if p != none:
+            h = h + p.a * p.k
+        return h
+'''
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory, device: str):
+    file = tmp_path_factory.mktemp("kinds") / "kinds.hyb"
+    file.write_text(ARGUMENTS)
+    return hybridc.load(str(file), device=device)
+
+
+def leaf(*values: float):
+    return torch.tensor(values if len(values) > 1 else values[0], dtype=torch.float64, requires_grad=True)
+
+
+def test_numbers_and_options_have_derivatives(kinds) -> None:
+    net = kinds.Kinds().to_torch()
+    x, s, o, r = leaf(1, 2, 3), leaf(0.5), leaf(3, 1, 2), leaf(2)
+    assert torch.autograd.gradcheck(lambda x, s, o, r: net(x, s, o, r), (x, s, o, r))
+    assert torch.autograd.gradcheck(lambda x, o: net(x, o=o), (x, o))
+    assert torch.autograd.gradcheck(lambda x, r: net(x, 2.0, None, r), (x, r))
+    assert torch.autograd.gradgradcheck(lambda x, s, o, r: net(x, s, o, r), (x, s, o, r))
+    assert torch.autograd.gradgradcheck(lambda x, o: net(x, o=o), (x, o))
+    assert torch.autograd.gradgradcheck(lambda x: net(x, 2.0, None), (x,))
+    single = torch.tensor(0.5, requires_grad=True)  # of another type than the argument's
+    net(x, single).sum().backward()
+    assert single.grad.dtype == torch.float32 and float(single.grad) == pytest.approx(28)
+
+
+def test_tensors_within_arguments_have_none_and_that_is_said(kinds) -> None:
+    net = kinds.Kinds().to_torch()
+    x, y = leaf(1, 2, 3), leaf(1, 1, 1)
+    for given in ({"xs": [y]}, {"p": kinds.Pair(y, 2)}):
+        (name,) = given
+        with pytest.raises(NotImplementedError, match=f"a tensor within `{name}` requires a derivative"):
+            net(x, **given)
+        with torch.no_grad():
+            net(x, **given)
+    net(x, xs=[y.detach()]).sum().backward()
+    assert x.grad is not None and y.grad is None
+
+
 @pytest.fixture(scope="module")
 def mod(tmp_path_factory, device: str):
     file = tmp_path_factory.mktemp("torch") / "net.hyb"
