@@ -10,7 +10,7 @@ HYB_FILES := $(shell find hybridc tests examples bench -name '*.hyb' ! -name err
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,torch,numba]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,torch,gpu,numba]"
 	$(BIN)/python -m hybridc.std
 	touch $@
 
