@@ -19,6 +19,7 @@ from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
 from hybridc.core.builder import Builder
 from hybridc.core.ir import (
+    RETURN,
     STR,
     Arm,
     Atom,
@@ -26,6 +27,7 @@ from hybridc.core.ir import (
     Call,
     EnumDef,
     EnumT,
+    Exit,
     Fault,
     Fn,
     Match,
@@ -127,6 +129,7 @@ class Driver:
         self._derived: dict[tuple[str, Mask], Derived] = {}
         self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
+        self._called: dict[str, str] = {}
 
     def reachable(self, name: str, through_values: bool = True) -> dict[str, None]:
         """The functions that a function may call, directly or not; as values too."""
@@ -149,6 +152,8 @@ class Driver:
 
     # ---- the two parts
     def derive(self, name: str, mask: Mask) -> Derived:
+        if self.program.fns[name].adjoint:
+            return self.derive(self.called(name), mask)
         key = (name, mask)
         found = self._derived.get(key)
         if found is not None:
@@ -231,6 +236,19 @@ class Driver:
         return replace(fn, params=(whole, *fn.params[len(saved):]), body=body)
 
     # ---- functions with a derivative of their own
+    def called(self, name: str) -> str:
+        """A function that calls this one and does nothing else: its derivative is that of the call."""
+        found = self._called.get(name)
+        if found is None:
+            found = self._called[name] = self.claim(f"{name} called")
+            fn = self.program.fns[name]
+            b = Builder(highest_id(fn) + 1)
+            b.open()
+            b.span = fn.span
+            body = b.close(Exit(RETURN, tuple(b.call(name, fn.params, fn.results))))
+            self.program.fns[found] = replace(fn, name=found, body=body, adjoint="")
+        return found
+
     def custom(self, r: Reverse, s: Call, outs: Sequence[Adjoints]) -> None:
         """`back(arguments..., result, derivative of it)` gives one derivative for each argument that has one."""
         fn = self.program.fns[s.fn]

@@ -273,8 +273,15 @@ class Activity:
                 return self._call(e, fn, args, s, calls)
             case tree.CallValue(fn=fn, args=args):
                 called = self.expr(fn, s, calls)
-                any_active = any([self.argument(a, s, calls) for a in args])
-                return self.mutate(args, called or any_active, s) and self.floats(e.type)
+                active = any([self.argument(a, s, calls) for a in args]) or called
+                if isinstance(fn, tree.Gradient) and fn.stateful is not None:
+                    args = (tree.Arg(place=fn.stateful), *args)
+                return self.mutate(args, active, s) and self.floats(e.type)
+            case tree.CallMethod(receiver=receiver, args=args):
+                active = any([self.argument(a, s, calls) for a in (receiver, *args)])
+                return self.mutate((receiver, *args), active, s) and self.floats(e.type)
+            case tree.Builtin(name="set_params", args=(place, value)):
+                return self.mutate((tree.Arg(place=place),), self.expr(value, s, calls), s)  # type: ignore[arg-type]
             case tree.Lambda(captures=captures, body=body):
                 self.block(body, s, calls)
                 return any(v.key in s.active for v in captures)

@@ -87,6 +87,14 @@ def test_derivatives_of_ones_own(mod) -> None:
     assert mod.d_ext(2.0) == 7 * 2 + 6
 
 
+def test_derivatives_of_ones_own_are_used_where_the_function_itself_is_differentiated(mod) -> None:
+    assert mod.d_custom_itself(3.0) == (300, 100, (9, 300))
+    assert mod.d_two([1.0, 2.0], 3.0) == ((9, "t"), (7, [3, 4]))
+    np.testing.assert_array_equal(mod.j_custom(np.array([1.0, 2.0])), [[3, 0], [0, 3]])
+    value, g = mod.Own(2).value_and_grad("loss", np.array([1.0, 2.0]))
+    assert (value, list(g)) == (6, [100, 100])
+
+
 def test_state_is_written(mod) -> None:
     loss, g, calls = mod.stateful(np.array([1, 2], np.float32))
     assert (loss, list(g), calls) == (10, [1, 4], 2)
