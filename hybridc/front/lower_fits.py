@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
-from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type, Void, list_of
+from hybridc.base.types import INT, STD_TYPES, Named, Option, Tensor, TupleType, Type, Void, list_of
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tree
@@ -62,8 +62,11 @@ def _visit(lw: Lowerer, t: Type, value: ir.Atom, what: str, span: Span, heads: d
             kept: Type = args[-1] if key != STD_TYPES["heap"] else TupleType(args)  # type: ignore[assignment, arg-type]
             xs = lw.call_method(t, AS_LIST[key], [value])[0]
             _visit(lw, list_of(kept), xs, what, span, heads)
-        case Named(key) if key == STD_TYPES["graph"]:
-            _fields(lw, t, value, what, span, heads)
+        case Named(key, args) if key == STD_TYPES["graph"]:
+            n, e = args
+            nodes, edges = lw.whole(lw.item(value, 0)), lw.call_method(t, "_all_edges", [value])[0]
+            _visit(lw, list_of(n), nodes, f"{what}.nodes", span, heads)  # type: ignore[arg-type]
+            _visit(lw, list_of(TupleType((INT, INT, e))), edges, f"{what}.edges", span, heads)  # type: ignore[arg-type]
         case Named() if t in heads:
             heads[t].push(value)
         case Named() if is_declared(lw.ctx, t) and erase(t) in map(erase, inside(lw.ctx, t)):
