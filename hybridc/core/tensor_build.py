@@ -222,8 +222,11 @@ def windows(b: Builder, x: Atom, settings: Sequence[Atom], fill: Atom) -> Atom:
     return b.op("windows", [x, *settings, fill], typed(elem(x.type), (n, c, *kernel, *out)))
 
 
-def argsort(b: Builder, x: Atom, descending: bool) -> Atom:
-    return b.op("argsort", [x], typed(INT, static(x)), descending=descending)
+def argsort(b: Builder, x: Atom, descending: bool, count: Atom | None = None) -> Atom:
+    """With a count that is not above the length, the first so many places of the order."""
+    if count is None:
+        return b.op("argsort", [x], typed(INT, static(x)), descending=descending)
+    return b.op("argsort", [x, count], typed(INT, (*static(x)[:-1], known(count))), descending=descending)
 
 
 def iota(b: Builder, n: Atom) -> Var:

@@ -436,13 +436,14 @@ def _windows(op: Op, machine: Machine) -> Callable[..., object]:
 
 
 def _argsort(op: Op, machine: Machine) -> Callable[..., object]:
-    if not op.attr("descending"):
-        return lambda x: np.argsort(x, axis=-1, kind="stable").astype(np.int64)
-
-    def run(x: Array) -> object:
-        # Stable the other way round: the order of the reversed, reversed.
-        turned = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
-        return np.ascontiguousarray(x.shape[-1] - 1 - turned).astype(np.int64)
+    def run(x: Array, count: int | None = None) -> object:
+        if op.attr("descending"):
+            # Stable the other way round: the order of the reversed, reversed.
+            order = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+        else:
+            order = np.argsort(x, axis=-1, kind="stable")
+        kept = order if count is None else order[..., : max(count, 0)]
+        return np.ascontiguousarray(kept).astype(np.int64)
 
     return run
 

@@ -42,7 +42,8 @@ parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis
             windows(b x, kh, kw, sh, sw, ph, pw, dh, dw, fill) -> t
                                                       [N, C, H, W] -> [N, C, kh, kw, OH, OW]: what a kernel kh x kw with
                                                       stride s, padding p (of `fill`) and dilation d sees
-            argsort[descending](b t) -> int tensor    along the last axis, stable; nan is the greatest
+            argsort[descending](b t, int count?) -> int tensor    along the last axis, stable; nan is the greatest;
+                                                  with a count, the first so many places (all, where there are fewer)
 making      tensor(b x...) -> t                       of scalars, the dims of its static type
             iota(n) -> int[n]                         0, 1, ...
             orthogonal(c t[n, m]) -> t                rows (columns if n > m) made orthonormal, in order
@@ -312,6 +313,8 @@ def _windows(args: Args, attrs: Attrs, outs: Args) -> None:
 
 def _argsort(args: Args, attrs: Attrs, outs: Args) -> None:
     _tensor(args[0])
+    _need(len(args) < 3, "a tensor and perhaps a count")
+    _ints(args[1:])
     _need(isinstance(attrs.get("descending"), bool), "descending is a bool")
     _result(outs, INT, rank(args[0]))
 
@@ -429,7 +432,7 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("stack", _stack, 2),
     _row("join", _join, 2),
     _row("windows", _windows, 10),
-    _row("argsort", _argsort, 1, faults=False),
+    _row("argsort", _argsort, 1, more=True, faults=False),
     _row("tensor", _make, 0, more=True, faults=False),
     _row("iota", _iota, 1),
     _row("orthogonal", _orthogonal, 1, own="c", faults=False),

@@ -6,7 +6,7 @@ the loop carries."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hybridc.base.dims import Dim
 from hybridc.base.types import INT, STD_TYPES, STR, ModelType, Named, Tensor, TupleType, Type
@@ -43,6 +43,11 @@ def cursor_of(lw: Lowerer, e: tree.Expr) -> Cursor:
             return _enumerate(lw, inner, lw.expr(args[1]) if len(args) > 1 else integer(0))
         case tree.Builtin(name="zip", args=args):
             return _zip(lw, [cursor_of(lw, a) for a in args])
+        case tree.Call(args=(tree.Arg(value=receiver), *_)) if receiver is not None:
+            walked = WALKED.get(e.fn.key)
+            cursor = walked(lw, e) if walked is not None else None
+            if cursor is not None:
+                return cursor
         case tree.Field(value=owner, name=name):
             if isinstance(model := lw.concrete(owner.type), ModelType):
                 models = lw.ctx.models.list_field(lw, model, owner, name)
@@ -229,3 +234,73 @@ def _item_type(lw: Lowerer, decl: tree.FnDecl, t: Named) -> Type:
     inner = Lowerer(lw.ctx)
     inner.type_args = {v.key: a for v, a in zip(decl.type_params, types, strict=False)}
     return inner.concrete(decl.result)
+
+
+# ---- lists that are only walked --------------------------------------------------------------------------------------
+def _split(lw: Lowerer, e: tree.Call) -> Cursor | None:
+    """The parts of a text as `split` gives them, without their list; a part is from one byte to another."""
+    text_at, separator, most = (a.value for a in e.args)
+    if most is not None or not isinstance(separator, tree.Some | None):
+        return None
+    assert text_at is not None
+    text = lw.expr(text_at)
+    given = [] if separator is None else [lw.expr(separator.value)]
+    lw.b.span = e.span
+
+    def place(name: str, args: Sequence[ir.Atom]) -> State:
+        found = lw.call_method(STR, name, [text, *args])[0]
+        return [lw.whole(lw.item(found, i)) for i in range(2)]
+
+    def next(s: Atoms) -> State:
+        return place("_next_part", [s[1], *given]) if given else place("_next_word", s[1:])
+
+    return Cursor(
+        STR,
+        place("_first_part", given) if given else place("_next_word", [integer(0)]),
+        lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
+        lambda s: lw.call_method(STR, "_part", [text, *s])[0],
+        next,
+        ["start", "end"],
+    )
+
+
+def _chars(lw: Lowerer, e: tree.Call) -> Cursor:
+    return _protocol(lw, *_receiver(lw, e))
+
+
+def _entries(names: Sequence[str]) -> Callable[[Lowerer, tree.Call], Cursor]:
+    """What a map's keys, values or items are, by a cursor of the map; `names` are the methods that read there."""
+    def walk(lw: Lowerer, e: tree.Call) -> Cursor:
+        value, t = _receiver(lw, e)
+        over = _protocol(lw, value, t)
+        assert isinstance(t, Named)
+        kinds = dict(zip(("_at", "_value_at"), t.args, strict=True))
+
+        def item(s: Atoms) -> Value:
+            parts = [lw.call_method(t, name, [value, s[0]])[0] for name in names]
+            return Parts(ir.TupleT(tuple(p.type for p in parts)), tuple(parts)) if len(parts) > 1 else parts[0]
+
+        types = tuple(kinds[name] for name in names)
+        return replace(over, item_type=TupleType(types) if len(types) > 1 else types[0], item=item)  # type: ignore[arg-type]
+
+    return walk
+
+
+def _receiver(lw: Lowerer, e: tree.Call) -> tuple[ir.Atom, Type]:
+    receiver = e.args[0].value
+    assert receiver is not None
+    return lw.expr(receiver), lw.concrete(receiver.type)
+
+
+def _method(owner: str, name: str) -> str:
+    return f"{STD_TYPES[owner]}.{name}"
+
+
+WALKED: dict[str, Callable[[Lowerer, tree.Call], Cursor | None]] = {
+    _method("str", "split"): _split,
+    _method("str", "chars"): _chars,
+    _method("map", "keys"): _entries(["_at"]),
+    _method("map", "values"): _entries(["_value_at"]),
+    _method("map", "items"): _entries(["_at", "_value_at"]),
+}
+"""Methods whose list is not made where it is only walked."""

@@ -203,7 +203,7 @@ def size_names(op: Op) -> tuple[str, ...]:
         case "cumsum":
             return "outer", "n", "inner"
         case "argsort":
-            return "outer", "n"
+            return ("outer", "n", "count")[: 1 + len(op.args)]
         case "matmul":
             return "batch", "m", "n", "k"
     return dims

@@ -31,6 +31,7 @@ from hybridc.llvm.tensor_gather import check_gather, check_put, check_scatter
 from hybridc.llvm.tensor_map import operands_of, product, result_dims
 from hybridc.llvm.tensor_matmul import product_dims
 from hybridc.llvm.tensor_reduce import check_some
+from hybridc.llvm.tensor_sort import argsort_dims
 from hybridc.llvm.tensor_whole import window_dims
 
 Sizes = dict[str, str]
@@ -328,8 +329,9 @@ def _cumsum(e: FnEmitter, op: Op) -> Work:
 
 
 def _argsort(e: FnEmitter, op: Op) -> Work:
-    x = tensor_of(e, op.args[0])
-    return Work(x.dims, {"outer": product(e, x.dims[:-1]), "n": x.dims[-1]}, product(e, x.dims))
+    x, dims = tensor_of(e, op.args[0]), argsort_dims(e, op)
+    sizes = {"outer": product(e, x.dims[:-1]), "n": x.dims[-1], "count": dims[-1]}
+    return Work(dims, sizes, product(e, x.dims))
 
 
 def _matmul(e: FnEmitter, op: Op) -> Work:

@@ -1,4 +1,4 @@
-"""Operators that go by indices: take, put, gather, scatter, nonzero; sorting.
+"""Operators that go by indices: take, put, gather, scatter, nonzero.
 
 Kernels check indices as they go and return where the first wrong one stands (-1 for none); the function then faults
 with that index."""
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridc.base.types import BF16, F16, F32, FLOATS, INT, U8, Prim
+from hybridc.base.types import INT, U8, Prim
 from hybridc.core.ir import Op, TensorT
 from hybridc.core.tensor_ops import elem
-from hybridc.llvm.casts import widen
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
@@ -21,7 +20,6 @@ from hybridc.llvm.tensor_access import (
     count_elements,
     load_element,
     new_tensor,
-    release_tensor,
     tensor_of,
     writable,
 )
@@ -287,93 +285,6 @@ def emit_nonzero(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
-# ---- sorting ---------------------------------------------------------------------------------------------------------
-def _before(k: Code, kind: Prim, a: str, b: str, descending: bool) -> str:
-    """Does a stand before b, and not merely beside it? nan is the greatest."""
-    if kind in (F16, BF16):
-        a, b = widen(k, a, kind), widen(k, b, kind)
-        kind = F32
-    llvm = SCALARS[kind.name][0]
-    if kind not in FLOATS:
-        sign = "u" if kind.name in ("u8", "bool") else "s"
-        return k.icmp(sign + ("gt" if descending else "lt"), a, b, llvm)
-    # Unordered comparison against the other's order: one of them is nan.
-    one, other = (a, b) if descending else (b, a)
-    alone = k.op2("and", "i1", k.fcmp("uno", llvm, one, one), k.fcmp("ord", llvm, other, other))
-    return k.op2("or", "i1", k.fcmp("ogt" if descending else "olt", llvm, a, b), alone)
-
-
-def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
-    """void (out, scratch, in, rows, n): merge sort of positions, from runs of one upwards; stable."""
-
-    def make(name: str) -> None:
-        params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
-        k = Code(module, name, params, "void", attributes="noinline nounwind")
-        llvm = SCALARS[kind.name][0]
-        with k.loop("%rows") as row:
-            base = k.mul(row.index, "%n")
-            result, x = k.element("%out", "i64", base), k.element("%x", llvm, base)
-            with k.loop("%n") as i:
-                k.store("i64", i.index, k.element(result, "i64", i.index))
-            _passes(k, kind, llvm, descending, result, x)
-        k.ret()
-        k.finish()
-
-    return module.helper(("kernel.argsort", kind, descending), make)
-
-
-def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: str) -> None:
-    """Runs of `width` are merged in pairs, then of twice the width, between two buffers that change places."""
-    before, head, work, done = k.here, k.label("pass"), k.label("merge"), k.label("merged")
-    k.jump(head)
-    k.start(head)
-    width, width_slot = k.phi_slot("i64")
-    source, source_slot = k.phi_slot("ptr")
-    target, target_slot = k.phi_slot("ptr")
-    k.branch(k.icmp("slt", width, "%n"), work, done)
-    k.start(work)
-    double = k.mul(width, "2")
-    pairs = k.op2("udiv", "i64", k.add("%n", k.ins(f"sub i64 {double}, 1")), double)
-    with k.loop(pairs) as pair:
-        low = k.mul(pair.index, double)
-        middle = k.call("i64", "@llvm.smin.i64", [("i64", k.add(low, width)), ("i64", "%n")])
-        high = k.call("i64", "@llvm.smin.i64", [("i64", k.add(low, double)), ("i64", "%n")])
-        with k.loop(high, [("i64", low), ("i64", middle)], start=low) as place:
-            i, j = place.values
-            left_open, right_open = k.icmp("slt", i, middle), k.icmp("slt", j, high)
-            # Where one run is used up its place is read all the same, at a position that exists.
-            safe_i = k.select(left_open, "i64", i, low)
-            safe_j = k.select(right_open, "i64", j, low)
-            left = k.load("i64", k.element(source, "i64", safe_i))
-            right = k.load("i64", k.element(source, "i64", safe_j))
-            a, b = k.load(llvm, k.element(x, llvm, left)), k.load(llvm, k.element(x, llvm, right))
-            first = k.op2("and", "i1", right_open, _before(k, kind, b, a, descending))
-            first = k.op2("or", "i1", first, k.op2("xor", "i1", left_open, "true"))
-            k.store("i64", k.select(first, "i64", right, left), k.element(target, "i64", place.index))
-            moved = k.convert("zext", "i1", first, "i64")
-            place.next = [k.add(i, k.op2("xor", "i64", moved, "1")), k.add(j, moved)]
-    k.fill_phi(width_slot, [("1", before), (double, k.here)])
-    k.fill_phi(source_slot, [(result, before), (target, k.here)])
-    k.fill_phi(target_slot, [("%scratch", before), (source, k.here)])
-    k.jump(head)
-    k.start(done)
-    with k.when(k.icmp("ne", source, result, "ptr")):
-        k.copy_bytes(result, source, k.mul("%n", "8"))
-
-
-def emit_argsort(e: FnEmitter, op: Op) -> Results:
-    x = tensor_of(e, op.args[0])
-    out = new_tensor(e, INT, x.dims)
-    with e.holding(out.owner):
-        scratch = new_tensor(e, INT, [x.dims[-1]])
-    kernel = _sort_kernel(e.module, x.elem, bool(op.attr("descending")))
-    args = [("ptr", out.data), ("ptr", scratch.data), ("ptr", x.data)]
-    e.call("void", kernel, [*args, ("i64", product(e, x.dims[:-1])), ("i64", x.dims[-1])])
-    release_tensor(e, scratch)
-    return (out.leaves,)
-
-
 ROWS = {
     "take": emit_take, "put": emit_put, "gather": emit_gather, "scatter": emit_scatter, "nonzero": emit_nonzero,
-    "argsort": emit_argsort,
 }  # fmt: skip

@@ -429,7 +429,10 @@ def _argsort(s: _Single) -> None:
             before = f"({before}) | ({odd_y} & ({x} == {x}))" if down else f"({before}) | ({odd_x} & ({y} == {y}))"
             same = f"({same}) | ({odd_x} & {odd_y})"
         w.line(f"{place} += (({before}) | (({same}) & (j < {i}))).to(tl.int64)")
-    s.store(i, f"{row} * n + {place}", ok)
+    if len(s.op.args) > 1:
+        s.store(i, f"{row} * count + {place}", f"{ok} & ({place} < count)")
+    else:
+        s.store(i, f"{row} * n + {place}", ok)
 
 
 def _matmul(s: _Single) -> None:

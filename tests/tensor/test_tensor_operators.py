@@ -272,9 +272,14 @@ def test_sort():
         for descending in (False, True):
             for dims in ((1,), (7,), (3, 16), (2, 0), (33,)):
                 cases.append(Case("argsort", [tensor(t, *dims)], of(INT, len(dims)), {"descending": descending}))
+                for count in (0, 1, 4, 99, -1):
+                    cases.append(Case("argsort", [tensor(t, *dims), (count, INT)], of(INT, len(dims)),
+                                      {"descending": descending}))
     x = np.array([1, np.nan, 3, -np.inf, np.nan, np.inf, 1])
     for descending in (False, True):
         cases.append(Case("argsort", [(x, of(F32, 1))], of(INT, 1), {"descending": descending}))
+        longer = np.concatenate([x] * 12)
+        cases.append(Case("argsort", [(longer, of(F32, 1)), (10, INT)], of(INT, 1), {"descending": descending}))
     run(cases)
 
 

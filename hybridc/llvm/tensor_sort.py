@@ -1,0 +1,217 @@
+"""Sorting along the last axis: whole lines by merging, the first few places of a line by a heap of them."""
+
+from __future__ import annotations
+
+from hybridc.base.types import BF16, F16, F32, FLOATS, INT, Prim
+from hybridc.core.ir import Op
+from hybridc.llvm.casts import widen
+from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.tensor_access import new_tensor, release_tensor, tensor_of
+from hybridc.llvm.tensor_map import product
+
+Results = tuple[Leaves, ...]
+FEW = 8
+"""A line's first places are kept in a heap if they are at most the FEWth part of it; else it is sorted whole."""
+
+
+# ---- whole lines -----------------------------------------------------------------------------------------------------
+def _before(k: Code, kind: Prim, a: str, b: str, descending: bool) -> str:
+    """Does a stand before b, and not merely beside it? nan is the greatest."""
+    if kind in (F16, BF16):
+        a, b = widen(k, a, kind), widen(k, b, kind)
+        kind = F32
+    llvm = SCALARS[kind.name][0]
+    if kind not in FLOATS:
+        sign = "u" if kind.name in ("u8", "bool") else "s"
+        return k.icmp(sign + ("gt" if descending else "lt"), a, b, llvm)
+    # Unordered comparison against the other's order: one of them is nan.
+    one, other = (a, b) if descending else (b, a)
+    alone = k.op2("and", "i1", k.fcmp("uno", llvm, one, one), k.fcmp("ord", llvm, other, other))
+    return k.op2("or", "i1", k.fcmp("ogt" if descending else "olt", llvm, a, b), alone)
+
+
+def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
+    """void (out, scratch, in, rows, n): merge sort of positions, from runs of one upwards; stable."""
+
+    def make(name: str) -> None:
+        params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        llvm = SCALARS[kind.name][0]
+        with k.loop("%rows") as row:
+            base = k.mul(row.index, "%n")
+            result, x = k.element("%out", "i64", base), k.element("%x", llvm, base)
+            with k.loop("%n") as i:
+                k.store("i64", i.index, k.element(result, "i64", i.index))
+            _passes(k, kind, llvm, descending, result, x)
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.argsort", kind, descending), make)
+
+
+def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: str) -> None:
+    """Runs of `width` are merged in pairs, then of twice the width, between two buffers that change places."""
+    before, head, work, done = k.here, k.label("pass"), k.label("merge"), k.label("merged")
+    k.jump(head)
+    k.start(head)
+    width, width_slot = k.phi_slot("i64")
+    source, source_slot = k.phi_slot("ptr")
+    target, target_slot = k.phi_slot("ptr")
+    k.branch(k.icmp("slt", width, "%n"), work, done)
+    k.start(work)
+    double = k.mul(width, "2")
+    pairs = k.op2("udiv", "i64", k.add("%n", k.ins(f"sub i64 {double}, 1")), double)
+    with k.loop(pairs) as pair:
+        low = k.mul(pair.index, double)
+        middle = k.call("i64", "@llvm.smin.i64", [("i64", k.add(low, width)), ("i64", "%n")])
+        high = k.call("i64", "@llvm.smin.i64", [("i64", k.add(low, double)), ("i64", "%n")])
+        with k.loop(high, [("i64", low), ("i64", middle)], start=low) as place:
+            i, j = place.values
+            left_open, right_open = k.icmp("slt", i, middle), k.icmp("slt", j, high)
+            # Where one run is used up its place is read all the same, at a position that exists.
+            safe_i = k.select(left_open, "i64", i, low)
+            safe_j = k.select(right_open, "i64", j, low)
+            left = k.load("i64", k.element(source, "i64", safe_i))
+            right = k.load("i64", k.element(source, "i64", safe_j))
+            a, b = k.load(llvm, k.element(x, llvm, left)), k.load(llvm, k.element(x, llvm, right))
+            first = k.op2("and", "i1", right_open, _before(k, kind, b, a, descending))
+            first = k.op2("or", "i1", first, k.op2("xor", "i1", left_open, "true"))
+            k.store("i64", k.select(first, "i64", right, left), k.element(target, "i64", place.index))
+            moved = k.convert("zext", "i1", first, "i64")
+            place.next = [k.add(i, k.op2("xor", "i64", moved, "1")), k.add(j, moved)]
+    k.fill_phi(width_slot, [("1", before), (double, k.here)])
+    k.fill_phi(source_slot, [(result, before), (target, k.here)])
+    k.fill_phi(target_slot, [("%scratch", before), (source, k.here)])
+    k.jump(head)
+    k.start(done)
+    with k.when(k.icmp("ne", source, result, "ptr")):
+        k.copy_bytes(result, source, k.mul("%n", "8"))
+
+
+# ---- the first places ------------------------------------------------------------------------------------------------
+def _after(k: Code, kind: Prim, x: str, p: str, q: str, descending: bool) -> str:
+    """Does position p come after position q? Of equal elements the later does."""
+    llvm = SCALARS[kind.name][0]
+    a, b = k.load(llvm, k.element(x, llvm, p)), k.load(llvm, k.element(x, llvm, q))
+    beside = k.op2("xor", "i1", _before(k, kind, a, b, descending), "true")
+    later = k.op2("and", "i1", beside, k.icmp("sgt", p, q))
+    return k.op2("or", "i1", _before(k, kind, b, a, descending), later)
+
+
+def _sink(module: Module, kind: Prim, descending: bool) -> str:
+    """void (heap, x, size, hole, position): fill a hole in a heap of positions, whose last in the order is on top."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%heap"), ("ptr", "%x"), ("i64", "%size"), ("i64", "%hole"), ("i64", "%position")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        before, head, below, down, done = k.here, *(k.label(n) for n in ("sink", "below", "down", "sunk"))
+        k.jump(head)
+        k.start(head)
+        hole, slot = k.phi_slot("i64")
+        left = k.add(k.mul(hole, "2"), "1")
+        k.branch(k.icmp("slt", left, "%size"), below, done)
+        k.start(below)
+        right = k.call("i64", "@llvm.smin.i64", [("i64", k.add(left, "1")), ("i64", k.sub("%size", "1"))])
+        a, b = (k.load("i64", k.element("%heap", "i64", at)) for at in (left, right))
+        turned = _after(k, kind, "%x", b, a, descending)
+        child, last = k.select(turned, "i64", right, left), k.select(turned, "i64", b, a)
+        k.branch(_after(k, kind, "%x", last, "%position", descending), down, done)
+        k.start(down)
+        k.store("i64", last, k.element("%heap", "i64", hole))
+        k.fill_phi(slot, [("%hole", before), (child, down)])
+        k.jump(head)
+        k.start(done)
+        k.store("i64", "%position", k.element("%heap", "i64", hole))
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.sink", kind, descending), make)
+
+
+def _first_kernel(module: Module, kind: Prim, descending: bool) -> str:
+    """void (out, in, rows, n, count <= n): the places of the first `count` of each line, in order: those of what was
+    seen so far are kept in a heap, which sorts them at the end (Floyd, "Algorithm 245: Treesort 3", 1964)."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%out"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n"), ("i64", "%count")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        llvm = SCALARS[kind.name][0]
+        sink = _sink(module, kind, descending)
+        with k.when(k.icmp("slt", "%count", "1")):
+            k.ret()
+        with k.loop("%rows") as row:
+            heap = k.element("%out", "i64", k.mul(row.index, "%count"))
+            x = k.element("%x", llvm, k.mul(row.index, "%n"))
+
+            def fill(size: str, hole: str, position: str, heap: str = heap, x: str = x) -> None:
+                k.call("void", sink, [("ptr", heap), ("ptr", x), ("i64", size), ("i64", hole), ("i64", position)])
+
+            with k.loop("%count") as i:
+                k.store("i64", i.index, k.element(heap, "i64", i.index))
+            half = k.op2("lshr", "i64", "%count", "1")
+            with k.loop(half) as i:
+                hole = k.sub(k.sub(half, "1"), i.index)
+                fill("%count", hole, k.load("i64", k.element(heap, "i64", hole)))
+            with k.loop("%n", start="%count") as i:
+                last = k.load(llvm, k.element(x, llvm, k.load("i64", heap)))
+                with k.when(_before(k, kind, k.load(llvm, k.element(x, llvm, i.index)), last, descending)):
+                    fill("%count", "0", i.index)
+            with k.loop(k.sub("%count", "1")) as i:
+                size = k.sub(k.sub("%count", "1"), i.index)
+                end = k.element(heap, "i64", size)
+                position = k.load("i64", end)
+                k.store("i64", k.load("i64", heap), end)
+                fill(size, "0", position)
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.first", kind, descending), make)
+
+
+def argsort_dims(e: FnEmitter, op: Op) -> list[str]:
+    """The dimensions of the result."""
+    dims = list(tensor_of(e, op.args[0]).dims)
+    if len(op.args) > 1:
+        wanted, have = e.one(op.args[1]), dims[-1]
+        if wanted.isdigit() and have.isdigit():
+            return [*dims[:-1], str(min(int(wanted), int(have)))]
+        count = e.call("i64", "@llvm.smax.i64", [("i64", e.one(op.args[1])), ("i64", "0")])
+        dims[-1] = e.call("i64", "@llvm.smin.i64", [("i64", count), ("i64", dims[-1])])
+    return dims
+
+
+def emit_argsort(e: FnEmitter, op: Op) -> Results:
+    x, dims, down = tensor_of(e, op.args[0]), argsort_dims(e, op), bool(op.attr("descending"))
+    out = new_tensor(e, INT, dims)
+    n, rows = x.dims[-1], product(e, x.dims[:-1])
+    ends = [("ptr", x.data), ("i64", rows), ("i64", n)]
+    if len(op.args) == 1:
+        with e.holding(out.owner):
+            scratch = new_tensor(e, INT, [n])
+        e.call("void", _sort_kernel(e.module, x.elem, down), [("ptr", out.data), ("ptr", scratch.data), *ends])
+        release_tensor(e, scratch)
+        return (out.leaves,)
+    few, many, done = e.label("few"), e.label("many"), e.label("places")
+    e.branch(e.icmp("sle", e.mul(dims[-1], str(FEW)), n), few, many)
+    e.start(few)
+    e.call("void", _first_kernel(e.module, x.elem, down), [("ptr", out.data), *ends, ("i64", dims[-1])])
+    e.jump(done)
+    e.start(many)
+    with e.holding(out.owner):
+        whole = new_tensor(e, INT, [*x.dims[:-1], n])
+    with e.holding(out.owner), e.holding(whole.owner):
+        scratch = new_tensor(e, INT, [n])
+    e.call("void", _sort_kernel(e.module, x.elem, down), [("ptr", whole.data), ("ptr", scratch.data), *ends])
+    with e.loop(rows) as row:
+        target = e.element(out.data, "i64", e.mul(row.index, dims[-1]))
+        e.copy_bytes(target, e.element(whole.data, "i64", e.mul(row.index, n)), e.mul(dims[-1], "8"))
+    release_tensor(e, scratch)
+    release_tensor(e, whole)
+    e.jump(done)
+    e.start(done)
+    return (out.leaves,)
+
+
+ROWS = {"argsort": emit_argsort}
