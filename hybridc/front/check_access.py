@@ -172,7 +172,7 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
         return None
     sig, model = found
     config = sig.config_named(name)
-    if config is not None and not check_model.is_param(c, sig, name):
+    if config is not None and not check_model.is_member(c, sig, name):
         i = sig.config.index(config)
         if i < len(model.config):
             given = model.config[i]
@@ -180,6 +180,8 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
                 return tree.Field(config.type, span, value, name)
             if isinstance(given, Dim):
                 return check_expr.dim_value(given, span)
+            if config.is_model and not c.initialising:
+                return not_held(c, sig, name, span)
             return tree.ConfigValueOf(substitute(config.type, check_generic.config_substitution(c, sig, model)), span,
                                       t, name)
     member_sig = check_model.member(sig, name, span, c)
@@ -197,7 +199,22 @@ def config_value(c: Body, config: ConfigSig, span: Span) -> tree.Expr:
     if isinstance(config.var, DimVar):
         return tree.DimValue(INT, span, Dim.of(config.var))
     assert c.model is not None
-    return tree.ConfigValueOf(config.type, span, own_type(c.model), config.name)
+    own = own_type(c.model)
+    if config.is_model and not c.initialising:
+        receiver = c.use("self", span)
+        if receiver is None or not check_model.is_member(c, c.model, config.name):
+            return not_held(c, c.model, config.name, span)
+        member = model_member(c, tree.Local(own, span, receiver.var), own, config.name, span)
+        assert member is not None
+        return member
+    return tree.ConfigValueOf(config.type, span, own, config.name)
+
+
+def not_held(c: Body, sig: ModelSig, name: str, span: Span) -> tree.Expr:
+    """A model of the configuration is a value only where the model holds it."""
+    c.error("HYB602", f"`{name}` says which model `{sig.name}` is made for, and no member holds a value of it", span,
+            help=f"write `let {name} = {name}` among the members of `{sig.name}`")
+    return c.poison(span)
 
 
 def own_type(sig: ModelSig) -> ModelType:
@@ -270,6 +287,8 @@ def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None =
         help = nearest(name, names)
         if help is None and isinstance(t, Tensor):
             help = f"tensor functions are called as functions: `{name}(x, ...)`"
+        if help is None and isinstance(t, TypeVar) and t.bound == "model":
+            help = f"`{t}` may be any model, of which only calls and parameters are known"
         if help is None and isinstance(t, TypeVar):
             help = f"`{t}` may be any type; a bound says what it has: `[{t}: {name}(...)]`"
     c.error("HYB208", f"{shown} has no `{name}`", span, help=help)

@@ -162,6 +162,8 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
         demanded = demanded_method(c, t, fn.name)
         if demanded is not None:
             return call_demanded(c, demanded, receiver, e)
+        if t.bound == "model" and fn.name == "forward":
+            return check_builtin.call_any_model(c, receiver, e)
     value = check_access.field(c, receiver, fn.name, fn.span)
     if value is not None:
         return call_value(c, check_expr.narrow(c, value), e, expected, fn)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
-    BOOL,
     F32,
     F64,
     INT,
@@ -25,7 +24,7 @@ from hybridc.base.types import (
     Type,
     TypeVar,
 )
-from hybridc.front import check_access, check_expr, syntax, tree
+from hybridc.front import check_access, check_expr, implicit, syntax, tree
 from hybridc.front.bounds import elem_of, is_plain, is_resource
 from hybridc.front.declare import FORBIDDEN_MEMBERS
 from hybridc.front.infer import is_unknown
@@ -95,12 +94,12 @@ def member(sig: ModelSig, name: str, span: Span, c: Body) -> MemberSig | None:
     return None
 
 
-def is_param(c: Body, sig: ModelSig, name: str) -> bool:
-    """Whether a name of the configuration is, of a value, that of a parameter."""
+def is_member(c: Body, sig: ModelSig, name: str) -> bool:
+    """Whether a name of the configuration is, of a value, that of a parameter or submodel."""
     if name not in sig.member_names:
         return False
     prepare(c.checker, sig.key)
-    return name in sig.members and sig.members[name].kind == "param"
+    return name in sig.members
 
 
 def param_type(m: MemberSig, sig: ModelSig, model: ModelType) -> Type:
@@ -195,10 +194,10 @@ class Members:
 
     def run(self) -> None:
         sig, decl = self.sig, self.decl
-        for m in decl.members:
+        for m in (*implicit.submodels(decl), *decl.members):
             if isinstance(m, syntax.Fn):
                 continue
-            if m.name in sig.members or sig.config_named(m.name) is not None and not named_as_flag(sig, m):
+            if m.name in sig.members or sig.config_named(m.name) is not None and not implicit.holds(sig, m):
                 self.c.error("HYB202", f"`{sig.name}` has two members called `{m.name}`", m.span)
                 continue
             if m.name in FORBIDDEN_MEMBERS:
@@ -353,12 +352,6 @@ class Members:
             case Named(key, args) if key == STD_TYPES["map"] and args[0] == STR:
                 return self.models_in(args[1])  # type: ignore[arg-type]
         return []
-
-
-def named_as_flag(sig: ModelSig, m: syntax.ModelParam | syntax.ModelState | syntax.ModelLet) -> bool:
-    """Whether a parameter bears the name of a bool of the configuration, which says whether there is one."""
-    config = sig.config_named(m.name)
-    return isinstance(m, syntax.ModelParam) and config is not None and config.type == BOOL
 
 
 def has_params(checker: Checker, sig: ModelSig) -> bool:

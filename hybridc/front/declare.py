@@ -26,7 +26,7 @@ from hybridc.base.types import (
     Type,
     TypeVar,
 )
-from hybridc.front import syntax, tree
+from hybridc.front import implicit, syntax, tree
 from hybridc.front.bounds import BOUNDS, is_resource
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.modules import Unit
@@ -336,7 +336,7 @@ class Declarer:
             reader.config[p.name] = item
         sig.config = tuple(config)
         members: list[str] = []
-        for m in decl.members:
+        for m in (*implicit.submodels(decl), *decl.members):
             if isinstance(m, syntax.ModelState) and isinstance(m.type, syntax.TypeName):
                 if m.type.name in ("store", "rng"):
                     sig.resource = True

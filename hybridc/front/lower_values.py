@@ -116,8 +116,11 @@ class Values(ABC):
             raise Refused(replace(refused.diagnostic, span=self.b.span)) from None
 
     # ---- dimensions
-    def dim(self, d: Dim) -> ir.Atom:
+    def dim(self, d: Dim | PackVar) -> ir.Atom:
         """A dimension's value as an int."""
+        if isinstance(d, PackVar):
+            raise self.refuse("HYB808", "how many dimensions stand in front is not known here: no argument says",
+                              self.b.span, "write the shape, as in `ones(3)`")
         d = self.concrete_dim(d)
         if d.constant is not None:
             return integer(d.constant)
@@ -137,8 +140,9 @@ class Values(ABC):
         """The run-time value of a dimension name or of an int `let`."""
         bound = self.find_dim(v)
         if bound is None:
-            raise self.refuse("HYB808", f"the dimension {v.name} is not known here: no argument gives it a value",
-                              self.b.span)
+            name = "a dimension" if v.name == "?" else f"the dimension {v.name}"
+            raise self.refuse("HYB808", f"{name} is not known here: no argument gives it a value", self.b.span,
+                              "write the shape, as in `ones(3)`" if v.name == "?" else None)
         if bound.maybe:
             ok = self.b.op("ge", [bound.atom, integer(0)], ir.BOOL)
             self.check(ok, "ValueError", f"dimension {bound.name} is needed, but an empty list binds nothing")
