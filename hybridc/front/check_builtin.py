@@ -159,6 +159,10 @@ def len_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     match t:
         case Poison():
             return tree.Const(INT, e.span, 0)
+        case Tensor(_, (PackVar(),)):
+            c.error("HYB302", f"{c.show(t)} may be a number, which has no length", e.span,
+                    help="name a dimension beside the `*`: `f32[*B, N]`")
+            return tree.Const(INT, e.span, 0)
         case Tensor() | TupleType():
             return tree.Builtin(INT, e.span, "len", (x,))
         case Named(key):

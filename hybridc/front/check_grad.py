@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hybridc.base.dims import PackVar
 from hybridc.base.types import (
     F32,
     VOID,
@@ -72,6 +73,9 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
         d = derivative(c, target)
         shown = "the model" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
+        if isinstance(target, Meta):
+            c.error("HYB308", f"the type of {shown} is not known here", e.span, help="write it: `fn(x: f32): ...`")
+            return c.poison(e.span)
         if d is None:
             c.error("HYB604", f"there is no derivative with respect to {shown}: {target} holds no floats, so it is not "
                     "differentiable", e.span)
@@ -79,6 +83,10 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         if kind == "jacobian" and not (isinstance(d, Tensor) or is_float(d)):
             c.error("HYB604", f"`jacobian` is by floats and tensors, and {shown} is {target}", e.span,
                     help="`jvp` is by anything that holds floats")
+            return c.poison(e.span)
+        if kind == "jacobian" and both_open(c.resolve(t.result), d):
+            c.error("HYB604", f"the `jacobian` of {c.show(t.result)} by {d} has two `*` names in its shape", e.span,
+                    help="reshape to known axes within the function")
             return c.poison(e.span)
         targets.append(d)
     c.checker.gradients.append((f, tuple(positions), e.span))
@@ -97,6 +105,11 @@ def derived(c: Body, t: FnType, kind: str, targets: list[Type]) -> FnType:
     if kind == "hvp":
         return FnType((*t.params, *directions), g)
     return FnType(t.params, TupleType((t.result, g)) if kind == "value_and_grad" else g)
+
+
+def both_open(result: Type, by: Type) -> bool:
+    """Whether both have a `*` name in their shapes."""
+    return all(isinstance(x, Tensor) and any(isinstance(d, PackVar) for d in x.shape) for x in (result, by))
 
 
 def beside(result: Type, by: Type) -> Type:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hybridc.base.dims import PackVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
     INT,
@@ -313,7 +314,7 @@ def item_of(c: Body, t: Type, span: Span) -> Type:
     match t:
         case Poison():
             return POISON
-        case Tensor(elem, shape):
+        case Tensor(elem, shape) if not isinstance(shape[0], PackVar):
             return elem if len(shape) == 1 else Tensor(elem, shape[1:])
         case Named(key):
             sig = c.world.method(key, "_at")
@@ -329,7 +330,9 @@ def item_of(c: Body, t: Type, span: Span) -> Type:
                     help="write its type where it is declared")
             return POISON
     help = None
-    if t == INT:
+    if isinstance(t, Tensor):
+        help = "its first axis is not known: reshape it, `reshape(x, [-1, n])`"
+    elif t == INT:
         help = "write `range(n)`"
     elif isinstance(t, Option):
         help = "it may be none: test it first, `if x != none:`"

@@ -21,6 +21,7 @@ from hybridc.front.tensor_types import (
     broadcast,
     dim_at,
     elem,
+    has_rank,
     is_float,
     join,
     of_shape,
@@ -65,7 +66,7 @@ def matmul(ctx: Context, left: tree.Expr, right: tree.Expr, span: Span) -> tree.
 @rule("outer", "a b")
 def _outer(a: Arguments, expected: Type | None) -> tree.Expr:
     kind, (x, y) = join(a.ctx, [a.tensor("a"), a.tensor("b")], a.call.span, "outer")
-    if len(shape(x.type)) != 1 or len(shape(y.type)) != 1:
+    if not has_rank(shape(x.type), 1) or not has_rank(shape(y.type), 1):
         raise a.wrong(f"outer takes two vectors, not {x.type} and {y.type}")
     return a.built(of_shape(kind, shape(x.type) + shape(y.type)), x, y)
 
@@ -73,7 +74,7 @@ def _outer(a: Arguments, expected: Type | None) -> tree.Expr:
 @rule("dot", "a b")
 def _dot(a: Arguments, expected: Type | None) -> tree.Expr:
     kind, (x, y) = join(a.ctx, [a.tensor("a"), a.tensor("b")], a.call.span, "dot")
-    if len(shape(x.type)) != 1 or len(shape(y.type)) != 1:
+    if not has_rank(shape(x.type), 1) or not has_rank(shape(y.type), 1):
         raise a.wrong(f"dot takes two vectors, not {x.type} and {y.type}", None, "`@` multiplies matrices")
     same_shape(a.ctx, shape(x.type), shape(y.type), a.call.span, "dot")
     return a.built(kind, x, y)
@@ -116,7 +117,7 @@ def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
     bound: dict[str, Dim] = {}
     for names, x in zip(inputs, operands, strict=True):
         dims = shape(x.type)
-        if len(dims) != len(names) or any(isinstance(d, PackVar) for d in dims):
+        if not has_rank(dims, len(names)):
             a.ctx.error("HYB401", f"einsum \"{text}\": `{names}` has {len(names)} letters for shape {show_shape(dims)}",
                         x.span)
             raise Stop
@@ -140,7 +141,7 @@ def _vector(a: Arguments, name: str, x: tree.Expr) -> tree.Expr:
     """A weight for the last axis."""
     w = a.tensor(name)
     dims = shape(w.type)
-    if len(dims) != 1 or same_dim(a.ctx, dim_at(shape(x.type), -1), dims[0]) is None:  # type: ignore[arg-type]
+    if not has_rank(dims, 1) or same_dim(a.ctx, dim_at(shape(x.type), -1), dims[0]) is None:  # type: ignore[arg-type]
         a.ctx.error("HYB401", f"{a.name} of {show_shape(shape(x.type))} with `{name}` {show_shape(dims)}", w.span,
                     f"`{name}` is as long as the last axis")
         raise Stop
@@ -184,7 +185,7 @@ def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
     operands = [x, weight, *([a.tensor("bias")] if a.has("bias") else [])]
     kind, operands = join(a.ctx, operands, a.call.span, a.name, True)
     dims, w = shape(x.type), shape(weight.type)
-    if len(w) != n + 2 or any(isinstance(d, PackVar) for d in (*w, *dims[-n - 1 :])):
+    if not has_rank(w, n + 2) or not has_rank(dims[-n - 1 :], n + 1):
         a.ctx.error("HYB401", f"{a.name} takes x [N, C, {'L' if n == 1 else 'H, W'}] and a weight [out, C, "
                     f"{'K' if n == 1 else 'KH, KW'}], not {show_shape(dims)} and {show_shape(w)}", a.call.span)
         raise Stop

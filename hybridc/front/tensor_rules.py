@@ -25,6 +25,7 @@ from hybridc.front.tensor_types import (
     dim_at,
     drop_axes,
     elem,
+    has_rank,
     hint,
     is_float,
     is_literal,
@@ -214,7 +215,7 @@ def _topk(a: Arguments, expected: Type | None) -> tree.Expr:
 
 def _agree(a: Arguments, x: Shape, index: Shape, axis: int, what: str) -> None:
     """That index tensors of gather and scatter have the tensor's rank; their sizes are checked when they run."""
-    if len(x) != len(index):
+    if len(x) != len(index) or any(d != e for d, e in zip(x, index) if isinstance(d, PackVar) or isinstance(e, PackVar)):
         a.ctx.error("HYB401", f"{a.name} takes {what} of the tensor's rank: {show_shape(x)} and {show_shape(index)}",
                     a.call.span)
         raise Stop
@@ -258,7 +259,7 @@ def _one_hot(a: Arguments, expected: Type | None) -> tree.Expr:
 @rule("embedding", "index weight")
 def _embedding(a: Arguments, expected: Type | None) -> tree.Expr:
     index, weight = a.indices("index"), a.tensor("weight")
-    if len(shape(weight.type)) != 2:
+    if not has_rank(shape(weight.type), 2):
         raise a.wrong(f"the weight of embedding is [entries, size], not {show_shape(shape(weight.type))}", weight)
     return a.built(of_shape(elem(weight.type), (*shape(index.type), shape(weight.type)[1])), index, weight)
 
@@ -268,7 +269,7 @@ def _embedding(a: Arguments, expected: Type | None) -> tree.Expr:
 def _cross_entropy(a: Arguments, expected: Type | None) -> tree.Expr:
     logits, labels = a.float_tensor("logits"), a.indices("labels")
     dims, wanted = shape(logits.type), shape(labels.type)
-    if len(dims) > 2 or len(wanted) != len(dims) - 1:
+    if not any(has_rank(dims, n) and has_rank(wanted, n - 1) for n in (1, 2)):
         a.ctx.error("HYB401", f"cross_entropy takes logits [C] with a label, or [N, C] with labels [N]; not "
                     f"{show_shape(dims)} with {show_shape(wanted)}", a.call.span, "reshape the logits to [N, C]")
         raise Stop

@@ -353,7 +353,9 @@ def _concat(a: Arguments, expected: Type | None) -> tree.Expr:
             if agreed is None:
                 _differ(a, values)
             result_dims[i] = agreed  # type: ignore[assignment, call-overload]
-        total = total + dim_at(shape(v.type), axis)
+        if isinstance(own := shape(v.type)[axis], PackVar):
+            _differ(a, values)
+        total = total + own  # type: ignore[operator]
     result_dims[axis] = total
     return a.built(of_shape(elem(values[0].type), tuple(result_dims)), *values, axis=axis, list=False)
 

@@ -281,6 +281,11 @@ def size(dims: Shape) -> Dim | None:
     return total
 
 
+def has_rank(dims: Shape, n: int) -> bool:
+    """Whether these are `n` dimensions, none of them a `*` name that may stand for more or fewer."""
+    return len(dims) == n and not any(isinstance(d, PackVar) for d in dims)
+
+
 def divided(ctx: Context, d: Dim, n: int) -> Dim | None:
     """d / n: exact where every coefficient divides; None if it provably does not, else a `?` (checked at run time)."""
     if all(c % n == 0 for _, c in d.terms):
@@ -347,7 +352,7 @@ __all__ = [
     "BF16", "BOOL", "F16", "F32", "F64", "I32", "INT", "ONE", "POISON", "U8",
     "Context", "Dim", "DimVar", "PackVar", "Shape", "Stop", "Tensor", "Type",
     "adapt", "broadcast", "cast", "dim_at", "divided", "drop_axes", "elem", "find_axes", "find_axis",
-    "has_float", "hint",
+    "has_float", "has_rank", "hint",
     "is_float", "is_int", "is_literal", "is_numeric", "is_scalar", "is_unknown", "join", "of_shape", "replace_axis",
     "plain", "same_dim", "same_shape", "shape", "show_shape", "size",
 ]  # fmt: skip

@@ -54,6 +54,19 @@ CASES = [
     ("fn f(x: f32[3]):\n    if x > 0:\n        pass", ["bool"]),
     ("fn f(x: f32[3]):\n    not x", ["not"]),
     ("fn f(x: f32[3], i: int[2], v: f32[4]):\n    scatter_add(x, 0, i, v)", ["[2]", "[4]"]),
+    # a `*` name where the number of axes must be known
+    ("fn f(x: f32[N], w: f32[*B]):\n    layer_norm(x, w)", ["[N]", "[*B]"]),
+    ("fn f(x: f32[*B], y: f32[3]):\n    outer(x, y)", ["two vectors", "f32[*B]"]),
+    ("fn f(x: f32[*B]):\n    dot(x, x)", ["two vectors", "f32[*B]"]),
+    ("fn f(x: f32[*B], y: int):\n    cross_entropy(x, y)", ["[*B]", "[N, C]"]),
+    ("fn f(x: f32[*B, C], y: int[*B]):\n    cross_entropy(x, y)", ["[*B, C]", "[N, C]"]),
+    ("fn f(i: int, w: f32[N, *B]):\n    embedding(i, w)", ["[entries, size]", "[N, *B]"]),
+    ("fn f(x: f32[*B, N], i: int[*C, N]):\n    gather(x, -1, i)", ["[*B, N]", "[*C, N]"]),
+    ("fn f(x: f32[*B, N], i: int[*C, N]):\n    scatter_add(x, -1, i, x)", ["[*B, N]", "[*C, N]"]),
+    ("fn f(x: f32[*B, 3], y: f32[3, *B]):\n    concat(x, y, axis=-1)", ["[*B, 3]", "[3, *B]"]),
+    ("fn f(x: f32[*B]):\n    len(x)", ["f32[*B]", "no length", "f32[*B, N]"]),
+    ("fn f(x: f32[*B, 3]):\n    for y in x:\n        print(y)", ["f32[*B, 3]", "reshape"]),
+    ("fn f(x: f32[*B]):\n    jacobian(fn(y: f32[*B]): y * y)(x)", ["f32[*B]", "two `*` names"]),
 ]
 
 
