@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hybridc_runtime import origin
@@ -16,16 +16,17 @@ from hybridc.link.pyi import stub
 
 def write_artifact(
     path: str, output: str | None, *, root: str | None = None, target: str = "cpu",
-    warn: Callable[[Checked], object] = lambda checked: None,
+    weights: Mapping[str, str] | None = None, warn: Callable[[Checked], object] = lambda checked: None,
 ) -> Path:
     """Compile a file, or the Core of an artifact again; the path of the artifact. Both files appear whole or not at
-    all. `warn` is given the program that was checked."""
+    all. `weights` are files with the values of exported models, by name; `warn` is given the program that was
+    checked."""
     if path.endswith(".hybx"):
-        built = rebuild.rebuilt(read_file(path), driver.processors_of(target))
+        built = rebuild.rebuilt(read_file(path), driver.processors_of(target), weights)
     else:
         checked = driver.check(path, root)
         warn(checked)
-        built = driver.build(checked, target)
+        built = driver.build(checked, target, weights)
     folder = Path(output) if output else Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     target_file = folder / (Path(path).stem + ".hybx")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hybridc_runtime.more import More
+from hybridc_runtime.packed import packed
 
 from hybridc.autodiff import driver as autodiff
 from hybridc.base import knobs
@@ -160,28 +161,49 @@ class Built:
     core: ir.Program
 
 
-def build(checked: Checked, target: str = "cpu") -> Built:
-    """The artifact of what a program exports."""
+def build(checked: Checked, target: str = "cpu", weights: Mapping[str, str] | None = None) -> Built:
+    """The artifact of what a program exports, with the values of exported models from files (name -> path); ValueError
+    for one that does not fit, OSError for one that cannot be read."""
     cpus = processors_of(target)
     core, interface = lower(checked)
     surface.without_curvatures(interface)
-    return finish(core, interface, checked.path, checked.sources, cpus, gpus=gpus_of(target))
+    return finish(core, interface, checked.path, checked.sources, cpus, gpus=gpus_of(target), weights=weights)
 
 
 def finish(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
     files: Sequence[tuple[str, str]] | None = None, gpus: Sequence[str] = (), launched: bool = False,
+    weights: Mapping[str, str] | None = None, values: Mapping[str, bytes] | None = None,
 ) -> Built:
     """From Core to an artifact, which holds the Core too if it is to be `portable`. `files` are the sources that it was
     made from with their digests, if `sources` is not all of them. Code for `gpus`, or with `launched` what the launcher
-    that interprets kernels needs, is an artifact within."""
+    that interprets kernels needs, is an artifact within. `weights` are files with the values of exported models;
+    `values` are such values as an artifact has them."""
     pace.mark(core, interface)  # while it still shows what is the library's
     text = print_program(dce.prune(core, surface.symbols(interface))) if portable else ""
+    given = {**(values or {}), **with_weights(interface, core, weights or {})}
     better = optimise(core, interface, sources)
     codes = native(better, interface, cpus)
     manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].sites, codes[0].hosts, sources)
-    more = [container.within(launchable(core, interface, path, sources, cpus, gpus))] if gpus or launched else []
+    more = [container.values(name, data) for name, data in sorted(given.items())]
+    more += [container.within(launchable(core, interface, path, sources, cpus, gpus))] if gpus or launched else []
     return Built(container.pack(manifest, codes, text, files or container.digests(sources), more), interface, core)
+
+
+def with_weights(interface: Interface, core: ir.Program, weights: Mapping[str, str]) -> dict[str, bytes]:
+    """The values of exported models from files (name -> path), found out before the work of compiling."""
+    if not weights:
+        return {}
+    manifest = manifest_of("", "", interface, core, [], [], {})
+    found = {}
+    for name, file in weights.items():
+        try:
+            found[name] = packed(manifest, name, file)
+        except OSError as e:
+            raise OSError(f"--weights {name}={file}: {e.strerror or e}") from None
+        except ValueError as e:
+            raise ValueError(f"--weights {name}={file}: {e}") from None
+    return found
 
 
 def launchable(

@@ -7,7 +7,7 @@ are not checked, that is the work of the containers, which are Core too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hybridc_runtime.artifact import Contents
 
@@ -22,11 +22,15 @@ from hybridc.link import coherent
 from hybridc.link.manifest import interface_of, sources_of
 
 
-def rebuilt(contents: Contents, cpus: Sequence[str]) -> driver.Built:
-    """The artifact with code for these processors; ValueError if its Core or its interface is not sound."""
+def rebuilt(
+    contents: Contents, cpus: Sequence[str], weights: Mapping[str, str] | None = None
+) -> driver.Built:
+    """The artifact with code for these processors, and new values of models as `driver.build` has them; ValueError if
+    its Core or its interface is not sound."""
     manifest = contents.manifest()
     program, interface = _sound(contents)
-    return driver.finish(program, interface, manifest.path, sources_of(manifest), cpus, files=contents.sources)
+    return driver.finish(program, interface, manifest.path, sources_of(manifest), cpus, files=contents.sources,
+                         weights=weights, values=contents.weights())
 
 
 def _sound(contents: Contents) -> tuple[Program, Interface]:

@@ -14,6 +14,7 @@
     code       native code for `target`: an ELF object for "cpu:NAME", what its driver loads for other machines;
                `requires` lists the processor's features, by LLVM's names, that it needs; the most demanding first
     source     text that is compiled when it is used, for `target`
+    weights    "NAME.safetensors": the values of the model that is exported as NAME (hybridc_runtime/packed.py)
     device     "device.hybx": an artifact itself, the same program with its kernels on a GPU: host code that launches
                them, "kernels.py", their Triton source, and their machine code, two variants of each for a target
 
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
 SCHEMA = 2
 MAGIC = b"HYBX" + f"{SCHEMA:04}".encode()
 PREFIX = 8 + 8 + 32
-KINDS = ("manifest", "core", "code", "source", "device")
+KINDS = ("manifest", "core", "code", "source", "weights", "device")
 DEVICE, KERNELS = "device.hybx", "kernels.py"
 """Members for launchers."""
+WEIGHTS = ".safetensors"
+"""How the name of a member with the values of a model ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,10 @@ class Contents:
 
     def targets(self) -> list[str]:
         return list(dict.fromkeys(m.target for m in self.members if m.kind == "code"))
+
+    def weights(self) -> dict[str, bytes]:
+        """Values of models, by the name that each is exported under."""
+        return {m.name.removesuffix(WEIGHTS): m.data for m in self.members if m.kind == "weights"}
 
     def device(self) -> Contents | None:
         """The artifact for launchers within."""
@@ -233,9 +240,10 @@ def link_code(
 
     inner = contents.device()
     launcher = launchers.choose(device, inner, contents.what)
+    weights = contents.weights()
     if launcher is not None and inner is not None:
         contents, code = inner, inner.code("cpu", features())
-    return link(contents.manifest(), [code.data], externs=externs, launcher=launcher)
+    return link(contents.manifest(), [code.data], externs=externs, launcher=launcher, weights=weights)
 
 
 def describe(contents: Contents) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays, classes
-from hybridc_runtime.manifest import Type
+from hybridc_runtime.manifest import Kind, Manifest, Type
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -31,7 +31,7 @@ SCALARS = {
 _COUNT = struct.Struct("<Q")
 
 
-def schema(codec: Codec, t: Type) -> dict[str, Any]:
+def schema(manifest: Manifest, t: Type) -> dict[str, Any]:
     """The schema of a type; TypeError for one whose values cannot leave the program."""
     defs: dict[str, Any] = {}
 
@@ -45,7 +45,7 @@ def schema(codec: Codec, t: Type) -> dict[str, Any]:
                 return ["tuple", [of(i) for i in t[1]]]
             case "option":
                 return ["option", of(t[1])]
-        kind = codec.kind(t)
+        kind = manifest.kinds.get(t[1]) or Kind(t[0], title=t[1])
         match kind.kind:
             case "str":
                 return "str"
@@ -56,12 +56,12 @@ def schema(codec: Codec, t: Type) -> dict[str, Any]:
                 if name not in defs:
                     defs[name] = None  # a recursive type meets itself
                     if t[0] == "struct":
-                        defs[name] = ["struct", title, [[f, of(ft)] for f, ft in codec.layouts.structs[name]]]
+                        defs[name] = ["struct", title, [[f, of(ft)] for f, ft in manifest.structs[name]]]
                     else:
-                        cases = [[c, [[f, of(ft)] for f, ft in fields]] for c, fields in codec.layouts.enums[name]]
+                        cases = [[c, [[f, of(ft)] for f, ft in fields]] for c, fields in manifest.enums[name]]
                         defs[name] = ["enum", title, cases]
                 return ["named", name]
-        raise TypeError(f"a {codec.show(t)} cannot be written to disk")
+        raise TypeError(f"a {kind.title or t[1]} cannot be written to disk")
 
     return {"type": of(t), "defs": defs}
 
@@ -257,7 +257,8 @@ def to_text(s: dict[str, Any], value: Any) -> str:
     return base64.b64encode(encode(s, value)).decode()
 
 
-def from_text(s: dict[str, Any], text: str, codec: Codec) -> Any:
+def from_text(s: dict[str, Any], text: str, codec: Codec | None) -> Any:
+    """The value that `to_text` wrote; ValueError for another text."""
     try:
         return decode(s, base64.b64decode(text), Maker(s, codec))
     except (ValueError, struct.error, IndexError) as e:

@@ -73,6 +73,7 @@ class ModelState:
     type: Type
     route: list[Any]
     check: str = ""
+    dims: list[int | None] = field(default_factory=list)
 
 
 @dataclass(slots=True)

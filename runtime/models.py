@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import index
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from hybridc_runtime import arrays, encoding, fastcall, torch_module, weights
+from hybridc_runtime import fastcall, torch_module, weights
 from hybridc_runtime.configuration import configuration, same_config, show_call, show_config
+from hybridc_runtime.contents import Contents
 from hybridc_runtime.faults import ArgumentError
-from hybridc_runtime.manifest import Entry, Model, ModelClass, ModelState, Type
-from hybridc_runtime.memory import HEADER, MEMORY, allocate, free, set_word, word
+from hybridc_runtime.manifest import Entry, Model, ModelClass, Type
 from hybridc_runtime.more import More, Table
-from hybridc_runtime.state import put, spill, step_to
 from hybridc_runtime.values import Native, Owned
 
 if TYPE_CHECKING:
@@ -33,6 +30,8 @@ class Models:
         """By the declaration's key."""
         self.compiled: list[tuple[Part, Model]] = []
         self._asked: set[str] = set()
+        self.weights: dict[str, bytes] = {}
+        """Values that the artifact has for models, by the name that each is exported under, as safetensors."""
 
     def add(self, part: Part) -> None:
         space = self.module.__dict__
@@ -116,21 +115,21 @@ def declared(struct: str) -> str:
 
 
 class Exported:
-    """`export M(size=8) as name`: mod.name(seed=0)."""
+    """`export M(size=8) as name`: mod.name(seed=0), or mod.name() with the weights that the artifact has for it."""
 
     def __init__(self, models: Models, name: str, key: str, config: list[Any]):
         self._models, self.__name__, self._key, self._config = models, name, key, config
 
-    def __call__(self, *, seed: int = 0) -> ModelBase:
+    def __call__(self, *, seed: int | None = None) -> ModelBase:
         m = object.__new__(self._models.classes[self._key])
-        m._build(self._config, seed)
+        m._build(self._config, seed, self.__name__)
         return m
 
     def __repr__(self) -> str:
         return f"<hyb model {self.__name__}>"
 
 
-class ModelBase:
+class ModelBase(Contents):
     """A model: parameters, state, methods. `m(x)` calls `forward`."""
 
     _models: Models
@@ -140,16 +139,21 @@ class ModelBase:
     _fast: dict[str, Any]
     """By method: what makes them."""
 
-    def __init__(self, *args: Any, seed: int = 0, **kwargs: Any):
-        self._build(configuration(self._declared, args, kwargs), seed)
+    def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any):
+        self._build(configuration(self._declared, args, kwargs), seed, self._declared.name)
 
-    def _build(self, config: list[Any], seed: int) -> None:
+    def _build(self, config: list[Any], seed: int | None, name: str) -> None:
+        """With the first values of a seed; without one those that the artifact has under this name, else of seed 0."""
+        given = self._models.weights.get(name) if seed is None else None
+        seed = 0 if seed is None else seed
         if isinstance(seed, bool) or not hasattr(seed, "__index__") or not -(1 << 63) <= index(seed) < 1 << 63:
             raise ArgumentError(f"{self._declared.name}() argument seed: expected an int of 64 bits, found {seed!r}")
         part, model = self._models.find(self._declared.key, config)
         t: Type = ("struct", model.struct)
         leaves = part.codec.helper(model.init, ["int"], t).leaves((seed,))[0]
         self._start(part, model, Owned(part.codec, t, leaves))
+        if given is not None:
+            self._take_contents(*weights.from_bytes(given, name), name)
 
     def _start(self, part: Part, model: Model, owned: Owned) -> None:
         self._part, self._model, self._owned = part, model, owned
@@ -294,195 +298,6 @@ class ModelBase:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelBase:
         return self.__copy__()
-
-    # ---- parameters
-    def _flat(self) -> tuple[int, int]:
-        """Where the parameters are, and how many."""
-        _, data, count = self._owned.leaves[:3]
-        return data, count
-
-    def _vector(self) -> Any:
-        """All parameters as one new vector."""
-        with self._lock:
-            dtype = arrays.DTYPES[self._model.elem]
-            data, count = self._flat()
-            out = np.empty(count, dtype)
-            if count:
-                out.view(np.uint8)[:] = MEMORY[data:data + out.nbytes]
-            return out
-
-    def _shared_vector(self) -> Any:
-        """All parameters as one vector over the model's own memory. It counts as an owner: compiled code that changes
-        the parameters gives the model new memory."""
-        with self._lock:
-            owner, data, count = self._owned.leaves[:3]
-            if not owner or word(owner) != 1:
-                self._set_vector(self._vector())  # so that no other value sees what is written
-                owner, data, count = self._owned.leaves[:3]
-            dtype = arrays.DTYPES[self._model.elem]
-            set_word(owner, word(owner) + 1)
-            program = self._part.program
-            held = arrays.Holder(data, count * dtype.itemsize, lambda: program.drop_block(owner))
-            return np.frombuffer(held.memory, dtype, count)
-
-    def _set_vector(self, vector: Any) -> None:
-        """Put all parameters back."""
-        size = vector.nbytes
-        block = allocate(HEADER + size)
-        set_word(block, 1)
-        set_word(block + 8, vector.size)
-        if size:
-            MEMORY[block + HEADER:block + HEADER + size] = np.ascontiguousarray(vector).view(np.uint8).data
-        self._part.program.count_live(1)
-        with self._lock:
-            old = self._owned.leaves[0]
-            self._owned.leaves = (block, block + HEADER, vector.size, *self._owned.leaves[3:])
-            if old:
-                self._part.program.drop_block(old)
-
-    # ---- state
-    def _state_values(self) -> dict[str, tuple[ModelState, Any]]:
-        """Every persistent value that can leave the model."""
-        codec, model = self._part.codec, self._model
-        out = {}
-        address = spill(self._owned)
-        try:
-            for state in model.states:
-                t, at = self._walk(("struct", model.struct), address, state.route)
-                if not isinstance(t, str) and t[0] == "struct" and codec.kind(t).kind == "store":
-                    continue
-                out[state.path] = (state, codec.read(t, at))
-        finally:
-            free(address)
-        return out
-
-    def _walk(self, t: Type, address: int, route: list[Any]) -> tuple[Type, int]:
-        """The place that a route leads to from a value in memory."""
-        codec = self._part.codec
-        for step in route:
-            t, address = step_to(codec, t, address, step)
-        return t, address
-
-    def state_dict(self) -> dict[str, Any]:
-        """Copies of the parameters, then of the state, by path."""
-        out = {name: array for name, (_, array) in self._tensors().items()}
-        for path, (_, value) in self._state_values().items():
-            out[path] = value
-        return out
-
-    def _tensors(self) -> dict[str, tuple[str, Any]]:
-        flat, elem = self._vector(), self._model.elem
-        out = {}
-        for p in self._model.params:
-            size = int(np.prod(p.shape, dtype=np.int64))
-            out[p.path] = (elem, flat[p.offset:p.offset + size].reshape(p.shape).copy())
-        return out
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Replace parameters and state; what does not fit changes nothing."""
-        states = self._state_values()
-        known = {p.path for p in self._model.params} | set(states)
-        unknown = [k for k in state if k not in known]
-        if not any(name in state for name in states):
-            states = {}  # weights alone, from PyTorch say: the state stays
-        missing = [k for k in [*(p.path for p in self._model.params), *states] if k not in state]
-        if unknown or missing:
-            wrong = (("missing", missing), ("unknown", unknown))
-            parts = [f"{what} {', '.join(names)}" for what, names in wrong if names]
-            raise KeyError(f"{self._model.shown}: {'; '.join(parts)}")
-        self._replace(state, states)
-
-    def _replace(self, state: Mapping[str, Any], states: Mapping[str, tuple[ModelState, Any]]) -> None:
-        codec = self._part.codec
-        flat = self._vector()
-        for p in self._model.params:
-            try:
-                array, _ = arrays.as_array(state[p.path], self._model.elem)
-            except arrays.Unfit as e:
-                expected = arrays.shown(self._model.elem, p.shape)
-                raise ValueError(f"{p.path}: expected {expected}, found {e.found}") from None
-            if tuple(array.shape) != tuple(p.shape):
-                expected, found = arrays.shown(self._model.elem, p.shape), arrays.shown(self._model.elem, array.shape)
-                raise ValueError(f"{p.path}: expected {expected}, found {found}")
-            flat[p.offset:p.offset + array.size] = array.reshape(-1)
-        news: list[tuple[ModelState, Type, tuple[Any, ...]]] = []
-        try:
-            for path, (row, _) in states.items():
-                news.append((row, row.type, codec.write_leaves(row.type, state[path], path)))
-                if row.check:
-                    codec.helper(row.check, [row.type], None)((state[path],))
-        except ValueError as e:
-            for _, t, leaves in news:
-                codec.release_leaves(t, leaves)
-            raise ValueError(str(e)) from None
-        with self._lock:
-            self._set_vector(flat)
-            if news:
-                self._set_states(news)
-
-    def _set_states(self, news: list[tuple[ModelState, Type, tuple[Any, ...]]]) -> None:
-        codec, t = self._part.codec, ("struct", self._model.struct)
-        layout = codec.layouts.of(t)
-        address = spill(self._owned)
-        try:
-            for row, item, leaves in news:
-                put(codec, t, address, row.route, item, leaves)
-            self._owned.leaves = layout.struct.unpack_from(MEMORY, address)
-        finally:
-            free(address)
-
-    # ---- files
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and state as safetensors under the names of the source."""
-        weights.save(path, *self._contents())
-
-    def _contents(self) -> tuple[dict[str, tuple[str, Any]], dict[str, str]]:
-        """Parameters and state as tensors, and the state that is none as metadata."""
-        codec = self._part.codec
-        tensors = self._tensors()
-        rest = {}
-        for name, (row, value) in self._state_values().items():
-            t = row.type
-            if isinstance(t, str) or t[0] == "tensor":
-                if isinstance(t, str):
-                    tensors[name] = (t, arrays.as_array([value], t)[0].reshape(()))
-                else:
-                    tensors[name] = (t[1], _tensor(value, t[1]))
-            else:
-                rest[name] = encoding.to_text(encoding.schema(codec, t), value)
-        return tensors, {f"state.{k}": v for k, v in rest.items()}
-
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Read what `save` wrote; a file that does not fit changes nothing."""
-        tensors, metadata = weights.load(path)
-        self._take_contents(tensors, metadata, os.fspath(path))
-
-    def _take_contents(self, tensors: dict[str, tuple[str, Any]], metadata: dict[str, str], source: str) -> None:
-        """Replace parameters and state by what `_contents` gave; what does not fit changes nothing."""
-        codec, states = self._part.codec, self._state_values()
-        state: dict[str, Any] = {}
-        for name, (elem, array) in tensors.items():
-            row = states.get(name)
-            if row is not None and isinstance(row[0].type, str) and array.shape == () and elem == row[0].type:
-                state[name] = arrays.from_bf16(array).item() if elem == "bf16" else array.item()
-            else:
-                state[name] = array
-                if row is None and elem != self._model.elem and any(p.path == name for p in self._model.params):
-                    raise ValueError(f"{name}: expected {self._model.elem}, found {elem}")
-        for key, text in metadata.items():
-            name = key.removeprefix("state.")
-            row = states.get(name)
-            if key.startswith("state.") and row is not None:
-                state[name] = encoding.from_text(encoding.schema(codec, row[0].type), text, codec)
-        try:
-            self.load_state_dict(state)
-        except KeyError as e:
-            raise ValueError(f"{source}: {e.args[0]}") from None
-
-
-def _tensor(value: Any, elem: str) -> Any:
-    """State as it is kept on disk; bf16 came out as float32."""
-    return arrays.to_bf16(value) if elem == "bf16" else value
 
 
 def _method(name: str) -> Callable[..., Any]:

@@ -265,12 +265,13 @@ class Module:
 
 def link(
     manifest: Manifest, objects: Iterable[bytes], *, externs: Mapping[str, Any] | None = None,
-    specialise: Specialise | None = None, launcher: Device | None = None,
+    specialise: Specialise | None = None, launcher: Device | None = None, weights: Mapping[str, bytes] | None = None,
 ) -> Module:
     """Load a compiled program. `specialise` compiles what is asked for beyond it, for a module loaded from source;
-    `launcher` runs its kernels where it has some."""
+    `launcher` runs its kernels where it has some; `weights` are the values of exported models, by name."""
     module = Module(manifest.name)
     module._externs = dict(externs or {})
     module._specialise = specialise
+    module._models.weights = dict(weights or {})
     module._add(manifest, objects, launcher)
     return module

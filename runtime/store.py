@@ -337,7 +337,7 @@ class _Exchange:
     def schema(self, t: Type) -> Any:
         found = self._schemas.get(t)
         if found is None:
-            found = self._schemas[t] = encoding.schema(self.codec, t)
+            found = self._schemas[t] = encoding.schema(self.codec.manifest, t)
             self._makers[t] = encoding.Maker(found, self.codec)
         return found
 

@@ -20,23 +20,13 @@ LONGEST_HEADER = 100 << 20
 
 
 def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], metadata: Mapping[str, str]) -> None:
-    """Write tensors (name -> element type, array) in their order; all of the file or nothing, through
-    any crash."""
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    at = 0
-    for name, (elem, array) in tensors.items():
-        header[name] = {"dtype": CODES[elem], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
-        at += array.nbytes
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
+    """Write a file of these; all of it or nothing, through any crash."""
+    data = to_bytes(tensors, metadata)
     target = os.fspath(path)
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(target)), prefix=".", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as f:
-            f.write(struct.pack("<Q", len(text)))
-            f.write(text)
-            for _, array in tensors.values():
-                f.write(np.ascontiguousarray(array).tobytes())
+            f.write(data)
             f.flush()
             os.fsync(f.fileno())
         umask = os.umask(0)
@@ -48,11 +38,28 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], m
         raise
 
 
+def to_bytes(tensors: Mapping[str, tuple[str, Any]], metadata: Mapping[str, str]) -> bytes:
+    """Tensors (name -> element type, array) in their order."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    at = 0
+    for name, (elem, array) in tensors.items():
+        header[name] = {"dtype": CODES[elem], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    arrays = (np.ascontiguousarray(array).tobytes() for _, array in tensors.values())
+    return b"".join([struct.pack("<Q", len(text)), text, *arrays])
+
+
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[str, Any]], dict[str, str]]:
     """Tensors (name -> element type, array) and metadata; OSError without a file, ValueError for a damaged one."""
     with open(path, "rb") as f:
-        data = f.read()
-    what = f"{os.fspath(path)} is not a whole safetensors file"
+        return from_bytes(f.read(), os.fspath(path))
+
+
+def from_bytes(data: bytes, source: str) -> tuple[dict[str, tuple[str, Any]], dict[str, str]]:
+    """What `to_bytes` wrote; ValueError, which names the source, for what is damaged."""
+    what = f"{source} is not a whole safetensors file"
     if len(data) < 8:
         raise ValueError(what)
     (length,) = struct.unpack_from("<Q", data)
@@ -61,17 +68,22 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[str, Any]], dict
     try:
         header = json.loads(data[8:8 + length])
         metadata = header.pop("__metadata__", {})
-        out = {}
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError(what)
+        out, strange = {}, ""
         for name, row in header.items():
             start, end = row["data_offsets"]
             elem = _ELEMS.get(row["dtype"])
             shape = tuple(row["shape"])
             if elem is None:
+                strange = f"{source}: {name} is of the type {row['dtype']}, which Hyb does not have"
                 continue
             count = int(np.prod(shape, dtype=np.int64))
             if end - start != count * DTYPES[elem].itemsize or not 0 <= start <= end <= len(data) - 8 - length:
                 raise ValueError(what)
             out[name] = (elem, np.frombuffer(data, DTYPES[elem], count, 8 + length + start).reshape(shape))
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise ValueError(what) from e
+    if strange:
+        raise ValueError(strange)
     return out, metadata

@@ -20,6 +20,10 @@ from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each
     help=f"What to make code for, with commas between: {KNOWN} (NAME is a processor by LLVM's name).",
 )
 @click.option(
+    "--weights", multiple=True, metavar="NAME=FILE",
+    help="A safetensors file with the values of the model that is exported as NAME; may be given for several models.",
+)
+@click.option(
     "--emit", type=click.Choice(driver.STAGES),
     help="Print a stage instead of building: the text as tokens, the syntax tree, Core after its passes, what each"
     " tensor kernel computes, the host's LLVM code and assembly, the GPU kernels as Triton, and those as machine code"
@@ -28,9 +32,13 @@ from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each
 @ROOT
 @ERROR_FORMAT
 def build(
-    files: tuple[str, ...], output: str | None, target: str, emit: str | None, root: str | None, error_format: str
+    files: tuple[str, ...], output: str | None, target: str, weights: tuple[str, ...], emit: str | None,
+    root: str | None, error_format: str,
 ) -> None:
     """Compile each FILE to NAME.hybx and NAME.pyi."""
+    values = _weights(weights)
+    if values and (emit or len(files) > 1):
+        raise click.UsageError("--weights goes with one FILE, which is built")
 
     def work(file: str) -> None:
         if emit:
@@ -38,8 +46,23 @@ def build(
             return
         try:
             with progress(f"building {file}"):
-                write_artifact(file, output, root=root, target=target, warn=lambda c: warn(c, error_format))
+                write_artifact(
+                    file, output, root=root, target=target, weights=values, warn=lambda c: warn(c, error_format)
+                )
         except (OSError, ValueError) as e:  # an artifact that cannot be read, a folder that cannot be written
             raise Failure(f"{file}: {e}") from None
 
     for_each(files, work, error_format)
+
+
+def _weights(given: tuple[str, ...]) -> dict[str, str]:
+    """Name -> file."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        if not name or not file:
+            raise click.UsageError(f"--weights takes NAME=FILE, not {text!r}")
+        if name in found:
+            raise click.UsageError(f"--weights is given twice for {name}")
+        found[name] = file
+    return found

@@ -76,12 +76,14 @@ class ModelParam:
 @dataclass
 class ModelState:
     """A persistent value: its path from the model, its type, the fields to follow in the Core struct (a number is an
-    index into a tuple or list), and the function that compares a value's dimensions with the declared type, or ""."""
+    index into a tuple or list), the function that compares a value's dimensions with the declared type, or "", and of a
+    tensor the dimensions that its type says, None for any."""
 
     path: str
     type: Type
     route: list[str | int]
     check: str = ""
+    dims: list[int | None] = field(default_factory=list)
 
 
 @dataclass

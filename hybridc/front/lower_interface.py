@@ -15,6 +15,7 @@ from hybridc.base.types import (
     ModelType,
     Named,
     Option,
+    Tensor,
     TupleType,
     Type,
     TypeVar,
@@ -229,7 +230,9 @@ class Surface:
                 kind = ctx.types.inner(leaf.slot.type)
                 self.reach(kind)
                 check = check_of(ctx, leaf.slot.type, leaf.path, layout.decl.span)
-                states.append(ModelState(leaf.path, kind, list(leaf.route), check))
+                shape = leaf.slot.type.shape if isinstance(leaf.slot.type, Tensor) else ()
+                dims = [d.constant if isinstance(d, Dim) else None for d in shape]
+                states.append(ModelState(leaf.path, kind, list(leaf.route), check, dims))
         self.reach(ir.StructT(layout.struct))
         methods: dict[str, Entry] = {}
         gradients: dict[str, Entry] = {}

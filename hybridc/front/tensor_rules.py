@@ -215,7 +215,8 @@ def _topk(a: Arguments, expected: Type | None) -> tree.Expr:
 
 def _agree(a: Arguments, x: Shape, index: Shape, axis: int, what: str) -> None:
     """That index tensors of gather and scatter have the tensor's rank; their sizes are checked when they run."""
-    if len(x) != len(index) or any(d != e for d, e in zip(x, index) if isinstance(d, PackVar) or isinstance(e, PackVar)):
+    packs = ((d, e) for d, e in zip(x, index, strict=False) if isinstance(d, PackVar) or isinstance(e, PackVar))
+    if len(x) != len(index) or any(d != e for d, e in packs):
         a.ctx.error("HYB401", f"{a.name} takes {what} of the tensor's rank: {show_shape(x)} and {show_shape(index)}",
                     a.call.span)
         raise Stop

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from hybridc_runtime.artifact import DEVICE, KERNELS, Member
+from hybridc_runtime.artifact import DEVICE, KERNELS, WEIGHTS, Member
 from hybridc_runtime.artifact import pack as pack_members
 from hybridc_runtime.manifest import Manifest
 
@@ -34,6 +34,11 @@ def code(compiled: Compiled) -> Member:
     cpu = processors.host_name() if compiled.cpu == processors.HOST else compiled.cpu
     name = f"{compiled.cpu}.o"
     return Member(name, "code", compiled.object, target=f"cpu:{cpu}", requires=tuple(compiled.requires))
+
+
+def values(name: str, data: bytes) -> Member:
+    """The values of the model that is exported under a name."""
+    return Member(name + WEIGHTS, "weights", data)
 
 
 def within(data: bytes) -> Member:

@@ -71,7 +71,7 @@ def interface_of(m: stored.Manifest) -> Interface:
         groups = (x.methods, x.gradients, x.pullbacks, x.curvatures)
         tables = ({name: _entry(e) for name, e in group.items()} for group in groups)
         params = [ModelParam(p.path, p.offset, p.shape) for p in x.params]
-        states = [ModelState(s.path, type_of_record(s.type), s.route, s.check) for s in x.states]
+        states = [ModelState(s.path, type_of_record(s.type), s.route, s.check, list(s.dims)) for s in x.states]
         models.append(Model(
             x.key, x.name, x.config, x.shown, x.struct, x.init, x.elem, x.size, params, states, *tables
         ))

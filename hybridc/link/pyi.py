@@ -75,7 +75,7 @@ class _Stub:
         for name, (key, _) in sorted(self.interface.exports.items()):
             if name in by_name:
                 continue  # the class is what goes by this name
-            lines += [f"def {name}(*, seed: int = 0) -> {key.rpartition(':')[2]}: ...", ""]
+            lines += [f"def {name}(*, seed: int = ...) -> {key.rpartition(':')[2]}: ...", ""]
         for name, entries in sorted(self.interface.fns.items()):
             # configurations of a model are one class
             known = {tuple(self.signature(name, entry, False)): None for entry in entries}

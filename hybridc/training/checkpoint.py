@@ -38,7 +38,7 @@ def save(
             metadata[name] = json.dumps(value._state)
         else:
             plain = value.to_python() if isinstance(value, Native) else value
-            data = encoding.encode(encoding.schema(codec, types[name]), plain)
+            data = encoding.encode(encoding.schema(codec.manifest, types[name]), plain)
             tensors[name] = ("u8", np.frombuffer(data, np.uint8))
     weights.save(path, tensors, metadata)
 
@@ -66,6 +66,6 @@ def load(path: Path, values: dict[str, Any], types: dict[str, Type], codec: Code
         elif isinstance(value, rng):
             value._state = tuple(json.loads(metadata[name]))
         else:
-            s = encoding.schema(codec, types[name])
+            s = encoding.schema(codec.manifest, types[name])
             values[name] = encoding.decode(s, tensors[name][1].tobytes(), encoding.Maker(s, codec))
     return [float(x) for x in tensors["losses"][1]]
