@@ -33,6 +33,7 @@ from hybridc.core.walk import (
     count,
     diverges,
     exits_to,
+    gradients,
     highest_id,
     highest_label,
     map_atoms,
@@ -59,9 +60,16 @@ def run(program: Program, roots: Iterable[str] = ()) -> Program:
     done: dict[str, Fn] = {}
     sizes: dict[str, int] = {}
 
+    def differentiates(fn: Fn) -> bool:
+        """Before derivatives are written out: what takes one, and what chooses between such functions, stays apart, so
+        that only a function that runs one is held up by it."""
+        return bool(gradients(fn)) or any(c in done and gradients(done[c]) for c in calls(fn))
+
     def wanted(name: str) -> bool:
         callee = done.get(name)
         if callee is None or callee.adjoint or callee.checkpoint or not (callee.hidden or name in pure):
+            return False
+        if differentiates(callee):
             return False
         if sizes[name] > (ONCE if places.get(name) == 1 else SMALL):
             return False
