@@ -92,7 +92,7 @@ class _Source:
         """The artifact of the file, or of what is asked for beyond what is loaded."""
         root = None if self.root is None else os.path.abspath(self.root)
         placed = (self.device != "cpu", knobs.place_everything())
-        options = (knobs.opt_level(), knobs.trap_nan(), self.tests, more, processor(), placed)
+        options = (knobs.opt_level(), knobs.trap_nan(), knobs.tape_size(), self.tests, more, processor(), placed)
         name = cache.name_of((self.path, os.path.abspath(self.path), root, *options))
         found = cache.find(name)
         if found is None:

@@ -6,10 +6,13 @@ One file for each subject:
 
     driver.py       the pass: callees before callers
     tangent.py      types of adjoints, and the small functions that add, take and convert them
-    structure.py    first a function is put in a form whose exits the reverse part can follow
+    lift.py         first, views of what a loop does not change are named before it
+    structure.py    then a function is put in a form whose exits the reverse part can follow
+    segments.py     loops whose tape would be larger than HYB_TAPE are divided in segments, computed again
     activity.py     which variables depend on what is differentiated by
     region.py       what the reverse part needs of the forward part, and where it is kept
-    reverse.py      the reverse part: blocks, branches, loops, calls
+    reverse.py      the reverse part: blocks, branches, calls
+    loops.py        of loops; heads.py: which of them need no record of their last turn, and what is counted
     forward.py      the forward part: the function itself, which saves what the regions say
     parallel.py     `parallel`
     rules.py        adjoints of aggregates and buffers

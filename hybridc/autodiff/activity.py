@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hybridc.autodiff.lift import lifted
+from hybridc.autodiff.segments import segmented
 from hybridc.autodiff.structure import structured
 from hybridc.autodiff.tangent import Tangents
+from hybridc.base import knobs
 from hybridc.core.ir import (
     RETURN,
     Atom,
@@ -43,6 +46,8 @@ class Activity:
     def __init__(self, tangents: Tangents):
         self.tangents = tangents
         self._bodies: dict[str, Fn] = {}
+        self._segments: set[str] = set()
+        """Functions made for loops of large tapes."""
         self._results: dict[tuple[str, Mask], Mask] = {}
         self._settled: set[tuple[str, Mask]] = set()
         self._seen: set[tuple[str, Mask]] | None = None
@@ -53,7 +58,12 @@ class Activity:
         """The function in the form of structure.py."""
         found = self._bodies.get(name)
         if found is None:
-            found = self._bodies[name] = structured(self.tangents.program.fns[name])
+            found = structured(lifted(self.tangents.program.fns[name]))
+            budget = knobs.tape_size()
+            if budget is not None and name not in self._segments:
+                found, made = segmented(found, self.tangents, budget)
+                self._segments.update(made)
+            self._bodies[name] = found
         return found
 
     def mask(self, name: str, active: Sequence[bool]) -> Mask:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.absent import at_host
+from hybridc.autodiff.heads import bound_of
 from hybridc.autodiff.region import Region
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.structure import exits
@@ -176,23 +177,39 @@ class Forward:
         turns = self.b.var(INT, "turns")
         stack = None if region.stack is None else self.b.var(region.stack.type, "records")
         params, inits, outs = [*s.params, turns], [*s.inits, integer(0)], [*s.outs, region.count]
+        size = None
         if stack is not None:
             assert region.stack is not None
+            size = self.size(s, region)
             params.append(stack)
-            inits.append(self.zero(stack.type))
+            inits.append(self.zero(stack.type) if size is None else self.b.op("buffer_new", [size], stack.type))
             outs.append(region.stack)
 
         def more(defined: Defined) -> tuple[Atom, ...]:
             following = self.b.op("add", [turns, integer(1)], INT)
             if stack is None:
                 return (following,)
-            return following, self.tangents.push(self.b, stack, turns, self.record(region, defined))
+            record = self.record(region, defined)
+            if size is not None:
+                return following, self.b.op("buffer_set", [stack, turns, record], stack.type)
+            return following, self.tangents.push(self.b, stack, turns, record)
 
-        body = self.block(
-            s.body, lambda vs, d: Exit(s.label, (*vs, *more(d))), defined,
-            lambda vs, d: Yield((*vs, *more(d))), s.params)
+        def left(values: Sequence[Atom], defined: Defined) -> Exit:
+            if region.head is None:
+                return Exit(s.label, (*values, *more(defined)))
+            return Exit(s.label, (*values, turns) if stack is None else (*values, turns, stack))
+
+        body = self.block(s.body, left, defined, lambda vs, d: Yield((*vs, *more(d))), s.params)
         self.b.add(replace(s, outs=tuple(outs), params=tuple(params), inits=tuple(inits), body=body))
         defined.update(v.id for v in outs)
+
+    def size(self, s: Loop, region: Region) -> Atom | None:
+        """How many records there will be, if that is known before the first turn."""
+        bound = None if region.head is None else bound_of(s, region.head, region.steps)
+        if bound is None:
+            return None
+        step, limit = bound
+        return self.b.op("maximum", [self.b.op("sub", [limit, step.start], INT), integer(0)], INT)
 
     def record(self, region: Region, defined: Defined) -> Atom:
         kept = self.kept(region, defined)

@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hybridc.autodiff.heads import Head, Step, steps_of
 from hybridc.autodiff.structure import exits
-from hybridc.core.builder import Builder, attrs_of
+from hybridc.core.builder import Builder, attrs_of, integer
 from hybridc.core.ir import (
+    BOOL,
     INT,
     Atom,
     Block,
@@ -64,6 +66,12 @@ class Region:
     """Of an arm or scope: the results of its statement that keep `saved`, one for each."""
     outs: list[Var] = field(default_factory=list)
     """Of an arm or scope: all the results that its statement has more."""
+    head: Head | None = None
+    """Of a loop that ends there, and there alone."""
+    steps: dict[Var, Step] = field(default_factory=dict)
+    """Of a loop: what follows from the number of the turn."""
+    counted: list[Var] = field(default_factory=list)
+    """Those of them that are computed again."""
 
     @property
     def record(self) -> Type:
@@ -85,6 +93,7 @@ class Regions:
         self.makers: dict[int, Op] = {}
         """The operator that makes a variable."""
         self.order: dict[int, int] = {}
+        self.steps: dict[Var, Step] = {}
         self.extra: dict[int, list[Op]] = {}
         """Operators of the forward part that look at a variable for the reverse part alone, by that variable."""
         self._extra: dict[tuple[int, str, object], Var] = {}
@@ -120,6 +129,9 @@ class Regions:
                         inner.count = self.var(INT, region, "turns") if kind == "loop" else None
                         inner.stack = self.var(BufferT(INT), region, "records")  # its type is known at the end
                     region.groups.append([inner])
+                    if isinstance(stmt, Loop):
+                        inner.steps = steps_of(stmt)
+                        self.steps.update(inner.steps)
                     for v in bound_in(stmt):
                         self.define(v, inner)
                     self.block(stmt.body, inner)
@@ -181,7 +193,18 @@ class Regions:
             if v.id in done:
                 continue
             done.add(v.id)
+            if v in region.steps:
+                region.counted.append(v)
+                self.need(region.steps[v].start)
+                continue
             op = self.makers.get(v.id)
+            if op is not None and op.op == "place" and self.is_index(op.args[0]):
+                self.need(op.args[0])
+                if self.of[op.args[0].id] is region and op.args[0] not in todo:  # type: ignore[union-attr]
+                    todo.append(op.args[0])  # type: ignore[arg-type]
+                    todo.sort(key=lambda v: -self.order.get(v.id, -1))
+                again[v.id] = Op((v,), "add", (op.args[0], integer(0)))
+                continue
             if op is None or op.op not in CHEAP or may_fault(op):
                 continue
             if op.op in VIEWS:
@@ -196,6 +219,10 @@ class Regions:
             again[v.id] = op
         region.again = list(dict.fromkeys(again[i] for i in sorted(again, key=lambda i: self.order[i])))
 
+    def is_index(self, a: Atom) -> bool:
+        """Is it never negative?"""
+        return isinstance(a, Var) and a in self.steps and self.steps[a].is_index
+
     def _keep(self, region: Region) -> None:
         for group in region.groups:
             for inner in group:
@@ -209,8 +236,8 @@ class Regions:
                     region.needed[inner.stack] = None
                 elif inner.kind in ("loop", "parallel"):
                     inner.stack = None
-        repeated = {o.id for op in region.again for o in op.outs}
-        region.saved = [v for v in region.needed if v.id not in repeated]
+        repeated = {o.id for op in region.again for o in op.outs} | {v.id for v in region.counted}
+        region.saved = sorted((v for v in region.needed if v.id not in repeated), key=lambda v: v.type == BOOL)
 
     def _share(self, region: Region, group: list[Region]) -> None:
         """Arms keep values of one type in the same place."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.activity import Mask
+from hybridc.autodiff.loops import Turn, reverse_loop
 from hybridc.autodiff.parallel import reverse_parallel
 from hybridc.autodiff.region import Region, Regions
 from hybridc.autodiff.structure import ends, exits, leaving
@@ -74,6 +75,8 @@ class Reverse:
         """What the forward part of a called function returns beside its results, by the identity of the call."""
         self.forwards: dict[int, str] = {}
         """The forward part that takes the place of the called function."""
+        self.turn: Turn | None = None
+        """Of the innermost loop whose turn is under way."""
         self._marked: list[Region] = []
         self._whole = _wholes(fn, self.tangents)
 
@@ -134,6 +137,13 @@ class Reverse:
                 record = self.b.var(region.record)
                 loads.append(Op((record,), "buffer_get", (stack, *args)))
                 loads.append(Op(tuple(region.saved), "destruct", (record,)))
+        for v in region.counted:
+            step = region.steps[v]
+            along = args[0]
+            if step.by != 1:
+                along = self.b.var(INT)
+                loads.append(Op((along,), "mul", (args[0], integer(step.by))))
+            loads.append(Op((v,), "add", (along, step.start)))
         return [*loads, *region.again]
 
     # ---- adjoints
@@ -250,7 +260,7 @@ class Reverse:
             case If() | Match():
                 self.branch(s, None, None)
             case Loop():
-                self.loop(s)
+                reverse_loop(self, s, Context)
             case Scope():
                 outs = [self.pop(o) for o in s.outs]
                 if any(d is not None for leaves in outs for d in leaves):
@@ -355,10 +365,12 @@ class Reverse:
         return TensorT(kind.elem, (None,) * len(kind.dims)) if isinstance(kind, TensorT) else kind
 
     # ---- loops
-    def outside(self, body: Block) -> list[tuple[Var, int, Type]]:
+    def outside(self, body: Block, params: Sequence[Var] = ()) -> list[tuple[Var, int, Type]]:
         """The leaves of active variables from outside that a body uses."""
         found: dict[Key, tuple[Var, int, Type]] = {}
         for v in free_vars(body):
+            if v in params or self.place(v, 0)[2] in params:
+                continue
             for k, kind in enumerate(self.tangents.leaves(v.type)) if v.id in self.active else ():
                 number, leaf, whole = self.place(v, k)
                 found[number, leaf] = (whole, leaf, kind)
@@ -376,45 +388,6 @@ class Reverse:
 
     def leaf_types(self, vs: Sequence[Var]) -> list[Type]:
         return [k for v in vs if v.id in self.active for k in self.tangents.leaves(v.type)]
-
-    def loop(self, s: Loop) -> None:
-        """Its turns from last to first. The adjoints of what it gives flow into the last turn only, those of what a
-        turn hands on come from the next."""
-        outs = [self.pop(o) for o in s.outs]
-        if not any(d is not None for leaves in outs for d in leaves):
-            return
-        region = self.regions.within[id(s.body)]
-        assert region.count is not None
-        turns = self.need(region.count)
-        outside = self.outside(s.body)
-        given, handed = self.leaf_types(s.outs), self.leaf_types(s.params)
-        b = self.b
-        state = [x for o, d in zip(s.outs, outs, strict=True) if o.id in self.active for x in self.filled(d, o.type)]
-        state += [self.tangents.zero(b, k) for k in handed]
-        state += [self.pop_or_zero(*key) for key in outside]
-        env = self.env
-
-        def turn(i: Var, values: list[Var]) -> list[Atom]:
-            self.env = {(v.id, k): Adjoint(x) for (v, k, _), x in
-                        zip(outside, values[len(given) + len(handed):], strict=True)}
-            self.mark(region, i)
-            context = Context(s.label, self.grouped(s.outs, values[: len(given)]))
-            yields = self.grouped(s.params, values[len(given) : len(given) + len(handed)])
-            self.sequence(s.body.stmts, s.body.tail, context, yields)
-            new = [self.tangents.zero(b, k) for k in given]
-            for p in s.params:
-                if p.id in self.active:
-                    new += self.filled(self.pop(p), p.type)
-            return new + [self.pop_or_zero(*key) for key in outside]
-
-        kinds = [*given, *handed, *(kind for _, _, kind in outside)]
-        found = self.tangents.count_down(b, turns, state, turn, kinds)
-        self.env = env
-        for (v, k, _), x in zip(outside, found[len(given) + len(handed):], strict=True):
-            self.env[v.id, k] = Adjoint(x)
-        for init, leaves in zip(s.inits, self.grouped(s.params, found[len(given) : len(given) + len(handed)]),
-                                strict=True):
-            self.add_all(init, leaves)
 
     # ---- calls
     def call(self, s: Call) -> None:

@@ -74,8 +74,8 @@ def _buffer_get(r: Reverse, op: Op) -> None:
     item = _item(buffer)
     packed = r.tangents.pack(r.b, item, r.filled(leaves, item))
     assert isinstance(buffer, Var)
-    sums = r.pop_or_zero(buffer, 0, r.tangents.leaves(buffer.type)[0])
-    r.add_leaf(buffer, 0, r.tangents.add_at(r.b, sums, r.need(index), packed))
+    sums = r.env.pop(r.key(buffer, 0), None) or Adjoint(r.tangents.zero(r.b, r.tangents.leaves(buffer.type)[0]))
+    r.add(buffer, 0, Adjoint(r.tangents.add_at(r.b, sums.atom, r.need(index), packed, sums.sure), sums.sure))
 
 
 def _buffer_set(r: Reverse, op: Op) -> None:

@@ -48,10 +48,20 @@ FIRST_RECORDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Adjoint:
-    """A leaf under way. Of a tensor: `sure` if it has the shape of its variable, else it may be without elements."""
+    """A leaf under way. Of a tensor or buffer: `sure` if it has the shape of its variable, or is as long; else it may
+    be without elements, or shorter."""
 
     atom: Atom
     sure: bool = False
+
+
+@dataclass(frozen=True)
+class More:
+    """A value more that each turn of a loop replaces; `init` makes it before the loop."""
+
+    param: Var
+    init: Callable[[], Atom]
+    value: Atom
 
 
 Adjoints = list[Adjoint | None]
@@ -211,22 +221,23 @@ class Tangents:
                 return b.op("tuple" if isinstance(kind, TupleT) else "struct", sums, kind)
         raise TypeError(kind)
 
-    def add_at(self, b: Builder, buffer: Atom, index: Atom, value: Atom) -> Atom:
-        """The buffer of adjoints with `value` added to an element."""
+    def add_at(self, b: Builder, buffer: Atom, index: Atom, value: Atom, there: bool = False) -> Atom:
+        """The buffer of adjoints with `value` added to an element; `there`: it is known to be long enough."""
         kind = buffer.type
         assert isinstance(kind, BufferT)
         item = kind.item
 
         def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
             d, i, x = v
-            d = self._room(b, d, i)
+            d = d if there else self._room(b, d, i)
             if isinstance(item, Prim):
                 total = b.op("add", [b.op("buffer_get", [d, i], item), x], item)
                 return [b.op("buffer_set", [d, i, total], kind)]
             without, old = b.ops("buffer_take", [d, i], [kind, item])
             return [b.op("buffer_set", [without, i, self.add(b, old, x, item)], kind)]
 
-        name = self.helper(f"adjoint add {type_key(item)}", [("d", kind), ("i", INT), ("x", item)], [kind], body)
+        known = " there" if there else ""
+        name = self.helper(f"adjoint add{known} {type_key(item)}", [("d", kind), ("i", INT), ("x", item)], [kind], body)
         return b.call(name, [buffer, index, value], [kind])[0]
 
     def room(self, b: Builder, buffer: Atom, index: Atom) -> Atom:
@@ -265,16 +276,18 @@ class Tangents:
         return found[0], found[1]
 
     def count_down(self, b: Builder, count: Atom, state: Sequence[Atom],
-                   body: Callable[[Var, list[Var]], Sequence[Atom]], types: Sequence[Type] = ()) -> list[Var]:
-        """`for i in reversed(range(count))` over values that each turn replaces."""
-        return self._count(b, count, state, body, types, True)
+                   body: Callable[[Var, list[Var]], Sequence[Atom]], types: Sequence[Type] = (),
+                   more: Sequence[More] = ()) -> list[Var]:
+        """`for i in reversed(range(count))` over values that each turn replaces; those that `body` adds to `more` come
+        after them."""
+        return self._count(b, count, state, body, types, True, more)
 
     def count_up(self, b: Builder, count: Atom, state: Sequence[Atom],
                  body: Callable[[Var, list[Var]], Sequence[Atom]], types: Sequence[Type] = ()) -> list[Var]:
         return self._count(b, count, state, body, types, False)
 
     def _count(self, b: Builder, count: Atom, state: Sequence[Atom], body: Callable[[Var, list[Var]], Sequence[Atom]],
-               types: Sequence[Type], down: bool) -> list[Var]:
+               types: Sequence[Type], down: bool, more: Sequence[More] = ()) -> list[Var]:
         kinds = list(types) or [s.type for s in state]
         label = b.label()
         i = b.var(INT, "i")
@@ -282,15 +295,20 @@ class Tangents:
         b.open()
         done = b.op("lt", [i, integer(0)], BOOL) if down else b.op("ge", [i, count], BOOL)
         b.open()
-        stop = b.close(Exit(label, tuple(params)))
-        b.open()
-        new = body(i, params)
+        new = list(body(i, params[:]))
+        for each in more:
+            params.append(each.param)
+            kinds.append(each.param.type)
+            new.append(each.value)
         following = b.op("sub" if down else "add", [i, integer(1)], INT)
         turn = b.close(Yield((following, *new)))
+        b.open()
+        stop = b.close(Exit(label, tuple(params)))
         outs = b.if_(done, stop, turn, [INT, *kinds])
         block = b.close(Yield(outs))
         first = b.op("sub", [count, integer(1)], INT) if down else integer(0)
-        return list(b.loop(label, [i, *params], [first, *state], block, kinds))
+        inits = [*state, *(each.init() for each in more)]
+        return list(b.loop(label, [i, *params], [first, *inits], block, kinds))
 
     def push(self, b: Builder, stack: Atom, count: Atom, record: Atom) -> Var:
         """A buffer of records, of which `count` are in use, with one more."""

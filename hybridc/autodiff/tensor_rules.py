@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hybridc.autodiff.loops import add_product
 from hybridc.autodiff.scalar_rules import collect, elementwise
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
@@ -108,12 +109,17 @@ def _matmul(r: Reverse, op: Op, d: Atom) -> None:
     x, y = op.args
     ta, tb = bool(op.attr("ta")), bool(op.attr("tb"))
     b = r.b
+    height, width = t.static(op.outs[0])[-2:]
+    plain = rank(op.outs[0].type) == 2 and not ta
     if r.is_active(x):
         other = r.need(y)
-        dx = t.matmul(b, other, d, tb, True) if ta else t.matmul(b, d, other, False, not tb)
-        r.give(x, _unbatched(r, dx, x))
+        if not (plain and width == 1 and add_product(r, x, d, other)):
+            dx = t.matmul(b, other, d, tb, True) if ta else t.matmul(b, d, other, False, not tb)
+            r.give(x, _unbatched(r, dx, x))
     if r.is_active(y):
         other = r.need(x)
+        if plain and height == 1 and add_product(r, y, *((d, other) if tb else (other, d))):
+            return
         if not ta and rank(y.type) == 2 and rank(x.type) > 2:
             other, d = _rows(r, other, r.sizes(x)), _rows(r, d, r.sizes(op.outs[0]))
         dy = t.matmul(b, d, other, True, ta) if tb else t.matmul(b, other, d, not ta, False)

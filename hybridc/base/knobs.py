@@ -38,3 +38,9 @@ def trap_nan() -> bool:
 def verify() -> bool:
     """HYB_VERIFY: check Core after every pass (on by default; 0 turns it off)."""
     return os.environ.get("HYB_VERIFY", "1") != "0"
+
+
+def tape_size() -> int | None:
+    """HYB_TAPE: how many bytes the tape of a loop may take, about; by default as many as there are."""
+    found = os.environ.get("HYB_TAPE")
+    return int(found) if found else None

@@ -69,6 +69,11 @@ class Builder:
     def close(self, tail: Tail) -> Block:
         return Block(tuple(self._open.pop()), tail)
 
+    @property
+    def depth(self) -> int:
+        """How many blocks are open."""
+        return len(self._open)
+
     def add(self, stmt: Stmt) -> None:
         self._open[-1].append(stmt)
 

@@ -1,0 +1,165 @@
+"""The reverse part of a loop: its turns from last to first. The adjoints of what it gives flow into the last turn only,
+those of what a turn hands on come from the next.
+
+A product with one row or column in each turn, of which the loop's matrix needs the derivative, is not made there: its
+two vectors are kept, and the sum of all these matrices is one product after the loop. Adjoints of buffers of which the
+loop only reads elements are as long as these from the start, so adding to one needs no look at its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hybridc.autodiff.heads import head_of
+from hybridc.autodiff.tangent import Adjoint, More
+from hybridc.core import tensor_build as t
+from hybridc.core.builder import integer
+from hybridc.core.ir import INT, Atom, Const, Loop, Op, Parallel, TensorT, Type, Var
+from hybridc.core.tensor_ops import elem
+from hybridc.core.walk import all_blocks, args_of, free_vars, statements
+
+if TYPE_CHECKING:
+    from hybridc.autodiff.region import Region
+    from hybridc.autodiff.reverse import Context, Reverse
+
+READS = ("buffer_get", "buffer_len")
+PARTS = ("get", "destruct", "unwrap")
+LARGE = 1024
+"""Elements of a matrix for whose derivative this is worth while."""
+
+
+@dataclass
+class Turn:
+    """Of the loop whose turn is under way; `depth` is that of the reverse part's blocks there."""
+
+    index: Var
+    count: Atom
+    depth: int
+    outside: frozenset[tuple[int, int]]
+    """The leaves of adjoints that come from outside of the loop."""
+    more: list[More] = field(default_factory=list)
+    matrices: list[Var] = field(default_factory=list)
+    """Of each two of `more`: the matrix whose derivative their product is."""
+
+
+def add_product(r: Reverse, x: Atom, left: Atom, right: Atom) -> bool:
+    """Keep two vectors whose outer product is to be added to the adjoint of `x` after the loop; False if it has to be
+    added here."""
+    turn = r.turn
+    if turn is None or not isinstance(x, Var) or r.key(x, 0) not in turn.outside or r.b.depth != turn.depth:
+        return False
+    sizes = t.static(x)
+    if len(sizes) != 2 or None in sizes or sizes[0] * sizes[1] < LARGE:  # type: ignore[operator]
+        return False
+    for part, n in zip((left, right), sizes, strict=True):
+        assert n is not None
+        kind = TensorT(elem(x.type), (None, n))
+        rows = r.b.var(kind)
+        row = t.reshape(r.b, part, [integer(n)])
+        new = r.b.op("update", [rows, row, turn.index], kind, kinds=("i", ""), axes=(0,), fn="set")
+        none = partial(t.full, r.b, Const(0.0, elem(x.type)), [turn.count, integer(n)])
+        turn.more.append(More(rows, none, new))
+    turn.matrices.append(x)
+    return True
+
+
+def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
+    outs = [r.pop(o) for o in s.outs]
+    if not any(d is not None for leaves in outs for d in leaves):
+        return
+    region = r.regions.within[id(s.body)]
+    assert region.count is not None
+    head = region.head = head_of(s, r.active)
+    turns = r.need(region.count)
+    outside = r.outside(s.body, s.params)
+    b, tangents = r.b, r.tangents
+    given: list[Type] = []
+    state: list[Atom] = []
+    handed = r.leaf_types(s.params)
+    if head is not None:  # the last turn does nothing but give these
+        for v, d in zip(head.values, outs, strict=True):
+            r.add_all(v, d)
+        state += [x for p in s.params if p.id in r.active for x in r.filled(r.pop(p), p.type)]
+    else:
+        given = r.leaf_types(s.outs)
+        state += [x for o, d in zip(s.outs, outs, strict=True) if o.id in r.active for x in r.filled(d, o.type)]
+        state += [tangents.zero(b, k) for k in handed]
+    read = _only_read(r, s)
+    whole = [r.key(v, k) in read for v, k, _ in outside]
+    state += [_long(r, read[r.key(v, k)], r.key(v, k), kind) if sure else r.pop_or_zero(v, k, kind)
+              for (v, k, kind), sure in zip(outside, whole, strict=True)]
+    env, around = r.env, r.turn
+    first, last = len(given), len(given) + len(handed)
+    more: list[More] = []
+
+    def turn(i: Var, values: list[Var]) -> list[Atom]:
+        r.turn = Turn(i, turns, b.depth, frozenset(r.key(v, k) for v, k, _ in outside), more)
+        r.env = {(v.id, k): Adjoint(x, sure) for (v, k, _), x, sure in zip(outside, values[last:], whole, strict=True)}
+        r.mark(region, i)
+        yields = r.grouped(s.params, values[first:last])
+        if head is not None:
+            r.sequence(head.turn, s.body.tail, None, yields)
+        else:
+            r.sequence(s.body.stmts, s.body.tail, context(s.label, r.grouped(s.outs, values[:first])), yields)
+        new = [tangents.zero(b, k) for k in given]
+        for p in s.params:
+            if p.id in r.active:
+                new += r.filled(r.pop(p), p.type)
+        matrices.extend(r.turn.matrices)
+        r.turn = around
+        return new + [r.pop_or_zero(*key) for key in outside]
+
+    matrices: list[Var] = []
+    kinds = [*given, *handed, *(kind for _, _, kind in outside)]
+    found = tangents.count_down(b, turns, state, turn, kinds, more)
+    r.env = env
+    for (v, k, _), x, sure in zip(outside, found[last:], whole, strict=False):
+        r.env[v.id, k] = Adjoint(x, sure)
+    for init, leaves in zip(s.inits, r.grouped(s.params, found[first:last]), strict=True):
+        r.add_all(init, leaves)
+    rows = found[len(kinds):]
+    for matrix, left, right in zip(matrices, rows[::2], rows[1::2], strict=True):
+        r.give(matrix, t.matmul(b, left, right, True, False))
+
+
+def _only_read(r: Reverse, s: Loop) -> dict[tuple[int, int], Var]:
+    """Buffers from outside of which the loop only reads elements, by the place of their adjoints."""
+    found: dict[tuple[int, int], Var] = {}
+    others: set[tuple[int, int]] = set()
+    within = r.regions.within[id(s.body)]
+
+    def used(atoms: Iterable[Atom]) -> None:
+        for a in atoms:
+            if isinstance(a, Var) and a.id in r.active:
+                others.update(r.key(a, k) for k in range(len(r.tangents.leaves(a.type))))
+
+    for block in all_blocks(s.body):
+        for stmt in block.stmts:
+            first, *rest = args_of(stmt) or (None,)
+            if not isinstance(stmt, Op) or stmt.op not in (*READS, *PARTS):
+                used(args_of(stmt))
+                continue
+            used(a for a in rest if a is not None)
+            if stmt.op in READS and isinstance(first, Var) and first.id in r.active:
+                region: Region | None = r.regions.of[first.id]
+                while region is not None and region is not within:
+                    region = region.parent
+                if region is None:
+                    found.setdefault(r.key(first, 0), first)
+        used(block.tail.values)
+    for stmt in statements(s.body):
+        if isinstance(stmt, Parallel):  # it adds to sums of its own
+            used(free_vars(stmt.body))
+    return {key: v for key, v in found.items() if key not in others}
+
+
+def _long(r: Reverse, buffer: Var, key: tuple[int, int], kind: Type) -> Atom:
+    """The adjoint of a buffer, taken, as long as that."""
+    d = r.env.pop(key, None) or Adjoint(r.tangents.zero(r.b, kind))
+    if d.sure:
+        return d.atom
+    length = r.regions.look(buffer, "buffer_len", INT)
+    return r.tangents.room(r.b, d.atom, t.sub(r.b, length, integer(1)))

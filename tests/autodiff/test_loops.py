@@ -1,0 +1,211 @@
+"""What loops keep for their reverse parts: memory within a stated size, products made once, and what Core shows of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hybridc
+from hybridc import checking, driver
+from hybridc.core.printer import print_program
+from hybridc.link import surface
+
+LONG = """
+fn known(a: f64, n: int) -> f64:
+    var x = a
+    var t: f64 = 0
+    for k in range(n):
+        x = 0.5 * (x + a / x) + 0.001 * sin(x)
+        t += x * x
+    return t
+
+fn unknown(a: f64, n: int) -> f64:
+    var x = a
+    var t: f64 = 0
+    while true:
+        x = 0.5 * (x + a / x) + 0.001 * sin(x)
+        t += x * x
+        n_left = n_left - 1
+        if n_left == 0:
+            return t
+
+fn states(a: f64[200], n: int) -> f64:
+    var x = a
+    for i in range(n):
+        x = sin(x * a) + x * 0.5
+    return sum(x)
+
+fn printing(a: f64, n: int) -> f64:
+    var x = a
+    for i in range(n):
+        print(i)
+        x = x * a
+    return x
+
+fn d_known(a: f64, n: int) -> (f64, f64):
+    return value_and_grad(known)(a, n)
+
+fn d_unknown(a: f64, n: int) -> (f64, f64):
+    return value_and_grad(unknown)(a, n)
+
+fn d_states(a: f64[200], n: int) -> (f64, f64[200]):
+    return value_and_grad(states)(a, n)
+
+fn d_printing(a: f64, n: int) -> f64:
+    return grad(printing)(a, n)
+""".replace("    var t: f64 = 0\n    while", "    var t: f64 = 0\n    var n_left = n\n    while")
+MEASURE = r"""
+import re, sys
+import numpy as np
+import hybridc
+
+def peak():  # KiB, of this process alone
+    return int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+
+m = hybridc.load(sys.argv[1])
+a = np.linspace(0.1, 1.0, 200)
+calls = {"known": (2.0, 400_000), "unknown": (2.0, 400_000), "states": (a, 8_000)}
+name = sys.argv[2]
+f = getattr(m, "d_" + name)
+f(calls[name][0], 10)
+before = peak()
+value, slope = f(*calls[name])
+print((peak() - before) / 1024, repr(float(value)), repr(float(np.sum(slope))))
+"""
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("long") / "long.hyb"
+    file.write_text(LONG)
+    return file
+
+
+def measured(file: Path, name: str, **env: str) -> tuple[float, float, float]:
+    """How many MiB more a process of its own needs for a derivative; the value; the sum of the derivative. It finds the
+    program compiled: compiling takes more memory than what is measured."""
+    patch = pytest.MonkeyPatch()
+    for key, text in env.items():
+        patch.setenv(key, text)
+    hybridc.load(file)
+    patch.undo()
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(file), name], env={**os.environ, **env}, text=True,
+                          capture_output=True, check=True)
+    grown, value, slope = map(float, done.stdout.split())
+    return grown, value, slope
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
+@pytest.mark.parametrize("name", ["known", "unknown", "states"])
+def test_a_tape_of_a_stated_size(long: Path, name: str) -> None:
+    """A record is 24 to 32 bytes of the scalar loops, 3 200 of the one over vectors."""
+    whole, value, slope = measured(long, name)
+    small, same, alike = measured(long, name, HYB_TAPE="1000000")
+    assert whole > 8
+    assert small < 4
+    assert same == value
+    assert alike == pytest.approx(slope, rel=1e-9)
+
+
+def test_few_turns_of_every_kind(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All numbers of turns around the borders of segments."""
+    plain = hybridc.load(long)
+    monkeypatch.setenv("HYB_TAPE", "1")
+    kept = hybridc.load(long)
+    for n in range(1, 12):
+        assert kept.d_known(2.0, n) == pytest.approx(plain.d_known(2.0, n), rel=1e-12)
+        assert kept.d_unknown(2.0, n) == pytest.approx(plain.d_unknown(2.0, n), rel=1e-12)
+    assert kept.d_known(2.0, 0) == (0, 0)
+
+
+def test_what_prints_is_done_once(long: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HYB_TAPE", "1")
+    assert hybridc.load(long).d_printing(2.0, 4) == 5 * 2.0**4
+    assert capfd.readouterr().out.split() == ["0", "1", "2", "3"]
+
+
+# ---- what is kept ----------------------------------------------------------------------------------------------------
+def derived(text: str, folder: Path, part: str) -> str:
+    """The text of a function of the derivative, as autodiff writes it."""
+    file = folder / "m.hyb"
+    file.write_text(text)
+    checked = checking.check(str(file))
+    core, interface = driver.lower(checked)
+    core = driver.differentiated(core, surface.symbols(interface), checked.sources)
+    core.fns = {name: f for name, f in core.fns.items() if name.startswith(part)}
+    return print_program(core)
+
+
+PAIRS = """
+fn energy(x: list[f64], m: list[f64]) -> f64:
+    var e: f64 = 0
+    for i in range(len(x)):
+        for j in range(i):
+            let d = x[i] - x[j]
+            e += m[i] * m[j] / sqrt(d * d + 0.01)
+    return e
+fn g(x: list[f64], m: list[f64]) -> list[f64]:
+    return grad(energy)(x, m)
+"""
+
+
+def test_records_of_for_loops(tmp_path: Path) -> None:
+    """Three floats a turn: no counters, no condition, no places; made at once, as many as there are turns."""
+    forward = derived(PAIRS, tmp_path, "energy forward")
+    assert "buffer[(f64, f64, f64)]" in forward and "buffer_new" in forward
+    assert "tape push" not in forward and "bool," not in forward
+    reverse = derived(PAIRS, tmp_path, "energy reverse")
+    assert "adjoint add there f64" in reverse and "adjoint add f64" not in reverse
+
+
+RECURRENT = """
+model RNN(d: int):
+    param w: f64[d, d] = glorot()
+    param u: f64[d, d] = glorot()
+    param b: f64[d] = zeros()
+    fn loss(x: f64[T, d]) -> f64:
+        var h: f64[d] = zeros()
+        for t in range(T):
+            h = tanh(self.w @ h + x[t] @ self.u + self.b)
+        return sum(h)
+    fn odd(x: f64[T, d]) -> f64:
+        var h: f64[d] = zeros()
+        for t in range(T):
+            if t % 2 == 1:
+                h = tanh(self.w @ h + x[t])
+        return sum(h)
+fn g(m: RNN[40], x: f64[T, 40]) -> f64[?]:
+    return grad(m.loss)(x)
+fn g_odd(m: RNN[40], x: f64[T, 40]) -> f64[?]:
+    return grad(m.odd)(x)
+"""
+
+
+def test_products_after_the_loop(tmp_path: Path) -> None:
+    reverse = derived(RECURRENT, tmp_path, "RNN[40].loss reverse")
+    inside, after = reverse[: reverse.rindex("yield")], reverse[reverse.rindex("yield"):]
+    assert after.count("matmul") == 2 and inside.count("matmul") == 1
+    mod = hybridc.load(tmp_path / "m.hyb")
+    net = mod.RNN(40, seed=3)
+    random = np.random.default_rng(0)
+    for steps in (0, 1, 5):
+        x = random.normal(size=(steps, 40))
+        for name in ("loss", "odd"):
+            w, u, b = (torch.tensor(net.state_dict()[k], requires_grad=True) for k in "wub")
+            h = torch.zeros(40, dtype=torch.float64)
+            for t, row in enumerate(torch.tensor(x)):
+                if name == "loss":
+                    h = torch.tanh(w @ h + row @ u + b)
+                elif t % 2 == 1:
+                    h = torch.tanh(w @ h + row)
+            total = h.sum() + 0 * (w.sum() + u.sum() + b.sum())
+            total.backward()
+            want = np.concatenate([p.grad.numpy().ravel() for p in (w, u, b)])
+            found = (mod.g if name == "loss" else mod.g_odd)(net, x)
+            np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-12)
