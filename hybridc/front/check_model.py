@@ -234,14 +234,16 @@ class Members:
                          "are one vector", span, help=f"declare it {sig.elem}, and cast where it is used")
 
     def param(self, m: syntax.ModelParam) -> None:
+        reported = len(self.checker.diagnostics)
         t = self.c.reader.type(m.type)
+        wrong = len(self.checker.diagnostics) > reported
         held = t.item if isinstance(t, Option) else t
         elem = elem_of(held)
         if not isinstance(held, Poison) and elem not in (F32, F64):
             self.c.error("HYB601", f"a parameter is f32, f64, a tensor of these, or an option of one, not {t}",
                          m.type.span, help="declare a value that is not trained `state`")
             t = held = elem = POISON
-        if isinstance(held, Tensor):
+        if isinstance(held, Tensor) and not wrong:
             for d in held.shape:
                 if isinstance(d, Dim) and any(is_unknown(v) for v in d.variables()):
                     self.c.error("HYB601", "the shape of a parameter is known when the program is compiled",

@@ -171,10 +171,11 @@ class Arguments:
 
 def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Arguments:
     """Put arguments in their places. The signature lists parameters; `*xs` takes all that are left, and those after it
-    go by name only."""
+    go by name only. An axis given by name leaves its place to what follows: `gather(x, index, axis=1)`."""
     names = signature.split()
     star = next((i for i, n in enumerate(names) if n.startswith("*")), None)
-    positional = [n for n in names[:star]]
+    named = {argument.name for argument in call.args}
+    positional = [n for n in names[:star] if n != "axis" or n not in named]
     known = [n.lstrip("*") for n in names]
     given: dict[str, syntax.Expr] = {}
     rest: list[syntax.Expr] = []
