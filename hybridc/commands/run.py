@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-
 import click
 
 from hybridc import loading
 from hybridc.base.diagnostic import CompileError
 from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, progress, rendered, shown
+from hybridc.expressions import value_or_text
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -17,7 +16,8 @@ from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, progress, 
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @ROOT
 def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> None:
-    """Call FUNCTION of FILE with ARGS (Python literals; other text is a str) and print its result."""
+    """Call FUNCTION of FILE with ARGS and print its result. Each is a Python literal, or a call of what FILE has, as in
+    `Point(1, 2)`; other text is a str."""
     try:
         with progress(f"compiling {file}"):
             module = loading.load(file, root=root)
@@ -28,15 +28,8 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
         names = ", ".join(n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n)))
         raise Failure(f"{file} has no function {function}; it has {names or 'none'}")
     try:
-        result = target(*map(_value, args))
+        result = target(*(value_or_text(module, text) for text in args))
     except USER_ERRORS as e:
         raise Failure(shown(e)) from None
     if result is not None:
         click.echo(repr(result))
-
-
-def _value(text: str) -> object:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

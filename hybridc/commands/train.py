@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hybridc.base.diagnostic import CompileError
 from hybridc.commands.common import FILE, ROOT, Failure, progress, rendered, shown
-from hybridc.training.arguments import Unusable
+from hybridc.expressions import Unusable
 from hybridc.training.run import NotFinite, Report, Training
 
 BETWEEN = 2.0

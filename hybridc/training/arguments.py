@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +10,16 @@ from typing import Any
 
 import numpy as np
 from hybridc_runtime.classes import Record
-from hybridc_runtime.models import Exported, ModelBase
+from hybridc_runtime.models import ModelBase
 from hybridc_runtime.module import Module
 from hybridc_runtime.values import Native, rng
 
 from hybridc.base.types import INT, RNG, ModelType, Named, Type, TypeVar
+from hybridc.expressions import Unusable, value
 from hybridc.front import tree
 
 COUNTERS = ("step", "epoch")
 """Parameters of these names are given the number of the call."""
-
-
-class Unusable(Exception):
-    """The function cannot be called with what is known; says what is missing."""
 
 
 @dataclass
@@ -104,73 +99,3 @@ def _unasked(module: Module, program: tree.Program, p: tree.ParamDecl, seed: int
     if isinstance(decl, tree.StructDecl) and decl.name in vars(module):
         return getattr(module, decl.name)() if all(f.default is not None for f in decl.fields) else None
     return None
-
-
-# ---- expressions -----------------------------------------------------------------------------------------------------
-def value(module: Module, text: str, seed: int, folder: Path) -> Any:
-    """The value of an expression of the command line."""
-    if text.startswith("@"):
-        return _read(text[1:], folder)
-    try:
-        node = ast.parse(text, mode="eval").body
-    except SyntaxError:
-        raise Unusable(f"{text!r} is no expression") from None
-    return _evaluate(module, node, seed, text)
-
-
-def _evaluate(module: Module, node: ast.expr, seed: int, text: str) -> Any:
-    """Literals, and calls of what the module offers; nothing else of Python."""
-    match node:
-        case ast.Name() | ast.Attribute():
-            return _named(module, node, text)
-        case ast.Call(func=ast.Name() | ast.Attribute() as func, args=args, keywords=keywords) if all(
-                k.arg for k in keywords):
-            target = _named(module, func, text)
-            if not callable(target):
-                raise Unusable(f"{text!r}: {ast.unparse(func)} is not called")
-            given = [_evaluate(module, a, seed, text) for a in args]
-            named = {str(k.arg): _evaluate(module, k.value, seed, text) for k in keywords}
-            if isinstance(target, type) and issubclass(target, ModelBase) or isinstance(target, Exported):
-                named.setdefault("seed", seed)
-            return target(*given, **named)
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            found = [_evaluate(module, x, seed, text) for x in items]
-            return tuple(found) if isinstance(node, ast.Tuple) else found
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        raise Unusable(f"{text!r} is neither a literal nor a call") from None
-
-
-def _named(module: Module, node: ast.expr, text: str) -> Any:
-    """What the module offers: `Net`, or a case of an enum, `Phase.Warm`."""
-    parts = ast.unparse(node).split(".")
-    found: Any = vars(module).get(parts[0]) if not parts[0].startswith("_") else None
-    if len(parts) == 2 and isinstance(found, type) and parts[1] in {c.__name__ for c in getattr(
-            found, "_hyb_classes", ())}:
-        found = getattr(found, parts[1])
-    elif len(parts) > 1:
-        found = None
-    if found is None:
-        raise Unusable(f"{text!r}: there is no {'.'.join(parts)}")
-    return found
-
-
-
-
-def _read(place: str, folder: Path) -> Any:
-    name, _, key = place.partition(":")
-    path = folder / name
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                if key not in arrays:
-                    raise Unusable(f"{name} has no array {key!r}; it has {', '.join(arrays)}")
-                return arrays[key]
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise Unusable(f"{name}: {e}") from None
-    raise Unusable(f"{name}: data is read from .npy, .npz:KEY and .json")

@@ -14,8 +14,8 @@ from hybridc_runtime.module import Function
 
 from hybridc import checking, loading
 from hybridc.base.made import write
+from hybridc.expressions import Unusable
 from hybridc.training import arguments, checkpoint, curve
-from hybridc.training.arguments import Unusable
 
 
 @dataclass(frozen=True)

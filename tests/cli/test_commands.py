@@ -49,6 +49,30 @@ def test_run(run):
     assert missing.returncode == 1 and "has no function nope; it has mean" in missing.stderr
 
 
+def test_run_with_values_of_the_file(run, tmp_path: Path):
+    (tmp_path / "trees.hyb").write_text("""
+struct Point:
+    x: int
+    y: f64 = 1.5
+
+enum Tree:
+    Leaf(n: int)
+    Node(left: Tree, right: Tree)
+
+fn total(t: Tree) -> int:
+    match t:
+        case Leaf(n): return n
+        case Node(left, right): return total(left) + total(right)
+
+fn show(p: Point, s: str) -> str:
+    return f"{p.x} {p.y} {s}"
+""")
+    assert run("run", "trees.hyb", "total", "Tree.Node(Tree.Leaf(1), Tree.Leaf(-4))").stdout == "-3\n"
+    assert run("run", "trees.hyb", "show", "Point(2, y=2.5)", "some(text)").stdout == "'2 2.5 some(text)'\n"
+    short = run("run", "trees.hyb", "show", "Point()", "a")
+    assert short.returncode == 1 and "needs field 'x'" in short.stderr
+
+
 def test_check(run):
     assert run("check", "mean.hyb").returncode == 0
     bad = run("check", "mean.hyb", "bad.hyb", "absent.hyb")
