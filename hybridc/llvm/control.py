@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hybridc.core.ir import (
@@ -107,11 +107,11 @@ def is_quick(body: Block) -> bool:
 class Writer:
     """Writes blocks into one function."""
 
-    def __init__(self, unit: Unit, e: FnEmitter, again: str = ""):
-        """Calls of the function itself go to the symbol `again`."""
+    def __init__(self, unit: Unit, e: FnEmitter):
         self.unit = unit
         self.e = e
-        self.again = again
+        self.itself: Callable[[Call], Leaves] | None = None
+        """Writes a call of the function itself in place; what it returns."""
         self.targets: dict[int, Join] = {}
 
     # ---- joins
@@ -184,7 +184,8 @@ class Writer:
                 for var, value in zip(stmt.outs, results, strict=True):
                     e.bind(var, value)
             case Call():
-                self.call(stmt)
+                place = self.itself if stmt.fn == e.fn.name else None
+                self.bind(stmt.outs, (place or self.called)(stmt))
             case Fused():
                 emit_kernel = emit_device if stmt.device else emit_fused
                 for var, value in zip(stmt.outs, emit_kernel(e, stmt), strict=True):
@@ -215,7 +216,8 @@ class Writer:
         else:
             e.fault(tail.kind)
 
-    def call(self, stmt: Call) -> None:
+    def called(self, stmt: Call) -> Leaves:
+        """What a function gives that is called."""
         e = self.e
         callee = e.module.program.fns[stmt.fn]
         args = [("ptr", CTX)]
@@ -226,11 +228,10 @@ class Writer:
         e.share(operand for _, operand in args)
         if self.unit.facts.is_recursive(stmt.fn):
             args.append(("i64", e.next_depth()))
-        name = self.again if self.again and stmt.fn == e.fn.name else fn_symbol(stmt.fn)
-        status, found = call_fn(e, name, args, results, faults)
+        status, found = call_fn(e, fn_symbol(stmt.fn), args, results, faults)
         if faults:
             e.leave_unless(e.icmp("eq", status, "0", "i32"))
-        self.bind(stmt.outs, tuple(load_results(e, found, results)))
+        return tuple(load_results(e, found, results))
 
     def if_(self, stmt: If) -> None:
         """An arm that only yields needs no block: the branch leads straight to the end; two such are a select."""
@@ -410,7 +411,7 @@ class Writer:
         def body(inner: FnEmitter) -> Leaves:
             """The worker's code; the value it gives for its index."""
             inner.lent = self.e.lent
-            writer = Writer(self.unit, inner, self.again)
+            writer = Writer(self.unit, inner)
             end = Join(inner.label("item"), inner.layouts.types(stmt.out.type.item))  # type: ignore[union-attr]
             writer.block(stmt.body, end)
             return writer.meet(end)

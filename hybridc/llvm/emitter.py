@@ -21,7 +21,7 @@ made once per module) come from `e.module.helper(key, make)`; `make(symbol)` mak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,6 +42,8 @@ class N:
 CTX = "%ctx"
 Cleanup = tuple[tuple[str, str], ...]
 """(release helper, operand) pairs."""
+Exits = dict[Cleanup, tuple[str, list[tuple[str, str]]]]
+"""For what is to be released after a fault: the block that does it, and the sites that come there, each from a block."""
 
 
 IN_REGISTERS = 6
@@ -105,7 +107,7 @@ class FnEmitter(Code):
         self.owned: tuple[Var, ...] = ()
         """What to release if the statement being emitted faults."""
         self._held: list[tuple[str, str]] = []
-        self._faulting: dict[Cleanup, tuple[str, list[tuple[str, str]]]] = {}
+        self._faulting: Exits = {}
         self.depth: str | None = None
         """In a function that can call itself: how many such calls are in progress."""
         self._flag: str | None = None
@@ -330,26 +332,40 @@ class FnEmitter(Code):
                     built = self.ins(f"insertvalue {self.result} {built}, {llvm} {operand}, {i}")
             self.ret(built)
 
+    @contextmanager
+    def level(self, depth: str) -> Iterator[None]:
+        """What is written within is a call, at the statement being emitted, of the function itself: it has variables,
+        a depth and exits of its own, and a fault in it goes on as a fault of the statement."""
+        outer = self.env, self._faulting, self.depth, self.span, self.owned, self._held
+        self.env, self._faulting, self.depth, self.owned, self._held = {}, {}, depth, (), []
+        yield
+        faulting = self._faulting
+        self.env, self._faulting, self.depth, self.span, self.owned, self._held = outer
+        self._write_exits(faulting, self.leave_with_fault)
+
     def finish(self) -> None:
         """Write the exits for faults, then the function."""
-        if self._faulting and () not in self._faulting:
-            self._faulting[()] = (self.label("fail"), [])
+        self._write_exits(self._faulting, self._leave_faulted)
+        super().finish()
+
+    def _write_exits(self, faulting: Exits, leave: Callable[[], None]) -> None:
+        if faulting and () not in faulting:
+            faulting[()] = (self.label("fail"), [])
         # Longest first: a block releases what it has more than the longest other one it begins with, and goes on there.
-        for cleanup in sorted(self._faulting, key=len, reverse=True):
-            label, incoming = self._faulting[cleanup]
+        for cleanup in sorted(faulting, key=len, reverse=True):
+            label, incoming = faulting[cleanup]
             with self.out_of_line(label):
                 site = incoming[0][0] if len(incoming) == 1 else self.phi("i64", incoming)
                 if not cleanup:
                     self.call("void", support.push_site(self.module), [("ptr", CTX), ("i64", site)])
-                    self._leave_faulted()
+                    leave()
                     continue
-                rest = next(cleanup[:n] for n in range(len(cleanup) - 1, -1, -1) if cleanup[:n] in self._faulting)
+                rest = next(cleanup[:n] for n in range(len(cleanup) - 1, -1, -1) if cleanup[:n] in faulting)
                 for helper, operand in cleanup[len(rest) :]:
                     self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
-                following, arrivals = self._faulting[rest]
+                following, arrivals = faulting[rest]
                 arrivals.append((site, label))
                 self.jump(following)
-        super().finish()
 
     # ---- memory
     def alloc_node(self, payload: int) -> tuple[str, int]:
