@@ -427,7 +427,7 @@ class Code:
     # ---- calls
     def call(self, result: str, name: str, args: Sequence[tuple[str, str]], flags: str = "") -> str:
         """A call of a helper or of a C function or intrinsic, which it declares. Returns "" for void. `flags` are of
-        floating point."""
+        floating point, or a calling convention."""
         if not name.startswith("%") and name not in self.module.defined:
             self.module.declare(f"{result} {name}({', '.join(t for t, _ in args)})")
         text = f"call {flags + ' ' if flags else ''}{result} {name}({', '.join(f'{t} {v}' for t, v in args)})"

@@ -11,7 +11,6 @@ from hybridc.kernels.device import Kernels
 from hybridc.llvm import backend, processors
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Module
-from hybridc.llvm.control import Unit, fn_symbol
 from hybridc.llvm.entry import emit_entry, emit_release
 from hybridc.llvm.functions import emit_fn
 from hybridc.llvm.layout import Layouts
@@ -19,6 +18,7 @@ from hybridc.llvm.lend import lent
 from hybridc.llvm.refcount import finish_drain
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.support import LIVE
+from hybridc.llvm.unit import Unit, find_in_place, fn_symbol
 from hybridc.passes.ownership import OwnedProgram, own
 
 NO_MEMORY = frozenset(SCALAR_ROWS) | {
@@ -101,9 +101,13 @@ def emit_module(
     unit = Unit(module, facts, owned.cleanup, owned.borrowed, once=frozenset(once))
     wanted = facts.reachable(list(entries))
     module.defined.update(fn_symbol(fn.name) for fn in wanted)
-    for fn in wanted:
-        unit.lent[fn.name] = lent(owned, fn, module.layouts)
-        emit_fn(unit, fn)
+    unit.lent = {fn.name: lent(owned, fn, module.layouts) for fn in wanted}
+    find_in_place(unit, wanted)
+    unit.needed.update(entries)
+    while ready := [fn for fn in wanted if fn.name in unit.needed]:
+        wanted = [fn for fn in wanted if fn.name not in unit.needed]
+        for fn in ready:
+            emit_fn(unit, fn)
     for name in dict.fromkeys(entries):
         emit_entry(unit, program.fns[name])
     for t in {type_key(t): t for t in release_types}.values():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from hybridc.core.ir import (
+    RETURN,
     Atom,
     Block,
     BufferT,
@@ -14,6 +14,7 @@ from hybridc.core.ir import (
     EnumT,
     Exit,
     Fault,
+    Fn,
     Fused,
     If,
     Loop,
@@ -22,15 +23,13 @@ from hybridc.core.ir import (
     Parallel,
     Scope,
     Stmt,
-    Type,
     Var,
     Yield,
 )
 from hybridc.core.walk import statements
 from hybridc.llvm.aggregate_ops import tag_of
-from hybridc.llvm.analysis import Facts
 from hybridc.llvm.buffer_ops import owned
-from hybridc.llvm.code import Leaves, Module, symbol
+from hybridc.llvm.code import Leaves
 from hybridc.llvm.device import emit_device
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
@@ -38,6 +37,7 @@ from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
+from hybridc.llvm.unit import Join, Unit, fn_symbol, leaf_types
 from hybridc.passes.counted import Counted, counted, innermost
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
@@ -60,43 +60,6 @@ QUICK = frozenset(SCALAR_ROWS) | set(
     " retain release enum".split()
 )
 """Operators that take no time to speak of."""
-Owned = Mapping[int, tuple[Var, ...]]
-"""id of a statement or tail -> the variables that its fault must release."""
-
-
-@dataclass
-class Join:
-    """Where several ways meet: the values each brings, with the block it comes from."""
-
-    label: str
-    types: list[str]
-    arrivals: list[tuple[Leaves, str]] = field(default_factory=list)
-    shared: set[int] = field(default_factory=set)
-    """Leaves that on some way are not known to have one owner."""
-
-
-@dataclass
-class Unit:
-    """What the emission of a program's functions shares."""
-
-    module: Module
-    facts: Facts
-    owned: Owned
-    borrowed: Mapping[str, tuple[bool, ...]]
-    doubtful: set[tuple[int, int]] = field(default_factory=set)
-    """(id of a loop, leaf of its parameters): not known to have one owner in every turn."""
-    lent: dict[str, set[int]] = field(default_factory=dict)
-    """For each function, the variables without a count of their own (lend.py)."""
-    once: frozenset[str] = frozenset()
-    """Functions that run once or so, which are not worth much of the compiler's time."""
-
-
-def fn_symbol(name: str) -> str:
-    return symbol("f." + name)
-
-
-def leaf_types(unit: Unit, types: Sequence[Type]) -> list[str]:
-    return [t for each in types for t in unit.module.layouts.types(each)]
 
 
 def is_quick(body: Block) -> bool:
@@ -217,8 +180,11 @@ class Writer:
             e.fault(tail.kind)
 
     def called(self, stmt: Call) -> Leaves:
-        """What a function gives that is called."""
+        """What a function gives that is called, or written in place."""
+        if stmt.fn in self.unit.in_place:
+            return self.in_place(stmt)
         e = self.e
+        self.unit.needed.add(stmt.fn)
         callee = e.module.program.fns[stmt.fn]
         args = [("ptr", CTX)]
         for a in stmt.args:
@@ -232,6 +198,23 @@ class Writer:
         if faults:
             e.leave_unless(e.icmp("eq", status, "0", "i32"))
         return tuple(load_results(e, found, results))
+
+    def in_place(self, stmt: Call) -> Leaves:
+        """A call of another function, written in place."""
+        callee = self.unit.module.program.fns[stmt.fn]
+        values = [self.e.leaves(a) for a in stmt.args]
+        self.e.share(leaf for value in values for leaf in value)
+        with self.e.level(callee, self.unit.lent[callee.name], None):
+            for var, value in zip(callee.params, values, strict=True):
+                self.e.bind(var, value)
+            return Writer(self.unit, self.e).body(callee)
+
+    def body(self, fn: Fn) -> Leaves:
+        """Write a function's body; what it returns."""
+        end = Join(self.e.label("return"), leaf_types(self.unit, fn.results))
+        self.targets[RETURN] = end
+        self.block(fn.body, end)
+        return self.meet(end)
 
     def if_(self, stmt: If) -> None:
         """An arm that only yields needs no block: the branch leads straight to the end; two such are a select."""
@@ -309,10 +292,8 @@ class Writer:
         e.start(head)
         # What was known before the loop may have changed in an earlier turn.
         hoped = {i for i, leaf in enumerate(initial) if leaf in e.sole and (id(stmt), i) not in self.unit.doubtful}
-        e.sole.clear()
         phis = [e.phi_slot(llvm) for llvm in types]
-        e.sole.update(phis[i][0] for i in hoped)
-        self.bind(stmt.params, tuple(name for name, _ in phis))
+        self.begin(stmt, phis, hoped)
         e.poll()
         turn = Join(e.label("turn"), types)
         self.block(stmt.body, turn)
@@ -329,58 +310,82 @@ class Writer:
 
     def strips(self, stmt: Loop, turns: Counted) -> None:
         """A counted loop of quick turns, in strips: the poll, and the test whether a buffer that every turn writes has
-        one owner, stand before a strip, so that what is left is a loop that can be vectorised."""
+        one owner, stand between strips, so that what is left is a loop that can be vectorised. One that ends within
+        its first strip does not poll: what is around it does."""
         e = self.e
         end = self.join(stmt.outs, "done")
         self.targets[stmt.label] = end
         initial = tuple(leaf for a in stmt.inits for leaf in e.leaves(a))
         types = leaf_types(self.unit, [v.type for v in stmt.params])
+        at = len(leaf_types(self.unit, [v.type for v in stmt.params[: turns.place]]))
+        stop = e.one(turns.stop)
         hoped = {i for i, leaf in enumerate(initial) if leaf in e.sole and (id(stmt), i) not in self.unit.doubtful}
-        head, before = e.label("strip"), e.here
-        e.jump(head)
-        e.start(head)
-        e.sole.clear()
-        outer = [e.phi_slot(llvm) for llvm in types]
-        e.sole.update(outer[i][0] for i in hoped)
-        self.bind(stmt.params, tuple(name for name, _ in outer))
-        e.poll()
-        index, stop = e.one(turns.index), e.one(turns.stop)
-        run, leave = e.label("run"), e.label("leave")
-        e.branch(e.icmp("slt", index, stop), run, leave)
-        e.start(leave)
-        e.bind(turns.test, ("false",))
-        self.block(turns.leave, end)
+        enter, strip, first, after, more, leave = (
+            e.label(hint) for hint in ("enter", "strip", "loop", "strip_end", "more", "leave")
+        )
+        before = e.here
+        e.branch(e.icmp("slt", initial[at], stop), enter, leave)
+        e.start(enter)
+        limit = self.strip_end(initial[at], stop)
+        e.jump(strip)
 
-        e.start(run)
-        e.bind(turns.test, ("true",))
-        length = e.call("i64", "@llvm.umin.i64", [("i64", e.sub(stop, index)), ("i64", str(STRIP))])
-        limit = e.add(index, length)
-        entering = self.made_sole(stmt, turns, hoped)
-        first, body, after = e.label("loop"), e.label("turn"), e.label("strip_end")
-        inside = e.here
+        e.start(strip)
+        outer = [e.phi_slot(llvm) for llvm in types]
+        limits = e.phi_slot("i64")
+        self.begin(stmt, outer, hoped)
+        entering = self.made_sole(stmt, turns, inside := set(hoped))
+        here = e.here
         e.jump(first)
         e.start(first)
-        e.sole.clear()
         phis = [e.phi_slot(llvm) for llvm in types]
-        e.sole.update(phis[i][0] for i in hoped)
-        self.bind(stmt.params, tuple(name for name, _ in phis))
-        e.branch(e.icmp("slt", e.one(turns.index), limit), body, after)
-        e.start(after)
-        e.jump(head)
-        e.start(body)
+        self.begin(stmt, phis, inside)
+        e.bind(turns.test, ("true",))
         turn = Join(e.label("turn"), types)
         self.block(turns.rest, turn)
         if turn.arrivals:
-            self.unit.doubtful.update((id(stmt), i) for i in hoped & turn.shared)
+            self.unit.doubtful.update((id(stmt), i) for i in inside & turn.shared)
         again = self.meet(turn)
-        incoming = [(entering, inside)]
+        entries, starts, ends = [(initial, enter)], [(entering, here)], [(limit, enter)]
+        leaves = [(initial, before)]
         if not e.dead:
-            incoming.append((again, e.here))
-            e.jump(first)
-        for i, (name, slot) in enumerate(phis):
-            e.fill_phi(slot, [(leaves[i], block) for leaves, block in incoming])
-            e.fill_phi(outer[i][1], [(initial[i], before), (name, after)])
+            # The index is one more than before, so it comes to the limit exactly.
+            starts.append((again, e.here))
+            e.branch(e.icmp("ne", again[at], limits[0]), first, after)
+            e.start(after)
+            leaves.append((again, after))
+            e.branch(e.icmp("slt", again[at], stop), more, leave)
+            e.start(more)
+            self.bind(stmt.params, again)
+            e.poll()
+            ends.append((self.strip_end(again[at], stop), e.here))
+            entries.append((again, e.here))
+            e.jump(strip)
+        e.fill_phi(limits[1], ends)
+        for i in range(len(types)):
+            e.fill_phi(outer[i][1], [(values[i], block) for values, block in entries])
+            e.fill_phi(phis[i][1], [(values[i], block) for values, block in starts])
+
+        e.start(leave)
+        last = [e.phi_slot(llvm) for llvm in types]
+        self.begin(stmt, last, hoped)
+        for i in range(len(types)):
+            e.fill_phi(last[i][1], [(values[i], block) for values, block in leaves])
+        e.bind(turns.test, ("false",))
+        self.block(turns.leave, end)
         self.bind(stmt.outs, self.meet(end))
+
+    def begin(self, stmt: Loop, phis: list[tuple[str, int]], sole: set[int]) -> None:
+        """In a block that begins with these values of a loop's parameters; those at `sole` have one owner."""
+        self.e.sole.clear()
+        self.e.sole.update(phis[i][0] for i in sole)
+        self.bind(stmt.params, tuple(name for name, _ in phis))
+
+    def strip_end(self, index: str, stop: str) -> str:
+        """Where a strip ends that begins at index < stop."""
+        e = self.e
+        if index.isdigit() and int(index) < STRIP:
+            return e.call("i64", "@llvm.smin.i64", [("i64", stop), ("i64", str(int(index) + STRIP))])
+        return e.add(index, e.call("i64", "@llvm.umin.i64", [("i64", e.sub(stop, index)), ("i64", str(STRIP))]))
 
     def made_sole(self, stmt: Loop, turns: Counted, hoped: set[int]) -> Leaves:
         """The parameters at the beginning of a strip, of at least one turn: a buffer that every turn writes is copied

@@ -43,7 +43,7 @@ CTX = "%ctx"
 Cleanup = tuple[tuple[str, str], ...]
 """(release helper, operand) pairs."""
 Exits = dict[Cleanup, tuple[str, list[tuple[str, str]]]]
-"""For what is to be released after a fault: the block that does it, and the sites that come there, each from a block."""
+"""For what is to be released after a fault: the block that does it, and the sites that come there with their blocks."""
 
 
 IN_REGISTERS = 6
@@ -182,8 +182,7 @@ class FnEmitter(Code):
         quiet, asked = self.label("quiet"), self.label("poll")
         self.branch(raised, asked, quiet)
         with self.out_of_line(asked):
-            stop = self.icmp("ne", self.call("i32", support.poll(self.module), [("ptr", CTX)]), "0", "i32")
-            self.branch(stop, self._exit(), quiet)
+            self.branch(support.interrupt(self), self._exit(), quiet)
         self.start(quiet)
 
     # ---- faults
@@ -333,14 +332,15 @@ class FnEmitter(Code):
             self.ret(built)
 
     @contextmanager
-    def level(self, depth: str) -> Iterator[None]:
-        """What is written within is a call, at the statement being emitted, of the function itself: it has variables,
-        a depth and exits of its own, and a fault in it goes on as a fault of the statement."""
-        outer = self.env, self._faulting, self.depth, self.span, self.owned, self._held
-        self.env, self._faulting, self.depth, self.owned, self._held = {}, {}, depth, (), []
+    def level(self, fn: Fn, lent: set[int], depth: str | None) -> Iterator[None]:
+        """What is written within is a call, at the statement being emitted, of a function: it has variables, a depth
+        and exits of its own, and a fault in it goes on as a fault of the statement."""
+        outer = self.fn, self.lent, self.env, self.depth, self.span, self.owned, self._held, self._faulting
+        self.fn, self.lent, self.env, self.depth = fn, lent, {}, depth
+        self.owned, self._held, self._faulting = (), [], {}
         yield
         faulting = self._faulting
-        self.env, self._faulting, self.depth, self.span, self.owned, self._held = outer
+        self.fn, self.lent, self.env, self.depth, self.span, self.owned, self._held, self._faulting = outer
         self._write_exits(faulting, self.leave_with_fault)
 
     def finish(self) -> None:

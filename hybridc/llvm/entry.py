@@ -12,9 +12,9 @@ from hybridc.core.types import type_key
 from hybridc.llvm import refcount
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.code import Code, Module, symbol
-from hybridc.llvm.control import Unit, fn_symbol, leaf_types
 from hybridc.llvm.emitter import call_fn, load_results
 from hybridc.llvm.support import CTX
+from hybridc.llvm.unit import Unit, fn_symbol, leaf_types
 
 
 def entry_name(fn: str) -> str:

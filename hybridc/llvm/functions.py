@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 
-from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Scope, Stmt, Yield
+from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Stmt, Yield
 from hybridc.core.ops import may_fault
-from hybridc.core.walk import all_blocks, blocks_of, count, outs_of, statements
+from hybridc.core.walk import all_blocks, blocks_of, outs_of, statements
 from hybridc.llvm.code import Leaves
-from hybridc.llvm.control import Join, Unit, Writer, fn_symbol, leaf_types
+from hybridc.llvm.control import Writer
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
+from hybridc.llvm.unit import Join, Unit, fn_symbol, leaf_types
 
 UNFOLDED = 384
 """Statements that a function may have after it was unfolded."""
@@ -34,7 +35,7 @@ BEGINNING = 16
 def emit_fn(unit: Unit, fn: Fn) -> None:
     """Write one Core function."""
     usual = "nounwind cold minsize optsize" if fn.name in unit.once else "nounwind"
-    name, unfolding = fn_symbol(fn.name), Unfolding(fn)
+    name, unfolding = fn_symbol(fn.name), Unfolding(fn, unit.sizes[fn.name])
     if fn.name in unit.once or not unfolding.levels:
         _emit(unit, fn, name, usual)
         return
@@ -47,12 +48,12 @@ def emit_fn(unit: Unit, fn: Fn) -> None:
 class Unfolding:
     """How a function is unfolded into itself."""
 
-    def __init__(self, fn: Fn):
+    def __init__(self, fn: Fn, size: int):
         sites = [s for s in statements(fn.body) if isinstance(s, Call) and s.fn == fn.name]
         ends = {id(s) for s in _tail_calls(fn.body, True) if s.fn == fn.name}
         self.ends = ends if len(ends) < len(sites) else set()
         """Calls in tail position, unless all are."""
-        self.levels = _levels(fn.body, len(sites) - len(self.ends))
+        self.levels = _levels(fn.body, size, len(sites) - len(self.ends))
         """How many levels are written below the first."""
         self.begins = _ends_early(fn.body)
 
@@ -62,14 +63,14 @@ class Unfolding:
         return self.levels + self.begins
 
 
-def _levels(body: Block, sites: int) -> int:
+def _levels(body: Block, size: int, sites: int) -> int:
     if not sites or any(isinstance(s, Parallel) for s in statements(body)):
         return 0
     found, copies, last = 0, 1, 1
     while found < LEVELS:
         last *= sites
         copies += last
-        if copies * count(body) > UNFOLDED:
+        if copies * size > UNFOLDED:
             break
         found += 1
     return found
@@ -142,18 +143,10 @@ def _written(
             lent = unit.borrowed[fn.name]
             e.owned = tuple(p for p, keeps in zip(fn.params, lent, strict=True) if not keeps)
             _check_depth(e)
-    value = _body(writer, fn)
+    value = writer.body(fn)
     if not e.dead:
         e.leave(value)
     return e
-
-
-def _body(writer: Writer, fn: Fn) -> Leaves:
-    """Write a function's body; what it returns."""
-    end = Join(writer.e.label("return"), leaf_types(writer.unit, fn.results))
-    writer.targets[RETURN] = end
-    writer.block(fn.body, end)
-    return writer.meet(end)
 
 
 class _Level:
@@ -168,7 +161,7 @@ class _Level:
             writer = Writer(self.unit, self.e)
             writer.itself = _Level(self.unit, self.e, self.unfolding, self.left - 1).call
             with self._level(stmt):
-                return _body(writer, self.e.fn)
+                return writer.body(self.e.fn)
         if self.unfolding.begins:
             return self._beginning(stmt)
         return Writer(self.unit, self.e).called(stmt)
@@ -178,7 +171,7 @@ class _Level:
         e = self.e
         values = [e.leaves(a) for a in stmt.args]
         e.share(leaf for value in values for leaf in value)
-        with e.level(e.next_depth()):
+        with e.level(e.fn, e.lent, e.next_depth()):
             for var, value in zip(e.fn.params, values, strict=True):
                 e.bind(var, value)
             yield

@@ -114,7 +114,7 @@ def _blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) -> None:
             code.start(done)
             asked = code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")
             with code.when(asked):
-                stop = code.icmp("ne", code.call("i32", support.poll(module), [("ptr", CTX)]), "0", "i32")
+                stop = support.interrupt(code)
                 with code.when(stop):
                     code.call("void", "@free", [("ptr", memory)])
                     code.ret("1")

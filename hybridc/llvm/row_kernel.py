@@ -156,7 +156,7 @@ class _Writer(Columns):
         k = self.k
         flag = k.load("ptr", k.ptr_add(CTX, OFFSET["flag"]))
         with k.when(k.icmp("ne", k.ins(f"load volatile i32, ptr {flag}"), "0", "i32")):
-            stop = k.icmp("ne", k.call("i32", support.poll(self.module), [("ptr", CTX)]), "0", "i32")
+            stop = support.interrupt(k)
             with k.when(stop):
                 self.leave()
 

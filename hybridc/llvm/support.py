@@ -232,11 +232,21 @@ def push_site(module: Module) -> str:
     return module.helper("hyb.push_site", make)
 
 
-def poll(module: Module) -> str:
+def interrupt(code: Code) -> str:
+    """i1: the host says that we are to stop; the context holds the fault."""
+    return code.icmp("ne", code.call("i32", _poll(code.module), [("ptr", "%ctx")], SPARING), "0", "i32")
+
+
+SPARING = "preserve_mostcc"
+"""The calling convention of what is hardly ever called: it keeps its caller's registers, which need not be saved where
+it is not called."""
+
+
+def _poll(module: Module) -> str:
     """i32 (ctx): ask the host whether to stop; nonzero after setting the fault."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX], "i32", attributes=COLD)
+        code = Code(module, name, [CTX], "i32", linkage=f"internal {SPARING}", attributes=COLD)
         callback = code.load("ptr", context_field(code, "poll"))
         stop = code.icmp("ne", code.call("i32", callback, [("ptr", "%ctx")]), "0", "i32")
         with code.when(stop):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Fn, If, Loop, Op, Parallel, Program, Stmt, Var, Yield
 from hybridc.core.walk import Freshener, count, highest_id, highest_label, map_blocks, statements, substitute
 from hybridc.passes.counted import Counted, counted, innermost, within
+from hybridc.passes.simplify import simplify_fn
 
 LARGEST = 150
 """Statements of a loop that is worth writing twice."""
@@ -20,7 +21,7 @@ LARGEST = 150
 
 def run(program: Program) -> Program:
     """Every function with the innermost counted loops that check indices in two versions."""
-    return Program(program.structs, program.enums, {n: _Versions(f).run() for n, f in program.fns.items()})
+    return Program(program.structs, program.enums, {n: _Versions(f, program).run() for n, f in program.fns.items()})
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,18 @@ class _Affine:
 
 
 class _Versions:
-    def __init__(self, fn: Fn):
+    def __init__(self, fn: Fn, program: Program):
         self.fn = fn
+        self.program = program
+        self.guards = 0
+        """How many loops have two versions. Some guards are known beforehand, and the function is simplified then."""
 
     def run(self) -> Fn:
         if not any(isinstance(s, Op) and s.op == "place" for s in statements(self.fn.body)):
             return self.fn
         self.fresh = Freshener(highest_id(self.fn) + 1, highest_label(self.fn) + 1)
-        return replace(self.fn, body=self.block(self.fn.body))
+        body = self.block(self.fn.body)
+        return simplify_fn(replace(self.fn, body=body), self.program) if self.guards else self.fn
 
     def block(self, b: Block) -> Block:
         out: list[Stmt] = []
@@ -59,6 +64,7 @@ class _Versions:
         if not checks:
             return [loop]
         out: list[Stmt] = []
+        self.guards += 1
         safe = self.guard(loop, turn, checks, out)
         plain = self.version(loop, loop.body)
         quick = self.version(loop, _without(loop.body, checks))
