@@ -8,6 +8,8 @@ from hybridc.core.walk import all_blocks
 from hybridc.passes.liveness import Counted
 
 Borrowed = dict[str, tuple[bool, ...]]
+TOGETHER = frozenset({"tuple", "struct", "some"})
+"""Operators that put values together without memory of their own: what is only looked at takes nothing over."""
 
 
 def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
@@ -34,8 +36,10 @@ def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
 
 def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
     """Variables that are taken over somewhere, or of which a part is. A field of a matched enum that is only returned
-    or yielded does not count for the enum: keeping it costs one count, as taking over the enum would."""
+    or yielded does not count for the enum: keeping it costs one count, as taking over the enum would. A tuple, struct
+    or option that is made takes its parts over if it is taken over itself."""
     direct: set[int] = set()
+    made_of: dict[int, list[int]] = {}
     handed_on: set[int] = set()
     part_of: dict[int, int] = {}
     field_of: dict[int, int] = {}
@@ -53,6 +57,8 @@ def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
                     if row.alias:
                         if isinstance(stmt.args[0], Var):
                             part_of[stmt.outs[0].id] = stmt.args[0].id
+                    elif stmt.op in TOGETHER:
+                        made_of[stmt.outs[0].id] = [a.id for a in stmt.args if isinstance(a, Var) and counted(a)]
                     else:
                         note(tuple(a for i, a in enumerate(stmt.args) if row.mode(i) == "c"), direct)
                 case Call():
@@ -75,6 +81,7 @@ def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
             continue
         seen.add((v, strong))
         found.add(v)
+        todo += [(a, True) for a in made_of.get(v, ())]
         if v in part_of:
             todo.append((part_of[v], strong))
         if v in field_of and strong:

@@ -23,7 +23,8 @@ What the code generator is given, and has to do
 
 How it decides
     A variable of a counted type is, at each point, owned (its count is this frame's to give back), an alias of a parent
-    (part of a value that stays alive as long as the alias is needed), or borrowed for good. The last use of an owner
+    (part of a value that stays alive as long as the alias is needed; or a tuple or struct put together of such values
+    only to be looked at), or borrowed for good. The last use of an owner
     moves it where it is consumed; a use that is not the last, or of an alias, is preceded by a retain; an owner that is
     needed no more is released right after the statement of its last use, at the head of the branch that does not use
     it, or before the exit. So a list that nobody else holds reaches `buffer_set` with a count of one, and is written in
@@ -62,7 +63,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.types import parts
 from hybridc.core.walk import args_of, diverges, highest_id, map_blocks
-from hybridc.passes.borrow import Borrowed, consumed_vars, infer_borrowed
+from hybridc.passes.borrow import TOGETHER, Borrowed, consumed_vars, infer_borrowed
 from hybridc.passes.hoist import hoist_gets
 from hybridc.passes.liveness import Counted, Live, Liveness
 
@@ -103,10 +104,12 @@ class _Frame:
         self.live = Liveness(fn, counted)
         self.consumed = consumed_vars(fn, borrowed, counted)
         self.next_id = highest_id(fn) + 1
-        self.parent: dict[int, int] = {}
+        self.parents: dict[int, list[int]] = {}
         self.children: dict[int, list[Var]] = {}
         self.field: dict[int, int] = {}
         """For an alias made by `get`: which field."""
+        self.views: set[int] = set()
+        """Aliases of all that they are made of."""
         self.home: dict[int, int] = {}
         """The block (its number in `here`) in which an alias was made."""
         self.here = 0
@@ -134,14 +137,14 @@ class _Frame:
 
     def adopt(self, parent: Var, child: Var) -> None:
         """From here on `child` is an alias into `parent`."""
-        self.parent[child.id] = parent.id
+        self.parents.setdefault(child.id, []).append(parent.id)
         self.children.setdefault(parent.id, []).append(child)
         self.home[child.id] = self.here
 
     def emancipate(self, child: Var) -> None:
         """The child is no alias any more."""
-        parent = self.parent.pop(child.id)
-        self.children[parent] = [c for c in self.children[parent] if c.id != child.id]
+        for parent in self.parents.pop(child.id):
+            self.children[parent] = [c for c in self.children[parent] if c.id != child.id]
 
     # ---- statements that are inserted
     def retain(self, v: Var, out: list[Stmt]) -> None:
@@ -176,11 +179,7 @@ class _Frame:
                 self.retain(v, out)
 
     def depth(self, v: int) -> int:
-        steps = 0
-        while v in self.parent:
-            v = self.parent[v]
-            steps += 1
-        return steps
+        return 1 + max(map(self.depth, self.parents.get(v, ())), default=-1)
 
     def set_free(self, v: Var, busy: Live, owned: Owned, out: list[Stmt]) -> None:
         """Give every alias into `v` that is needed a count of its own, if all were made in this block: cheaper than
@@ -367,6 +366,9 @@ class _Frame:
         if row.alias:
             self.alias(op, after, owned, out)
             return
+        if op.op in TOGETHER and op.outs[0].id not in self.consumed:
+            self.view(op, out)
+            return
         taken = [a for i, a in enumerate(op.args) if row.mode(i) == "c"]
         lent = [a for i, a in enumerate(op.args) if row.mode(i) != "c"]
         self.consume(taken, lent, after, owned, out)
@@ -390,11 +392,19 @@ class _Frame:
         if whole.id in owned and whole.id not in after:
             self.split(whole, after, owned, out)
 
+    def view(self, op: Op, out: list[Stmt]) -> None:
+        """What is put together only to be looked at is an alias of its parts."""
+        out.append(op)
+        self.views.add(op.outs[0].id)
+        for a in dict.fromkeys(op.args):
+            if isinstance(a, Var) and self.counted(a):
+                self.adopt(a, op.outs[0])
+
     def split(self, whole: Var, after: Live, owned: Owned, out: list[Stmt]) -> None:
         """The last mention of an owned aggregate: if its parts in use were all named in this block, they become the
         owners, and the other parts are released."""
         children = [c for c in self.children.get(whole.id, ()) if self.needed(c.id, after)]
-        if not children or any(self.home[c.id] != self.here for c in children):
+        if not children or any(self.home[c.id] != self.here or c.id in self.views for c in children):
             return
         if not isinstance(whole.type, (TupleT, StructT)):
             if len(children) == 1 and not isinstance(whole.type, EnumT):  # an option, a view of a tensor

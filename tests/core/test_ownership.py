@@ -120,6 +120,50 @@ fn main(n%1: int) -> (List) {
     assert (c.copies, c.retains) == (0, 0)
 
 
+def test_what_is_put_together_to_be_looked_at_is_not_counted() -> None:
+    c = counted("""
+fn look(l%1: List) -> (int) {
+  s%2: int = call sum(l%1)
+  exit 0 s%2
+}
+fn main(n%1: int) -> (List) {
+  b%2: buffer[int] = buffer_new(4)
+  d%3: buffer[int], m%4: int = loop 1 (i%5: int = 0, data%6: buffer[int] = b%2, last%7: int = 0) {
+    done%8: bool = ge(i%5, n%1)
+    if done%8 { exit 1 data%6, last%7 } else { yield }
+    l%9: List = struct(data%6, 4)
+    t%10: int = call look(l%9)
+    x%11: int = add(t%10, 1)
+    set%12: buffer[int] = buffer_set(data%6, i%5, x%11)
+    j%13: int = add(i%5, 1)
+    yield j%13, set%12, t%10
+  }
+  out%14: List = struct(d%3, m%4)
+  exit 0 out%14
+}
+""")
+    ((data, last),) = c.run("main", [4])
+    assert (data.items(), last) == ([1, 2, 4, 8], 7)  # type: ignore[attr-defined]
+    assert (c.copies, c.retains) == (0, 0)
+    assert c.owned.borrowed["look"] == (True,)
+
+
+def test_what_is_looked_at_keeps_its_parts() -> None:
+    c = counted("""
+fn main(l%1: List) -> (int, List) {
+  data%2: buffer[int] = get[index=0](l%1)
+  pair%3: (buffer[int], buffer[int]) = tuple(data%2, data%2)
+  set%4: buffer[int] = buffer_set(data%2, 0, 50)
+  old%5: buffer[int] = get[index=1](pair%3)
+  x%6: int = buffer_get(old%5, 0)
+  out%7: List = struct(set%4, 1)
+  exit 0 x%6, out%7
+}
+""")
+    x, (data, _) = c.run("main", [(Buffer([3]), 1)])
+    assert x == 3 and data.items() == [50]  # type: ignore[attr-defined]
+
+
 def test_an_element_taken_is_changed_in_place() -> None:
     c = counted("""
 fn main(all%1: Nested, i%2: int) -> (Nested) {

@@ -1,0 +1,77 @@
+"""What the emission of a program's functions shares, and which functions stand in the code of their callers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hybridc.core.ir import Fn, Parallel, Type, Var
+from hybridc.core.walk import calls, count, statements
+from hybridc.llvm.analysis import Facts
+from hybridc.llvm.code import Leaves, Module, symbol
+
+IN_PLACE = 40
+"""Statements, with those of what stands in it, of a function that is written in the place of its calls."""
+Owned = Mapping[int, tuple[Var, ...]]
+"""id of a statement or tail -> the variables that its fault must release."""
+
+
+@dataclass
+class Join:
+    """Where several ways meet: the values each brings, with the block it comes from."""
+
+    label: str
+    types: list[str]
+    arrivals: list[tuple[Leaves, str]] = field(default_factory=list)
+    shared: set[int] = field(default_factory=set)
+    """Leaves that on some way are not known to have one owner."""
+
+
+@dataclass
+class Unit:
+    """What the emission of a program's functions shares."""
+
+    module: Module
+    facts: Facts
+    owned: Owned
+    borrowed: Mapping[str, tuple[bool, ...]]
+    doubtful: set[tuple[int, int]] = field(default_factory=set)
+    """(id of a loop, leaf of its parameters): not known to have one owner in every turn."""
+    lent: dict[str, set[int]] = field(default_factory=dict)
+    """For each function, the variables without a count of their own (lend.py)."""
+    once: frozenset[str] = frozenset()
+    """Functions that run once or so, which are not worth much of the compiler's time."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """The statements of each function, with those of what stands in it."""
+    in_place: set[str] = field(default_factory=set)
+    """Functions that are written in the place of their calls."""
+    needed: set[str] = field(default_factory=set)
+    """Functions that are called."""
+
+
+def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
+    """Small functions that do not call themselves. Their frames are in traces as if they were called: what Core's
+    inliner puts into a caller has none."""
+
+    def size(fn: Fn) -> int:
+        if fn.name not in unit.sizes:
+            unit.sizes[fn.name] = count(fn.body)
+            for name, times in calls(fn).items():
+                if not unit.facts.is_recursive(name):
+                    inner = size(unit.module.program.fns[name])
+                    unit.sizes[fn.name] += times * inner * (name in unit.in_place)
+            if unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name):
+                if not any(isinstance(s, Parallel) for s in statements(fn.body)):
+                    unit.in_place.add(fn.name)
+        return unit.sizes[fn.name]
+
+    for fn in fns:
+        size(fn)
+
+
+def fn_symbol(name: str) -> str:
+    return symbol("f." + name)
+
+
+def leaf_types(unit: Unit, types: Sequence[Type]) -> list[str]:
+    return [t for each in types for t in unit.module.layouts.types(each)]
