@@ -17,7 +17,8 @@ from hybridc.core.walk import blocks_of
 from hybridc.kernels.cost import cost_of
 from hybridc.kernels.device import refusal
 from hybridc.link import surface
-from hybridc.passes import fuse, place
+from hybridc.passes import copies, fuse, place
+from hybridc.passes.ownership import own
 
 TENSOR_OPS = frozenset(r.name for r in TENSOR_ROWS)
 SILENT = frozenset(ANYWHERE) - {"to_device", "to_host"}
@@ -30,11 +31,12 @@ class _Notes:
 
     refusals: dict[str, list[fuse.Refusal]] = field(default_factory=dict)
     hosted: dict[str, list[place.Placed]] = field(default_factory=dict)
+    copied: dict[str, list[copies.Copy]] = field(default_factory=dict)
 
 
 def explain(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> str:
-    """Every function of a file that computes with tensors, or the one of that name. CompileError for what cannot be
-    compiled, LookupError if there is no such function."""
+    """Every function of a file that computes with tensors or copies containers, or the one of that name. CompileError
+    for what cannot be compiled, LookupError if there is no such function."""
     checked = driver.check(path, root)
     core, interface = driver.lower(checked)
     device, notes = bool(driver.gpus_of(target)), _Notes()
@@ -46,6 +48,7 @@ def explain(path: str, function: str | None = None, *, target: str = "cpu", root
         core = fuse.run(core, refusal if device else fuse.on_cpu, notes.refusals)
         if device:
             core = place.run(core, driver.knobs.place_everything(), notes.hosted)
+        notes.copied = copies.copies(own(core))
     parts = []
     for fn in core.fns.values():
         title = _title(fn)
@@ -55,8 +58,8 @@ def explain(path: str, function: str | None = None, *, target: str = "cpu", root
         if text:
             parts.append(text)
     if not parts and function is not None:
-        raise LookupError(f"{path} has no function {function} that computes with tensors")
-    return "\n".join(parts) or "nothing here computes with tensors\n"
+        raise LookupError(f"{path} has no function {function} that computes with tensors or copies")
+    return "\n".join(parts) or "nothing here computes with tensors, and nothing is copied\n"
 
 
 def _title(fn: ir.Fn) -> str:
@@ -73,6 +76,11 @@ def _function(fn: ir.Fn, notes: _Notes, sources: Sources) -> str:
             lines += _kernel(number, stmt, within, sources)
         elif isinstance(stmt, Op) and stmt.op in MOVED:
             lines.append(f"  {MOVED_TEXT[stmt.op]} {_named(stmt.args[0])}: {_bytes(stmt)} bytes{within}")
+    lines += dict.fromkeys(
+        f"  copies {_named(c.what)}{_at(c.stmt.span, sources)}: "
+        + ("it is written, and stays where it was read" if c.element else "it is written, and needed as it was")
+        for c in notes.copied.get(fn.name, ())
+    )
     if not lines:
         return ""
     apart = dict.fromkeys(

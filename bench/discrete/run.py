@@ -1,7 +1,7 @@
 """Discrete code beside C++, numpy, scipy and numba: `python bench/discrete/run.py [--only WORD] [--write]`.
 
 The peers in the .cpp files are built with g++ -O3 -march=native. Each round times every contender of a workload once,
-in turn; the table has medians and the ratio of Hyb's to the best peer's named first. `--write` puts the table into
+in turn; the table has medians and the ratio of Hyb's to the best peer's named first. `--write` puts the rows into
 docs/benchmarks.md. All contenders must give the same answer.
 """
 
@@ -260,8 +260,16 @@ def main() -> None:
                 print(lines[-1], flush=True)
     if options.write:
         page = PAGE.read_text()
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after)
+        before, _, rest = page.partition(BEGIN)
+        old, _, after = rest.partition(END)
+        PAGE.write_text(before + BEGIN + merged(old.splitlines(), lines) + END + after)
+
+
+def merged(old: list[str], new: list[str]) -> str:
+    """The table with the rows that were measured in the place of those of the same workloads."""
+    rows = {line.split("|")[1].strip(): line for line in old}
+    rows.update((line.split("|")[1].strip(), line) for line in new)
+    return "\n".join(rows.values()) + "\n"
 
 
 def names(group: Callable[..., list[Workload]]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from hybridc.explaining import explain as explained
 @ERROR_FORMAT
 def explain(file: str, function: str | None, target: str, root: str | None, error_format: str) -> None:
     """What of FILE, or of one FUNCTION of it, runs where: each kernel with its operators, the bytes it moves and its
-    arithmetic; which operators are no kernel together, and why; transfers and waits for a GPU."""
+    arithmetic; which operators are no kernel together, and why; transfers and waits for a GPU;
+    and which containers are copied."""
 
     def work(path: str) -> None:
         try:

@@ -18,9 +18,17 @@ def version() -> str:
 
 
 @cache
+def _keep_order() -> None:
+    """Loops that add up floats may compute what they add in vectors, as long as it is added one by one, in order. LLVM
+    does so on Arm and has to be told elsewhere; only for the whole process, and only once."""
+    llvm.set_option("hybridc", "-force-ordered-reductions")
+
+
+@cache
 def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
     """For a CPU by LLVM's name, or "host" for this one with all it can do."""
     ready()
+    _keep_order()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     if cpu == "host":
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()

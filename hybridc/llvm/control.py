@@ -26,7 +26,6 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import statements
 from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.buffer_ops import owned
 from hybridc.llvm.code import Leaves
@@ -37,8 +36,8 @@ from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
-from hybridc.llvm.unit import Join, Unit, fn_symbol, leaf_types
-from hybridc.passes.counted import Counted, counted, innermost
+from hybridc.llvm.unit import Join, Unit, fn_symbol, is_quick, leaf_types
+from hybridc.passes.counted import Counted, counted
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
     "tuple",
@@ -55,16 +54,6 @@ KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
 """Operators that give no argument, or no part of one that goes on living, another owner."""
 STRIP = 4096
 """Turns between two polls of a loop whose turns are quick."""
-QUICK = frozenset(SCALAR_ROWS) | set(
-    "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_set buffer_take"
-    " retain release enum".split()
-)
-"""Operators that take no time to speak of."""
-
-
-def is_quick(body: Block) -> bool:
-    """Is a turn of a loop with this body over at once?"""
-    return all(s.op in QUICK for s in statements(body) if isinstance(s, Op))
 
 
 class Writer:
@@ -280,7 +269,7 @@ class Writer:
     def loop(self, stmt: Loop) -> None:
         e = self.e
         turns = counted(stmt)
-        if turns is not None and innermost(stmt, (Call, Parallel)) and is_quick(stmt.body):
+        if turns is not None and is_quick(self.unit, stmt.body):
             self.strips(stmt, turns)
             return
         end = self.join(stmt.outs, "done")

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hybridc.core.ir import Fn, Parallel, Type, Var
+from hybridc.core.ir import Block, Call, Fn, Fused, Loop, Op, Parallel, Type, Var
 from hybridc.core.walk import calls, count, statements
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Leaves, Module, symbol
+from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
 IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls."""
+QUICK = frozenset(SCALAR_ROWS) | set(
+    "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_set buffer_take"
+    " retain release enum".split()
+)
+"""Operators that take no time to speak of."""
 Owned = Mapping[int, tuple[Var, ...]]
 """id of a statement or tail -> the variables that its fault must release."""
 
@@ -45,6 +51,8 @@ class Unit:
     """The statements of each function, with those of what stands in it."""
     in_place: set[str] = field(default_factory=set)
     """Functions that are written in the place of their calls."""
+    quick: set[str] = field(default_factory=set)
+    """Those of them that take no time to speak of."""
     needed: set[str] = field(default_factory=set)
     """Functions that are called."""
 
@@ -63,10 +71,22 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
             if unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name):
                 if not any(isinstance(s, Parallel) for s in statements(fn.body)):
                     unit.in_place.add(fn.name)
+                    if is_quick(unit, fn.body):
+                        unit.quick.add(fn.name)
         return unit.sizes[fn.name]
 
     for fn in fns:
         size(fn)
+
+
+def is_quick(unit: Unit, body: Block) -> bool:
+    """Is what the block does over at once?"""
+    return not any(
+        isinstance(s, Op) and s.op not in QUICK
+        or isinstance(s, Call) and s.fn not in unit.quick
+        or isinstance(s, Loop | Parallel | Fused)
+        for s in statements(body)
+    )
 
 
 def fn_symbol(name: str) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Fn, If, Loop, Op, Parallel, Program, Stmt, Var, Yield
-from hybridc.core.walk import Freshener, count, highest_id, highest_label, map_blocks, statements, substitute
+from hybridc.core.walk import Freshener, count, highest_id, highest_label, map_blocks, outs_of, statements, substitute
 from hybridc.passes.counted import Counted, counted, innermost, within
 from hybridc.passes.simplify import simplify_fn
 
+ROUNDS = 2
 LARGEST = 150
 """Statements of a loop that is worth writing twice."""
 
@@ -51,14 +52,16 @@ class _Versions:
         out: list[Stmt] = []
         for stmt in b.stmts:
             if isinstance(stmt, Loop) and innermost(stmt, (Parallel,)):
-                out += self.loop(_hoisted(stmt, out))
+                out += self.loop(_hoisted(stmt, out), ROUNDS)
             else:
                 out.append(map_blocks(stmt, self.block))
         return Block(tuple(out), b.tail)
 
-    def loop(self, loop: Loop) -> Sequence[Stmt]:
+    def loop(self, loop: Loop, rounds: int) -> Sequence[Stmt]:
+        """The loop in two versions, and the one without checks once more: what it reads at every turn is now known
+        before it begins, such as the length of a row."""
         turn = counted(loop)
-        if turn is None or count(loop.body) > LARGEST:
+        if turn is None or count(loop.body) > LARGEST or not rounds:
             return [loop]
         checks = _checks(loop, turn)
         if not checks:
@@ -66,17 +69,17 @@ class _Versions:
         out: list[Stmt] = []
         self.guards += 1
         safe = self.guard(loop, turn, checks, out)
-        plain = self.version(loop, loop.body)
-        quick = self.version(loop, _without(loop.body, checks))
+        plain = self.version([loop])
+        body, known = _without(loop.body, checks)
+        before: list[Stmt] = []
+        without = _hoisted(replace(loop, body=body), before, known)
+        quick = self.version([*before, *self.loop(without, rounds - 1)])
         out.append(If(loop.outs, safe, quick, plain, loop.span))
         return out
 
-    def version(self, loop: Loop, body: Block) -> Block:
-        """A block with a copy of the loop, whose values it yields."""
-        copy = self.fresh.copy(Block((replace(loop, body=body),), Yield()), {}, {})
-        inner = copy.stmts[0]
-        assert isinstance(inner, Loop)
-        return Block((inner,), Yield(inner.outs))
+    def version(self, stmts: list[Stmt]) -> Block:
+        """A block with a copy of the statements, which yields what the last one gives."""
+        return self.fresh.copy(Block(tuple(stmts), Yield(outs_of(stmts[-1]))), {}, {})
 
     def op(self, out: list[Stmt], loop: Loop, name: str, *args: Atom) -> Atom:
         result = self.fresh.var(Var(0, BOOL if name in ("ge", "lt", "le", "bit_and") else INT))
@@ -113,14 +116,18 @@ HOISTED = frozenset("get buffer_len add sub mul neg minimum maximum bit_and bit_
 """Operators that cost little and cannot fault: done before a loop if they give the same at every turn."""
 
 
-def _hoisted(loop: Loop, out: list[Stmt]) -> Loop:
-    """The loop without what `out` has now."""
+def _hoisted(loop: Loop, out: list[Stmt], known: frozenset[int] = frozenset()) -> Loop:
+    """The loop without what `out` has now. The elements of buffers that are `known` to be there can be read before."""
     inside = within(loop)
+
+    def same(stmt: Stmt) -> bool:
+        early = isinstance(stmt, Op) and (stmt.op in HOISTED or stmt.outs[0].id in known)
+        return early and not any(_moves(a, inside) for a in stmt.args)
 
     def inner(b: Block) -> Block:
         kept: list[Stmt] = []
         for stmt in b.stmts:
-            if isinstance(stmt, Op) and stmt.op in HOISTED and not any(_moves(a, inside) for a in stmt.args):
+            if isinstance(stmt, Op) and same(stmt):
                 out.append(stmt)
                 inside.difference_update(o.id for o in stmt.outs)
             else:
@@ -166,7 +173,13 @@ def _affine(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _A
     return _Affine(True, y, 1 if op.op == "add" else -1)
 
 
-def _without(body: Block, checks: dict[int, tuple[_Affine, Atom]]) -> Block:
+def _without(body: Block, checks: dict[int, tuple[_Affine, Atom]]) -> tuple[Block, frozenset[int]]:
+    """Without these checks; and the elements that every turn reads at places that were checked."""
+    known = frozenset(
+        s.outs[0].id
+        for s in body.stmts
+        if isinstance(s, Op) and s.op == "buffer_get" and isinstance(s.args[1], Var) and s.args[1].id in checks
+    )
     instead: dict[Var, Atom] = {}
 
     def inner(b: Block) -> Block:
@@ -185,4 +198,4 @@ def _without(body: Block, checks: dict[int, tuple[_Affine, Atom]]) -> Block:
         while isinstance(a, Var) and a in instead:
             a = instead[a]
         instead[v] = a
-    return substitute(stripped, instead)
+    return substitute(stripped, instead), known

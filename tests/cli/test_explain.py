@@ -39,3 +39,39 @@ def test_gpu(file: str) -> None:
 def test_no_such_function(file: str) -> None:
     with pytest.raises(LookupError, match="no function three"):
         explain(file, "three")
+
+
+COPYING = '''\
+fn both(xs: list[int]) -> (list[int], list[int]):
+    var ys = xs
+    ys[0] = 1
+    return ys, xs
+
+fn row(mut grid: list[list[int]]) -> int:
+    var first = grid[0]
+    first[1] = 7
+    return first[1] + grid[0][1]
+
+fn filled(n: int) -> list[int]:
+    var xs: list[int] = []
+    for i in range(n):
+        xs.push(i)
+    xs[0] = 5
+    return xs
+
+fn nested(mut grid: list[list[int]]):
+    for i in range(len(grid)):
+        grid[i][0] += 1
+        grid[i].push(3)
+'''
+
+
+def test_copies(tmp_path: Path) -> None:
+    (tmp_path / "c.hyb").write_text(COPYING)
+    lines = [line for line in explain(str(tmp_path / "c.hyb")).splitlines() if line]
+    assert [(line.split(":")[0], line.partition("): ")[2]) for line in lines if line.startswith("  ")] == [
+        ("  copies xs", "it is written, and needed as it was"),
+        (lines[-1].split(":")[0], "it is written, and stays where it was read"),
+    ]
+    assert lines[0].startswith("both(") and lines[2].startswith("row(")
+    assert "`list[int]`" in lines[-1] and f"({tmp_path / 'c.hyb'}:7)" in lines[-1]
