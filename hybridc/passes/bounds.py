@@ -120,9 +120,8 @@ def _hoisted(loop: Loop, out: list[Stmt], known: frozenset[int] = frozenset()) -
     """The loop without what `out` has now. The elements of buffers that are `known` to be there can be read before."""
     inside = within(loop)
 
-    def same(stmt: Stmt) -> bool:
-        early = isinstance(stmt, Op) and (stmt.op in HOISTED or stmt.outs[0].id in known)
-        return early and not any(_moves(a, inside) for a in stmt.args)
+    def same(op: Op) -> bool:
+        return (op.op in HOISTED or any(o.id in known for o in op.outs)) and not any(_moves(a, inside) for a in op.args)
 
     def inner(b: Block) -> Block:
         kept: list[Stmt] = []
