@@ -98,7 +98,7 @@ def map_ints(n):
 
 
 # Compiled now: options that hybridc gives to LLVM are the whole process's, and numba alone would be without them.
-for _peer in (spectral_norm, mandelbrot, edit_distance, matrix_chain, fib, map_ints):
+for _peer in (spectral_norm, mandelbrot, edit_distance, matrix_chain, fib):
     _peer(2)
 
 __all__ = ["edit_distance", "fib", "map_ints", "mandelbrot", "matrix_chain", "numba", "spectral_norm"]
