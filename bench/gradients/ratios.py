@@ -19,16 +19,18 @@ import hybridc
 RUNS = 61
 
 
-def seconds(f: Callable[[], object]) -> float:
-    start = time.thread_time()
+def seconds(f: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     f()
-    return time.thread_time() - start
+    return clock() - start
 
 
-def compare(name: str, one: Callable[[], object], other: Callable[[], object]) -> None:
+def compare(
+    name: str, one: Callable[[], object], other: Callable[[], object], clock: Callable[[], float] = time.thread_time
+) -> None:
     """The median of other / one, pair by pair."""
     one(), other()
-    pairs = [(seconds(one), seconds(other)) for _ in range(RUNS)]
+    pairs = [(seconds(one, clock), seconds(other, clock)) for _ in range(RUNS)]
     times = [statistics.median(column) * 1e3 for column in zip(*pairs, strict=True)]
     ratio = statistics.median(b / a for a, b in pairs)
     print(f"| {name} | {times[0]:.3f} | {times[1]:.3f} | {ratio:.2f} |")

@@ -229,3 +229,24 @@ def test_llsq(mod: Any, random: np.random.Generator) -> None:
     value, slope = mod.llsq_gradient(x.tolist(), n)
     assert value == pytest.approx(0.5 * miss @ miss)
     assert slope == pytest.approx(powers.T @ miss)
+
+
+def test_crf(random: np.random.Generator) -> None:
+    """bench/gradients/crf.hyb, in both forms."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HYB_OPT", "0")
+    mod = hybridc.load(SOURCE.with_name("crf.hyb"))
+    patch.undo()
+    scores, moves = (random.normal(size=s).astype(np.float32) for s in ((7, 5), (5, 5)))
+    labels = random.integers(0, 5, 7)
+    s, m = torch.tensor(scores, requires_grad=True), torch.tensor(moves, requires_grad=True)
+    alpha = s[0]
+    for row in s[1:]:
+        alpha = row + torch.logsumexp(alpha[:, None] + m, 0)
+    loss = torch.logsumexp(alpha, 0) - s[range(7), labels].sum() - m[labels[:-1], labels[1:]].sum()
+    want = torch.autograd.grad(loss, (s, m))
+    for f in (mod.nll_gradient, mod.products_gradient):
+        value, slopes = f(scores, moves, labels)
+        assert value == pytest.approx(loss.item(), rel=1e-5)
+        for d, w in zip(slopes, want, strict=True):
+            np.testing.assert_allclose(d, w, atol=1e-5)
