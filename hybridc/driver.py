@@ -17,7 +17,7 @@ from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source, Sources
 from hybridc.base.targets import parse_targets, unknown
-from hybridc.base.types import FnRef, FnType, ModelType, Type, TypeVar
+from hybridc.base.types import FnRef, FnType, ModelType, Named, TupleType, Type, TypeVar
 from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
 from hybridc.core.interface import Interface
@@ -254,13 +254,26 @@ def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelT
     values = []
     for param, value in zip(decl.config, config, strict=True):
         made = _config_value(program, value)
-        what = f"{decl.name}() argument {param.name}"
-        if isinstance(made, ModelType) != (isinstance(param.type, TypeVar) and param.type.bound == "model"):
-            raise TypeError(f"{what}: expected {'a model' if not isinstance(made, ModelType) else param.type}")
-        if isinstance(made, FnRef) and not _is_of(program, made, param.type):
-            raise TypeError(f"{what}: expected {param.type}, and {made.key.rpartition(':')[2]} is another function")
+        _check_config(program, f"{decl.name}() argument {param.name}", made, param.type)
         values.append(made)
     return ModelType(key, tuple(values))
+
+
+def _check_config(program: tree.Program, what: str, made: Any, t: Type) -> None:
+    """TypeError for a function or a model where another function, or no model, is expected; in lists too."""
+    match made, t:
+        case tuple(), Named(_, (item,)):
+            for x in made:
+                _check_config(program, what, x, item)  # type: ignore[arg-type]
+        case tuple(), TupleType(items):
+            for x, k in zip(made, items):
+                _check_config(program, what, x, k)
+        case _:
+            asked = isinstance(t, TypeVar) and t.bound == "model"
+            if isinstance(made, ModelType) != asked:
+                raise TypeError(f"{what}: expected {'a model' if asked else f'{t}, found the model {made}'}")
+            if isinstance(made, FnRef) and not _is_of(program, made, t):
+                raise TypeError(f"{what}: expected {t}, and {made.key.rpartition(':')[2]} is another function")
 
 
 def _config_value(program: tree.Program, value: Any) -> Any:

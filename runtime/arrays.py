@@ -21,6 +21,10 @@ _TORCH = {"torch.bool": "bool", "torch.uint8": "u8", "torch.int32": "i32", "torc
           "torch.float16": "f16", "torch.float32": "f32", "torch.float64": "f64", "torch.bfloat16": "bf16"}
 
 
+DEVICES = {2: "cuda", 3: "cuda, pinned", 10: "rocm", 11: "rocm, pinned", 13: "cuda, managed"}
+"""Places that DLPack knows, but for host memory."""
+
+
 class Unfit(Exception):
     """What was found where an array was expected."""
 
@@ -55,6 +59,8 @@ def as_array(value: Any, elem: str) -> tuple[Any, bool]:
         return _from_torch(value, elem), True
     if isinstance(value, (list, tuple)):
         return _from_list(value, elem), False
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise Unfit(f"{describe(value)} with masked elements")
     if isinstance(value, np.ndarray) or isinstance(value, np.generic):
         return _contiguous(np.asarray(value), elem), False
     if isinstance(value, (str, bytes)) or value is None:
@@ -63,8 +69,12 @@ def as_array(value: Any, elem: str) -> tuple[Any, bool]:
     if device is not None:
         kind = int(device()[0])
         if kind != 1:
-            raise Unfit(f"an array on device {kind} (only arrays in host memory are accepted)")
-        return _contiguous(np.from_dlpack(value), elem), False
+            where = DEVICES.get(kind, f"device {kind}")
+            raise Unfit(f"an array on {where} (only arrays in host memory are accepted)")
+        try:
+            return _contiguous(np.from_dlpack(value), elem), False
+        except (BufferError, RuntimeError, TypeError) as e:
+            raise Unfit(f"{kind_of(value)}, which numpy cannot read ({e})") from None
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
         return _contiguous(np.asarray(value), elem), False
     try:
@@ -94,8 +104,11 @@ def _from_torch(value: Any, elem: str) -> Any:
         raise Unfit(f"{describe(value)}, which is sparse")
     if _TORCH.get(str(value.dtype)) != elem:
         raise Unfit(describe(value))
-    value = value.detach().resolve_neg().contiguous()
-    return value.view(torch.int16).numpy().view(np.uint16) if elem == "bf16" else value.numpy()
+    try:
+        value = value.detach().resolve_neg().contiguous()
+        return value.view(torch.int16).numpy().view(np.uint16) if elem == "bf16" else value.numpy()
+    except (RuntimeError, NotImplementedError) as e:  # one that only stands for others, within vmap say
+        raise Unfit(f"{describe(value)}, whose elements torch does not give ({e})") from None
 
 
 def _from_list(value: Any, elem: str) -> Any:
@@ -120,12 +133,18 @@ def _from_list(value: Any, elem: str) -> Any:
             if low < least or high > most:
                 raise Unfit(f"{low if low < least else high}, which is out of range")
     if not fits:
-        names = {"b": "bool", "f": "float", "i": "int", "u": "int", "U": "str", "O": "object"}
+        names = {"b": "bool", "f": "float", "i": "int", "u": "int", "U": "str"}
+        if kind == "O":
+            odd = next((x for x in a.reshape(-1) if type(x) is not int), a.reshape(-1)[0])
+            raise Unfit(f"{odd}, which is out of range" if type(odd) is int else f"a list of {kind_of(odd)}")
         raise Unfit(f"a list of {names.get(kind, a.dtype.name)}")
-    if elem == "bf16":
-        return to_bf16(a.astype(np.float32))
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(a.astype(DTYPES[elem]))
+        if elem == "bf16":
+            return to_bf16(a.astype(np.float32))
+        done = np.ascontiguousarray(a.astype(DTYPES[elem]))
+    if elem == "f32" and not np.array_equal(np.isinf(done), np.isinf(a)):
+        raise Unfit(f"{a[np.isinf(done) & ~np.isinf(a)][0]}, which is out of range")
+    return done
 
 
 def to_bf16(a: Any) -> Any:

@@ -21,6 +21,8 @@ from hybridc_runtime.memory import MEMORY, align_up, allocate, free
 from hybridc_runtime.native import Context
 from hybridc_runtime.values import Native, Owned, rng
 
+MOST_LEADING = 2
+"""Functions over `*B` are compiled for so many leading dimensions (front/lower_interface.py, RANKS)."""
 STEAL = 1 << 14
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 
@@ -169,7 +171,7 @@ class Caller:
             writing.finish()
         except Misfit as e:
             writing.undo()
-            error = ArgumentError(e.message(self._what(i)))
+            error = ArgumentError(e.message(self._what(i)) + self._leading(i, values[i]))
             error.fits = i
             raise error from None
         except BaseException:
@@ -177,6 +179,14 @@ class Caller:
             raise
         writing.commit()
         return writing
+
+    def _leading(self, i: int, value: Any) -> str:
+        """Why a tensor may have too many dimensions for a `*` name."""
+        shown, t = self.entry.params[i].shown, self.types[i]
+        own = 0 if isinstance(t, str) or t[0] != "tensor" else len(t[2])
+        if "*" in shown and getattr(value, "ndim", 0) > own + MOST_LEADING:
+            return f"; called from Python, the `*` of {shown} stands for {MOST_LEADING} dimensions at most"
+        return ""
 
     def _what(self, i: int) -> str:
         name = self.entry.params[i].name
@@ -278,7 +288,8 @@ class Caller:
 
 
 def _a(value: Any) -> str:
-    return f"a {type(value).__name__}" if value is not None else "none"
+    name = type(value).__name__
+    return "none" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _changeable_array(value: Any) -> bool:

@@ -112,6 +112,8 @@ class Contents:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace parameters and state; what does not fit changes nothing."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict() takes a dict of arrays by name, not {type(state).__name__}")
         states = self._state_values()
         if not any(name in state for name in states):
             states = {}  # weights alone, from PyTorch say: the state stays

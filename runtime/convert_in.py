@@ -169,9 +169,11 @@ class Writers:
         def write(v: Any, c: Writing, at: int) -> Any:
             if v is None:
                 return nothing
-            if single:
-                return True, inner(v, c, at + offset)
-            return True, *inner(v, c, at + offset)
+            try:
+                value = inner(v, c, at + offset)
+            except Misfit as e:
+                raise e if e.path else Misfit(f"{e.expected}?", e.found) from None
+            return (True, value) if single else (True, *value)
 
         return write
 

@@ -97,7 +97,8 @@ def float_writer(name: str) -> Writer:
         if limit is not None and not -limit < v < limit and v == v and abs(v) != infinity:
             raise Misfit(name, f"{v}, which is out of range")
         if name == "f16":
-            return float(np.float64(v).astype(np.float16)) if abs(v) > 65504 else v
+            with np.errstate(over="ignore"):
+                return float(np.float64(v).astype(np.float16)) if abs(v) > 65504 else v
         if name == "bf16":
             return int(arrays.to_bf16(np.array([v], np.float32))[0])
         return v

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hybridc_runtime import store
-from hybridc_runtime.codec import UNIT, Codec
+from hybridc_runtime.codec import Codec
 from hybridc_runtime.convert_in import Writing
 from hybridc_runtime.convert_leaf import Misfit
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.device import Device, Services
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.glue import INDEX
-from hybridc_runtime.layout import erased
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import MEMORY, word
 from hybridc_runtime.native import Context
@@ -23,6 +22,8 @@ from hybridc_runtime.native import Context
 Service = Callable[[Context, int, int], None]
 _C_FUNCTION: type = type(ctypes.pythonapi.Py_IsInitialized).__mro__[1]
 """The base of all of ctypes' function pointers."""
+LOWEST_ADDRESS = 1 << 16
+"""No function lies below it, so a smaller number is none."""
 C_TYPES: dict[Any, Any] = {
     "bool": ctypes.c_bool, "u8": ctypes.c_uint8, "i32": ctypes.c_int32, "int": ctypes.c_int64,
     "f64": ctypes.c_double, "f32": ctypes.c_float,
@@ -46,14 +47,17 @@ def services(codec: Codec, externs: Mapping[str, Any], launcher: Device | None =
 
 
 def _service(codec: Codec, name: str, params: list[Type], results: list[Type], externs: Mapping[str, Any]) -> Service:
-    if name in codec.manifest.externs:
-        return _extern(codec, name, params, results, extern_function(name, externs[name], params, results))
+    name, _, changed = name.partition(" mut ")
+    muts = [int(i) for i in changed.split(",")] if changed else []
+    if name.startswith("extern "):
+        name = name.removeprefix("extern ")
+        return _extern(codec, name, params, results, muts, extern_function(name, externs[name], params, results))
     if name in ("print", "_print"):
         return _print(codec, params)
     if name in LETTERS:
         return _letters(codec, params, results, LETTERS[name])
     if name == "call":
-        return _call(codec, params, results)
+        return _call(codec, params, results, muts)
     operation = store.service(codec, name, params, results)
     if operation is not None:
         return operation
@@ -124,27 +128,21 @@ def _letters(codec: Codec, params: list[Type], results: list[Type], of: Callable
     return service
 
 
-def _extern(codec: Codec, name: str, params: list[Type], results: list[Type], function: Callable[..., Any]) -> Service:
+def _extern(
+    codec: Codec, name: str, params: list[Type], results: list[Type], muts: list[int], function: Callable[..., Any]
+) -> Service:
     """The results are the function's own, then each `mut` argument, which Python changed in place."""
     exchange = Exchange(codec, params, results)
-    has_result, muts = _mutated(params, results)
+    has_result = len(results) > len(muts)
+    names = [f"result of extern {name}"] * has_result + [f"argument {i + 1} of extern {name}" for i in muts]
 
     def service(context: Context, args: int, target: int) -> None:
         values = exchange.read(args)
         result = function(*values)
         out = ([result] if has_result else []) + [values[i] for i in muts]
-        exchange.write(out, target, [f"result of extern {name}"] * len(out))
+        exchange.write(out, target, names)
 
     return service
-
-
-def _mutated(params: list[Type], results: list[Type]) -> tuple[bool, list[int]]:
-    """Does it give a result, and which arguments are `mut`: the table of services has types only, so results after
-    the first belong to the arguments of their types, in order."""
-    muts: list[int] = []
-    for t in results[1:]:
-        muts.append(next((i for i, p in enumerate(params) if erased(p) == erased(t) and i not in muts), 0))
-    return bool(results), muts
 
 
 def extern_function(name: str, value: Any, params: list[Type], results: list[Type]) -> Callable[..., Any]:
@@ -152,7 +150,7 @@ def extern_function(name: str, value: Any, params: list[Type], results: list[Typ
     address = getattr(value, "address", None)
     if isinstance(value, _C_FUNCTION):
         address = ctypes.cast(value, ctypes.c_void_p).value  # type: ignore[arg-type]
-    elif isinstance(value, int) and not isinstance(value, bool):
+    elif isinstance(value, int) and value >= LOWEST_ADDRESS:
         address = value
     if not isinstance(address, int):
         if not callable(value):
@@ -162,15 +160,37 @@ def extern_function(name: str, value: Any, params: list[Type], results: list[Typ
     if any(not isinstance(t, str) or t not in C_TYPES for t in types) or len(results) > 1:
         raise TypeError(f"extern {name} is a C function, which takes and gives scalars only")
     result = C_TYPES[results[0]] if results else None
+    _check_c_types(name, value, [C_TYPES[t] for t in params], result)
     function = ctypes.CFUNCTYPE(result, *[C_TYPES[t] for t in params])(address)
     function._keep = value  # type: ignore[attr-defined]
     return function
 
 
-def _call(codec: Codec, params: list[Type], results: list[Type]) -> Service:
+def _check_c_types(name: str, value: Any, params: list[Any], result: Any) -> None:
+    """TypeError for a C function that says of itself that it is of other types; a bare address says nothing."""
+    function: Any = value if isinstance(value, _C_FUNCTION) else getattr(value, "ctypes", None)  # of a numba cfunc
+    own = getattr(function, "argtypes", None)
+    if own is None:
+        return
+    found, wanted = [*own, function.restype], [*params, result]
+    if len(found) != len(wanted) or any(_plain(a) != _plain(b) for a, b in zip(found, wanted, strict=True)):
+        raise TypeError(f"extern {name} is the C function {_shown_c(wanted)}, and what is given {_shown_c(found)}")
+
+
+def _plain(t: Any) -> Any:
+    """What tells C types apart: code and size (`long` and `long long` are one)."""
+    return t and ("i" if t._type_ in "hilq" else t._type_, ctypes.sizeof(t))
+
+
+def _shown_c(types: list[Any]) -> str:
+    *params, result = [t.__name__.removeprefix("c_") if t else "void" for t in types]
+    return f"({', '.join(params)}) -> {result}"
+
+
+def _call(codec: Codec, params: list[Type], results: list[Type], muts: list[int]) -> Service:
     """A Python function that was given to the program as a value: its id, then its arguments."""
     exchange = Exchange(codec, params, results)
-    has_result, muts = _signature(codec, params[1:], results)
+    has_result = len(results) > len(muts)
 
     def service(context: Context, args: int, target: int) -> None:
         number, *values = exchange.read(args)
@@ -183,16 +203,3 @@ def _call(codec: Codec, params: list[Type], results: list[Type]) -> Service:
         exchange.write(out, target, [f"result of {name}", *[f"mut argument of {name}"] * len(muts)][-len(out):])
 
     return service
-
-
-def _signature(codec: Codec, params: list[Type], results: list[Type]) -> tuple[bool, list[int]]:
-    """As `_mutated`, from the fn type with these parameters and results."""
-    want = [erased(t) for t in params], [erased(t) for t in results]
-    for kind in codec.manifest.kinds.values():
-        if kind.kind == "fn":
-            types = [erased(t) for t in kind.args]
-            muts = [i for i, mut in enumerate(kind.muts) if mut]
-            result = [] if types[-1] == UNIT else [types[-1]]
-            if (types[:-1], result + [types[i] for i in muts]) == want:
-                return bool(result), muts
-    return _mutated(params, results)

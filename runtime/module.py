@@ -270,6 +270,8 @@ def link(
     """Load a compiled program. `specialise` compiles what is asked for beyond it, for a module loaded from source;
     `launcher` runs its kernels where it has some; `weights` are the values of exported models, by name."""
     module = Module(manifest.name)
+    if externs is not None and not isinstance(externs, Mapping):
+        raise TypeError(f"externs are a dict of functions by name, not {type(externs).__name__}")
     module._externs = dict(externs or {})
     module._specialise = specialise
     module._models.weights = dict(weights or {})

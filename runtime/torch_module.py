@@ -73,7 +73,9 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             super().__init__()
             self._hyb = Bridge(model, pullback, torch)
             self._hyb_number, self._hyb_several = torch_op.register(self._hyb), self._hyb.several
+            self._hyb_paths: list[str] = []
             for path, tensor in self._hyb.views():
+                self._hyb_paths.append(path)
                 *parts, last = path.split(".")
                 inner: Any = self
                 for part in parts:
@@ -83,7 +85,8 @@ def build(model: ModelBase, pullback: Entry) -> Any:
                 inner.register_parameter(last, torch.nn.Parameter(tensor))
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
-            params = list(self.parameters())
+            named = dict(self.named_parameters())  # torch has those of submodules last
+            params = [named[path] for path in self._hyb_paths]
             names = list(kwargs)
             if torch.compiler.is_compiling():
                 given = [*args, *kwargs.values()]

@@ -10,6 +10,7 @@ from hybridc_runtime.classes import equal, text_of
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, word
+from hybridc_runtime.state import fields
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -71,9 +72,21 @@ class Native:
         parts = dict(zip(names, owned.leaves, strict=True))
         return kind.args[0], parts["data"], parts["size"]
 
+    def _graph(self) -> tuple[list[Any], list[tuple[int, int, Any]]] | None:
+        """Nodes and edges, of a graph."""
+        kind = self._owned.codec.kind_or_none(self._owned.type)
+        if kind is None or kind.kind != "graph":
+            return None
+        nodes, targets, weights = fields(self._owned, ("nodes", "targets", "weights"))
+        rows = enumerate(zip(targets, weights, strict=True))
+        return nodes, [(u, v, e) for u, (to, by) in rows for v, e in zip(to, by, strict=True)]
+
     def __len__(self) -> int:
         found = self._list()
-        return found[2] if found else len(self.to_python())
+        if found is not None:
+            return found[2]
+        graph = self._graph()
+        return len(graph[0] if graph is not None else self.to_python())
 
     def __getitem__(self, index: Any) -> Any:
         found = self._list()
@@ -95,6 +108,9 @@ class Native:
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
+        graph = self._graph()
+        if graph is not None:
+            return isinstance(other, Native) and self._owned.type == other._owned.type and equal(graph, other._graph())
         return equal(self.to_python(), other.to_python() if isinstance(other, Native) else other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -102,7 +118,8 @@ class Native:
     def __repr__(self) -> str:
         text = self._owned.codec.show(self._owned.type)
         try:
-            value = text_of(self.to_python())
+            graph = self._graph()
+            value = text_of(self.to_python()) if graph is None else "graph" + text_of(graph)
         except TypeError:
             return f"<native {text}>"
         return f"<native {text}: {value if len(value) <= 1000 else value[:1000] + '...'}>"
@@ -118,6 +135,9 @@ class NativeFunction:
         self._call = owned.codec.apply_caller(owned.type)
 
     def __call__(self, *args: Any) -> Any:
+        if len(args) != len(self._call.types) - 1:
+            n = len(self._call.types) - 1
+            raise TypeError(f"{self!r} takes {n} argument{'s' * (n != 1)}, {len(args)} were given")
         return self._call((self, *args))
 
     def __repr__(self) -> str:
@@ -135,7 +155,7 @@ class rng:  # noqa: N801 (as the language calls it)
         self._state: tuple[int, ...] = (seed,)
 
     def __repr__(self) -> str:
-        return f"rng{self._state}"
+        return f"rng({', '.join(map(str, self._state))})"
 
     def leaves(self, codec: Codec, t: Type) -> tuple[Any, ...]:
         """The state as the program keeps it; a fresh one is made by the program from its seed."""

@@ -23,7 +23,10 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], m
     """Write a file of these; all of it or nothing, through any crash."""
     data = to_bytes(tensors, metadata)
     target = os.fspath(path)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(target)), prefix=".", suffix=".tmp")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(target)), prefix=".", suffix=".tmp")
+    except OSError as e:
+        raise type(e)(e.errno, e.strerror, target) from None  # not the name of a file that nobody asked for
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)

@@ -373,9 +373,9 @@ class Body:
         elif want == BOOL and found in INTS:
             help = "write the comparison, `... != 0`"
         elif isinstance(want, Tensor) and isinstance(found, Tensor):
-            code = "HYB401"
-            text = f"{what}: expected {want}, found {found}"
-            self.error(code, text, e.span)
+            if what.startswith("the new value of") and ranks[0] == ranks[1]:
+                help = f"a size that changes is `?` in the declared type: `{te}[{', '.join('?' for _ in want.shape)}]`"
+            self.error("HYB401", f"{what}: expected {want}, found {found}", e.span, help=help)
             return
         self.error("HYB301", f"{what}: expected {want}, found {found}", e.span, help=help)
 

@@ -67,7 +67,7 @@ def dim_of_name(c: Body, name: str, span: Span | None) -> Dim | None:
         local = c.find(base)[0]
         if local is None:
             return None
-        return check_model.dims_of(c, c.resolve(local.var.type)).get(field)
+        return check_model.dim_of_field(c, c.resolve(local.var.type), field)
     local = c.use(name, Span("", 0, 0)) if c.find(name)[0] is not None else None
     if local is None:
         return None

@@ -62,13 +62,27 @@ def size_var(sig: ModelSig, name: str) -> DimVar:
     return DimVar(f"{sig.key}.{name}", name)
 
 
-def dims_of(c: Body, t: Type) -> dict[str, Dim]:
-    """The int configuration of a model value, by name: `m.size`."""
+def dim_of_field(c: Body, t: Type, name: str) -> Dim | None:
+    """An int of a model value as a dimension: of its configuration, `m.size`, or a polynomial over that."""
     found = check_access.model_of(c, t)
     if found is None:
-        return {}
+        return None
     sig, model = found
-    return {p.name: v for p, v in zip(sig.config, model.config) if isinstance(v, Dim)}
+    for p, value in zip(sig.config, model.config):
+        if p.name == name:
+            return value if isinstance(value, Dim) else None
+    if name in sig.member_names and prepare(c.checker, sig.key) and name in sig.members:
+        return _dim_of_let(c, sig, model, sig.members[name])
+    return None
+
+
+def _dim_of_let(c: Body, sig: ModelSig, model: ModelType, m: MemberSig) -> Dim | None:
+    """A compile-time int of a model as a polynomial over its configuration, if it is one (within the model itself
+    anything it computes is)."""
+    if m.dim is None or c.model is not sig and m.dim.variables() & {*sig.sizes}:
+        return None
+    s = config_substitution(sig, model)
+    return m.dim.substitute({k: v for k, v in s.items() if isinstance(k, DimVar) and isinstance(v, Dim)})
 
 
 def dim_of_member(c: Body, e: tree.Expr) -> Dim | None:
@@ -147,10 +161,9 @@ def let_value(c: Body, sig: ModelSig, model: ModelType, t: Type, m: MemberSig, s
     """A compile-time value of a model; where it is no plain one, its expression, in place."""
     if isinstance(m.type, Poison):
         return c.poison(span)
-    s = config_substitution(sig, model)
-    if m.dim is not None and (c.model is sig or not m.dim.variables() & {*sig.sizes}):
-        return check_expr.dim_value(m.dim.substitute({k: v for k, v in s.items()  # type: ignore[misc]
-                                                      if isinstance(k, DimVar) and isinstance(v, Dim)}), span)
+    dim = _dim_of_let(c, sig, model, m)
+    if dim is not None:
+        return check_expr.dim_value(dim, span)
     if is_plain(m.type):
         return tree.ConfigValueOf(m.type, span, t, m.name)
     if c.model is sig:

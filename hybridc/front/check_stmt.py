@@ -93,7 +93,7 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         if after > before:
             c.checker.forgive(after, ("HYB404", "HYB308"))
         value = c.coerce(value, declared, f"the value of `{_name(s.pattern)}`")
-        t = declared if s.mutable else c._promised(value.type, declared)
+        t = declared
     else:
         value = c.value(s.value)
         t = value.type

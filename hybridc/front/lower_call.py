@@ -11,6 +11,7 @@ from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_builtin import BUILTINS
 from hybridc.front.lower_choice import chosen, dispatch
+from hybridc.front.lower_closure import service_of
 from hybridc.front.lower_core import Instance, Lowerer, Parts, Value, erase, is_concrete, lowers
 from hybridc.front.lower_expr import default_value, make_list
 from hybridc.front.lower_fits import checked, needs_check, refine
@@ -175,11 +176,13 @@ def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, ato
         if name in PAIRS and isinstance(result, ir.TupleT):
             return Parts(result, lw.b.ops(name, atoms, result.items))
         return lw.op(name, atoms, result)
+    name = decl.name
     if not module.startswith("std."):
-        lw.ctx.externs[decl.name] = None
+        lw.ctx.externs[name] = None
+        name = service_of(f"extern {name}", [p.mut for p in decl.params])
     inner = callee(lw, instance, decl)
     types = result_types(inner, decl)
-    outs = lw.b.ops("host", atoms, [_unknown(t) for t in types], name=decl.name)
+    outs = lw.b.ops("host", atoms, [_unknown(t) for t in types], name=name)
     return finish(lw, e, decl.result, outs, arguments, outside=True)
 
 

@@ -134,7 +134,8 @@ class Closures:
                 values = tuple(lw.b.var(k, n) for n, k in fields)
                 lw.b.open()
                 if case == HOST:
-                    outs = lw.b.ops("host", [values[0], *args], results, name="call")
+                    service = service_of("call", [mut for _, mut in t.params])
+                    outs = lw.b.ops("host", [values[0], *args], results, name=service)
                 else:
                     own = [fn] if by_name[case].takes_self else []
                     outs = lw.b.call(by_name[case].fn, [*own, *values, *args], results)
@@ -143,6 +144,12 @@ class Closures:
 
         named = [("f", ir.EnumT(enum.name)), *((f"x{i}", p) for i, p in enumerate(params))]
         return generated(self.ctx, self.apply_name(t), "", named, results, body)
+
+
+def service_of(name: str, muts: Sequence[bool]) -> str:
+    """The name of a service that Python gives, with the numbers of the arguments that it changes."""
+    changed = [str(i) for i, mut in enumerate(muts) if mut]
+    return f"{name} mut {','.join(changed)}" if changed else name
 
 
 def _inner(t: ir.Type) -> ir.Type:

@@ -145,7 +145,7 @@ class Values(ABC):
                               "write the shape, as in `ones(3)`" if v.name == "?" else None)
         if bound.maybe:
             ok = self.b.op("ge", [bound.atom, integer(0)], ir.BOOL)
-            self.check(ok, "ValueError", f"dimension {bound.name} is needed, but an empty list binds nothing")
+            self.check(ok, "ValueError", f"dimension {bound.name} is needed, but an empty list or `none` binds nothing")
         return bound.atom
 
     def find_dim(self, v: DimVar) -> BoundDim | None:

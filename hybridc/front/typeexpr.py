@@ -152,6 +152,8 @@ class TypeReader:
                          *(n for n, e in self.module.names.items() if e.kind in _TYPES)]
                 foreign = FOREIGN_TYPES.get(name)
                 help = f"write `{foreign}`" if foreign is not None else nearest(name, known)
+                if name == "model":
+                    help = "a configuration argument is one model, `inner: model`; a list of models is a `let`"
                 self.report("HYB201", f"there is no type `{name}`", span, help=help)
             return POISON
         if entity is not None and entity.kind == "missing":
@@ -363,8 +365,14 @@ class TypeReader:
         if isinstance(known, int) and not isinstance(known, bool):
             return Dim.of(known)
         self.report("HYB403", "a dimension is a polynomial over constants, configuration, dimension names and `let`s",
-                    e.span, help="compute it in a `let` before, and use its name here")
+                    e.span, help=self._compute_before())
         return self.unknown()
+
+    def _compute_before(self) -> str:
+        """What to do where something else is wanted for a dimension."""
+        if self.value is None:  # a signature
+            return "in a signature it is `?`, or a dimension name, `N`, where a parameter binds it"
+        return "compute it in a `let` before, and use its name here"
 
     def _dim_name(self, name: str, span: Span) -> Dim:
         if self.value is not None:
@@ -407,7 +415,8 @@ class TypeReader:
         else:
             known = [*self.dims, *self.config, *(n for n, x in self.module.names.items() if x.kind == "const")]
             self.report("HYB201", f"there is no dimension `{name}`", span, help=nearest(name, known)
-                        or "a dimension name that parameters bind starts upper-case")
+                        or "a dimension name that parameters bind starts upper-case, `N`; an `int` parameter is none, "
+                        "and what follows from one is `?`")
         d = self.unknown()
         self.dims[name] = d
         return d
@@ -433,7 +442,7 @@ class TypeReader:
         if isinstance(value, int):
             return Dim.of(value)
         self.report("HYB403", f"`{op}` makes no polynomial, so it cannot stand in a dimension", e.op_span,
-                    help="compute it in a `let` before, and use its name here")
+                    help=self._compute_before())
         return self.unknown()
 
     def _dim_attribute(self, base: str, name: str) -> Dim | None:

@@ -149,6 +149,34 @@ def test_names(mod) -> None:
     assert [n for n, _ in net.named_parameters()][0] == "layers.0.weight"
 
 
+def test_parameters_after_submodels(tmp_path: Path) -> None:
+    """torch lists those of submodules last, whatever the order of the source; their shapes are all alike here."""
+    file = tmp_path / "order.hyb"
+    file.write_text("""
+model Part:
+    param w: f64[2] = constant(2)
+    fn forward(x: f64[2]) -> f64[2]: return self.w * x
+
+model Whole:
+    let a = Part()
+    param w: f64[2] = constant(3)
+    let b = Part()
+    param v: f64[2] = constant(5)
+    fn forward(x: f64[2]) -> f64: return sum(self.b(self.a(x)) * self.w + self.v * x * x)
+""")
+    m = hybridc.load(file).Whole()
+    net = m.to_torch()
+    x = torch.tensor([1.0, 10.0], dtype=torch.float64)
+    assert net(x).item() == m(x.numpy()) == 2 * 2 * 3 * 11 + 5 * 101
+    net(x).backward()
+    grads = {name: p.grad.tolist() for name, p in net.named_parameters()}
+    assert grads == {"a.w": [6, 60], "w": [4, 40], "b.w": [6, 60], "v": [1, 100]}
+    with torch.no_grad():
+        dict(net.named_parameters())["w"].fill_(0.0)
+    assert m(x.numpy()) == net(x).item() == 505
+    assert {k: v.tolist() for k, v in m.state_dict().items()} == {"a.w": [2, 2], "w": [0, 0], "b.w": [2, 2], "v": [5, 5]}
+
+
 def test_training_changes_the_model(mod) -> None:
     m = mod.Net(d=4, seed=2)
     net = m.to_torch()

@@ -205,7 +205,7 @@ def test_shapes_that_do_not_fit(mod):
         mod.same(np.zeros(2, np.float32), np.zeros(3, np.float32))
     with pytest.raises(ValueError, match="an element of xs is 3, but N is 2"):
         mod.rows([np.zeros(2, np.float32), np.zeros(3, np.float32)])
-    with pytest.raises(ValueError, match="an empty list binds nothing"):
+    with pytest.raises(ValueError, match="an empty list or `none` binds nothing"):
         mod.rows([])
 
 

@@ -253,6 +253,18 @@ fn give(n: int) -> f32[?]:
 fn main() -> f32:
     return dot(give(2), give(3))
 ''', "ValueError", "3"),
+    "a declared ? does not broadcast": ('''
+fn main() -> f32:
+    let x: f32[?] = [1.0]
+    let w: f32[3] = ones()
+    return sum(x + w)
+''', "ValueError", "shapes [1] and [3]"),
+    "a declared ? is checked where more is asked for": ('''
+fn main() -> f32:
+    let x: f32[?] = [1.0]
+    let y: f32[2] = x
+    return sum(y)
+''', "ValueError", "1, not 2"),
     "an empty list binds nothing": ('''
 fn size(xs: list[f32[N]]) -> int:
     return N

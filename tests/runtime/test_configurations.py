@@ -108,6 +108,10 @@ def test_functions_as_configuration(mod):
             mod.Act(3, wrong)
     with pytest.raises((TypeError, ValueError), match="other"):
         mod.Act(3, mod.other)
+    if mod._specialise is not None:  # an artifact has its configurations only
+        for wrong in (lambda: mod.Act(3, mod.Enc(4, 4)), lambda: mod.Acts([mod.twice, mod.Enc(4, 4)])):
+            with pytest.raises(TypeError, match=r"expected fn\(f32\) -> f32, found the model Enc"):
+                wrong()
 
 
 def test_tuples_as_configuration():

@@ -104,6 +104,23 @@ def test_cells(mod, bias):
         close(found, want)
 
 
+def test_cells_begin_with_zeros(mod):
+    x = rand(2, 3)
+    same(mod, "GRUCell", nn.GRUCell(3, 4), x, args=(3, 4))
+    theirs, ours = nn.LSTMCell(3, 4), mod.LSTMCell(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    for found, want in zip(ours(x), theirs(x), strict=True):
+        close(found, want)
+    for row in (x[0], x[None]):  # of any rank
+        assert all(np.array_equal(a.reshape(-1, 4), b.reshape(-1, 4)[: a.size // 4]) for a, b in zip(ours(row), ours(x), strict=True))
+
+
+def test_layers_of_nothing(mod):
+    """Without inputs there is the bias alone, zero as in torch."""
+    m = mod.Linear(0, 2)
+    assert m(np.zeros((3, 0), np.float32)).tolist() == [[0, 0]] * 3
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_attention(mod, bias):
     theirs = nn.MultiheadAttention(8, 2, bias=bias, batch_first=True)

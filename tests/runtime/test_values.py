@@ -114,7 +114,9 @@ def test_cycle(mod):
     ("scalars", (1, 0.0, True, 0, 256, 0.0), ["x[4]", "u8"]), ("scalars", (1, 0.0, 1, 0, 0, 0.0), ["bool"]),
     ("text", 5, ["argument x: expected str, found int"]), ("text", "\ud800", ["surrogate"]),
     ("lists", [[1], ["a"]], ["argument x[1][0]: expected int, found str"]), ("ints", "abc", ["list[int]", "str"]),
-    ("maybe", "no", ["int", "str"]), ("pairs", (1, "x", 2), ["(int, str)"]),
+    ("maybe", "no", ["expected int?, found str"]), ("pairs", (1, "x", 2), ["(int, str)"]),
+    ("vector", [1e300], ["1e+300, which is out of range"]), ("vector", [2**70, "a"], ["list of str"]),
+    ("vector", np.ma.masked_equal(np.ones(2, np.float32), 1), ["f32[2] with masked elements"]),
     ("vector", [1.0, "a"], ["f32[?]"]), ("vector", np.zeros(3), ["expected f32[?], found f64[3]"]),
     ("vector", np.zeros((2, 2), np.float32), ["found f32[2, 2]"]), ("matrix", np.zeros((3, 2)), ["f64[2, ?]", "f64[3, 2]"]),
     ("vector", None, ["none"]), ("vector", "abc", ["str"]), ("point", 3, ["Point"]), ("tree", None, ["Tree", "none"]),
@@ -176,3 +178,15 @@ def test_mut_and_native(mod):
     assert live(mod) == before
     with pytest.raises(ValueError, match="list"):
         mod.native([], "list[bool]")
+
+
+def test_tensors_that_torch_does_not_give(mod):
+    """One that only stands for others."""
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"argument x: expected f32\[\?\], found f32\[3\], whose elements torch does not give"):
+        torch.func.vmap(mod.vector)(torch.zeros(2, 3))
+
+
+def test_changing_what_cannot_be_changed(mod):
+    with pytest.raises(TypeError, match="an int cannot be changed"):
+        mod.both(3, 5)
