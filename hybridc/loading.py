@@ -36,8 +36,9 @@ def load(
         externs: what the file's `extern fn`s mean: Python callables, ctypes function pointers, numba cfuncs, by name.
 
     Raises:
-        CompileError: with every error of the source.
-        OSError: there is no such file. ValueError: a damaged artifact, or an extern is missing.
+        CompileError: with every error of the source; that it, or what it imports, cannot be read is one (HYB203).
+        OSError: an artifact cannot be read. ValueError: it is damaged, or an extern is missing.
+        TypeError: an extern that is no function, or a C function of other types.
     """
     path = os.fspath(path)
     if path.endswith(".hybx"):

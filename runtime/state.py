@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hybridc_runtime.manifest import Type
-from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, free, set_word, word
+from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, set_word, word
 from hybridc_runtime.native import jit
-
-if TYPE_CHECKING:
-    from hybridc_runtime.values import Owned
+from hybridc_runtime.values import Owned
 
 
 def spill(owned: Owned) -> int:
@@ -19,15 +16,6 @@ def spill(owned: Owned) -> int:
     address = allocate(layout.size)
     layout.struct.pack_into(MEMORY, address, *owned.leaves)
     return address
-
-
-def fields(owned: Owned, names: Sequence[str]) -> list[Any]:
-    """Some fields of a native struct, as Python values."""
-    address = spill(owned)
-    try:
-        return [owned.codec.read(*step_to(owned.codec, owned.type, address, name)) for name in names]
-    finally:
-        free(address)
 
 
 def step_to(codec: Any, t: Type, address: int, step: Any) -> tuple[Type, int]:

@@ -125,6 +125,10 @@ class _Parser:
             named = kind.kind in ("struct", "enum", "model") and kind.title.rpartition(":")[2] == name
             if named and (not args or kind.args == args):
                 return ("enum" if core in manifest.enums else "struct", core)
+        if name in manifest.model_classes:
+            raise ValueError(
+                f"{self.text!r}: no {full} was built or exported; a model has a configuration, `{name}[8]`"
+            )
         raise ValueError(f"{self.text!r}: the program has no type {full}")
 
     def find(self, name: str, args: list[Type]) -> Type:
@@ -148,6 +152,8 @@ def _is_dim(word: str) -> bool:
 
 def read_type(text: str, codec: Codec) -> Type:
     """The Core type; ValueError where the text is none or the program does not use it."""
+    if not isinstance(text, str):
+        raise TypeError(f'a type is text such as "list[int]", not {type(text).__name__}')
     parser = _Parser(text, codec)
     t = parser.type()
     if parser.peek():

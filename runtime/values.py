@@ -10,7 +10,6 @@ from hybridc_runtime.classes import equal, text_of
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, word
-from hybridc_runtime.state import fields
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -72,21 +71,9 @@ class Native:
         parts = dict(zip(names, owned.leaves, strict=True))
         return kind.args[0], parts["data"], parts["size"]
 
-    def _graph(self) -> tuple[list[Any], list[tuple[int, int, Any]]] | None:
-        """Nodes and edges, of a graph."""
-        kind = self._owned.codec.kind_or_none(self._owned.type)
-        if kind is None or kind.kind != "graph":
-            return None
-        nodes, targets, weights = fields(self._owned, ("nodes", "targets", "weights"))
-        rows = enumerate(zip(targets, weights, strict=True))
-        return nodes, [(u, v, e) for u, (to, by) in rows for v, e in zip(to, by, strict=True)]
-
     def __len__(self) -> int:
         found = self._list()
-        if found is not None:
-            return found[2]
-        graph = self._graph()
-        return len(graph[0] if graph is not None else self.to_python())
+        return found[2] if found else len(self.to_python())
 
     def __getitem__(self, index: Any) -> Any:
         found = self._list()
@@ -108,9 +95,6 @@ class Native:
         return (self[i] for i in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
-        graph = self._graph()
-        if graph is not None:
-            return isinstance(other, Native) and self._owned.type == other._owned.type and equal(graph, other._graph())
         return equal(self.to_python(), other.to_python() if isinstance(other, Native) else other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -118,8 +102,7 @@ class Native:
     def __repr__(self) -> str:
         text = self._owned.codec.show(self._owned.type)
         try:
-            graph = self._graph()
-            value = text_of(self.to_python()) if graph is None else "graph" + text_of(graph)
+            value = text_of(self.to_python())
         except TypeError:
             return f"<native {text}>"
         return f"<native {text}: {value if len(value) <= 1000 else value[:1000] + '...'}>"

@@ -187,6 +187,8 @@ def _reshape(op: Op, axes: Axes) -> tuple[tuple[int, ...], tuple[int, ...]] | No
         if isinstance(size, Const) and size.value >= 0:
             axes.set_size(r, int(size.value))
     old, new = axes.wide(source), axes.wide(out)
+    if 0 in map(axes.size, (*old, *new)):
+        raise Unfit("a reshape of nothing, which says nothing of the other axes")
     if len(old) == len(new):
         open_ = [i for i, (c, d) in enumerate(zip(old, new, strict=True)) if None in (axes.size(c), axes.size(d))]
         if len(open_) <= 1:

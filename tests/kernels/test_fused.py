@@ -194,6 +194,24 @@ fn f(x%1: f32[?, 4], w%2: f32[6, 4], b%3: f32[6], n%4: int, m%5: int) -> (f32[?,
     np.testing.assert_allclose(got, (x @ w.T + b).reshape(2, 3, 6), rtol=1e-5, atol=1e-6)
 
 
+def test_a_reshape_of_nothing_is_no_view() -> None:
+    """Nothing can be regrouped to any number of rows, so its sizes do not tell that of others: this has one row."""
+    text = """
+fn f(x%1: f32[0]) -> (f32[2]) {
+  a%2: f32[0] = map[axes=((0,), (none,),), `fn`="mul"](x%1, f32(2.0))
+  b%3: f32[2, 0] = reshape(a%2, 2, 0)
+  c%4: f32[0] = reshape(b%3, 0)
+  d%5: f32[2] = broadcast[axes=(none,)](f32(0.0), 2)
+  e%6: f32[2] = concat[axis=0](c%4, d%5)
+  yield e%6
+}
+"""
+    better = program_of(text)
+    assert all("reshape" not in [op.op for op in statement.ops] for statement in fused_statements(better))
+    (got,) = run_native(Loaded(compile_program(better, ["f"])), better.fns["f"], [np.zeros(0, np.float32)])
+    assert got.tolist() == [0, 0]
+
+
 def test_equal_kernels_are_one_function() -> None:
     """Of statements that compute the same; one that reduces otherwise has its own."""
     same = SOFTMAX + SOFTMAX.replace("fn f(", "fn g(") + SOFTMAX.replace("fn f(", "fn h(").replace('"max"', '"min"')

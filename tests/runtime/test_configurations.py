@@ -153,3 +153,11 @@ def test_a_combination_is_compiled_once():
     assert mod.f(a, b) == 30.0
     parts = len(mod._parts)
     assert mod.f(a, b) == 30.0 and len(mod._parts) == parts
+
+
+def test_native_values_of_models_are_of_a_configuration(mod):
+    assert "Enc(" in repr(mod.native(mod.Enc(4, 4), "Enc[4, 4]"))
+    with pytest.raises(ValueError, match=r"no Enc was built or exported; a model has a configuration, `Enc\[8\]`"):
+        mod.native([], "list[Enc]")
+    with pytest.raises(TypeError, match="a type is text"):
+        mod.native([], 5)

@@ -111,14 +111,14 @@ def test_cells_begin_with_zeros(mod):
     ours.load_state_dict(theirs.state_dict())
     for found, want in zip(ours(x), theirs(x), strict=True):
         close(found, want)
-    for row in (x[0], x[None]):  # of any rank
-        assert all(np.array_equal(a.reshape(-1, 4), b.reshape(-1, 4)[: a.size // 4]) for a, b in zip(ours(row), ours(x), strict=True))
+    for found, want in zip(ours(x[0]), theirs(x[0]), strict=True):
+        close(found, want)
 
 
 def test_layers_of_nothing(mod):
     """Without inputs there is the bias alone, zero as in torch."""
     m = mod.Linear(0, 2)
-    assert m(np.zeros((3, 0), np.float32)).tolist() == [[0, 0]] * 3
+    assert m(torch.zeros(3, 0)).tolist() == [[0, 0]] * 3
 
 
 @pytest.mark.parametrize("bias", [True, False])
