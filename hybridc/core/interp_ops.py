@@ -169,6 +169,11 @@ def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:
     return (x[:n] > y[:n]) - (x[:n] < y[:n])  # type: ignore[operator]
 
 
+def buffer_match(b: Buffer, start: int, x: int) -> int:
+    assert 0 <= start and start + 16 <= len(b), (start, len(b))
+    return sum(1 << i for i, y in enumerate(b.items()[start : start + 16]) if x == y)
+
+
 def buffer_hash(b: Buffer, n: int, seed: int) -> int:
     assert 0 <= n <= len(b), (n, len(b))
     data = bytes(b.items()[:n])  # type: ignore[arg-type]
@@ -226,7 +231,7 @@ MAKERS: dict[str, Maker] = {
         name: _scalar
         for name in (
             "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr"
-            " mulhi eq ne lt le gt ge not cast bitcast exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p"
+            " mulhi ctz eq ne lt le gt ge not cast bitcast exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p"
             " expm1 sigmoid floor round atan2"
         ).split()
     },
@@ -255,6 +260,7 @@ MAKERS: dict[str, Maker] = {
     "buffer_move": _buffer_move,
     "buffer_copy": _function(buffer_copy),
     "buffer_compare": _function(buffer_compare),
+    "buffer_match": _function(buffer_match),
     "buffer_hash": _function(buffer_hash),
     "hash_seed": _function(lambda: HASH_SEED),
     "buffer_find": _function(buffer_find),

@@ -145,6 +145,7 @@ def _shift(f: Callable[[int, int], int]) -> Callable[[int, int], int]:
 
 INT1: dict[str, Callable[[int], int]] = {
     "neg": lambda x: -x, "abs": abs, "sign": lambda x: (x > 0) - (x < 0), "bit_not": lambda x: ~x,
+    "ctz": lambda x: (x & -x).bit_length() - 1 if x else 64,
 }  # fmt: skip
 INT2: dict[str, Callable[[int, int], int]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": i_floordiv,

@@ -278,6 +278,7 @@ _ROWS: list[OpRow] = [
           doc="(i, n): the place that index i means in a sequence of n, from the end where it is negative; IndexError"
           " if there is none. Of integers alone: no adjoint"),
     OpRow("mulhi", _alike(2, frozenset({INT})), doc="high half of the product of both as unsigned 64-bit numbers"),
+    OpRow("ctz", _alike(1, frozenset({INT})), doc="how many zero bits end it; 64 for 0"),
     *_each("eq ne lt le gt ge", _alike(2, SCALARS, BOOL), "comparison; false < true"),
     OpRow("not", _alike(1, frozenset({BOOL})), doc="of a bool"),
     OpRow("select", _select, doc="select(c, a, b): a if c else b, of types that hold no counted memory"),
@@ -329,6 +330,8 @@ _ROWS: list[OpRow] = [
     OpRow("buffer_copy", _on_buffer(lambda b: (INT, b, INT, INT), lambda b: (b,)), own="cb",
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
+    OpRow("buffer_match", _signature((BYTES, INT, U8), (INT,)),
+          doc="(b, start, x): of the 16 bytes from start the places where x stands, as the bits 1 << 0 to 1 << 15"),
     OpRow("hash_seed", _signature((), (INT,)), doc="a number that is the same throughout a process, not known before"),
     OpRow("buffer_hash", _signature((BYTES, INT, INT), (INT,)),
           doc="(b, n, seed): the first n bytes, eight at a time, by multiplying to 128 bits and folding"),

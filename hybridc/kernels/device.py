@@ -28,7 +28,7 @@ CHECKED = ("take", "gather", "put", "scatter")
 """Kernels that check indices, and say where the first wrong one stands."""
 SCALARS_ON_HOST = {
     "floordiv": "floor division of floats", "mod": "the remainder of floats", "pow": "a power of integers",
-    "mulhi": "the high half of a product",
+    "mulhi": "the high half of a product", "ctz": "the number of zeros that end a number",
 }
 """Scalar operators that GPU kernels do not compute, for the types that the text names."""
 HOST_ONLY = {
@@ -161,7 +161,7 @@ def _scalar(op: Op) -> None:
         harmless = isinstance(second, Const) and (second.value != 0 if fn in ("floordiv", "mod") else second.value >= 0)
         if not harmless or fn == "pow":
             raise Unfit(f"{fn} of integers can fault" if fn != "pow" else SCALARS_ON_HOST[fn])
-    elif fn in ("floordiv", "mod", "mulhi"):
+    elif fn in ("floordiv", "mod", "mulhi", "ctz"):
         raise Unfit(f"{SCALARS_ON_HOST[fn]} has no GPU form")
 
 

@@ -331,6 +331,19 @@ def _compare(e: FnEmitter, op: Op) -> Results:
     return ((e.sub(above, below),),)
 
 
+GROUP = 16
+"""Bytes that are compared at once."""
+
+
+def _match(e: FnEmitter, op: Op) -> Results:
+    block, start, byte = (e.one(x) for x in op.args)
+    group = e.ins(f"load <{GROUP} x i8>, ptr {e.ptr_add(e.buffer_data(block), start)}, align 1")
+    first = e.ins(f"insertelement <{GROUP} x i8> poison, i8 {byte}, i64 0")
+    same = f"<{GROUP} x i8> {first}, <{GROUP} x i8> poison, <{GROUP} x i32> zeroinitializer"
+    equal = e.ins(f"icmp eq <{GROUP} x i8> {group}, {e.ins(f'shufflevector {same}')}")
+    return ((e.convert("zext", f"i{GROUP}", e.ins(f"bitcast <{GROUP} x i1> {equal} to i{GROUP}"), "i64"),),)
+
+
 HASH_FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
 
 
@@ -440,6 +453,7 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_move": _move,
     "buffer_copy": _copy,
     "buffer_compare": _compare,
+    "buffer_match": _match,
     "buffer_hash": _hash,
     "hash_seed": _hash_seed,
     "buffer_find": _find,

@@ -37,6 +37,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_len",
     "buffer_get",
     "buffer_compare",
+    "buffer_match",
     "buffer_hash",
     "hash_seed",
     "buffer_find",

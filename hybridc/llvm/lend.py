@@ -98,7 +98,7 @@ class _Scan:
             return False
         if isinstance(tail, Exit) and not state.held:
             return False
-        if not state.held or state.stale:
+        if state.held and state.stale:
             raise _No
         return isinstance(tail, Yield)
 
@@ -135,10 +135,23 @@ class _Scan:
                     for a in stmt.inits:
                         if self.counted(a):
                             self.consume(a, state)
-                for inner in blocks_of(stmt):
-                    within = state.copy()
-                    if self.block(inner, within) and within.held != state.held:
-                        raise _No
+                self.inside(stmt, state)
+
+    def inside(self, stmt: Stmt, state: _State) -> None:
+        """The branches of an `if` or a `match` may all give the same back; what else holds blocks, nothing."""
+        ends = []
+        for inner in blocks_of(stmt):
+            within = state.copy()
+            if self.block(inner, within):
+                ends.append(within)
+        if not isinstance(stmt, (If, Match)):
+            ends.append(state)
+        if any(end.held != ends[0].held for end in ends):
+            raise _No
+        if ends and not ends[0].held:
+            state.held = ends[0].held
+        elif any(end.held != state.held for end in ends):
+            raise _No
 
     def consume(self, a: object, state: _State) -> None:
         if isinstance(a, Var) and a.id in self.names:

@@ -271,6 +271,10 @@ def _mulhi(e: FnEmitter, u: Use) -> str:
     return e.convert("trunc", "i128", high, "i64")
 
 
+def _ctz(e: FnEmitter, u: Use) -> str:
+    return e.call("i64", "@llvm.cttz.i64", [("i64", u.args[0]), ("i1", "false")])
+
+
 # ---- comparison and choice
 def _compare(word: str) -> Row:
     def row(e: FnEmitter, u: Use) -> str:
@@ -343,6 +347,7 @@ SCALAR_ROWS: dict[str, Row] = {
     "shr": _shift("ashr"),
     "lshr": _shift("lshr"),
     "mulhi": _mulhi,
+    "ctz": _ctz,
     "eq": _compare("eq"),
     "ne": _compare("ne"),
     "lt": _compare("lt"),

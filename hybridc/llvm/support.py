@@ -62,8 +62,7 @@ def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
         huge = code.op2("or", "i1", wrapped, code.icmp("ugt", size, str(LIMIT)))
         # More than there can be, so that malloc refuses.
         total = code.select(huge, "i64", str(LIMIT), code.add(size, str(HEADER + spare)))
-        args = [("i64", "1"), ("i64", total)] if clear else [("i64", total)]
-        block = code.call("ptr", "@calloc" if clear else "@malloc", args)
+        block = _memory(code, total, clear)
         with code.when(code.icmp("eq", block, "null", "ptr")):
             no_memory(code)
             code.ret("null")
@@ -76,6 +75,30 @@ def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
         code.finish()
 
     return module.helper(("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", spare), make)
+
+
+SMALL = 1024
+"""Bytes up to which memory is cleared by hand: the C library's calloc keeps no small blocks at hand, as its malloc
+does."""
+
+
+def _memory(code: Code, size: str, clear: bool) -> str:
+    if not clear:
+        return code.call("ptr", "@malloc", [("i64", size)])
+    small, large, done = code.label("small"), code.label("large"), code.label("memory")
+    code.branch(code.icmp("ule", size, str(SMALL)), small, large)
+    code.start(small)
+    block = code.call("ptr", "@malloc", [("i64", size)])
+    with code.when(code.icmp("ne", block, "null", "ptr")):
+        # Not the header too: LLVM would make a calloc of it.
+        code.zero_bytes(code.ptr_add(block, HEADER), code.sub(size, str(HEADER)))
+    after = code.here
+    code.jump(done)
+    code.start(large)
+    cleared = code.call("ptr", "@calloc", [("i64", "1"), ("i64", size)])
+    code.jump(done)
+    code.start(done)
+    return code.phi("ptr", [(block, after), (cleared, large)])
 
 
 LARGE = 4 << 20

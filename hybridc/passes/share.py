@@ -2,7 +2,7 @@
 
 An operator or a call that has no effect, with the same arguments as one that stands before it on every way, gives what
 that gave: `m[k] = (m.get(k) ?? 0) + 1` finds its entry once. Only where the results are scalars, so that nothing lives
-longer for it.
+longer for it; of other parts of values it is only known that they are alike.
 """
 
 from __future__ import annotations
@@ -44,11 +44,6 @@ def _has_effect(s: Stmt) -> bool:
     return isinstance(s, Op) and OPS[s.op].effect
 
 
-def _key(a: Atom) -> Hashable:
-    """0.0 and -0.0 differ, and so do 1 and 1.0."""
-    return (repr(a.value), a.type.name) if isinstance(a, Const) else a.id
-
-
 class _Sharer:
     """Of one function."""
 
@@ -57,6 +52,8 @@ class _Sharer:
         self.known: dict[Hashable, tuple[Var, ...]] = {}
         """What has been computed on the way here."""
         self.value: dict[int, Var] = {}
+        self.alike: dict[int, int] = {}
+        """Ids of variables that name what another one names: the same part of the same value."""
 
     def atom(self, a: Atom) -> Atom:
         return self.value.get(a.id, a) if isinstance(a, Var) else a
@@ -82,6 +79,9 @@ class _Sharer:
         key = self.key(stmt)
         if not isinstance(stmt, (Op, Call)) or key is None:
             out.append(map_blocks(stmt, self.block))
+        elif key in self.known and not _scalars(stmt.outs):
+            self.alike.update((o.id, v.id) for o, v in zip(stmt.outs, self.known[key], strict=True))
+            out.append(stmt)
         elif key in self.known:
             self.value.update((o.id, v) for o, v in zip(stmt.outs, self.known[key], strict=True))
         else:
@@ -90,10 +90,18 @@ class _Sharer:
 
     def key(self, s: Stmt) -> Hashable | None:
         if isinstance(s, Call):
-            return ("call", s.fn, *map(_key, s.args)) if s.outs and s.fn in self.repeatable else None
-        if not isinstance(s, Op) or not s.outs or not all(isinstance(v.type, Prim) for v in s.outs):
+            return ("call", s.fn, *map(self.name, s.args)) if s.outs and s.fn in self.repeatable else None
+        if not isinstance(s, Op) or not s.outs:
             return None
         row = OPS[s.op]
-        if row.effect or "c" in row.own:
+        if row.effect or "c" in row.own or not (row.alias or _scalars(s.outs)):
             return None
-        return ("op", s.op, s.attrs, tuple(v.type for v in s.outs), *map(_key, s.args))
+        return ("op", s.op, s.attrs, tuple(v.type for v in s.outs), *map(self.name, s.args))
+
+    def name(self, a: Atom) -> Hashable:
+        """0.0 and -0.0 differ, and so do 1 and 1.0."""
+        return (repr(a.value), a.type.name) if isinstance(a, Const) else self.alike.get(a.id, a.id)
+
+
+def _scalars(outs: tuple[Var, ...]) -> bool:
+    return all(isinstance(v.type, Prim) for v in outs)

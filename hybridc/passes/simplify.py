@@ -40,7 +40,7 @@ from hybridc.passes.counted import within
 
 EXACT = frozenset(
     "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr mulhi"
-    " eq ne lt le gt ge not cast bitcast sqrt floor round".split()
+    " ctz eq ne lt le gt ge not cast bitcast sqrt floor round".split()
 )
 """Scalar operators whose result is the same on every machine (`pow`, `floordiv` and `mod` for integers)."""
 

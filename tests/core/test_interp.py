@@ -64,6 +64,9 @@ def test_every_operator_has_a_meaning() -> None:
         ("lshr", "i32 i32", "i32", (-1, 28), 15),
         ("shr", "u8 u8", "u8", (200, 3), 25),
         ("mulhi", "int int", "int", (-1, -1), -2),
+        ("ctz", "int", "int", (40,), 3),
+        ("ctz", "int", "int", (0,), 64),
+        ("ctz", "int", "int", (LOW,), 63),
         ("place", "int int", "int", (-1, 5), 4),
         ("bit_not", "u8", "u8", (1,), 254),
         ("bit_xor", "bool bool", "bool", (True, True), False),
@@ -162,6 +165,7 @@ def test_bytes() -> None:
 
     assert apply("buffer_compare", "buffer[u8] buffer[u8] int", "int", data("abc"), data("abd"), 3) == -1
     assert apply("buffer_compare", "buffer[u8] buffer[u8] int", "int", data("abc"), data("abd"), 2) == 0
+    assert apply("buffer_match", "buffer[u8] int u8", "int", data("xa" + "a" * 14 + "b"), 1, ord("a")) == (1 << 15) - 1
     texts = ["", "a", "b", "ab", "ba", "abc", "abcd", "abcde", "abcdefgh", "abcdefghi", "abcdefgh" * 3]
     hashes = {apply("buffer_hash", "buffer[u8] int int", "int", data(t), len(t), s) for t in texts for s in (0, 1)}
     assert len(hashes) == 2 * len(texts)

@@ -83,3 +83,27 @@ def test_calls_without_effects_are_shared() -> None:
     called = [s.fn for s in inside if isinstance(s, Call)]
     assert called == ["place", "shout", "shout"]
     assert sum(isinstance(s, Op) and s.op == "div" for s in inside) == 2  # by 0.0 and by -0.0
+
+
+PARTS = """
+struct str { bytes: buffer[u8], size: int, count: int }
+
+fn twice "twice"(s%1: str, t%2: str) -> (int) {
+  %3: buffer[u8] = get[index=0](s%1)
+  %4: int = buffer_hash(%3, 0, 1)
+  %5: buffer[u8] = get[index=0](s%1)
+  %6: int = buffer_hash(%5, 0, 1)
+  %7: buffer[u8] = get[index=0](t%2)
+  %8: int = buffer_hash(%7, 0, 1)
+  %9: int = add(%4, %6)
+  %10: int = add(%9, %8)
+  yield %10
+}
+"""
+
+
+def test_the_same_part_of_the_same_value_is_known_to_be() -> None:
+    better = share.run(read(PARTS)[0])
+    check_after("share", better)
+    hashed = [s for s in statements(better.fns["twice"].body) if isinstance(s, Op) and s.op == "buffer_hash"]
+    assert len(hashed) == 2  # of s once, of t

@@ -115,7 +115,7 @@ def test_integers():
 
 def test_one_integer():
     jit = load(
-        [make(op, (t,), t) for t in BITS for op in ("neg", "abs", "sign", "bit_not")] + [make("mulhi", (INT, INT), INT)]
+        [make(op, (t,), t) for t in BITS for op in ("neg", "abs", "sign", "bit_not")] + [make("mulhi", (INT, INT), INT), make("ctz", (INT,), INT)]
     )
     for t in BITS:
         for v in (0, 1, 5, 255) if t == U8 else (0, 1, -1, -5, -(1 << (BITS[t] - 1))):
@@ -124,6 +124,8 @@ def test_one_integer():
             assert run(jit, name("abs", t, t), [(t, v)], t) == wrap(abs(v), t)
             assert run(jit, name("sign", t, t), [(t, v)], t) == (v > 0) - (v < 0)
             assert run(jit, name("bit_not", t, t), [(t, v)], t) == wrap(~v, t)
+    for v in (0, 1, -1, 40, -(1 << 63)):
+        assert run(jit, name("ctz", INT, INT), [(INT, v)], INT) == (64 if v == 0 else (v & -v).bit_length() - 1)
     big = 0x9E3779B97F4A7C15
     assert run(jit, "mulhi_int_int_int", [(INT, wrap(big, INT)), (INT, -3)], INT) == wrap(big * (2**64 - 3) >> 64, INT)
 
