@@ -170,8 +170,9 @@ def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:
 
 
 def buffer_match(b: Buffer, start: int, x: int) -> int:
-    assert 0 <= start and start + 16 <= len(b), (start, len(b))
-    return sum(1 << i for i, y in enumerate(b.items()[start : start + 16]) if x == y)
+    assert 0 <= start and start + 4 <= len(b), (start, len(b))
+    data = b"".join(int(w).to_bytes(4, "little", signed=True) for w in b.items()[start : start + 4])  # type: ignore[call-overload]
+    return sum(1 << i for i, y in enumerate(data) if x == y)
 
 
 def buffer_hash(b: Buffer, n: int, seed: int) -> int:

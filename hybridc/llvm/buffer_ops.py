@@ -337,7 +337,8 @@ GROUP = 16
 
 def _match(e: FnEmitter, op: Op) -> Results:
     block, start, byte = (e.one(x) for x in op.args)
-    group = e.ins(f"load <{GROUP} x i8>, ptr {e.ptr_add(e.buffer_data(block), start)}, align 1")
+    at = e.element(e.buffer_data(block), "i32", start)
+    group = e.ins(f"load <{GROUP} x i8>, ptr {at}, align 4")
     first = e.ins(f"insertelement <{GROUP} x i8> poison, i8 {byte}, i64 0")
     same = f"<{GROUP} x i8> {first}, <{GROUP} x i8> poison, <{GROUP} x i32> zeroinitializer"
     equal = e.ins(f"icmp eq <{GROUP} x i8> {group}, {e.ins(f'shufflevector {same}')}")

@@ -165,7 +165,9 @@ def test_bytes() -> None:
 
     assert apply("buffer_compare", "buffer[u8] buffer[u8] int", "int", data("abc"), data("abd"), 3) == -1
     assert apply("buffer_compare", "buffer[u8] buffer[u8] int", "int", data("abc"), data("abd"), 2) == 0
-    assert apply("buffer_match", "buffer[u8] int u8", "int", data("xa" + "a" * 14 + "b"), 1, ord("a")) == (1 << 15) - 1
+    words = Buffer([7, 0x61006161, 0, -1, 0x61, 0])
+    assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 0x61) == 0b1_0000_0000_1011
+    assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 255) == 0b1111_0000_0000
     texts = ["", "a", "b", "ab", "ba", "abc", "abcd", "abcde", "abcdefgh", "abcdefghi", "abcdefgh" * 3]
     hashes = {apply("buffer_hash", "buffer[u8] int int", "int", data(t), len(t), s) for t in texts for s in (0, 1)}
     assert len(hashes) == 2 * len(texts)
