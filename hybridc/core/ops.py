@@ -331,8 +331,8 @@ _ROWS: list[OpRow] = [
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
     OpRow("buffer_match", _signature((BufferT(I32), INT, U8), (INT,)),
-          doc="(b, start, x): of the 16 bytes of 4 elements from start, the last of each first, those that are x: the bits"
-          " 1 << 0 to 1 << 15"),
+          doc="(b, start, x): of the 16 bytes of 4 elements from start, the low one of each first, those that are x, as"
+          " the bits 1 << 0 to 1 << 15"),
     OpRow("hash_seed", _signature((), (INT,)), doc="a number that is the same throughout a process, not known before"),
     OpRow("buffer_hash", _signature((BYTES, INT, INT), (INT,)),
           doc="(b, n, seed): the first n bytes, eight at a time, by multiplying to 128 bits and folding"),
