@@ -1,9 +1,11 @@
 // Connect-Four: PUCT with the network 126-256-256-8, or with random games, as a C++ programmer writes it.
 // Weights are transposed once, so that all loops run along rows; eight inputs at a time go into the outputs.
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -186,5 +188,18 @@ void connect4_search(const void* network, int64_t mine, int64_t all, int64_t sim
     std::memset(shares, 0, COLUMNS * sizeof(float));
     for (int i = 1; i <= nodes[0].replies; ++i)
         shares[nodes[i].move] = sims ? float(nodes[i].visits) / float(sims) : nodes[i].prior;
+}
+
+// The same for many positions, on as many threads as are asked for.
+void connect4_searches(const void* network, int64_t count, const int64_t* mine, const int64_t* all, int64_t sims,
+                       int64_t threads, float* shares) {
+    std::atomic<int64_t> next{0};
+    std::vector<std::thread> team;
+    for (int64_t t = 0; t < threads; ++t)
+        team.emplace_back([&] {
+            for (int64_t i; (i = next++) < count;)
+                connect4_search(network, mine[i], all[i], sims, shares + COLUMNS * i);
+        });
+    for (auto& t : team) t.join();
 }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -43,6 +44,41 @@ class Writer(nn.Module):
             at, drafts, costs = at[kept], longer, surprise[kept]
             last, h = at % self.vocab, h[at // self.vocab]
         return best
+
+    def turn(self, last: torch.Tensor, costs: torch.Tensor, h: torch.Tensor, width: int) -> tuple[torch.Tensor, ...]:
+        """Of all sources [S, W] at once: the least surprising continuations, their places, and the states."""
+        h = self.cell(self.embed(last.reshape(-1)), h.reshape(-1, h.shape[-1])).reshape(h.shape)
+        following = costs.unsqueeze(2) - F.log_softmax(self.head(h), 2)
+        return *torch.topk(following.reshape(len(last), -1), width, largest=False), h
+
+    @torch.inference_mode()
+    def beams(self, starts: torch.Tensor, width: int, longest: int,
+              turn: Callable[..., tuple[torch.Tensor, ...]]) -> list[tuple[list[int], float]]:
+        """For each first state [S, 256] what `beam` gives; `turn` is `self.turn`, or that compiled."""
+        sources = len(starts)
+        every = torch.arange(sources)
+        last = torch.full((sources, width), START)
+        costs = torch.full((sources, width), math.inf)
+        costs[:, 0] = 0.0
+        h = starts.unsqueeze(1).repeat(1, width, 1)
+        drafts = torch.zeros(sources, width, longest, dtype=torch.int64)
+        best, length = torch.zeros(sources, longest, dtype=torch.int64), torch.zeros(sources, dtype=torch.int64)
+        least = torch.full((sources,), math.inf)
+        for step in range(longest):
+            cost, at, h = turn(last, costs, h, width)
+            row, last = at // self.vocab, at % self.vocab
+            ended = torch.where(last == END, cost, math.inf)
+            found, first = ended.min(1)
+            better = found < least
+            drafts = drafts.gather(1, row.unsqueeze(2).expand(-1, -1, longest))
+            best = torch.where(better.unsqueeze(1), drafts[every, first], best)
+            length, least = torch.where(better, step, length), torch.minimum(found, least)
+            drafts[:, :, step] = last
+            h = h.gather(1, row.unsqueeze(2).expand(-1, -1, h.shape[2]))
+            costs = torch.where((last != END) & (cost < least.unsqueeze(1)), cost, math.inf)
+            if not (costs < math.inf).any():
+                break
+        return [(b[:n].tolist(), float(s)) for b, n, s in zip(best, length, least, strict=True)]
 
 
 # ---- a mixture of experts ----
