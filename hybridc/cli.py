@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -17,6 +18,14 @@ class Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return getattr(import_module(f"hybridc.commands.{name}"), name) if name in COMMANDS else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C is no failure of the command: 130, where click has 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

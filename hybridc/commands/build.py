@@ -6,7 +6,8 @@ import click
 
 from hybridc import driver
 from hybridc.base.targets import KNOWN
-from hybridc.build import write_artifact
+from hybridc.build import Written, write_all, write_depfile
+from hybridc.c_library import NoLibrary
 from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each, progress, warn
 
 
@@ -29,16 +30,27 @@ from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each
     " tensor kernel computes, the host's LLVM code and assembly, the GPU kernels as Triton, and those as machine code"
     f" (PTX, for AMD's GPUs GCN; without a GPU among the targets, for {driver.EXAMPLE_GPU}).",
 )
+@click.option(
+    "--c-header", is_flag=True,
+    help="Also NAME.h and libNAME.so, for callers from C, by the system's C compiler ($CC, else cc).",
+)
+@click.option(
+    "--depfile", type=click.Path(dir_okay=False),
+    help="Write a rule that says which files were read for what was made, for make and ninja.",
+)
 @ROOT
 @ERROR_FORMAT
 def build(
     files: tuple[str, ...], output: str | None, target: str, weights: tuple[str, ...], emit: str | None,
-    root: str | None, error_format: str,
+    c_header: bool, depfile: str | None, root: str | None, error_format: str,
 ) -> None:
     """Compile each FILE to NAME.hybx and NAME.pyi."""
     values = _weights(weights)
     if values and (emit or len(files) > 1):
         raise click.UsageError("--weights goes with one FILE, which is built")
+    if values and c_header:
+        raise click.UsageError("--weights is for the artifact; a library for C reads values with NAME_load")
+    made: list[Written] = []
 
     def work(file: str) -> None:
         if emit:
@@ -46,13 +58,19 @@ def build(
             return
         try:
             with progress(f"building {file}"):
-                write_artifact(
-                    file, output, root=root, target=target, weights=values, warn=lambda c: warn(c, error_format)
-                )
+                made.append(write_all(file, output, root=root, target=target, weights=values, c_header=c_header,
+                                      warn=lambda c: warn(c, error_format)))
         except (OSError, ValueError) as e:  # an artifact that cannot be read, a folder that cannot be written
             raise Failure(f"{file}: {e}") from None
+        except NoLibrary as e:
+            raise Failure(str(e)) from None
 
     for_each(files, work, error_format)
+    if depfile:
+        try:
+            write_depfile(depfile, made)
+        except OSError as e:
+            raise Failure(f"{depfile}: {e.strerror or e}") from None
 
 
 def _weights(given: tuple[str, ...]) -> dict[str, str]:

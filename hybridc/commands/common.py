@@ -31,7 +31,7 @@ ERROR_FORMAT = click.option(
     show_default=True,
     help="How errors are written on stderr: for people, or one JSON object a line.",
 )
-USER_ERRORS = (RuntimeFault, TypeError, ValueError, OSError, KeyboardInterrupt)
+USER_ERRORS = (RuntimeFault, TypeError, ValueError, OSError)
 """What a program can end with that is not the compiler's doing."""
 
 
@@ -40,6 +40,12 @@ class Failure(click.ClickException):
 
     def show(self, file: object = None) -> None:
         click.echo(self.message, err=True)
+
+
+class Interrupted(Failure):
+    """Ctrl-C; the exit code is as shells have it."""
+
+    exit_code = 130
 
 
 def rendered(e: CompileError) -> Failure:

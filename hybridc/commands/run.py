@@ -6,7 +6,7 @@ import click
 
 from hybridc import loading
 from hybridc.base.diagnostic import CompileError
-from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, progress, rendered, shown
+from hybridc.commands.common import FILE, ROOT, USER_ERRORS, Failure, Interrupted, progress, rendered, shown
 from hybridc.expressions import value_or_text
 
 
@@ -31,5 +31,7 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
         result = target(*(value_or_text(module, text) for text in args))
     except USER_ERRORS as e:
         raise Failure(shown(e)) from None
+    except KeyboardInterrupt as e:
+        raise Interrupted(shown(e)) from None
     if result is not None:
         click.echo(repr(result))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.fuzz.types import BOOL, F32, F64, I32, INT, R32, R64, STR, U8, T, Types
+from tests.fuzz.types import BF16, BOOL, F16, F32, F64, I32, INT, R32, R64, STR, U8, T, Types
 
 Production = Callable[[int], str]
 
@@ -72,7 +72,7 @@ class Base:
         self.budget = 0
         self.tensor_fns: list[Fn] = []
         self.models: list[str] = []
-        self.scalars: tuple[T, ...] = (INT, INT, INT, BOOL, F64, STR, I32, U8, F32, R64, R32)
+        self.scalars: tuple[T, ...] = (INT, INT, INT, INT, INT, INT, BOOL, BOOL, F64, F64, STR, STR, I32, I32, U8, U8, F32, F32, F16, BF16, R64, R64, R32, R32)
         """The scalar types of variables, as often as they stand here."""
         self.smooth = False
         """Whether floats only go through what has a derivative everywhere."""
@@ -102,7 +102,7 @@ class Base:
         found = []
         seen = set()
         for v in reversed(self.scope[-14:]):
-            if v.name in seen:
+            if v.name in seen or v.type.kind == "store":
                 continue  # what narrows or shadows stands later
             seen.add(v.name)
             self._reach(v.name, v.type, t, found, 2)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.fuzz.base import Fn, Place, Production, Var
 from tests.fuzz.data import DataTypes
-from tests.fuzz.types import BOOL, INT, STR, T, fn_of, list_of, option
+from tests.fuzz.types import BOOL, FLOAT_KINDS, INT, STR, T, fn_of, list_of, option
 
 GENERIC = {
     "pick": ("fn {name}[T](a: T, b: T, c: bool) -> T:\n    return a if c else b", 0),
@@ -55,7 +55,7 @@ class Closures(DataTypes):
         source = self.rng.choice((INT, STR))
         f = self.lambda_of(source, t.args[0], d)
         xs = self.firm(list_of(source), d)
-        if t.args[0].kind in ("option", "tuple", "f64", "f32", "r64", "r32"):
+        if t.args[0].kind in ("option", "tuple", *FLOAT_KINDS):
             f = self.typed_value(fn_of(source, t.args[0]), f)
         return f"{self.use('apply')}({f}, {xs})" if self.chance(0.5) else f"{xs}.map({f})"
 
@@ -85,7 +85,7 @@ class Closures(DataTypes):
         self.line(f"fn {name}({k}: int) -> {result}:")
         saved, at, budget = list(self.scope), self.at, self.budget
         self.at = Place(result=result, blocks=at.blocks + 1, turns=at.turns, cost=[0], pure=at.pure)
-        self.scope = [Var(v.name, v.type, False) for v in self.scope] + [Var(k, INT)]
+        self.scope = [Var(v.name, v.type, False) for v in self.scope if v.type.kind != "store"] + [Var(k, INT)]
         self.budget = min(budget, 5)
         fns = self.fns
         self.fns = [f for f in fns if f.cost * at.turns < 100]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.fuzz.base import Production, Var
 from tests.fuzz.statements import Statements, hash_of
-from tests.fuzz.types import BOOL, INT, REALS, STR, T, fn_of, list_of, option, tuple_of
+from tests.fuzz.types import BOOL, FLOAT_KINDS, INT, REALS, STR, T, fn_of, list_of, option, tuple_of
 
 CONTAINERS = ("list", "map", "set", "heap", "deque")
 ITERABLE = ("list", "map", "set", "deque", "str")
@@ -61,7 +61,7 @@ class Containers(Statements):
     def firm(self, t: T, d: int) -> str:
         """An expression whose type does not depend on what is asked for."""
         text = self.expr(t, d)
-        open_ = any(p.kind in ("option", "tuple", "f64", "f32", "r64", "r32", "fn") for p in self.types.parts(t))
+        open_ = any(p.kind in ("option", "tuple", *FLOAT_KINDS, "fn") for p in self.types.parts(t))
         return self.typed_value(t, text) if open_ else text
 
     def items(self, t: T, d: int) -> str:

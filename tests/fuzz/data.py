@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from tests.fuzz.base import Place, Production, Var
-from tests.fuzz.containers import Containers
-from tests.fuzz.types import BOOL, F64, INT, STR, Data, T, list_of, map_of, option, tuple_of
+from tests.fuzz.graphs import GRAPHS
+from tests.fuzz.stores import STORES, Stores
+from tests.fuzz.types import BF16, BOOL, F16, F64, INT, STR, Data, T, list_of, map_of, option, tuple_of
 
 
-class DataTypes(Containers):
+class DataTypes(Stores):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.methods: dict[str, list[tuple[str, T | None, bool]]] = {}
@@ -17,20 +19,26 @@ class DataTypes(Containers):
         self.pool: list[T] = []
 
     # ---- declarations
-    def choose_types(self) -> None:
-        """What this case uses beside scalars."""
-        common = [
+    def common_types(self, rng: random.Random) -> list[T]:
+        return [
             list_of(INT), list_of(INT), list_of(STR), map_of(STR, INT), map_of(INT, list_of(INT)), T("set", (INT,)),
             T("heap", (INT, STR)), T("deque", (INT,)), list_of(list_of(INT)), tuple_of(INT, STR), option(INT), option(STR),
             list_of(tuple_of(INT, STR)), map_of(tuple_of(INT, BOOL), STR), list_of(option(INT)), T("set", (STR,)),
             option(tuple_of(INT, list_of(INT))), list_of(F64), T("deque", (STR,)), list_of(BOOL), tuple_of(BOOL, list_of(STR), F64),
             T("fn", (INT, INT)), T("fn", (INT, STR, INT)), T("fn", (list_of(INT), INT)), list_of(T("fn", (INT, INT))), list_of(T("r64")),
-            map_of(INT, T("r32")),
+            map_of(INT, T("r32")), *GRAPHS[:2], rng.choice(GRAPHS), list_of(F16), map_of(INT, BF16),
         ]  # fmt: skip
-        self.pool = self.rng.sample(common, self.rng.randint(1, 5))
-        for _ in range(self.rng.choice((0, 0, 1, 1, 2))):
+
+    def choose_types(self, among: list[T] | None = None) -> None:
+        """What this case uses beside scalars; `among` makes it a small one."""
+        small = among is not None
+        common = self.common_types(self.rng) if among is None else among
+        self.pool = self.rng.sample(common, self.rng.randint(1, 2 if small else 5))
+        if self.chance(0.12):
+            self.store = self.rng.choice(STORES)
+        for _ in range(self.rng.choice((0, 0, 0, 1) if small else (0, 0, 1, 1, 2))):
             self.declare_struct() if self.chance(0.5) else self.declare_enum()
-        if self.chance(0.3):
+        if not small and self.chance(0.3):
             made = self.composed(2)
             if made.kind not in ("set", "heap"):
                 self.pool.append(made)

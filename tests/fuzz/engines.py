@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from hybridc.link import artifact as container
 from hybridc.link import surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
+from tests.fuzz.stores import SUFFIX, StoreHost
 
 Input = tuple[int, int, float, str]
 INPUTS: list[Input] = [
@@ -71,15 +73,16 @@ class Unit:
     def interpreted(self, core: ir.Program | None = None) -> dict[str, list[Outcome]]:
         """Every case on the reference interpreter."""
         roots = surface.symbols(self.interface)
-        printed = io.StringIO()
+        host = StoreHost()
         machine = Interpreter(
-            driver.differentiated(self.core, roots, self.checked.sources) if core is None else core, depth_limit=DEPTH)
+            driver.differentiated(self.core, roots, self.checked.sources) if core is None else core, host, depth_limit=DEPTH)
         found: dict[str, list[Outcome]] = {}
         for name in self.names:
             entry = self.interface.fns[name][0]
             found[name] = []
             for p, q, x, s in INPUTS:
                 outcome = Outcome()
+                host.begin()
                 printed = io.StringIO()
                 with redirect_stdout(printed):
                     try:
@@ -147,7 +150,7 @@ ENGINES = ("interpreter", "O0", "artifact")
 
 def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
     """Every case of a file on the engines. CompileError if the file has errors."""
-    with mock.patch.dict(os.environ, HYB_DEPTH=str(DEPTH)):
+    with mock.patch.dict(os.environ, HYB_DEPTH=str(DEPTH)), contextlib.chdir(path.parent):
         return _run(path, engines)
 
 
@@ -156,6 +159,8 @@ def _run(path: Path, engines: Iterable[str]) -> Report:
     unit = Unit(path)
     core: ir.Program | None = None
     for engine in engines:
+        for left in path.parent.glob(f"*{SUFFIX}*"):
+            left.unlink()
         if engine != "interpreter" and core is None:
             core = unit.optimised()
         match engine:

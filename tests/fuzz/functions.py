@@ -105,6 +105,8 @@ class Functions(Base):
         for _ in range(self.rng.randint(1, 3)):
             t = self.some_type()
             found.append((t, self.chance(0.25) and t.kind != "fn"))
+        if self.store is not None and self.chance(0.8):
+            found.append((self.store, True))
         return found
 
     def functions(self, count: int) -> None:
@@ -119,14 +121,22 @@ class Functions(Base):
         self.lines, self.budget = [], 100
         self.at = Place(result=STR)
         self.scope = [Var("p", INT), Var("q", INT), Var("s", STR), Var("x", self.input_float())]
-        shown = []
+        shown: list[tuple[str, T]] = []
+        stores = [self.open_store()] if self.store is not None else []
         for fn in self.fns[-2:]:
             places = []
             for t, _ in fn.params:
+                if t.kind == "store":
+                    places.append(stores[0])
+                    continue
                 v = self.name("w")
-                self.line(f"var {v}{f': {t}' if self.needs_type(t) else ''} = {self.expr(t, 2) if not fn.name.startswith('rec') or places or t != INT else self.rng.randint(0, 3)}")
+                if fn.name.startswith("rec") and not places:  # its fuel, which nothing may change
+                    self.line(f"let {v} = {self.rng.randint(0, 3)}")
+                    self.add(v, t, False)
+                else:
+                    self.line(f"var {v}{f': {t}' if self.needs_type(t) else ''} = {self.expr(t, 2)}")
+                    self.add(v, t, True)
                 places.append(v)
-                self.add(v, t, True)
             args = ", ".join(("mut " if mut else "") + v for v, (_, mut) in zip(places, fn.params))
             if fn.result is None:
                 self.line(f"{fn.name}({args})")
@@ -134,12 +144,12 @@ class Functions(Base):
                 r = self.name("r")
                 self.line(f"let {r} = {fn.name}({args})")
                 shown.append((r, fn.result))
-            shown += [(v, t) for v, (t, mut) in zip(places, fn.params) if mut]
+            shown += [(v, t) for v, (t, mut) in zip(places, fn.params) if mut and t.kind != "store"]
         for tensors in self.tensor_fns:
             shown += self.call_tensors(tensors)
         for model in self.models:
             shown += self.call_model(model)
-        parts = " | ".join(f"{{{v}}}" for v, t in shown if self.showable(t))
+        parts = " | ".join([*(f"{{{v}}}" for v, t in shown if self.showable(t)), *(f"{{{m}.items()}}" for m in stores)])
         self.line(f'return f"{parts}"')
         self.decls.append("\n".join([f"fn {name}(p: int, q: int, x: f64, s: str) -> str:", *self.lines]))
         return name

@@ -20,8 +20,10 @@ from tests.fuzz.engines import INPUTS, Outcome
 from tests.fuzz.oracle_values import (
     Closure,
     Fault,
+    Graph,
     Heap,
     Obj,
+    Store,
     Unknown,
     binary,
     cast,
@@ -61,12 +63,14 @@ class Oracle:
             elif isinstance(d, s.Enum):
                 for c in d.cases:
                     self.cases[c.name] = (d.name, c)
-            else:
+            elif not isinstance(d, s.Import):  # of modules whose functions it knows
                 raise Unknown(type(d).__name__)
         self.scopes: list[dict[str, Any]] = []
         self.printed: list[str] = []
         self.line = 0
         self.steps = 0
+        self.files: dict[str, dict[Any, Any]] = {}
+        """What was committed to stores, by path."""
 
     def outcomes(self, name: str) -> list[Outcome]:
         found = []
@@ -106,7 +110,7 @@ class Oracle:
     def coerced(self, value: Any, t: Any) -> Any:
         """A value under a declared type: number literals take it."""
         match t:
-            case s.TypeName(name="f64" | "f32", args=None) if type(value) is int:
+            case s.TypeName(name="f64" | "f32" | "f16" | "bf16", args=None) if type(value) is int:
                 return float(value)
             case s.TypeName(name="i32" | "u8", args=None) if type(value) is int:
                 return cast(str(t.name), value)
@@ -377,8 +381,10 @@ class Oracle:
                 return self.build(self.structs[n].name, n, self.structs[n].fields, e.args)
             case s.Index(value=s.Name(id=n)) if n in self.structs:
                 return self.build(n, n, self.structs[n].fields, e.args)
-            case s.Index(value=s.Name(id="list" | "map" | "set" | "heap" | "deque" as n)):
-                return {"list": list, "map": dict, "set": methods.Set, "heap": Heap, "deque": deque}[n]()
+            case s.Index(value=s.Name(id="list" | "map" | "set" | "heap" | "deque" | "graph" as n)):
+                return {"list": list, "map": dict, "set": methods.Set, "heap": Heap, "deque": deque, "graph": Graph}[n]()
+            case s.Index(value=s.Name(id="store")):
+                return Store(self.files.setdefault(self.eval(e.args[0].value), {}))
             case s.Name(id=n) if n in self.cases:
                 return self.build(self.cases[n][0], n, self.cases[n][1].fields or (), e.args)
             case s.Attribute(value=s.Name(id=owner), name=n) if self.find(owner) is None and n in self.cases:

@@ -12,9 +12,11 @@ from tests.fuzz.oracle_values import (
     I32,
     U8,
     Fault,
+    Graph,
     Heap,
     Obj,
     Set,
+    Store,
     Unknown,
     binary,
     cast,
@@ -81,7 +83,7 @@ def function(name: str, args: list[Any]) -> Any:
                 except ValueError:
                     raise Fault("ValueError") from None
             return cast(name, int(first) if isinstance(first, bool) else first)
-        case "f64" | "f32":
+        case "f64" | "f32" | "f16" | "bf16":
             return float(first)
         case "bool":
             return bool(first)
@@ -124,7 +126,7 @@ def function(name: str, args: list[Any]) -> Any:
         case "relu":
             return first if math.isnan(first) else max(first, 0.0)
         case "sigmoid" | "silu":
-            one = 1 / (1 + math.exp(-first)) if first > -700 else 0.0
+            one = 1 / (1 + math.exp(-first)) if not first <= -700 else 0.0
             return one if name == "sigmoid" else first * one
         case "softplus":
             return first if first > 30 else math.log1p(math.exp(first))
@@ -144,7 +146,40 @@ def function(name: str, args: list[Any]) -> Any:
             return sorted(first, key=_key)
         case "reversed":
             return list(reversed(first))
+        case "bfs":
+            first.check(args[1])
+            order, waiting = [args[1]], deque([args[1]])
+            while waiting:
+                for v, _ in first.of(waiting.popleft()):
+                    if v not in order:
+                        order.append(v)
+                        waiting.append(v)
+            return order
     raise Unknown(name)
+
+
+def _graph(g: Graph, name: str, args: list[Any]) -> Any:
+    if name == "add_node":
+        g.nodes.append(args[0])
+        return len(g) - 1
+    for u in args[: 2 if name in ("add_edge", "edge") else 1]:
+        g.check(u)
+    match name:
+        case "add_edge":
+            g.edges[args[0], args[1]] = args[2]
+            return None
+        case "node":
+            return dup(g.nodes[args[0]])
+        case "set_node":
+            g.nodes[args[0]] = args[1]
+            return None
+        case "edge":
+            return dup(g.edges.get((args[0], args[1])))
+        case "neighbors":
+            return [v for v, _ in g.of(args[0])]
+        case "edges":
+            return dup(g.of(args[0]))
+    raise Unknown(f"graph.{name}")
 
 
 def method(owner: Any, name: str, args: list[Any], named: dict[str, Any], apply: Callable[..., Any]) -> Any:
@@ -154,8 +189,12 @@ def method(owner: Any, name: str, args: list[Any], named: dict[str, Any], apply:
         return _list(owner, name, args, named, apply)
     if isinstance(owner, Set):
         return _set(owner, name, args)
+    if isinstance(owner, Store) and name == "commit":
+        return owner.commit()
     if isinstance(owner, dict):
         return _map(owner, name, args)
+    if isinstance(owner, Graph):
+        return _graph(owner, name, args)
     if isinstance(owner, deque):
         if name in ("pop", "popleft") and not owner:
             raise Fault("IndexError")

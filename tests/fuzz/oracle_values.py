@@ -52,6 +52,38 @@ class Set(dict):
         super().__init__((i, None) for i in items)
 
 
+class Graph:
+    """Nodes, and by pair of them the edges in the order added."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.edges: dict[tuple[int, int], Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def of(self, u: int) -> list[tuple[int, Any]]:
+        """The edges from a node: where each leads, and what it carries."""
+        self.check(u)
+        return [(v, e) for (a, v), e in self.edges.items() if a == u]
+
+    def check(self, u: int) -> None:
+        if not 0 <= u < len(self.nodes):
+            raise Fault("IndexError")
+
+
+class Store(dict):
+    """What one call sees of a file; it is not copied."""
+
+    def __init__(self, file: dict[Any, Any]):
+        super().__init__(file)
+        self.file = file
+
+    def commit(self) -> None:
+        self.file.clear()
+        self.file.update({k: dup(v) for k, v in self.items()})
+
+
 class Heap:
     def __init__(self) -> None:
         self.held: list[tuple[Any, int, Any]] = []
@@ -67,6 +99,12 @@ class Heap:
 
 
 def dup(v: Any) -> Any:
+    if isinstance(v, Store):
+        return v
+    if isinstance(v, Graph):
+        copy = Graph()
+        copy.nodes, copy.edges = dup(v.nodes), dup(v.edges)
+        return copy
     if isinstance(v, list):
         return [dup(x) for x in v]
     if isinstance(v, Set):
@@ -212,6 +250,8 @@ def equal(a: Any, b: Any) -> bool:
         return set(a) == set(b)
     if isinstance(a, dict):
         return len(a) == len(b) and all(k in b and equal(v, b[k]) for k, v in a.items())
+    if isinstance(a, Graph):
+        return equal(a.nodes, b.nodes) and all(equal(a.of(u), b.of(u)) for u in range(len(a)))
     if isinstance(a, Obj):
         return a.case == b.case and all(equal(x, y) for x, y in zip(a.fields.values(), b.fields.values(), strict=True))
     return bool(a == b)
@@ -236,6 +276,9 @@ def shown(v: Any, inner: bool = False) -> str:
         return f"deque([{', '.join(shown(x, True) for x in v)}])"
     if isinstance(v, Heap):
         return f"heap([{', '.join(shown((p, x), True) for p, _, x in v.held)}])"
+    if isinstance(v, Graph):
+        edges = [(u, w, e) for u in range(len(v)) for w, e in v.of(u)]
+        return f"graph({shown(v.nodes, True)}, {shown(edges, True)})"
     if isinstance(v, Obj):
         return v.case + (f"({', '.join(f'{n}={shown(x, True)}' for n, x in v.fields.items())})" if v.fields else "")
     if isinstance(v, float):

@@ -31,6 +31,8 @@ class Case:
 def case(seed: str, name: str, subject: str = "all", variant: int | None = None) -> Case:
     """The case for a seed; with a variant, the same program written another way."""
     rng = random.Random(f"{seed} size")
+    if subject == "small":
+        return _small(seed, name, rng, variant)
     limits = Limits(statements=rng.choice((2, 3, 4, 7)), expression=rng.choice((2, 3, 3, 4)), depth=rng.choice((2, 3)),
                     fault=rng.choice((0.0, 0.03, 0.1)))  # fmt: skip
     style = None if variant is None else random.Random(f"{seed} {variant}")
@@ -52,10 +54,33 @@ def case(seed: str, name: str, subject: str = "all", variant: int | None = None)
     return Case(name, seed, "\n\n".join(maker.decls) + "\n", subject)
 
 
+def _small(seed: str, name: str, rng: random.Random, variant: int | None) -> Case:
+    """A program of ten to forty lines about one thing. 100 with numbers in a row draw their containers from the same few
+    types, so that a file of them needs few instances of the library."""
+    limits = Limits(statements=rng.choice((1, 2, 3)), expression=rng.choice((1, 2, 2)), depth=rng.choice((1, 1, 2)),
+                    fault=rng.choice((0.0, 0.03, 0.1)))  # fmt: skip
+    maker = Maker(seed, name, limits, None if variant is None else random.Random(f"{seed} {variant}"))
+    stem, _, number = seed.rpartition("-")
+    shared = random.Random(f"{stem} {int(number) // 100 if number.isdigit() else 0} types")
+    kind = rng.random()
+    if kind < 0.85:
+        maker.choose_types(shared.sample(maker.common_types(shared), 5))
+        maker.functions(1)
+    elif kind < 0.95:
+        maker.tensor_fns.append(maker.tensor_function(f"t{name}_0"))
+    else:
+        maker.models.append(maker.model())
+    maker.driver(f"run_{name}")
+    return Case(name, seed, "\n\n".join(maker.decls) + "\n", "small")
+
+
 LAYERS = "from nn import GRUCell, LayerNorm, Linear, MLP\n\n"
+SEARCH = "from graphs import bfs\n\n"
 
 
 def file_of(sources: Sequence[str]) -> str:
     """A file of cases."""
     text = "\n".join(sources)
-    return LAYERS + text if "model " in text and not text.startswith("from nn") else text
+    if "bfs(" in text and SEARCH not in text:
+        text = SEARCH + text
+    return LAYERS + text if "model " in text and LAYERS not in text else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.base import Base, Production
-from tests.fuzz.types import BOOL, F32, F64, FLOATS, I32, INT, INTS, R32, R64, STR, U8, T
+from tests.fuzz.types import BF16, BOOL, F16, F32, F64, FLOATS, I32, INT, INTS, R32, R64, STR, U8, T, bound
 
 SMALL = (0, 1, 2, 3, 4, 5, 7, 8, 10, 13, 64, 100)
 SMOOTH = "sin cos tanh sigmoid silu softplus erf gelu exp log sqrt rsqrt"
@@ -22,7 +22,7 @@ class Scalars(Base):
                 found.append((0.5, lambda d: self.rng.choice(("true", "false"))))
                 if depth > 0:
                     found += self.bools()
-            case "f64" | "f32":
+            case "f64" | "f32" | "f16" | "bf16":
                 found.append((1.5, lambda d: self.float_literal(t)))
                 if depth > 0:
                     found += self.exact_floats(t)
@@ -76,14 +76,14 @@ class Scalars(Base):
             return f"abs({e(t, d)})" if f == "abs" else f"{f}({e(t, d)}, {e(t, d)})"
 
         def cast(d: int) -> str:
-            other = self.rng.choice([x for x in (*INTS, F64, F32) if x != t])
+            other = self.rng.choice([x for x in (*INTS, F64, F32, F16, BF16) if x != t])
             if self.risky():
                 return f"{t}({e(other, d)})"
             if t == U8:
-                return f"u8({e(INT, d)} & 255)" if other.kind[0] == "f" else f"u8({e(other, d)} & {self.typed(other, 127)})"
+                return f"u8({e(INT, d)} & 255)" if other in FLOATS else f"u8({e(other, d)} & {self.typed(other, 127)})"
             if other in INTS:
                 return f"{t}({e(other, d)} & {self.typed(other, 127)})" if t == I32 and other == INT else f"{t}({e(other, d)})"
-            low, high = f"{other}(-64.0)", f"{other}(64.0)"
+            low, high = f"{other}(-{bound(other)})", f"{other}({bound(other)})"
             return f"{t}(min(max({self.finite(other, d)}, {low}), {high}))"
 
         found: list[tuple[float, Production]] = [
@@ -103,7 +103,7 @@ class Scalars(Base):
         e = self.expr
 
         def compare(d: int) -> str:
-            t = self.rng.choice((INT, INT, INT, I32, U8, F64, F32, STR))
+            t = self.rng.choice((INT, INT, INT, I32, U8, F64, F32, STR, F16, BF16))
             return f"({e(t, d)} {self.rng.choice('< <= > >= == !='.split())} {e(t, d)})"
 
         def chained(d: int) -> str:
@@ -131,22 +131,22 @@ class Scalars(Base):
             "nan", "1.0").replace("-inf", "2.0").replace("inf", "3.0")
 
     def small_float(self, t: T, d: int) -> str:
-        return f"({self.expr(t, d)} % {t}(64.0))"
+        return f"({self.expr(t, d)} % {t}({bound(t)}))"
 
     def exact_floats(self, t: T) -> list[tuple[float, Production]]:
         e = self.expr
 
         def sums(d: int) -> str:
-            return f"(({e(t, d)} {self.rng.choice(('+', '-'))} {e(t, d)}) % {t}(64.0))"
+            return f"(({e(t, d)} {self.rng.choice(('+', '-'))} {e(t, d)}) % {t}({bound(t)}))"
 
         def product(d: int) -> str:
             n = self.rng.choice(("2.0", "3.0", "(-1.0)", "4.0"))
-            return f"(({e(t, d)} * {n}) % {t}(64.0))"
+            return f"(({e(t, d)} * {n}) % {t}({bound(t)}))"
 
         def quotient(d: int) -> str:
             op = self.rng.choice(("/", "//", "%"))
             text = f"({e(t, d)} {op} {e(t, d)})"
-            return f"(floor{text} % {t}(64.0))" if op == "/" else f"({text} % {t}(64.0))"
+            return f"(floor{text} % {t}({bound(t)}))" if op == "/" else f"({text} % {t}({bound(t)}))"
 
         def call(d: int) -> str:
             f = self.rng.choice(("min", "max", "abs", "floor", "round", "clamp", "-"))
@@ -159,13 +159,13 @@ class Scalars(Base):
             return f"{f}({e(t, d)})"
 
         def cast(d: int) -> str:
-            other = self.rng.choice((F64 if t == F32 else F32, INT, I32, U8))
+            other = self.rng.choice((*(x for x in (F64, F32, F16, BF16) if x != t), INT, I32, U8))
             if other in INTS:
-                return f"{t}({e(other, d)} & {self.typed(other, 31)})"
-            return f"{t}({e(other, d)})"
+                return f"{t}({e(other, d)} & {self.typed(other, 15 if t == BF16 else 31)})"
+            return f"({t}({e(other, d)}) % {t}(16.0))" if t == BF16 else f"{t}({e(other, d)})"
 
         def mixed(d: int) -> str:
-            return f"(({e(t, d)} {self.rng.choice('+-')} int({e(INT, d)} & 31)) % {t}(64.0))"
+            return f"(({e(t, d)} {self.rng.choice('+-')} int({e(INT, d)} & {15 if t == BF16 else 31})) % {t}({bound(t)}))"
 
         return [(4, sums), (2, product), (2, quotient), (3, call), (2, cast), (1, mixed)]
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from tests.fuzz.base import Base, Var
-from tests.fuzz.types import BOOL, F32, F64, I32, INT, INTS, REALS, STR, U8, T
+from tests.fuzz.types import BF16, BOOL, F16, F32, F64, FLOAT_KINDS, I32, INT, INTS, REALS, STR, U8, T, bound
 
 
 def hash_of(text: str) -> int:
@@ -116,10 +116,10 @@ class Statements(Base):
         self.add(name, t, word == "var")
 
     def needs_type(self, t: T) -> bool:
-        return t.kind in ("option", "list", "map", "set", "heap", "deque", "fn", "tuple", "f64", "f32", "r64", "r32", "tensor", "data")
+        return t.kind in ("option", "list", "map", "set", "heap", "deque", "graph", "fn", "tuple", *FLOAT_KINDS, "tensor", "data")
 
     def assign(self) -> None:
-        places = [(v.name, v.type) for v in self.scope if v.mutable]
+        places = [(v.name, v.type) for v in self.scope if v.mutable and v.type.kind != "store"]
         if not places:
             return self.var()
         name, t = self.rng.choice(places)
@@ -140,7 +140,7 @@ class Statements(Base):
         return e
 
     def augmented(self) -> None:
-        t = self.rng.choice((INT, INT, INT, I32, U8, STR, F64, F32))
+        t = self.rng.choice((INT, INT, INT, I32, U8, STR, F64, F32, F16, BF16))
         places = self.places(t)
         if not places:
             return self.assign()
@@ -156,7 +156,7 @@ class Statements(Base):
             self.line(f"{place} += {self.expr(STR, 1)}[:4]")
             return self.line(f"{place} = {place}[{self.rng.choice(('-12:', ':12'))}]")
         self.line(f"{place} {self.rng.choice('+-')}= {self.expr(t, 2)}")
-        self.line(f"{place} %= 64.0")
+        self.line(f"{place} %= {bound(t)}")
 
     def several(self) -> None:
         t = self.some_type()
@@ -178,7 +178,7 @@ class Statements(Base):
             return value
         self.restyled_count += 1
         name = f"s{self.restyled_count}"  # not numbered as others are: names of types are shown
-        changes = re.search(r"\bmut |\.pop|\.m\d+\(|\bself\b|\b[rf]\w*k\w*\(", value)
+        changes = re.search(r"\bmut |\bmem\d|\.pop|\.m\d+\(|\bself\b|\b[rf]\w*k\w*\(", value)
         match self.style.randint(0, 3):
             case 0:
                 self.line(f"let {name}: {t} = {value}")

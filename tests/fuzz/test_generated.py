@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from tests.fuzz import campaign, compare, engines, shrink, source  # noqa: E402
 from tests.fuzz.oracle import Oracle  # noqa: E402
-from tests.fuzz.program import case  # noqa: E402
+from tests.fuzz.program import case, file_of  # noqa: E402
 
 SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "30"))
 
@@ -33,7 +33,7 @@ def test_programs_mean_what_python_says(tmp_path: Path) -> None:
     while first == 0 or time.monotonic() - started < SECONDS / 2:
         cases = [case(f"oracle-{first + i}", f"k{first + i}", "data") for i in range(10)]
         path = tmp_path / "case.hyb"
-        path.write_text("\n".join(c.source for c in cases))
+        path.write_text(file_of([c.source for c in cases]))
         found = engines.Unit(path).interpreted()
         oracle = Oracle(path.read_text())
         for c in cases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.base import Base, Production
-from tests.fuzz.types import BOOL, F32, F64, I32, INT, STR, U8, T, list_of
+from tests.fuzz.types import BF16, BOOL, F16, F32, F64, FLOATS, I32, INT, STR, U8, T, list_of
 
 WORDS = ("", "a", "ab", "aba", "b c", "é", "naïve", "🦊x", "12", "-7", "a,b,,c", " x ", "Zz", "0.5", "x\\ty", "\\n", "'", "ß")
 CHARS = ("a", "b", "é", ",", " ", "🦊", "")
@@ -58,7 +58,7 @@ class Text(Base):
             return f"{s}.{f}[:12]"
 
         def shown(d: int) -> str:
-            t = self.rng.choice((INT, INT, BOOL, F64, F32, I32, U8, STR))
+            t = self.rng.choice((INT, INT, BOOL, F64, F32, I32, U8, STR, F16, BF16))
             spec = self.spec(t)
             if spec:
                 value = e(t, d)
@@ -78,7 +78,7 @@ class Text(Base):
     def spec(self, t: T) -> str:
         if self.chance(0.5):
             return ""
-        if t in (F64, F32):
+        if t in FLOATS:
             return self.rng.choice((".2f", "8.3f", ".3e", "g", "+.1f", "08.2f", ".0f", "<9.1f", ".4g", "%"))
         if t in (INT, I32, U8):
             return self.rng.choice(("5", "<5", "05", "+", "x", "b", ",", "^7", "o", "X", "*>6", " ", "08b"))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class T:
     """A type. `r64` and `r32` are f64 and f32 whose bits may differ between engines (contraction, elementary
-    functions): they never reach an integer, a condition or text. `f64` and `f32` hold multiples of 1/4 within ±64, or
-    inf and nan, and only what is exact is done to them. A struct, enum or model has its name in `name`; a tensor its
+    functions): they never reach an integer, a condition or text. `f64`, `f32`, `f16` and `bf16` hold multiples of 1/4 within their
+    `bound`, or inf and nan, and only what is exact is done to them. A struct, enum or model has its name in `name`; a tensor its
     dimensions."""
 
     kind: str
@@ -25,7 +25,7 @@ class T:
                 return f"({', '.join(a)}{',' if len(a) == 1 else ''})"
             case "option":
                 return f"({a[0]})?" if self.args[0].kind == "fn" else f"{a[0]}?"
-            case "list" | "map" | "set" | "heap" | "deque":
+            case "list" | "map" | "set" | "heap" | "deque" | "graph" | "store":
                 return f"{self.kind}[{', '.join(a)}]"
             case "fn":
                 return f"fn({', '.join(a[:-1])}) -> {a[-1]}"
@@ -36,11 +36,17 @@ class T:
         return self.kind
 
 
-BOOL, INT, I32, U8, F64, F32, R64, R32, STR = (T(k) for k in "bool int i32 u8 f64 f32 r64 r32 str".split())
+BOOL, INT, I32, U8, F64, F32, F16, BF16, R64, R32, STR = (T(k) for k in "bool int i32 u8 f64 f32 f16 bf16 r64 r32 str".split())
 INTS = (INT, I32, U8)
-FLOATS = (F64, F32)
+FLOATS = (F64, F32, F16, BF16)
+FLOAT_KINDS = ("f64", "f32", "f16", "bf16", "r64", "r32")
 REALS = (R64, R32)
 SCALARS = (BOOL, *INTS, *FLOATS, *REALS)
+
+
+def bound(t: T) -> str:
+    """What exact floats of the type stay within: sums of two and four times one are still exact in it."""
+    return "16.0" if t == BF16 else "64.0"
 
 
 def tuple_of(*items: T) -> T:
@@ -96,7 +102,7 @@ class Types:
 
     def exact(self, t: T) -> bool:
         """Whether it may be compared, hashed and shown within the program."""
-        return not any(p.kind in ("r64", "r32", "fn", "tensor") for p in self.parts(t))
+        return not any(p.kind in ("r64", "r32", "fn", "tensor", "store") for p in self.parts(t))
 
     def comparable(self, t: T) -> bool:
         return self.exact(t)
