@@ -47,7 +47,8 @@ def write_all(
         c_library.NoLibrary: why there is none.
     """
     if path.endswith(".hybx"):
-        built, sources = rebuild.rebuilt(read_file(path), driver.processors_of(target), weights), [path]
+        cpus, gpus = driver.processors_of(target), driver.gpus_of(target)
+        built, sources = rebuild.rebuilt(read_file(path), cpus, weights, gpus), [path]
     else:
         checked = driver.check(path, root)
         warn(checked)

@@ -16,7 +16,8 @@ from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More
 
 from hybridc.base import knobs
-from hybridc.base.diagnostic import CompileWarning, render
+from hybridc.base.diagnostic import CompileError, CompileWarning, render
+from hybridc.base.targets import GPUS
 from hybridc.link import cache
 
 
@@ -45,7 +46,7 @@ def load(
         contents = read_file(path)
         code = contents.code("cpu", features())
         if not (trust or origin.known(contents.digest)):
-            contents = _again(contents)
+            contents = _again(contents, device)
             code = contents.code("cpu", features())
         return link_code(contents, code, externs, device)
     return _Source(path, root, device=device or "cpu").load(externs)
@@ -57,14 +58,29 @@ def tests(path: str, *, root: str | None = None, device: str = "cpu") -> list[tu
     return module._tests
 
 
-def _again(contents: Contents) -> Contents:
-    """An artifact of unknown origin, compiled for this processor from the Core that it holds."""
-    name = cache.name_of(("rebuilt", contents.digest, knobs.opt_level(), processor()))
+def _again(contents: Contents, device: str | None) -> Contents:
+    """An artifact of unknown origin, compiled for this processor from the Core that it holds; if it has GPU code, also
+    for the device that is asked for, or by default for the GPUs of this machine."""
+    inner = None if device == "cpu" else contents.device()
+    kinds = launchers.present() if device is None else [device]
+    gpus = [t for t in (inner.targets() if inner else ()) if t in GPUS and t.partition(":")[0] in kinds]
+    try:
+        return _rebuilt(contents, gpus, inner is not None and (bool(gpus) or device is not None))
+    except CompileError as e:
+        if device is not None or not gpus:
+            raise
+        warnings.warn(f"{contents.what} is compiled again without its GPU code: {e.diagnostics[0].message}",
+                      RuntimeWarning, stacklevel=3)
+        return _rebuilt(contents, [], False)
+
+
+def _rebuilt(contents: Contents, gpus: list[str], launched: bool) -> Contents:
+    name = cache.name_of(("rebuilt", contents.digest, knobs.opt_level(), processor(), gpus, launched))
     found = cache.find(name)
     if found is None:
         from hybridc import rebuild
 
-        found = rebuild.rebuilt(contents, ["host"]).data
+        found = rebuild.rebuilt(contents, ["host"], None, gpus, launched).data
         cache.keep(name, [], [], found)
     return read(found, contents.what)
 

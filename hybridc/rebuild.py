@@ -23,14 +23,15 @@ from hybridc.link.manifest import interface_of, sources_of
 
 
 def rebuilt(
-    contents: Contents, cpus: Sequence[str], weights: Mapping[str, str] | None = None
+    contents: Contents, cpus: Sequence[str], weights: Mapping[str, str] | None = None, gpus: Sequence[str] = (),
+    launched: bool = False,
 ) -> driver.Built:
-    """The artifact with code for these processors, and new values of models as `driver.build` has them; ValueError if
-    its Core or its interface is not sound."""
+    """The artifact with code for these processors, for GPUs and launchers as driver.finish has them, and new values of
+    models as `driver.build` has them; ValueError if its Core or its interface is not sound."""
     manifest = contents.manifest()
     program, interface = _sound(contents)
     return driver.finish(program, interface, manifest.path, sources_of(manifest), cpus, files=contents.sources,
-                         weights=weights, values=contents.weights())
+                         weights=weights, values=contents.weights(), gpus=gpus, launched=launched)
 
 
 def _sound(contents: Contents) -> tuple[Program, Interface]:

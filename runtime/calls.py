@@ -17,7 +17,7 @@ from hybridc_runtime.convert_leaf import Misfit
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Type
-from hybridc_runtime.memory import MEMORY, align_up, allocate, free
+from hybridc_runtime.memory import MEMORY, align_up, allocate, free, zero
 from hybridc_runtime.native import Context
 from hybridc_runtime.values import Native, Owned, rng
 
@@ -99,12 +99,18 @@ class Caller:
         keep = native or self.keeps or any(type(values[i]) is Native for i in self.muts)
         writing = self._write(values, base, keep)
         target = base + self.result_at
+        if self.releases:
+            zero(target, self.results_layout.size)
         try:
-            codec.program.call(self.function, context, base, target)
-        finally:
-            for number in writing.callables:
-                codec.callables.pop(number, None)
-        try:
+            try:
+                codec.program.call(self.function, context, base, target)
+                writing.commit()
+            except BaseException:  # a signal's may come before the code has the arguments
+                writing.commit() if context.entered else writing.undo()
+                raise
+            finally:
+                for number in writing.callables:
+                    codec.callables.pop(number, None)
             return self._finish(values, target, native, writing.torch)
         finally:
             for release, offset in self.releases:
@@ -143,7 +149,7 @@ class Caller:
         base = allocate(self.size)
         context = self.codec.program.acquire()
         try:
-            self._write(values, base, True)
+            self._write(values, base, True).commit()
             self.codec.program.call(self.function, context, base, base + self.result_at)
             return [
                 self.codec.layouts.of(t).struct.unpack_from(MEMORY, base + self.result_at + offset)
@@ -177,7 +183,6 @@ class Caller:
         except BaseException:
             writing.undo()
             raise
-        writing.commit()
         return writing
 
     def _leading(self, i: int, value: Any) -> str:

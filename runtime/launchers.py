@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,20 @@ if TYPE_CHECKING:
 
 LAUNCHERS = {"cuda": ("hybridc_runtime.cuda", "Cuda"), "hip": ("hybridc_runtime.hip", "Hip"),
              "interpret": ("hybridc_runtime.interpret", "Interpret")}
+
+
+def present() -> list[str]:
+    """The kinds of GPU whose driver is on this machine."""
+    return [kind for kind in ("cuda", "hip") if _driver(kind)]
+
+
+def _driver(kind: str) -> bool:
+    home, name = LAUNCHERS[kind]
+    for library in getattr(import_module(home), name).interface.libraries:
+        with suppress(OSError):
+            ctypes.CDLL(library)
+            return True
+    return False
 
 
 def choose(device: str | None, inner: Contents | None, what: str = "the artifact") -> Device | None:

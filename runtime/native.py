@@ -204,8 +204,8 @@ class Context:
 
     SCRATCH = 4096
     __slots__ = (
-        "address", "flag", "program", "pending", "prints", "abort", "stores", "interrupted", "scratch", "_service",
-        "_poll", "__weakref__",
+        "address", "flag", "program", "pending", "prints", "abort", "stores", "interrupted", "entered", "scratch",
+        "_service", "_poll", "__weakref__",
     )
 
     def __init__(self, program: Program):
@@ -230,11 +230,14 @@ class Context:
         program.contexts.add(a)
         self.interrupted = False
         """Did the poll end the call?"""
+        self.entered = False
+        """Did the code get its arguments?"""
         self.revive()
 
     def __del__(self) -> None:
         # Collected in one cycle with values whose release wants a context: they must see that this one is gone.
         address, self.address = self.address, 0
+        active.discard(self.flag)
         self.program.retire(address)
         free(self.scratch)
         free(address)
@@ -421,8 +424,7 @@ class Program:
 
     # ---- contexts
     def acquire(self) -> Context:
-        local = self._local
-        idle = local.free if local.free is not None else local.begin()
+        idle = self.idle()
         while True:
             try:
                 context = idle.pop()
@@ -430,29 +432,43 @@ class Program:
                 context = Context(self)
             if context.address:
                 break
-        set_word(context.address + STACK_LIMIT, local.limit)
+        set_word(context.address + STACK_LIMIT, self._local.limit)
         return context
 
-    def release(self, context: Context) -> None:
+    def idle(self) -> list[Context]:
+        """The contexts not in use of this thread."""
         local = self._local
-        (local.free if local.free is not None else local.begin()).append(context)
+        return local.free if local.free is not None else local.begin()
+
+    def release(self, context: Context) -> None:
+        self.idle().append(context)
 
     def call(self, function: Any, context: Context, args: int, results: int) -> None:
-        """Run an entry; a fault is raised as its exception. `args` are consumed either way."""
-        flag = context.flag
-        active.add(flag)
-        if _parked:
-            _start_timer()
-        try:
+        """Run an entry; a fault is raised as its exception. `args` are consumed either way, if the context was entered.
+        Where a signal's exception is raised, results may be there; what is zero is none."""
+        flag, context.entered = context.flag, False
+        try:  # a signal's exception may come anywhere, and leave no flag of a context that is gone
+            active.add(flag)
+            if _parked:
+                _start_timer()
+            context.entered = True
             status = function(context.address, args, results)
+        except BaseException:  # a signal's: whatever the code gave is not known
+            if word(context.address + FAULT):
+                context.discard_fault()
+            self._end_stores(context, True)
+            raise
         finally:
             active.discard(flag)
         if context.stores is not None:
-            stores, context.stores = context.stores, None
-            for store in stores:
-                store.end_call(context.address, bool(status))
+            self._end_stores(context, bool(status))
         if status:
             raise context.take_fault()
+
+    def _end_stores(self, context: Context, failed: bool) -> None:
+        stores, context.stores = context.stores, None
+        for store in stores or ():
+            store.end_call(context.address, failed)
 
     # ---- counted blocks
     def drop_block(self, block: int) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
 from hybridc_runtime.glue import INDEX
 from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
-from hybridc_runtime.native import DEPTH, STACK, Context, jit, watch
+from hybridc_runtime.native import DEPTH, FAULT, STACK, Context, jit, watch
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -37,6 +38,9 @@ def _workers() -> ThreadPoolExecutor:
                 for _ in range(threads() - 1):
                     _pool.submit(meeting.wait)
                 meeting.wait()
+            except BaseException:
+                meeting.abort()
+                raise
             finally:
                 threading.stack_size(before)
         return _pool
@@ -51,15 +55,21 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class Loop:
-    """One parallel loop in progress."""
+    """One parallel loop in progress. A signal may raise an exception wherever Python runs; no thread is left at the
+    loop when it has ended, since what it works on is gone then."""
 
     def __init__(self, context: Context, worker: int, env: int, count: int):
         self.parent, self.program = context, context.program
         self.worker, self.env = worker, env
         self.shared = allocate(16)
         PAIR.pack_into(MEMORY, self.shared, 0, count)
-        self.failed: list[tuple[int, Context]] = []
-        self.done: list[Context] = []
+        self.contexts: list[tuple[Context, list[Context]]] = []
+        """Those that run it, each with the list of its thread, which it goes back to."""
+        self.helpers: list[Future[None]] = []
+        self.running: list[None] = []
+        """One for each helper that is at it."""
+        self.closed = False
+        """No helper may begin any more."""
         self.stop = False
 
     def stopped(self) -> bool:
@@ -69,47 +79,57 @@ class Loop:
 
     def work(self) -> None:
         """Take indices until there are none, on this thread."""
-        program = self.program
-        context = program.acquire()
+        context = self.program.acquire()
         context.abort = self
         context.prints = []
         set_word(context.address + DEPTH, word(self.parent.address + DEPTH))
-        try:
-            with watch(context.flag):
-                status = jit().work(context.address, self.worker, self.env, self.shared, self.shared + 8)
-            if status:
-                self.failed.append((word(context.address + INDEX), context))
-            self.done.append(context)
-        finally:
-            context.abort = None
+        self.contexts.append((context, self.program.idle()))
+        with watch(context.flag):
+            jit().work(context.address, self.worker, self.env, self.shared, self.shared + 8)
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Whether the context holds a fault now."""
+        trouble: BaseException | None = None
+        try:
+            self._go()
+        except BaseException as e:  # noqa: B036 (raised again below)
+            trouble = e
+        while True:
+            try:
+                self._close(trouble is not None)
+                break
+            except BaseException as e:  # noqa: B036 (raised again below)
+                trouble = e
+        failed = self._finish()
+        if trouble is not None:
+            try:
+                raise trouble
+            finally:
+                del trouble
+        return failed
+
+    def _go(self) -> None:
         count = word(self.shared + 8)
-        helpers: list[Future[None]] = []
         if count > 1 and not _inside.active and threads() > 1:
             pool = _workers()
-            helpers = [pool.submit(self._help) for _ in range(min(threads(), count) - 1)]
+            for _ in range(min(threads(), count) - 1):
+                self.helpers.append(pool.submit(self._help))
+        before, _inside.active = _inside.active, True
         try:
-            before, _inside.active = _inside.active, True
-            try:
-                self.work()
-            finally:
-                _inside.active = before
-            for helper in helpers:
-                self._wait(helper)
-        except BaseException:
-            self.stop = True
-            set_word(self.shared + 8, 0)
-            for helper in helpers:
-                if not helper.cancel():
-                    self._drain(helper)
-            raise
+            self.work()
         finally:
-            self._finish()
+            _inside.active = before
+        for helper in self.helpers:
+            self._wait(helper)
 
     def _help(self) -> None:
-        _inside.active = True
-        self.work()
+        self.running.append(None)
+        try:
+            if not self.closed:
+                _inside.active = True
+                self.work()
+        finally:
+            self.running.pop()
 
     def _wait(self, helper: Future[None]) -> None:
         """In steps, so that the main thread sees signals meanwhile, and a stop of the loop around this one."""
@@ -121,35 +141,41 @@ class Loop:
             except NotYet:
                 if self.stopped():
                     raise KeyboardInterrupt from None
-                if any(c.interrupted for _, c in self.failed):
+                if any(c.interrupted for c, _ in self.contexts):
                     self.stop = True
 
-    def _drain(self, helper: Future[None]) -> None:
-        while not helper.done():
-            try:
-                helper.result(0.02)
-            except (NotYet, KeyboardInterrupt):
-                continue
+    def _close(self, at_once: bool) -> None:
+        """Wait until no helper is at it."""
+        self.closed = True
+        if at_once:
+            self.stop = True
+            set_word(self.shared + 8, 0)
+        while self.running:
+            time.sleep(0.0005)
 
-    def _finish(self) -> None:
-        """Deliver prints and the fault."""
-        limit = min((i for i, _ in self.failed), default=None)
-        texts = [entry for c in self.done for entry in c.prints or ()]
+    def _finish(self) -> bool:
+        """Deliver prints and the fault, if there is one."""
+        failed = [(word(c.address + INDEX), c) for c, _ in self.contexts if word(c.address + FAULT)]
+        limit = min((i for i, _ in failed), default=None)
+        texts = [entry for c, _ in self.contexts for entry in c.prints or ()]
         texts.sort(key=lambda entry: entry[0])
-        for index, text in texts:
-            if limit is None or index <= limit:
-                self._print(text)
-        # A signal's exception is the main thread's; where one came the order of indices does not matter.
-        order = sorted(self.failed, key=lambda f: (not f[1].interrupted or f[1].pending is None, f[0]))
-        for place, (_, context) in enumerate(order):
-            if place == 0:
-                self.parent.adopt_fault(context)
-            else:
-                context.discard_fault()
-        for context in self.done:
-            context.prints = None
-            self.program.release(context)
-        free(self.shared)
+        try:
+            for index, text in texts:
+                if limit is None or index <= limit:
+                    self._print(text)
+        finally:
+            # A signal's exception is the main thread's; where one came the order of indices does not matter.
+            order = sorted(failed, key=lambda f: (not f[1].interrupted or f[1].pending is None, f[0]))
+            for place, (_, context) in enumerate(order):
+                if place == 0:
+                    self.parent.adopt_fault(context)
+                else:
+                    context.discard_fault()
+            for context, idle in self.contexts:
+                context.prints = context.abort = None
+                idle.append(context)
+            free(self.shared)
+        return bool(failed)
 
     def _print(self, text: str) -> None:
         if self.parent.prints is not None:
@@ -169,6 +195,4 @@ _inside = _Inside()
 
 def run_loop(context: Context, worker: int, env: int, count: int) -> bool:
     """Whether the context holds a fault now."""
-    loop = Loop(context, worker, env, count)
-    loop.run()
-    return bool(loop.failed)
+    return Loop(context, worker, env, count).run()

@@ -1,8 +1,8 @@
 """Stores: maps on disk, over LMDB. What a process has written and not committed is kept in memory above the file.
 
 The file holds three tables: `data` (key -> number, value), `order` (number -> key), whose numbers grow so that keys
-come in the order in which they were first put, and `meta` (the schemas, the next number). A key is its encoding, or
-the digest of one too long for LMDB.
+come in the order in which they were first put, and `meta` (the version, the schemas, the next number). A key is its
+encoding, or the digest of one too long for LMDB.
 
 One process writes a file: the one that has the lock on it (flock). A variable or model that opens a store takes the
 lock if nobody has it, and else at its first write, when the others' variables have ended; it keeps it to its end. Who
@@ -19,7 +19,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import encoding, faults
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from hybridc_runtime.native import Context
 
 MAP_SIZE = 1 << 36
+READERS = 512
+LOCK_SIZE = 64 * READERS + 128
+"""LMDB's table of readers, and its head."""
+MAGIC_AT, MAGIC = 16, b"\xde\xc0\xef\xbe"
+"""How LMDB's files begin."""
 LONGEST_KEY = 500
+VERSION = b"1"
+"""Of how a file holds a store, in `meta`."""
 PATIENCE = 10.0
 """Seconds to wait for another process that is writing."""
 _NUMBER = struct.Struct(">Q")
@@ -50,6 +57,24 @@ def _lmdb_errors(path: str) -> Iterator[None]:
         yield
     except lmdb.Error as e:
         raise _trouble(f"store {path}: {str(e).removeprefix(f'{path}: ')}") from None
+
+
+def _reserve(path: str) -> None:
+    """Room for LMDB's table of readers, which it maps: a disk that is full when it is written ends the process."""
+    try:
+        with suppress(FileNotFoundError), open(path, "rb") as f:
+            head = f.read(MAGIC_AT + len(MAGIC))
+            if head and head[MAGIC_AT:] != MAGIC:
+                return  # what else it is, LMDB says
+        fd = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        return  # LMDB says what is wrong, or does without on a disk that is not written
+    try:
+        os.posix_fallocate(fd, 0, LOCK_SIZE)
+    except OSError as e:
+        raise _trouble(f"store {path}: {e.strerror}") from None
+    finally:
+        os.close(fd)
 
 
 class Overlay:
@@ -95,8 +120,10 @@ class Store:
     def _open_file(self) -> None:
         import lmdb
 
+        _reserve(self.path)
         with _lmdb_errors(self.path):
-            self.env = lmdb.open(self.path, subdir=False, max_dbs=4, map_size=MAP_SIZE, max_readers=512, metasync=True)
+            self.env = lmdb.open(
+                self.path, subdir=False, max_dbs=4, map_size=MAP_SIZE, max_readers=READERS, metasync=True)
             self.data, self.order, self.meta = (self.env.open_db(name) for name in (b"data", b"order", b"meta"))
 
     def forked(self) -> None:
@@ -113,7 +140,10 @@ class Store:
     # ---- schemas
     def read_schemas(self) -> str | None:
         with _lmdb_errors(self.path), self.env.begin(self.meta) as txn:
-            found = txn.get(b"schema")
+            version, found = txn.get(b"version"), txn.get(b"schema")
+            if version not in (None, VERSION):
+                other, this = bytes(version).decode("utf-8", "replace"), VERSION.decode()
+                raise _trouble(f"store {self.path} is of version {other}, and this hybridc reads version {this}")
             return None if found is None else bytes(found).decode()
 
     def agree(self, text: str) -> None:
@@ -208,6 +238,7 @@ class Store:
     def _write(self) -> None:
         o = self.overlay
         with self.env.begin(write=True) as txn:
+            txn.put(b"version", VERSION, db=self.meta)
             if self.schemas is not None:
                 txn.put(b"schema", self.schemas.encode(), db=self.meta)
             last = txn.get(b"next", db=self.meta)

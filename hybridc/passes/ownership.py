@@ -373,8 +373,7 @@ class _Frame:
         lent = [a for i, a in enumerate(op.args) if row.mode(i) != "c"]
         self.consume(taken, lent, after, owned, out)
         op = replace(op)
-        if row.may_fault(op):
-            self.record(op, owned)
+        self.record(op, owned)  # even one that cannot fault may find no memory
         out.append(op)
         self.acquire(op.outs, owned)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hybridc_runtime
+import numpy as np
 import pytest
 from hybridc_runtime import artifact as container
 
@@ -333,3 +334,28 @@ def test_core_that_is_not_sound(program: bytes, change: Callable[[bytes], bytes]
     path.write_bytes(repacked(program, core_txt=change))
     with pytest.raises(ValueError):
         hybridc.load(path)
+
+
+KERNELS = """
+fn f(x: f32[N, 64], w: f32[64, 32]) -> f32[N, 32]:
+    return relu(x @ w)
+"""
+
+
+def test_an_artifact_for_gpus_keeps_its_kernels(tmp_path: Path, cache: Path) -> None:
+    """Of unknown origin it is compiled again with them, where the device needs them."""
+    pytest.importorskip("triton")
+    (tmp_path / "k.hyb").write_text(KERNELS)
+    path = write_artifact(str(tmp_path / "k.hyb"), None, target="cpu:host,cuda:sm_90")
+    again = subprocess.run([sys.executable, "-m", "hybridc", "build", "k.hybx", "-o", "again", "--target", "cpu:host,cuda:sm_90"],
+                           cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "k.hybx").read_bytes() == path.read_bytes()
+    for note in cache.rglob("*"):
+        if note.is_file():
+            note.unlink()  # nobody knows who built it
+    x, w = np.ones((3, 64), np.float32), np.full((64, 32), 0.5, np.float32)
+    mod = hybridc.load(path, device="interpret")
+    assert np.all(mod.f(x, w) == 32)
+    assert np.all(hybridc.load(path, device="cpu").f(x, w) == 32)
+    assert np.all(hybridc.load(path).f(x, w) == 32)

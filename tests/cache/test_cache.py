@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,46 @@ def test_a_full_disk(tmp_path: Path, folder: Path) -> None:
         assert done.stdout == f"{limit}\n", done.stderr
         assert not [p for p in folder.rglob("*.tmp")]
         assert hybridc.load(path).f() == limit
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A disk of 64 KiB, where the cache is."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed")
+    monkeypatch.setenv("HYB_CACHE_DIR", str(place / "cache"))
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_without_room(tmp_path: Path, disk: Path) -> None:
+    path = tmp_path / "a.hyb"
+    for room in (0, 1, 4096, 20_000):
+        filler = disk / "filler"
+        with open(filler, "wb", buffering=0) as f, suppress(OSError):
+            while f.write(b"x" * 512):
+                pass
+        os.truncate(filler, max(filler.stat().st_size - room, 0))
+        path.write_text(source(room))
+        for _ in range(2):
+            assert hybridc.load(path).f() == room
+        assert not [p for p in disk.rglob("*.tmp")]
+        filler.unlink()
+    assert hybridc.load(path).f() == 20_000
+
+
+def test_a_disk_that_may_only_be_read(tmp_path: Path, disk: Path, compiles: list[str]) -> None:
+    """What is in the cache is used; what is not is compiled, every time."""
+    path, other = tmp_path / "a.hyb", tmp_path / "b.hyb"
+    path.write_text(source(1))
+    other.write_text(source(2))
+    assert hybridc.load(path).f() == 1
+    kept = bool(files(disk / "cache"))
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert hybridc.load(path).f() == 1 and hybridc.load(other).f() == 2 and hybridc.load(other).f() == 2
+    assert len(compiles) == (3 if kept else 4)
 
 
 # ---- processes
