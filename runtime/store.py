@@ -419,7 +419,11 @@ def _get(x: _Exchange) -> Callable[[Context, int, int], None]:
 
     def service(context: Context, args: int, results: int) -> None:
         found = x.store(args).get(x.bytes_of(1, args))
-        x.give(None if found is None else x.value(item, found[1:]), results)
+        if found is None:
+            return x.give(None, results)
+        # Not as an option of Python's, where `none` as the value would be no value.
+        leaves = x.codec.write_leaves(item, x.value(item, found[1:]), "store")
+        x.codec.layouts.of(x.results[0]).struct.pack_into(MEMORY, results, True, *leaves)
 
     return service
 
