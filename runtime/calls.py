@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from hybridc_runtime.memory import MEMORY, align_up, allocate, free, zero
 from hybridc_runtime.native import Context
 from hybridc_runtime.values import Native, Owned, rng
 
-MOST_LEADING = 2
-"""Functions over `*B` are compiled for so many leading dimensions (front/lower_interface.py, RANKS)."""
+LEADING = re.compile(r"\[(\w+)0(?:, \1\d)*")
+"""What a `*` name stands for in an entry's types (front/lower_interface.py, RANKS): `B0, B1`."""
 STEAL = 1 << 14
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 
@@ -177,21 +178,23 @@ class Caller:
             writing.finish()
         except Misfit as e:
             writing.undo()
-            error = ArgumentError(e.message(self._what(i)) + self._leading(i, values[i]))
-            error.fits = i
+            most, beyond = self._leading(i, values[i])
+            error = ArgumentError(e.message(self._what(i)) + beyond)
+            error.fits = i + most / 10  # of entries for several numbers of dimensions, the one for the most
             raise error from None
         except BaseException:
             writing.undo()
             raise
         return writing
 
-    def _leading(self, i: int, value: Any) -> str:
-        """Why a tensor may have too many dimensions for a `*` name."""
-        shown, t = self.entry.params[i].shown, self.types[i]
-        own = 0 if isinstance(t, str) or t[0] != "tensor" else len(t[2])
-        if "*" in shown and getattr(value, "ndim", 0) > own + MOST_LEADING:
-            return f"; called from Python, the `*` of {shown} stands for {MOST_LEADING} dimensions at most"
-        return ""
+    def _leading(self, i: int, value: Any) -> tuple[int, str]:
+        """How many dimensions a `*` name stands for here, and that, where a tensor has more."""
+        found = LEADING.search(self.entry.params[i].shown)
+        t = self.types[i]
+        if found is None or isinstance(t, str) or t[0] != "tensor" or getattr(value, "ndim", 0) <= len(t[2]):
+            return 0, ""
+        most = found[0].count(",") + 1
+        return most, f"; called from Python, `*{found[1]}` stands for {most} dimensions at most"
 
     def _what(self, i: int) -> str:
         name = self.entry.params[i].name

@@ -57,7 +57,7 @@ class ArgumentError(RuntimeFault, ValueError, TypeError):
     """A Python value that does not fit what a Hyb function declares."""
 
     _hyb_kind = "ArgumentError"
-    fits = 0
+    fits = 0.0
     """How many arguments before it fit: of several entries, the one that fits most says what is wrong."""
 
 

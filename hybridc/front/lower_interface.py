@@ -34,8 +34,9 @@ from hybridc.front.lower_pullback import curvature, method_gradient, pullback
 from hybridc.front.lower_scan import walk
 from hybridc.front.lower_types import erase, is_concrete
 
-RANKS = (0, 1, 2)
-"""A function with a `*B` is offered for these numbers of leading dimensions."""
+RANKS = {1: (0, 1, 2, 3)}
+MANY_RANKS = (0, 1, 2)
+"""A function with so many `*` names is offered for these numbers of leading dimensions of each."""
 
 
 class Surface:
@@ -151,7 +152,7 @@ class Surface:
             return
         for chosen in itertools.product(*choices):
             for dims in self._config_dims(decl, model):
-                for ranks in itertools.product(RANKS, repeat=len(decl.packs)):
+                for ranks in itertools.product(RANKS.get(len(decl.packs), MANY_RANKS), repeat=len(decl.packs)):
                     yield Instance(decl.key, tuple(chosen), ranks, model, dims)
 
     def _config_dims(self, decl: tree.FnDecl, model: ModelType | None) -> list[tuple[tuple[str, int], ...]]:
