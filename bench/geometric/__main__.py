@@ -23,20 +23,18 @@ if options.threads == 1:
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from workloads import Workload, workloads  # noqa: E402
+from workloads import Workload, jax, workloads  # noqa: E402
 
 torch.set_num_threads(options.threads)
 torch.set_grad_enabled(False)
 
 
 def peers(w: Workload) -> dict[str, object]:
-    import jax
-
     found = {"Hyb": w.hyb, "torch": w.eager()}
     if options.compile:
         compiled = torch.compile(w.torch, mode="max-autotune")
         found["torch.compile"] = lambda: compiled(*w.inputs)
-    if w.jax is not None:
+    if w.jax is not None and jax is not None:
         inputs = [jax.numpy.asarray(x.numpy()) for x in w.inputs]
         quick = jax.jit(w.jax)
         found["JAX"] = lambda: jax.block_until_ready(quick(*inputs))

@@ -12,6 +12,12 @@ import torch.nn.functional as F
 
 import hybridc
 
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError:  # it is then no peer
+    jax = jnp = None
+
 HERE = Path(__file__).parent
 Run = Callable[[], object]
 
@@ -35,15 +41,12 @@ def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [rng.standard_normal(s).astype(np.float32) for s in shapes]
 
 
-def workloads() -> Iterator[Workload]:
-    mod = hybridc.load(str(HERE / "models.hyb"))
-    import jax
-    import jax.numpy as jnp
-
+def workloads(device: str = "cpu") -> Iterator[Workload]:
+    mod = hybridc.load(str(HERE / "models.hyb"), device=device)
     for n in (64, 256, 1024):
         x, w = arrays((n, n), (n, n))
         yield Workload(f"product {n}³", 2 * n**3, lambda x=x, w=w: mod.product(x, w), torch.mm,
-                       (torch.tensor(x), torch.tensor(w)), jnp.matmul)
+                       (torch.tensor(x), torch.tensor(w)), lambda x, w: x @ w)
     for m, k, n in ((1, 128, 128), (8, 128, 512), (32, 256, 256)):
         layer = mod.Layer(k, n, seed=0)
         w, b = (layer.state_dict()[p] for p in ("w", "b"))
@@ -65,17 +68,12 @@ def workloads() -> Iterator[Workload]:
 
 
 def attention_jax(q, k, v):  # type: ignore[no-untyped-def]
-    import jax
-    import jax.numpy as jnp
-
     scores = jnp.einsum("htd,hsd->hts", q, k) / np.float32(np.sqrt(q.shape[-1]))
     scores = jnp.where(jnp.tril(jnp.ones(scores.shape[-2:], bool)), scores, -jnp.inf)
     return jnp.einsum("hts,hsd->htd", jax.nn.softmax(scores, -1), v)
 
 
 def nets(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
-    import jax
-
     net = mod.Net(784, 512, 10, seed=0)
     sd = net.state_dict()
     params = [sd[p] for p in ("first.w", "first.b", "second.w", "second.b", "w", "b")]
@@ -122,9 +120,6 @@ def onnx_mlp(x: np.ndarray, params: list[np.ndarray]) -> Run | None:
 
 
 def cells(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
-    import jax
-    import jax.numpy as jnp
-
     def lstm(x, h, c, wi, wh, bi, bh):  # type: ignore[no-untyped-def]
         i, f, g, o = jnp.split(x @ wi.T + bi + h @ wh.T + bh, 4, axis=-1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
@@ -167,9 +162,6 @@ def cells(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
 
 
 def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
-    import jax
-    import jax.numpy as jnp
-
     x, y, w, b = arrays((4096, 1024), (4096, 1024), (1024,), (1024,))
     tx, ty, tw, tb = map(torch.tensor, (x, y, w, b))
     labels = np.random.default_rng(1).integers(0, 1024, 4096)
@@ -191,9 +183,6 @@ def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
 
 
 def larger(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
-    import jax
-    import jax.numpy as jnp
-
     net = mod.ConvNet(seed=0)
     names = ("first.weight", "first.bias", "second.weight", "second.bias", "head.weight", "head.bias")
     params = [torch.tensor(net.state_dict()[n]) for n in names]
@@ -219,9 +208,10 @@ def larger(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
     layer = torch.nn.TransformerEncoderLayer(256, 8, 1024, dropout=0.0, batch_first=True).eval()
     layer.load_state_dict({n: torch.tensor(v) for n, v in block.state_dict().items()})
     (x,) = arrays((1, 128, 256))
-    weights = {n: jnp.asarray(v) for n, v in block.state_dict().items()}
 
     def block_jax(x):  # type: ignore[no-untyped-def]
+        weights = block.state_dict()
+
         def norm(x, name):  # type: ignore[no-untyped-def]
             x = x - x.mean(-1, keepdims=True)
             x = x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-5)
