@@ -36,7 +36,7 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, trap, unpack
+from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, sink, trap, unpack
 from hybridc.triton import binaries
 from hybridc.triton.source import KernelInfo, module_of, record
 
@@ -68,6 +68,7 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
 DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     *PRIMAL,
     ("prune", dce.prune),
+    ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core, refusal)),
     ("place", lambda core, roots: place.run(core, everything=knobs.place_everything())),
     ("bounds", lambda core, roots: bounds.run(core)),

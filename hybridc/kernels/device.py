@@ -22,6 +22,8 @@ MOVES = (
 """Each element of the result is one element of an operand, or a scalar operator of several."""
 UPDATES = ("update", "put", "scatter")
 """The result is a copy of the first operand, of which the kernel then changes a part."""
+JOINED = ("pool",)
+"""Two operators that are one kernel: a reduction of each window."""
 LINES = ("reduce", "cumsum", "argsort", "matmul")
 """Along an axis of any place."""
 CHECKED = ("take", "gather", "put", "scatter")
@@ -78,6 +80,8 @@ def launch_of(stmt: Fused) -> Launch:
         graph = build(stmt.ops, results)
         fits(graph)
     except Unfit:
+        if pooling(stmt.ops, results):
+            return Launch("pool", stmt, inputs, ("d0", "d1", "d2", "d3", "h", "w"))
         if len(stmt.ops) > 1:
             raise
         single(stmt.ops[0])
@@ -138,6 +142,14 @@ def columns(graph: Graph, node: Node) -> int | None:
             return None
         total *= size
     return total
+
+
+def pooling(ops: Sequence[Op], results: Sequence[Var]) -> bool:
+    """Windows and the reduction of each."""
+    if [op.op for op in ops] != ["windows", "reduce"] or list(results) != list(ops[1].outs):
+        return False
+    of, axes, fn = ops[1].args[0], ops[1].attr("axes"), ops[1].attr("fn")
+    return of == ops[0].outs[0] and axes == (2, 3) and fn in ("max", "min", "sum")
 
 
 # ---- single operators

@@ -18,6 +18,8 @@ from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
 from hybridc.core.tensor_ops import INT_FAULTS, elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
 
+IMPLICIT = ("windows",)
+"""Fusible on a GPU only, as the matrix of a product that is never in memory."""
 FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota")
 COSTLY = frozenset(
     "exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid atan2 pow div floordiv mod".split()
@@ -49,6 +51,21 @@ class Node:
         return self.kind in ("load", "product", "concat")
 
 
+@dataclass(frozen=True)
+class WindowSizes:
+    """Of a matrix whose columns are windows: each image's channels, height and width, and how many windows stand beside
+    each other."""
+
+    channels: int
+    height: int
+    width: int
+    across: int
+
+    @property
+    def image(self) -> int:
+        return self.channels * self.height * self.width
+
+
 @dataclass
 class Graph:
     axes: Axes
@@ -58,6 +75,8 @@ class Graph:
     spaces: list[tuple[int, ...]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     outputs: list[Node] = field(default_factory=list)
+    windows: dict[Op, WindowSizes] = field(default_factory=dict)
+    """Of the windows that are matrices of products, whose nodes have these operators."""
 
     def of_kind(self, kind: str) -> list[Node]:
         return [n for n in self.nodes if n.kind == kind]
@@ -81,6 +100,8 @@ class _Builder:
         self.inner = {o.id for op in ops for o in op.outs}
         self.of: dict[object, Node] = {}
         self.same_rows: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        self.windowed: dict[int, Op] = {}
+        """Windows, and what these are reshaped to; no values of their own."""
         if not results:
             raise Unfit("nobody needs the results")
         for op in ops:
@@ -88,6 +109,8 @@ class _Builder:
             for a in op.args:
                 if isinstance(a, Var) and a.id not in self.inner and a.id not in self.axes.of_var:
                     self.axes.define(a, True)
+            if self.window(op):
+                continue
             regrouped = relate(op, self.axes)
             if regrouped:
                 self.same_rows.append(regrouped)
@@ -95,8 +118,31 @@ class _Builder:
         self.find_rows()
         for op in ops:
             self.add(op)
+        if any(v.id in self.windowed for v in results):
+            raise Unfit("windows are a kernel of their own")
         self.graph.outputs = [self.of[v] for v in results]
         self.check(results)
+
+    def window(self, op: Op) -> bool:
+        """Windows, and the matrix [image, place within a window, window] that they are reshaped to."""
+        source, out, axes = op.args[0] if op.args else None, op.outs[0], self.axes
+        if op.op == "windows":
+            self.graph.windows[op] = window_sizes(op, axes)
+            axes.define(out, False)
+            axes.unify(axes.of(out)[0], axes.of(source)[0])  # type: ignore[arg-type]
+        elif op.op == "reshape" and isinstance(source, Var) and source.id in self.windowed:
+            whole = self.windowed[source.id]
+            sizes, settings = self.graph.windows[whole], [whole_number(a) for a in whole.args[1:9]]
+            dims = axes.define(out, False)
+            if source.id != whole.outs[0].id or len(dims) != 3:
+                raise Unfit("windows in another shape than a product's")
+            axes.unify(dims[0], axes.of(source)[0])
+            axes.set_size(dims[1], sizes.channels * settings[0] * settings[1])
+            axes.set_size(dims[2], sizes.across * window_count(sizes.height, settings[0::2]))
+        else:
+            return False
+        self.windowed[out.id] = op if op.op == "windows" else self.windowed[source.id]  # type: ignore[union-attr]
+        return True
 
     def shape(self, v: Var) -> tuple[int, ...]:
         return self.axes.shape(v)
@@ -105,6 +151,8 @@ class _Builder:
         """Every tensor, those from outside that are matrices of products not."""
         found: dict[Var, None] = {}
         for op in self.ops:
+            if op.outs[0].id in self.windowed:
+                continue
             weight = _weight(op, self.axes)
             for v in (*op.args, *op.outs):
                 if isinstance(v, Var) and isinstance(v.type, TensorT) and v != weight:
@@ -126,6 +174,8 @@ class _Builder:
         for op in self.ops:
             own = self.axes.of(op.outs[0])
             match op.op:
+                case "reshape" if op.outs[0].id in self.windowed:
+                    continue
                 case "reduce":
                     whole = self.axes.of(op.args[0])  # type: ignore[arg-type]
                     space([whole[i] for i in op.attr("axes")])  # type: ignore[attr-defined]
@@ -218,6 +268,8 @@ class _Builder:
 
     def add(self, op: Op) -> None:
         out = op.outs[0]
+        if out.id in self.windowed:
+            return
         if op.op in ("reshape", "broadcast"):
             source = self.node(op.args[0])
             self.of[out] = source
@@ -250,7 +302,8 @@ class _Builder:
         swapped = _swapped(op, self.axes)
         row, weight = (op.args[1], op.args[0]) if swapped else op.args
         assert isinstance(weight, Var) and isinstance(row, Var)
-        if weight.id in self.inner:
+        windows = self.windowed.get(weight.id)
+        if weight.id in self.inner and (windows is None or weight == windows.outs[0] or op.attr("tb") or swapped):
             raise Unfit("a product whose right side is computed in the same kernel")
         source = self.node(row)
         if source.space is None:
@@ -260,7 +313,8 @@ class _Builder:
             lead = tuple(self.axes.find(c) for c in self.axes.of(weight)[:-2] if not self.axes.is_one(c))
             if lead != self.graph.rows[: len(lead)]:
                 raise Unfit("matrices chosen by other axes than the leading ones")
-            matrix = Node("matrix", elem(weight.type), atom=weight, rows=lead)
+            lies = weight if windows is None else windows.args[0]
+            matrix = Node("matrix", elem(weight.type), atom=lies, op=windows, rows=lead)
             self.of[weight, "matrix"] = matrix
             self.graph.nodes.append(matrix)
         self.graph.batch = max(self.graph.batch, len(matrix.rows))
@@ -288,6 +342,26 @@ class _Builder:
                 raise Unfit("a computation that is the same for every row")
 
 
+def window_count(size: int, settings: Sequence[int]) -> int:
+    """Windows along an axis, given their length, stride, padding and dilation."""
+    length, stride, padding, dilation = settings
+    return (size + 2 * padding - dilation * (length - 1) - 1) // stride + 1
+
+
+def window_sizes(op: Op, axes: Axes) -> WindowSizes:
+    settings, fill = [whole_number(a) for a in op.args[1:9]], op.args[9]
+    _, *sizes = map(axes.size, axes.of(op.args[0]))  # type: ignore[arg-type]
+    channels, height, width = sizes
+    if channels is None or height is None or width is None:
+        raise Unfit("windows of an image whose size is not known when compiling")
+    if not isinstance(fill, Const) or fill.value != 0 or min(settings[:4] + settings[6:]) < 1:
+        raise Unfit("windows that are padded with something else than 0")
+    across = window_count(width, settings[1::2])
+    if min(across, window_count(height, settings[0::2]), *settings[4:6], 0) < 0 or across < 1:
+        raise Unfit("a window that does not fit")
+    return WindowSizes(channels, height, width, across)
+
+
 def cheap(node: Node) -> bool:
     """Is it a comparison or the like, of values that are there, which may as well be computed at every row?"""
     quick = node.op is not None and node.op.attr("fn") not in COSTLY
@@ -310,7 +384,7 @@ def _swapped(op: Op, axes: Axes) -> bool:
 
 def _allowed(op: Op) -> None:
     """Operators whose elements cannot fault, of types that a kernel computes with."""
-    if op.op not in FUSIBLE:
+    if op.op not in (*FUSIBLE, *IMPLICIT):
         raise Unfit(f"{op.op} is a kernel of its own")
     kind = elem(op.outs[0].type)
     match op.op:
@@ -338,4 +412,7 @@ def _allowed(op: Op) -> None:
                 raise Unfit("a negative size")
 
 
-__all__ = ["COSTLY", "Const", "FUSIBLE", "Graph", "Node", "Unfit", "build", "graph_of"]
+__all__ = [
+    "COSTLY", "FUSIBLE", "IMPLICIT", "Const", "Graph", "Node", "Unfit", "WindowSizes", "build", "graph_of",
+    "window_count",
+]  # fmt: skip

@@ -297,6 +297,11 @@ def _windows(e: FnEmitter, op: Op) -> Work:
     return _elements(e, window_dims(e, op), {"h": x.dims[2], "w": x.dims[3]})
 
 
+def _pool(e: FnEmitter, op: Op) -> Work:
+    x, dims = tensor_of(e, op.args[0]), window_dims(e, op)
+    return _elements(e, [*dims[:2], *dims[4:]], {"h": x.dims[2], "w": x.dims[3]})
+
+
 def _accumulate(e: FnEmitter, op: Op) -> Work:
     x, v = tensor_of(e, op.args[0]), tensor_of(e, op.args[1])
     have, more = count_elements(e, x.dims), count_elements(e, v.dims)
@@ -346,7 +351,7 @@ SINGLE: dict[str, Callable[[FnEmitter, Op], Work]] = {
     "map": _map, "transpose": _transpose, "broadcast": _broadcast, "index": _index, "update": _update,
     "concat": _concat, "take": _take, "put": _put, "gather": _gather, "scatter": _scatter, "iota": _iota,
     "windows": _windows, "accumulate": _accumulate, "shaped": _shaped, "reduce": _reduce, "cumsum": _cumsum,
-    "argsort": _argsort, "matmul": _matmul,
+    "argsort": _argsort, "matmul": _matmul, "pool": _pool,
 }  # fmt: skip
 ROWS = {"to_device": emit_to_device, "to_host": emit_to_host}
 __all__ = ["ROWS", "SINGLE", "emit_device", "rank", "strides_of"]

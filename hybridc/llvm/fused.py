@@ -19,6 +19,7 @@ from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, iota_size, re
 from hybridc.llvm.tensor_map import operands_of, result_dims
 from hybridc.llvm.tensor_matmul import product_dims
 from hybridc.llvm.tensor_reduce import check_some
+from hybridc.llvm.tensor_whole import window_dims
 
 
 def emit_fused(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
@@ -97,6 +98,8 @@ def shape(e: FnEmitter, op: Op, axes: Axes) -> None:
             dims = product_dims(e, op)
         case "broadcast":
             dims = broadcast_sizes(e, op)
+        case "windows":
+            dims = window_dims(e, op)
         case "iota":
             dims = [iota_size(e, op)]
         case "reshape":

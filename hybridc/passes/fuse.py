@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
 from hybridc.core.tensor_ops import rank
-from hybridc.core.walk import args_of, blocks_of, free_vars, highest_id, map_blocks, uses
-from hybridc.kernels.graph import FUSIBLE, Unfit, build
+from hybridc.core.walk import args_of, blocks_of, free_vars, highest_id, map_blocks, outs_of, uses
+from hybridc.kernels.graph import FUSIBLE, IMPLICIT, Unfit, build
 from hybridc.passes import sizes
 
 LARGEST = 48
@@ -64,6 +64,7 @@ class _Fuser:
         self.next_id = highest_id(fn) + 1
         self.uses = uses(fn.body)
         self.refusals = refusals
+        self.fusible = FUSIBLE if judge is on_cpu else (*FUSIBLE, *IMPLICIT)
 
     def run(self) -> Fn:
         return replace(self.fn, body=self.block(self.fn.body))
@@ -72,7 +73,7 @@ class _Fuser:
         stmts = [map_blocks(s, self.block) for s in b.stmts]
         groups: list[Group] = []
         for i, stmt in enumerate(stmts):
-            if isinstance(stmt, Op) and stmt.op in FUSIBLE:
+            if isinstance(stmt, Op) and stmt.op in self.fusible:
                 self.place(stmts, i, stmt, groups)
         at: dict[int, Stmt | None] = {}
         for g in groups:
@@ -87,13 +88,13 @@ class _Fuser:
         wanted = {a.id for a in op.args if isinstance(a, Var)}
         makers = [g for g in groups if g.made & wanted]
         attempts = [makers] if len(makers) < 2 else [makers, *([g] for g in reversed(makers))]
-        attempts[:0] = self.scores(stmts, op, groups)
+        attempts[:0] = [*self.scores(stmts, op, groups), *self.windows(stmts, i, op, groups)]
         for chosen in attempts:
             reason = self.unfit(stmts, i, chosen)
             if reason is None:
                 joined = Group(sorted(m for g in chosen for m in g.members) + [i])
                 joined.made = {o.id for m in joined.members for o in stmts[m].outs}  # type: ignore[union-attr]
-                groups[:] = [g for g in groups if g not in chosen] + [joined]
+                groups[:] = [g for g in groups if not {*g.members} & {*joined.members}] + [joined]
                 return
             if self.refusals is not None and all(g in makers for g in chosen):
                 for g in chosen:
@@ -111,6 +112,21 @@ class _Fuser:
         wanted = {a.id for g in near for m in g.members for a in args_of(stmts[m]) if isinstance(a, Var)}
         both = [g for g in groups if g in near or g.made & wanted and right not in g.made]
         return [both] if len(both) > len(near) else []
+
+    def windows(self, stmts: Sequence[Stmt], i: int, op: Op, groups: list[Group]) -> list[list[Group]]:
+        """For a product whose right side is a reshape of windows, these two: a reshape alone joins nothing."""
+        if op.op != "matmul" or self.judge is on_cpu:
+            return []
+        made = {o.id: k for k in range(i) for o in outs_of(stmts[k])}
+        k = made.get(op.args[1].id, -1) if isinstance(op.args[1], Var) else -1
+        shaped = stmts[k] if k >= 0 else None
+        if not isinstance(shaped, Op) or shaped.op != "reshape" or not isinstance(shaped.args[0], Var):
+            return []
+        j = made.get(shaped.args[0].id, -1)
+        windows = stmts[j] if j >= 0 else None
+        if not isinstance(windows, Op) or windows.op != "windows":
+            return []
+        return [[Group([j, k], {o.id for o in (*windows.outs, *shaped.outs)})]]
 
     def unfit(self, stmts: Sequence[Stmt], i: int, chosen: Sequence[Group]) -> str | None:
         """Why these groups and the operator at i are not one kernel."""

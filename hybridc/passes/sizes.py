@@ -5,27 +5,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybridc.core.ir import INT, Atom, Block, Const, Op, Program, Stmt, TensorT, Var
-from hybridc.core.walk import map_atoms, map_blocks, map_tail
+from hybridc.core.ir import INT, Atom, Block, Const, Op, Program, Stmt, TensorT, Type, Var
+from hybridc.core.walk import highest_id, map_atoms, map_blocks, map_tail
+from hybridc.kernels.graph import window_count
 
 Source = "tuple[Var, int] | Const | None"
 
 
 def run(program: Program) -> Program:
-    fns = {n: replace(f, body=_Sizes().block(f.body)) for n, f in program.fns.items()}
+    fns = {n: replace(f, body=_Sizes(highest_id(f) + 1).block(f.body)) for n, f in program.fns.items()}
     return Program(program.structs, program.enums, fns)
 
 
 class _Sizes:
-    def __init__(self) -> None:
+    def __init__(self, next_id: int) -> None:
+        self.next_id = next_id
         self.source: dict[tuple[int, int], tuple[Var, int] | Const] = {}
         """For an axis of a variable: the axis of another one, or the constant, that it equals."""
         self.value: dict[int, Atom] = {}
+        self.windows: dict[int, Op] = {}
 
     def atom(self, a: Atom) -> Atom:
         return self.value.get(a.id, a) if isinstance(a, Var) else a
 
-    def of(self, a: Atom, axis: int) -> tuple[Var, int] | Const | None:
+    def of(self, a: Atom | None, axis: int) -> tuple[Var, int] | Const | None:
         if not isinstance(a, Var) or not isinstance(a.type, TensorT):
             return None
         size = a.type.dims[axis]
@@ -43,12 +46,42 @@ class _Sizes:
                     if isinstance(found, Const):
                         self.value[stmt.outs[0].id] = found
                         continue
+                    if found is not None and self.count(found[0], found[1], stmt, out):
+                        continue
                     if found is not None:
                         stmt = replace(stmt, args=(found[0],), attrs=(("axis", found[1]),))
+                elif stmt.op in FOLDED and all(isinstance(a, Const) for a in stmt.args) and stmt.outs[0].type == INT:
+                    x, y = (a.value for a in stmt.args)  # type: ignore[union-attr]
+                    self.value[stmt.outs[0].id] = Const(_wrapped(FOLDED[stmt.op](int(x), int(y))), INT)
+                    continue
                 else:
+                    if stmt.op == "windows":
+                        stmt = self.shown(stmt, out)
+                        self.windows[stmt.outs[0].id] = stmt
                     self.learn(stmt)
             out.append(stmt)
         return Block(tuple(out), map_tail(b.tail, self.atom))
+
+    def fresh(self, t: Type) -> Var:
+        self.next_id += 1
+        return Var(self.next_id - 1, t)
+
+    def shown(self, op: Op, out: list[Stmt]) -> Op:
+        """An operator whose first operand's type says what is known of its sizes."""
+        x = op.args[0]
+        assert isinstance(x, Var) and isinstance(x.type, TensorT)
+        sizes = [self.of(x, i) for i in range(len(x.type.dims))]
+        dims = tuple(int(s.value) if isinstance(s, Const) else None for s in sizes)
+        if dims == x.type.dims:
+            return op
+        args: list[Atom] = []
+        for i, n in enumerate(dims):
+            args.append(Const(n, INT) if n is not None else self.fresh(INT))
+            if n is None:
+                out.append(Op((args[-1],), "dim", (x,), (("axis", i),), op.span))  # type: ignore[arg-type]
+        shown = self.fresh(TensorT(x.type.elem, dims, x.type.device))
+        out.append(Op((shown,), "reshape", (x, *args), (), op.span))
+        return replace(op, args=(shown, *op.args[1:]))
 
     def learn(self, op: Op) -> None:
         """The sizes of a result in those of the arguments."""
@@ -72,6 +105,10 @@ class _Sizes:
                 assert isinstance(first, Var) and isinstance(first.type, TensorT)
                 left = [a for a in range(len(first.type.dims)) if a not in op.attr("axes")]  # type: ignore[operator]
                 return self.of(first, left[i])
+            case "reshape" if isinstance(op.args[1 + i], Const) and op.args[1 + i].value >= 0:  # type: ignore[union-attr]
+                return Const(op.args[1 + i].value, INT)  # type: ignore[union-attr]
+            case "windows":
+                return self.of(first, i) if i < 2 else self.window(op, i)
             case "transpose":
                 return self.of(first, op.attr("perm")[i])  # type: ignore[arg-type, index]
             case "matmul":
@@ -84,3 +121,41 @@ class _Sizes:
                 wide = a if len(a.type.dims) == rank else b  # type: ignore[union-attr]
                 return self.of(wide, i)
         return None
+
+    def count(self, x: Var, axis: int, dim: Op, out: list[Stmt]) -> bool:
+        """How many windows there are along an axis whose size is open, in that size; if that is what is asked."""
+        op = self.windows.get(x.id)
+        if op is None or axis < 4:
+            return False
+        along = [int(a.value) for a in op.args[axis - 3 : 9 : 2] if isinstance(a, Const)]
+        size = self.of(op.args[0], axis - 2)
+        if len(along) < 4 or min(along[0], along[1], along[3]) < 1 or not isinstance(size, tuple):
+            return False
+        steps = [("dim", size[0], None), ("add", None, window_count(0, [along[0], 1, *along[2:]]) - 1)]
+        steps += [("floordiv", None, along[1])] * (along[1] > 1) + [("add", None, 1)]
+        value: Var | None = None
+        for i, (name, a, number) in enumerate(steps):
+            made = dim.outs[0] if i == len(steps) - 1 else self.fresh(INT)
+            args: tuple[Atom, ...] = (a,) if a is not None else (value, Const(number or 0, INT))  # type: ignore[assignment]
+            out.append(Op((made,), name, args, (("axis", size[1]),) if name == "dim" else (), dim.span))
+            value = made
+        return True
+
+    def window(self, op: Op, i: int) -> Const | None:
+        """Sizes of windows, and how many there are: axes 2 to 5."""
+        settings = [int(a.value) if isinstance(a, Const) else None for a in op.args[1:9]]
+        if i < 4:
+            return None if settings[i - 2] is None else Const(settings[i - 2] or 0, INT)
+        along, size = settings[i - 4 :: 2], self.of(op.args[0], i - 2)
+        known = [n for n in along if n is not None]
+        if len(known) < 4 or not isinstance(size, Const) or min(known[0], known[1], known[3]) < 1:
+            return None
+        count = window_count(int(size.value), known)
+        return Const(count, INT) if count > 0 else None
+
+
+FOLDED = {"add": int.__add__, "sub": int.__sub__, "mul": int.__mul__}
+
+
+def _wrapped(n: int) -> int:
+    return (n + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -14,15 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
-from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, Prim
-from hybridc.core.ir import Const, Op
+from hybridc.base.types import BF16, BOOL, F16, F64, FLOATS
+from hybridc.core.ir import Const
 from hybridc.kernels.device import Launch, columns
 from hybridc.kernels.graph import Graph, Node
 from hybridc.kernels.online import online
 from hybridc.triton.attention import write_attention
 from hybridc.triton.blocks import Blocks, blocks_of
+from hybridc.triton.reductions import across, dot, filled, fn_of, identity, step
 from hybridc.triton.scalars import scalar
-from hybridc.triton.text import Writer, computed, constant, narrowed, number, widened
+from hybridc.triton.text import Writer, constant, narrowed, widened
+from hybridc.triton.windows import window_tile
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Rows:
             for n in here:
                 self.prepare(n.args[0])
             block = self.block(space)
-            sums = {n: self.w.let("partial", filled(f"(ROWS, {block})", _fn(n), n.type)) for n in here}
+            sums = {n: self.w.let("partial", filled(f"(ROWS, {block})", fn_of(n), n.type)) for n in here}
             shared, self.shared = self.shared, None
             with self.over(space) as c:
                 for n in here:
@@ -201,10 +203,10 @@ class Rows:
         return f"tl.where(row_ok & {c.ok}, {x}, {nothing})"
 
     def finish(self, node: Node, tile: str) -> None:
-        hint = node.op.outs[0].name if node.op is not None and node.op.outs[0].name else _fn(node)
+        hint = node.op.outs[0].name if node.op is not None and node.op.outs[0].name else fn_of(node)
         if not tile.isidentifier():
             tile = self.w.let("tile", tile)
-        self.memo[node, ""] = self.w.let(hint, across(_fn(node), node.type, tile))
+        self.memo[node, ""] = self.w.let(hint, across(fn_of(node), node.type, tile))
 
     # ---- results
     def results(self) -> None:
@@ -402,7 +404,10 @@ class Rows:
             base = self.inputs[matrix.atom]  # type: ignore[index]
             if matrix.rows:
                 chosen = self.place(matrix.rows, self.graph.rows[: self.graph.batch], "batch")
-                base = self.w.let("matrix", f"{base} + {chosen} * ({self.width(node)} * {self.width(row)})")
+                size = f"{self.width(node)} * {self.width(row)}"
+                if matrix.op is not None:
+                    size = str(self.graph.windows[matrix.op].image)
+                base = self.w.let("matrix", f"{base} + {chosen} * ({size})")
             self.memo[matrix, ""] = base
 
     def left(self, row: Node, k: Columns) -> str:
@@ -414,70 +419,13 @@ class Rows:
         w, (row, matrix) = self.w, node.args
         inner, n, base = self.width(row), self.width(node), self.memo[matrix, ""]
         down = w.let("inner", f"{k.start}tl.arange(0, {k.block})[:, None]")
-        where = f"{c.name} * {inner} + {down}" if node.transposed else f"{down} * {n} + {c.name}"
-        right = w.let("right", f"tl.load({base} + {where}, mask=({down} < {inner}) & {c.ok}, other=0.0)")
+        ok = f"({down} < {inner}) & {c.ok}"
+        if matrix.op is not None:
+            right = w.let("right", window_tile(w, matrix.op, self.graph.windows[matrix.op], base, down, c.name, ok))
+        else:
+            where = f"{c.name} * {inner} + {down}" if node.transposed else f"{down} * {n} + {c.name}"
+            right = w.let("right", f"tl.load({base} + {where}, mask={ok}, other=0.0)")
         return dot(node.type, left, right, total)
 
 
-def dot(kind: Prim, left: str, right: str, total: str) -> str:
-    """One step of a product of floats; half precision is multiplied as it is and added in f32."""
-    if kind in (F16, BF16):
-        return f"tl.dot({narrowed(kind, left)}, {right}, {total})"
-    precision = ', input_precision="ieee"' if kind == F32 else ", out_dtype=tl.float64"
-    return f"tl.dot({left}, {right}, {total}{precision})"
-
-
-def _fn(node: Node) -> str:
-    assert isinstance(node.op, Op)
-    return str(node.op.attr("fn"))
-
-
-def identity(node: Node) -> str:
-    return nothing(_fn(node), node.type)
-
-
-def nothing(fn: str, t: Prim) -> str:
-    """What changes nothing in a reduction."""
-    if t == BOOL:
-        return "1" if fn == "all" else "0"
-    if t in FLOATS:
-        return {"sum": "0.0", "prod": "1.0", "max": 'float("-inf")', "min": 'float("inf")'}[fn]
-    bits = {"int": 64, "i32": 32, "u8": 8}[t.name]
-    low, high = (0, 255) if t.name == "u8" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-    return str({"sum": 0, "prod": 1, "max": low, "min": high}[fn])
-
-
-def filled(shape: str, fn: str, t: Prim) -> str:
-    """A tile to begin a reduction with."""
-    return f"tl.full({shape}, {nothing(fn, t)}, {computed(t)})"
-
-
-def step(node: Node, a: str, b: str) -> str:
-    return combined(_fn(node), node.type, a, b)
-
-
-def combined(fn: str, t: Prim, a: str, b: str) -> str:
-    """One step of a reduction, elementwise."""
-    if t == BOOL:
-        return f"{a} & ({b} != 0)" if fn == "all" else f"{a} | ({b} != 0)"
-    if fn in ("sum", "prod"):
-        return f"{a} {'+' if fn == 'sum' else '*'} {b}"
-    return f"tl.{fn}imum({a}, {b}{', propagate_nan=tl.PropagateNan.ALL' if t in FLOATS else ''})"
-
-
-def across(fn: str, t: Prim, tile: str) -> str:
-    """A reduction of a tile along its columns. The hardware's max and min leave nan out."""
-    if t == BOOL:
-        return f"tl.{'min' if fn == 'all' else 'max'}({tile}.to(tl.int32), axis=1, keep_dims=True) != 0"
-    if fn == "sum":
-        text = f"tl.sum({tile}, axis=1, keep_dims=True)"
-    elif fn == "prod":
-        text = f"tl.reduce({tile}, 1, times, keep_dims=True)"
-    elif t in FLOATS:
-        return f"any_nan({tile}, tl.{fn}({tile}, axis=1, keep_dims=True))"
-    else:
-        text = f"tl.{fn}({tile}, axis=1, keep_dims=True)"
-    return f"{text}.to({computed(t)})" if t not in FLOATS else text
-
-
-__all__ = ["across", "combined", "columns", "dot", "grid_columns", "nothing", "number", "write_rows"]
+__all__ = ["Rows", "columns", "grid_columns", "write_rows"]

@@ -13,17 +13,18 @@ from hybridc.base.types import BF16, BOOL, F16, F64, FLOATS, I32, INT, U8
 from hybridc.core.ir import Atom, Const, TensorT, Var
 from hybridc.core.tensor_ops import elem, rank
 from hybridc.kernels.device import Launch
-from hybridc.triton.rows import across, combined, dot, nothing
+from hybridc.triton.reductions import across, combined, dot, nothing
 from hybridc.triton.scalars import scalar
 from hybridc.triton.text import STORED, Writer, computed, constant, narrowed, number, rounded, widened
+from hybridc.triton.windows import write_pool, write_windows
 
 
 def write_single(w: Writer, launch: Launch) -> None:
     """The body of the kernel's function."""
-    WRITERS[launch.kind](_Single(w, launch))
+    WRITERS[launch.kind](Single(w, launch))
 
 
-class _Single:
+class Single:
     """What the writers share: names of operands and sizes."""
 
     def __init__(self, w: Writer, launch: Launch):
@@ -133,7 +134,7 @@ def at_least(text: str, at: str) -> str:
 
 
 # ---- moves
-def _map(s: _Single) -> None:
+def _map(s: Single) -> None:
     at, places, ok = s.elements(s.dims())
     dims = s.dims()
     values = []
@@ -152,7 +153,7 @@ def _map(s: _Single) -> None:
     s.store(narrowed(s.kind, value), at, ok)
 
 
-def _transpose(s: _Single) -> None:
+def _transpose(s: Single) -> None:
     dims, perm = s.dims(), s.op.attr("perm")
     at, places, ok = s.elements(dims)
     own = ["1"] * len(dims)
@@ -164,7 +165,7 @@ def _transpose(s: _Single) -> None:
     s.store(s.raw(0, at_least(where, at), ok), at, ok)
 
 
-def _broadcast(s: _Single) -> None:
+def _broadcast(s: Single) -> None:
     dims, axes, source = s.dims(), s.op.attr("axes"), s.op.args[0]
     at, places, ok = s.elements(dims)
     if not isinstance(source.type, TensorT):
@@ -179,7 +180,7 @@ def _broadcast(s: _Single) -> None:
     s.store(s.raw(0, at_least(spread(places, axes, own), at), ok), at, ok)
 
 
-def _index(s: _Single) -> None:
+def _index(s: Single) -> None:
     if not isinstance(s.out, TensorT):
         s.w.line("at = tl.arange(0, 1)")
         s.store(s.raw(0, "offset + at", "at < 1"), "at", "at < 1")
@@ -189,7 +190,7 @@ def _index(s: _Single) -> None:
     s.store(s.raw(0, f"offset + {at_least(where, at)}", ok), at, ok)
 
 
-def _concat(s: _Single) -> None:
+def _concat(s: Single) -> None:
     dims, axis = s.dims(), s.op.attr("axis")
     assert isinstance(axis, int)
     at, places, ok = s.elements(dims)
@@ -204,13 +205,13 @@ def _concat(s: _Single) -> None:
     s.store(value, at, ok)
 
 
-def _take(s: _Single) -> None:
+def _take(s: Single) -> None:
     at, (o, j, c), ok = s.elements(["outer", "count", "inner"])
     p, ok = s.position(1, j, ok, "n", bool(s.op.attr("wrap")))
     s.store(s.raw(0, f"({o} * n + {p}) * inner + {c}", ok), at, ok)
 
 
-def _gather(s: _Single) -> None:
+def _gather(s: Single) -> None:
     count, axis = rank(s.out), s.op.attr("axis")
     at, places, ok = s.elements(s.dims())
     p, ok = s.position(1, at, ok, f"xd{axis}", False)
@@ -219,24 +220,12 @@ def _gather(s: _Single) -> None:
     s.store(s.raw(0, where, ok), at, ok)
 
 
-def _iota(s: _Single) -> None:
+def _iota(s: Single) -> None:
     at, _, ok = s.elements(s.dims())
     s.store(at, at, ok)
 
 
-def _windows(s: _Single) -> None:
-    dims = s.dims()
-    at, (b, ch, i, j, r, c), ok = s.elements(dims)
-    sh, sw, ph, pw, dh, dw, fill = (s.scalar(a) for a in s.op.args[3:])
-    w = s.w
-    y = w.let("y", f"{r} * {sh} + {i} * {dh} - {ph}")
-    x = w.let("x", f"{c} * {sw} + {j} * {dw} - {pw}")
-    inside = w.let("inside", f"{ok} & ({y} >= 0) & ({y} < h) & ({x} >= 0) & ({x} < w)")
-    value = s.load(0, f"(({b} * {dims[1]} + {ch}) * h + {y}) * w + {x}", inside)
-    s.store(narrowed(s.kind, w.let("value", f"tl.where({inside}, {value}, {fill})")), at, ok)
-
-
-def _accumulate(s: _Single) -> None:
+def _accumulate(s: Single) -> None:
     w = s.w
     at = w.let("at", "tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)")
     a, b = s.load(0, at, f"{at} < have"), s.load(1, at, f"{at} < more")
@@ -244,13 +233,13 @@ def _accumulate(s: _Single) -> None:
     s.store(narrowed(s.kind, value), at, f"{at} < tl.maximum(have, more)")
 
 
-def _shaped(s: _Single) -> None:
+def _shaped(s: Single) -> None:
     at, _, ok = s.elements(s.dims())
     s.store(s.raw(0, at, f"{at} < have"), at, ok)
 
 
 # ---- updates: into o0, which is a copy of the first operand
-def _update(s: _Single) -> None:
+def _update(s: Single) -> None:
     kinds, axes, source = s.op.attr("kinds"), s.op.attr("axes"), s.op.args[1]
     kept = sum(k != "i" for k in kinds)  # type: ignore[attr-defined]
     dims = [f"d{i}" for i in range(kept)]
@@ -276,11 +265,11 @@ def _update(s: _Single) -> None:
     s.store(_stored(s, value, at), to, ok)
 
 
-def _stored(s: _Single, value: str, at: str) -> str:
+def _stored(s: Single, value: str, at: str) -> str:
     return narrowed(s.kind, f"({value})") if s.kind in (BOOL, F16, BF16) else value
 
 
-def _into(s: _Single, to: str, value: str, ok: str) -> None:
+def _into(s: Single, to: str, value: str, ok: str) -> None:
     """One step of a put or scatter: what an earlier step wrote to the same place is there by now."""
     fn = str(s.op.attr("fn"))
     if fn != "set":
@@ -290,7 +279,7 @@ def _into(s: _Single, to: str, value: str, ok: str) -> None:
     s.w.line("tl.debug_barrier()")
 
 
-def _put(s: _Single) -> None:
+def _put(s: Single) -> None:
     """Programs share out the places of a row; each goes through the indices in order, so that duplicates do too."""
     at, (o, c), ok = s.elements(["outer", "inner"])
     w = s.w
@@ -303,7 +292,7 @@ def _put(s: _Single) -> None:
         _into(s, f"({o} * n + {p}) * inner + {c}", value, right)
 
 
-def _scatter(s: _Single) -> None:
+def _scatter(s: Single) -> None:
     """Programs share out the lines along the axis of the indices; each goes along it in order."""
     count, axis = rank(s.op.args[0].type), s.op.attr("axis")
     assert isinstance(axis, int)
@@ -322,7 +311,7 @@ def _scatter(s: _Single) -> None:
 
 
 # ---- lines
-def _reduce(s: _Single) -> None:
+def _reduce(s: Single) -> None:
     """Over any axes: a program takes ROWS elements of the result, and COLUMNS of what is reduced at a time."""
     source, axes, fn = s.op.args[0].type, s.op.attr("axes"), str(s.op.attr("fn"))
     assert isinstance(source, TensorT) and isinstance(axes, tuple)
@@ -361,7 +350,7 @@ def _reduce(s: _Single) -> None:
     s.store(narrowed(s.kind, rounded(s.kind, result) if s.kind in (F16, BF16) else result), row, row_ok)
 
 
-def _search(s: _Single, fn: str, kind, x: str, ok: str, column: str, best: str, where: str, found: str) -> None:  # type: ignore[no-untyped-def]
+def _search(s: Single, fn: str, kind, x: str, ok: str, column: str, best: str, where: str, found: str) -> None:  # type: ignore[no-untyped-def]
     """One block of an argmax or argmin: nan goes before everything, the first of equals before the others. `found` is 0
     before anything was seen and 2 after a nan."""
     w = s.w
@@ -390,7 +379,7 @@ def _search(s: _Single, fn: str, kind, x: str, ok: str, column: str, best: str, 
     w.line(f"{found} = {f'tl.where({bad}, 2, {seen})' if bad else seen}")
 
 
-def _cumsum(s: _Single) -> None:
+def _cumsum(s: Single) -> None:
     source = s.op.args[0].type
     kind = elem(source)
     w = s.w
@@ -408,7 +397,7 @@ def _cumsum(s: _Single) -> None:
         w.line(f"{before} = {before} + tl.sum({x}, axis=1, keep_dims=True).to({wide})")
 
 
-def _argsort(s: _Single) -> None:
+def _argsort(s: Single) -> None:
     """An element's place is the number of those that go before it: n comparisons each, for rows that are not long."""
     kind, down = elem(s.op.args[0].type), bool(s.op.attr("descending"))
     w = s.w
@@ -435,7 +424,7 @@ def _argsort(s: _Single) -> None:
         s.store(i, f"{row} * n + {place}", ok)
 
 
-def _matmul(s: _Single) -> None:
+def _matmul(s: Single) -> None:
     """Any product: its sides in batches or not, lying either way."""
     op, kind, w = s.op, s.kind, s.w
     a, b = op.args
@@ -471,10 +460,10 @@ def _matmul(s: _Single) -> None:
            " mask=(row < m) & (column < n))")
 
 
-WRITERS: dict[str, Callable[[_Single], None]] = {
+WRITERS: dict[str, Callable[[Single], None]] = {
     "map": _map, "transpose": _transpose, "broadcast": _broadcast, "index": _index, "concat": _concat, "take": _take,
-    "gather": _gather, "iota": _iota, "windows": _windows, "accumulate": _accumulate, "shaped": _shaped,
+    "gather": _gather, "iota": _iota, "windows": write_windows, "accumulate": _accumulate, "shaped": _shaped,
     "update": _update, "put": _put, "scatter": _scatter, "reduce": _reduce, "cumsum": _cumsum, "argsort": _argsort,
-    "matmul": _matmul,
+    "matmul": _matmul, "pool": write_pool,
 }  # fmt: skip
 __all__ = ["WRITERS", "number", "write_single"]
