@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
-from hybridc.core.tensor_ops import rank
+from hybridc.core.tensor_ops import rank, sizes_agree
 from hybridc.core.walk import args_of, blocks_of, free_vars, highest_id, map_blocks, outs_of, uses
 from hybridc.kernels.graph import FUSIBLE, IMPLICIT, Unfit, build
 from hybridc.passes import sizes
@@ -203,6 +203,15 @@ def _quiet(stmt: Stmt) -> bool:
     return isinstance(stmt, Op) and (is_pure(stmt) or not _faults(stmt) and not OPS[stmt.op].effect)
 
 
+def checks_sizes(op: Op) -> bool:
+    """Does it compare sizes that types leave open?"""
+    if op.op == "map":
+        return not sizes_agree(op)
+    if op.op == "concat":
+        return any(None in a.type.dims[:-1] for a in op.args if isinstance(a.type, TensorT))
+    return op.op in ("matmul", "reshape") and _faults(op)
+
+
 def _faults(op: Op) -> bool:
     """May it stop the program otherwise than for lack of memory?"""
     dims = [a.type.dims for a in op.args if isinstance(a, Var) and isinstance(a.type, TensorT)]
@@ -235,4 +244,4 @@ def _product(dims: Sequence[int | None]) -> int | None:
     return total
 
 
-__all__ = ["Refusal", "run"]
+__all__ = ["Refusal", "checks_sizes", "run"]

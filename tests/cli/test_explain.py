@@ -13,7 +13,7 @@ fn layer(x: f32[N, 64], w: f32[64, 32]) -> f32[N, 32]:
     return relu(x @ w) + 1.0
 
 fn two(x: f32[N, 64], w: f32[64, 512], v: f32[512, 32]) -> f32[N, 32]:
-    return softmax(x @ w) @ v
+    return relu(x @ w) @ v
 '''
 
 
@@ -75,3 +75,9 @@ def test_copies(tmp_path: Path) -> None:
     ]
     assert lines[0].startswith("both(") and lines[2].startswith("row(")
     assert "`list[int]`" in lines[-1] and f"({tmp_path / 'c.hyb'}:7)" in lines[-1]
+
+
+def test_sizes_that_are_compared_when_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "q.hyb").write_text("fn f(x: f32[N, 8], y: f32[?, 8]) -> f32[N, 8]:\n    return x + y\n")
+    text = explain(str(tmp_path / "q.hyb"), "f")
+    assert f"checked when it runs:\n    the operands of add agree ({tmp_path}/q.hyb:2)" in text

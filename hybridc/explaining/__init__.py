@@ -1,0 +1,21 @@
+"""`hybridc explain`: what runs where. report.py asks the passes, text.py and page.py show what they said."""
+
+from __future__ import annotations
+
+from hybridc.explaining.page import page
+from hybridc.explaining.report import report_of
+from hybridc.explaining.text import text
+
+
+def explain(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> str:
+    """Every function of a file that computes with tensors, or the one of that name. CompileError for what cannot be
+    compiled, LookupError if there is no such function."""
+    return text(report_of(path, function, target=target, root=root))
+
+
+def explain_page(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> str:
+    """The same as an HTML page that needs nothing else."""
+    return page(report_of(path, function, target=target, root=root))
+
+
+__all__ = ["explain", "explain_page"]
