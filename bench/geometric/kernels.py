@@ -199,7 +199,8 @@ class Row:
 
     def show(self) -> None:
         (n, size), (m, other) = ((len(ks), sum(b for _, b in ks)) for ks in (self.hyb, self.inductor))
-        print(f"| {self.name} | {n} | {m} | {_thousands(size)} | {_thousands(other)} | {size / other:.2f} |", flush=True)
+        cells = [self.name, n, m, _thousands(size), _thousands(other), f"{size / other:.2f}"]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
         if os.environ.get("DETAIL"):
             for side, ks in (("hyb", self.hyb), ("inductor", self.inductor)):
                 for name, b in ks[:40]:
@@ -217,7 +218,8 @@ def main() -> None:
     logging.getLogger("torch").setLevel(logging.CRITICAL)
     triton_driver.set_active(Stand())
     remember()
-    print("| workload | kernels | Inductor's | kB | Inductor's | ratio of bytes |\n| --- | --- | --- | --- | --- | --- |")
+    print("| workload | kernels | Inductor's | kB | Inductor's | ratio of bytes |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for w in workloads("count"):
         if not names or any(n in w.name for n in names):
             Row(w.name, by_hyb(w.hyb), by_inductor(w.torch, w.inputs)).show()
