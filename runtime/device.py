@@ -42,6 +42,10 @@ class Counts:
     to_device: int = 0
     to_host: int = 0
     """Transfers; each of those to the host waits for the device."""
+    waits: int = 0
+    """How often the host waited: for a transfer, or to learn whether an index was out of range."""
+    graphs: int = 0
+    """Runs of launches that were one."""
     bytes: int = 0
     """Moved between the memories."""
 

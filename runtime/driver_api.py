@@ -3,6 +3,9 @@
 The library is loaded when a launcher is made, and not before. Parameters of a launch lie in 8-byte places one after the
 other, so what the driver gets is the addresses of these places, and then two null pointers for the scratch memory that
 Triton's kernels may ask for.
+
+Launches are kept until something has to wait for them, and then run as one graph where they ran before (graphs.py);
+memory that is given back meanwhile is freed after them.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from typing import Any, ClassVar
 
 from hybridc_runtime import faults
 from hybridc_runtime.device import Counts, DeviceCode, KernelInfo
-from hybridc_runtime.memory import word
+from hybridc_runtime.graphs import LONGEST, Graphs, Launched
+from hybridc_runtime.memory import MEMORY, word
 
 MOST_PROGRAMS = (1 << 31) - 1
 SMALL_SHARED = 48 << 10
@@ -66,6 +70,10 @@ class DriverDevice:
         self.binaries = code.binaries[self.target]
         self.loaded: dict[int, Loaded] = {}
         self.stream = ctypes.c_void_p(None)
+        self.pending: list[Launched] = []
+        self.freed: list[int] = []
+        """Memory that pending launches may still use."""
+        self.graphs = Graphs(self.call) if "graph" in self.interface.functions else None
 
     def open(self) -> Any:
         for name in self.interface.libraries:
@@ -129,6 +137,13 @@ class DriverDevice:
         return address.value
 
     def free(self, address: int) -> None:
+        with self.lock:
+            if self.pending:
+                self.freed.append(address)
+                return
+        self.let_go(address)
+
+    def let_go(self, address: int) -> None:
         self.current()
         torch = self.torch()
         if torch is not None:
@@ -137,7 +152,7 @@ class DriverDevice:
         self.call("free", ctypes.c_uint64(address), self.stream)
 
     def copy(self, to: int, source: int, size: int) -> None:
-        self.current()
+        self.flush()
         self.call("copy", ctypes.c_uint64(to), ctypes.c_uint64(source), ctypes.c_size_t(size), self.stream)
 
     def write(self, to: int, host: int, size: int) -> None:
@@ -145,8 +160,9 @@ class DriverDevice:
         self.call("write", ctypes.c_uint64(to), ctypes.c_void_p(host), ctypes.c_size_t(size), self.stream)
 
     def read(self, host: int, source: int, size: int) -> None:
-        self.current()
+        self.flush()
         self.call("read", ctypes.c_void_p(host), ctypes.c_uint64(source), ctypes.c_size_t(size), self.stream)
+        self.counts.waits += 1
         self.call("wait", self.stream)
 
     # ---- kernels
@@ -170,15 +186,33 @@ class DriverDevice:
             raise faults.make("ValueError", f"a tensor is too large for one launch: {programs} programs")
         self.current()
         info = self.kernels[kernel]
-        places = [slots + 8 * i for i in range(len(info.params) - bool(fault))]
-        function, shared, threads = self.function(kernel, "aligned" if aligned(info, slots) else "plain")
-        last = ctypes.c_uint64(fault)
-        nothing = ctypes.c_uint64(0)
-        if fault:
-            places.append(ctypes.addressof(last))
-        places += [ctypes.addressof(nothing)] * 2
-        params = (ctypes.c_void_p * len(places))(*places)
-        self.call("launch", function, programs, 1, 1, threads, 1, 1, shared, self.stream, params, None)
+        variant = "aligned" if aligned(info, slots) else "plain"
+        function, shared, threads = self.function(kernel, variant)
+        places = bytes(MEMORY[slots : slots + 8 * (len(info.params) - bool(fault))])
+        places += fault.to_bytes(8, "little") * bool(fault) + bytes(16)
+        with self.lock:
+            self.pending.append(Launched(kernel, variant, function, programs, threads, shared, places))
+            if len(self.pending) >= LONGEST:
+                self.flush()
+
+    def flush(self) -> None:
+        """Run the launches that were kept, and free what they may have used."""
+        with self.lock:
+            self.current()
+            launches, self.pending = self.pending, []
+            freed, self.freed = self.freed, []
+            try:
+                if self.graphs is not None and self.graphs.run(launches, self.stream):
+                    self.counts.graphs += 1
+                    return
+                for one in launches:
+                    params, held = one.pointers()
+                    self.call("launch", one.function, one.programs, 1, 1, one.threads, 1, 1, one.shared, self.stream,
+                              params, None)
+                    del held
+            finally:
+                for address in freed:
+                    self.let_go(address)
 
 
 def aligned(info: KernelInfo, slots: int) -> bool:

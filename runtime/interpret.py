@@ -175,6 +175,7 @@ class Interpret:
         copy_bytes(to - self.apart, host, size)
 
     def read(self, host: int, source: int, size: int) -> None:
+        self.counts.waits += 1
         copy_bytes(host, source - self.apart, size)
 
     # ---- kernels

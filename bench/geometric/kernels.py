@@ -1,16 +1,21 @@
-"""`python bench/geometric/kernels.py [NAME...]`: how many GPU kernels each workload is and what bytes they move, Hyb's
-beside those of torch.compile (Inductor). No GPU is needed.
+"""`python bench/geometric/kernels.py [--assembly] [NAME...]`: how many GPU kernels each workload is and what bytes they
+move, Hyb's beside those of torch.compile (Inductor). No GPU is needed.
 
 Hyb runs with a launcher that only counts. Inductor lowers and fuses as for an NVIDIA GPU and is stopped before it
 compiles; a product, convolution or attention of a library counts as one kernel. A kernel reads each operand and writes
 each result once, at most as many bytes of an operand as it has places to read (Inductor's own rule). A copy within the
 device's memory is a kernel too. The transfers of inputs and results are not counted; both have those.
+
+With --assembly every kernel that ran is compiled for sm_90 too, and the assembler says what it uses: registers, bytes
+of stack and local memory (spills), and how many instructions use the matrix units.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,8 +29,9 @@ os.environ["HYB_CACHE_DIR"] = tempfile.mkdtemp()
 
 import torch  # noqa: E402
 import torch._inductor.config as inductor  # noqa: E402
+import triton  # noqa: E402
 from hybridc_runtime import launchers  # noqa: E402
-from hybridc_runtime.device import Counts, DeviceCode, values_of  # noqa: E402
+from hybridc_runtime.device import Counts, DeviceCode, KernelInfo, values_of  # noqa: E402
 from hybridc_runtime.memory import allocate, copy_bytes, free  # noqa: E402
 from torch._inductor import scheduler  # noqa: E402
 from torch._inductor.ir import MultiOutput  # noqa: E402
@@ -39,11 +45,14 @@ from hybridc.core.ir import TensorT, Var  # noqa: E402
 from hybridc.core.tensor_ops import elem  # noqa: E402
 from hybridc.kernels.cost import BYTES  # noqa: E402
 from hybridc.kernels.device import Launch, tensors  # noqa: E402
+from hybridc.triton import binaries  # noqa: E402
 
 Kernel = tuple[str, int]
 """What it does, and the bytes it moves."""
 _modules: dict[str, Sequence[Launch]] = {}
 _ran: list[Kernel] = []
+_used: dict[tuple[str, int], KernelInfo] = {}
+"""Kernels that ran, by the source they are in and their number."""
 
 
 # ---- Hyb
@@ -52,7 +61,7 @@ class Counting:
 
     def __init__(self, code: DeviceCode):
         self.kernels, self.counts = code.kernels, Counts()
-        self.launches = _modules[code.source]
+        self.source, self.launches = code.source, _modules[code.source]
         self.sizes: dict[int, int] = {}
 
     def new(self, size: int) -> int:
@@ -77,6 +86,7 @@ class Counting:
 
     def launch(self, kernel: int, programs: int, slots: int, fault: int) -> None:
         launch = self.launches[kernel]
+        _used[self.source, kernel] = self.kernels[kernel]
         pointers = [v for v, p in zip(values_of(self.kernels[kernel], slots), self.kernels[kernel].params, strict=False)
                     if p[1] == "pointer"]
         results = [v for v in launch.stmt.body.tail.values if isinstance(v, Var)]
@@ -191,6 +201,25 @@ def a_node() -> tuple[list[Kernel], list[Kernel]]:
     return three, by_inductor(encode, (embed, torch.tensor(7), lh, lc, w, b))
 
 
+# ---- what the assembler says
+def assembly() -> None:
+    print("| kernel | registers | stack and local bytes | matrix instructions |\n| --- | --- | --- | --- |")
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    file = Path(os.environ["HYB_CACHE_DIR"]) / "kernel.cubin"
+
+    def tool(name: str, *options: str) -> str:
+        return subprocess.run([tools / name, *options, file], capture_output=True, text=True, check=True).stdout
+
+    for source in dict.fromkeys(s for s, _ in _used):
+        infos = [info for (s, _), info in _used.items() if s == source]
+        for made in binaries.build(source, infos, ["cuda:sm_90"]):  # type: ignore[arg-type]
+            file.write_bytes(made.code)
+            usage = tool("cuobjdump", "-res-usage")
+            registers, *memory = (int(n) for n in re.findall(r"(?:REG|STACK|LOCAL):(\d+)", usage))
+            matrix = len(re.findall(r"\b(?:HGMMA|HMMA|DMMA)\b", tool("nvdisasm")))
+            print(f"| {made.kernel}, {made.variant} | {registers} | {sum(memory)} | {matrix} |", flush=True)
+
+
 @dataclass
 class Row:
     name: str
@@ -212,7 +241,7 @@ def _thousands(n: int) -> str:
 
 
 def main() -> None:
-    names = sys.argv[1:]
+    names = [a for a in sys.argv[1:] if a != "--assembly"]
     inductor.cpu_backend = "triton"
     torch.backends.mha.set_fastpath_enabled(False)  # one operator that hides a layer's kernels
     logging.getLogger("torch").setLevel(logging.CRITICAL)
@@ -225,6 +254,8 @@ def main() -> None:
             Row(w.name, by_hyb(w.hyb), by_inductor(w.torch, w.inputs)).show()
     if not names or any(n in "TreeLSTM" for n in names):
         Row("TreeLSTM, dim 150, a node and a leaf", *a_node()).show()
+    if "--assembly" in sys.argv:
+        assembly()
 
 
 if __name__ == "__main__":

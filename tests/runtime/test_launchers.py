@@ -12,6 +12,7 @@ from hybridc_runtime import faults
 from hybridc_runtime.cuda import MAJOR, Cuda
 from hybridc_runtime.device import DeviceCode, KernelInfo, Services, programs_of, values_of
 from hybridc_runtime.driver_api import MOST_PROGRAMS
+from hybridc_runtime.graphs import KEPT, LONGEST
 from hybridc_runtime.hip import Hip
 from hybridc_runtime.memory import allocate, set_word, word
 
@@ -36,6 +37,7 @@ class Driver:
         self.fails: dict[str, int] = {}
         self.capability, self.architecture = capability, architecture
         self.params: list[bytes] = []
+        self.nodes: list[list[int]] = []
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any) -> int:
@@ -50,6 +52,10 @@ class Driver:
                 args[0]._obj.value = 0x7000
             if name.endswith("LaunchKernel"):
                 self.params = [ctypes.string_at(p, 8) for p in args[9]]
+            if name == "cuGraphAddKernelNode":
+                args[0]._obj.value = 0x100 + len(self.nodes)
+                params = args[4]._obj
+                self.nodes.append([word(word(params.params + 8 * i)) for i in range(6)])
             if name.endswith("GetErrorName"):
                 args[1]._obj.value = b"ERROR"
             return 0
@@ -72,6 +78,7 @@ def test_a_launch_is_packed() -> None:
     device = Cuda(code(), driver)
     number = struct.pack("<f", 1.5)
     device.launch(0, 7, slots(struct.pack("<q", 0x7000), struct.pack("<q", 0x9000), number, struct.pack("<q", 48)), 0)
+    device.flush()
     _, gx, gy, gz, bx, by, bz, shared, _, _, extra = driver.named("cuLaunchKernel")[0]
     assert (gx, gy, gz, bx, by, bz, shared, extra) == (7, 1, 1, 128, 1, 1, 0, None)
     # The arguments in their order, then two scratch pointers, which are null.
@@ -93,6 +100,7 @@ def test_a_kernel_is_loaded_once_and_asks_for_shared_memory() -> None:
     device = Cuda(code(shared=100_000), driver)
     for _ in range(3):
         device.launch(0, 1, slots(*[bytes(8)] * 4), 0)
+        device.flush()
     assert len(driver.named("cuModuleLoadData")) == 1 and len(driver.named("cuLaunchKernel")) == 3
     assert [args[1:] for args in driver.named("cuFuncSetAttribute")] == [(8, 100_000)]
     assert driver.named("cuLaunchKernel")[0][7] == 100_000
@@ -154,9 +162,106 @@ def test_hip_is_chosen_by_name() -> None:
     driver = Driver()
     device = Hip(code("hip:gfx942"), driver)
     device.launch(0, 2, slots(*[bytes(8)] * 4), 0)
+    device.flush()
     assert device.target == "hip:gfx942" and driver.named("hipModuleLaunchKernel")[0][1] == 2
     with pytest.raises(ValueError, match="which this GPU is not"):
         Hip(code("hip:gfx942"), Driver(architecture=b"gfx90a"))
+
+
+def test_a_run_of_launches_that_comes_again_is_a_graph() -> None:
+    driver = Driver()
+    device = Cuda(code(), driver)
+
+    def run(*pointers: int) -> dict[str, int]:
+        before = len(driver.calls)
+        for p in pointers:
+            device.launch(0, 1, slots(struct.pack("<q", p), *[bytes(8)] * 3), 0)
+        device.read(allocate(8), 0x7000, 8)
+        named = [name for name, _ in driver.calls[before:] if name.startswith(("cuLaunch", "cuGraph", "cuStream"))]
+        return {name: named.count(name) for name in named}
+
+    direct = {"cuLaunchKernel": 3, "cuStreamSynchronize": 1}
+    replayed = {"cuGraphLaunch": 1, "cuStreamSynchronize": 1}
+    made = {"cuGraphCreate": 1, "cuGraphAddKernelNode": 3, "cuGraphInstantiateWithFlags": 1}
+    assert run(16, 32, 48) == direct
+    assert run(16, 32, 48) == made | replayed
+    assert run(16, 32, 48) == replayed
+    assert run(16, 64, 80) == {"cuGraphExecKernelNodeSetParams": 2} | replayed  # two pointers changed
+    assert run(16, 64, 80) == replayed
+    assert run(16, 65, 80) == direct  # other code: this one is not aligned
+    assert run(16) == {"cuLaunchKernel": 1, "cuStreamSynchronize": 1}
+    assert device.counts.graphs == 4 and device.counts.waits == 7
+    # The nodes are a chain, and hold the parameters in order.
+    added = driver.named("cuGraphAddKernelNode")
+    assert [args[3].value for args in added] == [0, 1, 1]
+    assert driver.nodes == [[16, 0, 0, 0, 0, 0], [32, 0, 0, 0, 0, 0], [48, 0, 0, 0, 0, 0]]
+
+
+def test_graphs_do_not_pile_up() -> None:
+    driver = Driver()
+    device = Cuda(code(), driver)
+    for n in range(2, 2 + KEPT + 5):
+        for _ in range(2):
+            device.launch(0, n, slots(*[bytes(8)] * 4), 0)
+            device.launch(0, n, slots(*[bytes(8)] * 4), 0)
+            device.flush()
+    assert len(driver.named("cuGraphExecDestroy")) == 5
+
+
+def test_memory_that_waiting_launches_use_is_freed_after_them() -> None:
+    driver = Driver()
+    device = Cuda(code(), driver)
+    device.launch(0, 1, slots(*[bytes(8)] * 4), 0)
+    device.free(0x7000)
+    assert not driver.named("cuMemFreeAsync") and not driver.named("cuLaunchKernel")
+    device.flush()
+    order = [name for name, _ in driver.calls if name in ("cuLaunchKernel", "cuMemFreeAsync")]
+    assert order == ["cuLaunchKernel", "cuMemFreeAsync"]
+    device.free(0x7000)
+    assert len(driver.named("cuMemFreeAsync")) == 2
+    for _ in range(LONGEST):  # work is not kept back without end
+        device.launch(0, 1, slots(*[bytes(8)] * 4), 0)
+    assert len(driver.named("cuLaunchKernel")) == 1 + LONGEST
+    driver.fails["cuLaunchKernel"] = 700
+    device.launch(0, 1, slots(*[bytes(8)] * 4), 0)
+    device.free(0x7000)
+    with pytest.raises(OSError, match="cuLaunchKernel"):
+        device.flush()
+    assert len(driver.named("cuMemFreeAsync")) == 3 and not device.pending
+
+
+class Pool:
+    """PyTorch's allocator, as far as a launcher asks it."""
+
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    def __init__(self) -> None:
+        self.cuda, self.held = self, [0x9000, 0xA000]
+
+    def is_available(self) -> bool:
+        return True
+
+    def caching_allocator_alloc(self, size: int, device: int) -> int:
+        if not self.held:
+            raise self.OutOfMemoryError
+        return self.held.pop()
+
+    def caching_allocator_delete(self, address: int) -> None:
+        self.held.append(address)
+
+
+def test_memory_comes_from_torch_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, pool = Driver(), Pool()
+    device = Cuda(code(), driver)
+    monkeypatch.setattr(device, "torch", lambda: pool)
+    held = [device.new(64), device.new(64)]
+    with pytest.raises(MemoryError, match="out of GPU memory: 64 bytes"):
+        device.new(64)
+    for address in held:
+        device.free(address)
+    assert sorted(pool.held) == [0x9000, 0xA000] and device.new(1) in held  # the pool is as before
+    assert not driver.named("cuMemAllocAsync") and not driver.named("cuMemFreeAsync")
 
 
 class Marked(Driver):
