@@ -1,4 +1,4 @@
-"""The command line: `hybridc build | cache | check | explain | fmt | run | test | train`."""
+"""The command line: `hybridc build | cache | check | explain | fmt | run | test | train | tune`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-COMMANDS = ["build", "cache", "check", "explain", "fmt", "run", "test", "train"]
+COMMANDS = ["build", "cache", "check", "explain", "fmt", "run", "test", "train", "tune"]
 
 
 class Lazy(click.Group):

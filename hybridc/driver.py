@@ -29,7 +29,7 @@ from hybridc.front import lower as lowering
 from hybridc.front.lower_interface import plain
 from hybridc.front.lower_types import erase
 from hybridc.front.parse import parse
-from hybridc.kernels.device import refusal
+from hybridc.kernels.device import Kernels, refusal
 from hybridc.kernels.show import show_kernels
 from hybridc.link import artifact as container
 from hybridc.link import pace, surface
@@ -218,11 +218,20 @@ def launchable(
     manifest = manifest_of(name, path, interface, better, codes[0].sites, codes[0].hosts, sources)
     source, infos = module_of(name, codes[0].kernels)
     try:
-        made = binaries.build(source, infos, gpus)
+        made = [b for gpu in gpus for b in binaries.build(*module_of(name, codes[0].kernels, gpu), [gpu])]
     except binaries.Failed as failed:
         raise CompileError([Diagnostic("HYB703", str(failed), NOWHERE)], {}) from None
     members = [container.triton(source, record(infos)), *map(container.binary, made)]
     return container.pack(manifest, codes, "", [], members)
+
+
+def kernels_of(path: str, root: str | None = None) -> Kernels:
+    """What of a file a GPU runs."""
+    checked = check(path, root)
+    core, interface = lower(checked)
+    surface.without_curvatures(interface)
+    better = optimise(core, interface, checked.sources, device=True)
+    return native(better, interface, processors_of("cpu")[:1])[0].kernels
 
 
 def artifact(

@@ -14,7 +14,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from hybridc_runtime import faults
@@ -56,7 +56,7 @@ class DriverDevice:
     interface: ClassVar[Interface]
 
     def __init__(self, code: DeviceCode, library: Any = None):
-        self.kernels: Sequence[KernelInfo] = code.kernels
+        self.kernels: Sequence[KernelInfo] = ()
         self.counts = Counts()
         self.lock = threading.RLock()
         self.library = library or self.open()
@@ -68,12 +68,20 @@ class DriverDevice:
         self.context = context
         self.target = self.choose(code)
         self.binaries = code.binaries[self.target]
+        # How its kernels are cut up is this target's own.
+        self.kernels = [replace(k, constants=self.constants(k)) for k in code.kernels]
         self.loaded: dict[int, Loaded] = {}
         self.stream = ctypes.c_void_p(None)
         self.pending: list[Launched] = []
         self.freed: list[int] = []
         """Memory that pending launches may still use."""
         self.graphs = Graphs(self.call) if "graph" in self.interface.functions else None
+
+    def constants(self, kernel: KernelInfo) -> Mapping[str, int]:
+        nothing: Mapping[str, Any] = {}
+        about = next((about for _, about in self.binaries.get(kernel.name, {}).values()), nothing)
+        constants: Mapping[str, int] = about.get("constants", kernel.constants)
+        return constants
 
     def open(self) -> Any:
         for name in self.interface.libraries:
@@ -162,8 +170,7 @@ class DriverDevice:
     def read(self, host: int, source: int, size: int) -> None:
         self.flush()
         self.call("read", ctypes.c_void_p(host), ctypes.c_uint64(source), ctypes.c_size_t(size), self.stream)
-        self.counts.waits += 1
-        self.call("wait", self.stream)
+        self.wait()
 
     # ---- kernels
     def function(self, kernel: int, variant: str) -> tuple[Any, int, int]:
@@ -194,6 +201,12 @@ class DriverDevice:
             self.pending.append(Launched(kernel, variant, function, programs, threads, shared, places))
             if len(self.pending) >= LONGEST:
                 self.flush()
+
+    def wait(self) -> None:
+        """Until everything that was launched is done."""
+        self.flush()
+        self.counts.waits += 1
+        self.call("wait", self.stream)
 
     def flush(self) -> None:
         """Run the launches that were kept, and free what they may have used."""

@@ -230,14 +230,14 @@ class Kernels:
     _numbers: dict[object, int] = field(default_factory=dict)
 
     def number(self, launch: Launch) -> int:
-        key = _shape(launch.stmt)
+        key = shape_of(launch.stmt)
         if key not in self._numbers:
             self._numbers[key] = len(self.launches)
             self.launches.append(launch)
         return self._numbers[key]
 
 
-def _shape(stmt: Fused) -> object:
+def shape_of(stmt: Fused) -> object:
     """The same for statements that differ only in the names of their variables."""
     names: dict[int, int] = {}
 

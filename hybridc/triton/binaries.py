@@ -33,7 +33,8 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Binary:
-    """The code of a kernel for a target, and what its launcher must know of it: entry, shared, threads."""
+    """The code of a kernel for a target, and what its launcher must know of it: entry, shared, threads, and the
+    constants that it was cut up by."""
 
     target: str
     kernel: str
@@ -50,7 +51,7 @@ def build(source: str, kernels: Sequence[KernelInfo], targets: Sequence[str]) ->
         for info in kernels:
             for variant in VARIANTS:
                 found = done[info.name][variant]
-                about = {k: found[k] for k in ("entry", "shared", "threads")}
+                about = {k: found[k] for k in ("entry", "shared", "threads")} | {"constants": dict(info.constants)}
                 made.append(Binary(target, info.name, variant, base64.b64decode(found["code"]), about))
     return made
 

@@ -18,6 +18,8 @@ LINE = 2048
 PRODUCT = (64, 64, 32)
 HALF_PRODUCT = (64, 128, 64)
 """Rows, columns and depth of a product's tile, of f32 and of half precision."""
+STAGES = {"hip": 2}
+"""Of a product's pipeline, by the kind of GPU; AMD's have 64 KiB for what NVIDIA's have 160 or more for."""
 ATTENTION = (64, 32, 32)
 """Rows and columns of scores that a program of attention holds at once, and the depth of the product before: so chosen
 that nothing is kept in local memory (an exact f32 product holds its operands in registers)."""
@@ -43,8 +45,8 @@ def power(n: int, least: int = 1, most: int = 1 << 20) -> int:
     return p
 
 
-def blocks_of(launch: Launch) -> Blocks:
-    """The tile of a kernel of rows."""
+def blocks_of(launch: Launch, target: str = "") -> Blocks:
+    """The tile of a kernel of rows, for a GPU if one is named."""
     graph = launch.graph
     assert graph is not None
     widths = []
@@ -76,7 +78,7 @@ def blocks_of(launch: Launch) -> Blocks:
             few = 16
         inner = [widths[p.args[0].space] for p in products if p.args[0].space is not None]
         depth = min([power(w, 16, k) if w is not None else k for w in inner], default=k)
-        return Blocks(few, columns, depth, 4, 3)
+        return Blocks(few, columns, depth, 4, STAGES.get(target.partition(":")[0], 3))
     columns = {i: power(w, 1, LINE) if w is not None else 1024 for i, w in enumerate(widths)}
     widest = max(columns.values(), default=1)
     many = max(1, TILE // widest)

@@ -20,7 +20,7 @@ from hybridc.kernels.device import Launch, columns
 from hybridc.kernels.graph import Graph, Node
 from hybridc.kernels.online import online
 from hybridc.triton.attention import write_attention
-from hybridc.triton.blocks import Blocks, blocks_of
+from hybridc.triton.blocks import Blocks
 from hybridc.triton.reductions import across, dot, filled, fn_of, identity, step
 from hybridc.triton.scalars import scalar
 from hybridc.triton.text import Writer, constant, narrowed, widened
@@ -59,18 +59,18 @@ def _over_product(node: Node) -> bool:
     return node.kind == "product" or any(map(_over_product, node.args))
 
 
-def write_rows(w: Writer, launch: Launch) -> None:
+def write_rows(w: Writer, launch: Launch, blocks: Blocks) -> None:
     """The body of the kernel's function, whose parameters source.py names."""
-    Rows(w, launch).write()
+    Rows(w, launch, blocks).write()
 
 
 class Rows:
     """Writes the body of one kernel."""
 
-    def __init__(self, w: Writer, launch: Launch):
+    def __init__(self, w: Writer, launch: Launch, blocks: Blocks):
         assert launch.graph is not None
         self.w, self.launch, self.graph = w, launch, launch.graph
-        self.blocks: Blocks = blocks_of(launch)
+        self.blocks = blocks
         self.inputs = {a: f"x{i}" for i, a in enumerate(launch.inputs)}
         self.memo: dict[tuple[Node, str], str] = {}
         self.depth = {n: self.level(n) for n in self.graph.nodes}

@@ -16,9 +16,9 @@ from hybridc.core.printer import show_atom
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.device import LINES, Kernels, Launch
 from hybridc.kernels.online import online
-from hybridc.triton.blocks import blocks_of
 from hybridc.triton.rows import grid_columns, write_rows
 from hybridc.triton.scalars import PRELUDE
+from hybridc.triton.schedules import Schedule, column_names, schedule_of
 from hybridc.triton.single import write_single
 from hybridc.triton.text import SIGNATURE, Writer
 
@@ -68,19 +68,24 @@ class KernelInfo:
     operators: list[str] = field(default_factory=list)
 
 
-def module_of(name: str, kernels: Kernels) -> tuple[str, list[KernelInfo]]:
-    """The source, and its kernels in the order of their numbers."""
+def module_of(name: str, kernels: Kernels, target: str = "") -> tuple[str, list[KernelInfo]]:
+    """The source, cut up for a target if one is named, and its kernels in the order of their numbers."""
     texts, infos = [], []
     for i, launch in enumerate(kernels.launches):
-        text, info = kernel_of(f"kernel_{i}_{_title(launch)}", launch)
+        text, info = kernel_of(f"kernel_{i}_{_title(launch)}", launch, schedule_of(launch, target))
         texts.append(text)
         infos.append(info)
+    return module_text(name, texts), infos
+
+
+def module_text(name: str, texts: Sequence[str]) -> str:
+    """The file that holds these kernels."""
     body = "\n\n".join(texts)
     used: list[str] = []
     for helper, text in HELPERS.items():
         if re.search(rf"\b{helper}\b", body):
             used.append(text)
-    return "\n\n".join([HEAD.format(name=name), *used, *texts]), infos
+    return "\n\n".join([HEAD.format(name=name), *used, *texts])
 
 
 def record(infos: Sequence[KernelInfo]) -> list[dict[str, object]]:
@@ -88,15 +93,15 @@ def record(infos: Sequence[KernelInfo]) -> list[dict[str, object]]:
     return [asdict(i) for i in infos]
 
 
-def kernel_of(name: str, launch: Launch) -> tuple[str, KernelInfo]:
+def kernel_of(name: str, launch: Launch, schedule: Schedule) -> tuple[str, KernelInfo]:
     """One kernel as source."""
     params = parameters(launch)
-    constants, grid, warps, stages = _schedule(launch)
+    constants = dict(schedule.constants)
     w = Writer()
     for p in [*HELPERS, *(p[0] for p in params), *constants]:
         w.taken[p] = 1
     if launch.kind == "rows":
-        write_rows(w, launch)
+        write_rows(w, launch, schedule.blocks(launch))
     else:
         write_single(w, launch)
     operators = list(map(_shown, launch.stmt.ops))
@@ -105,7 +110,7 @@ def kernel_of(name: str, launch: Launch) -> tuple[str, KernelInfo]:
     names = [p[0] for p in params] + [f"{c}: tl.constexpr" for c in constants]
     head = f"def {name}({', '.join(names)}):"
     text = "\n".join(["@triton.jit", head, *doc, *w.lines]) + "\n"
-    return text, KernelInfo(name, params, constants, grid, warps, stages, operators)
+    return text, KernelInfo(name, params, constants, _grid(launch), schedule.warps, schedule.stages, operators)
 
 
 def parameters(launch: Launch) -> list[list[str]]:
@@ -121,22 +126,14 @@ def parameters(launch: Launch) -> list[list[str]]:
     return rows
 
 
-def _schedule(launch: Launch) -> tuple[dict[str, int], list[str], int, int]:
-    """Constants, what the counts are divided by, warps, stages."""
-    if launch.kind == "rows":
-        graph, blocks = launch.graph, blocks_of(launch)
-        assert graph is not None
-        names = {s: f"COLUMNS{s}" if len(graph.spaces) > 1 else "COLUMNS" for s in range(len(graph.spaces))}
-        constants = {"ROWS": blocks.rows} | {names[s]: n for s, n in blocks.columns.items()}
-        if graph.of_kind("product"):
-            constants["DEPTH"] = blocks.depth
-        shared = grid_columns(graph)
-        return constants, ["ROWS", names[shared] if shared is not None else ""], blocks.warps, blocks.stages
-    if launch.kind in LINES and launch.kind != "argsort":
-        if launch.kind == "matmul":
-            return {"ROWS": 64, "COLUMNS": 64, "DEPTH": 32}, ["ROWS", "COLUMNS"], 4, 3
-        return {"ROWS": 8, "COLUMNS": 128}, ["ROWS", ""], 4, 1
-    return {"BLOCK": 1024}, ["BLOCK", ""], 4, 1
+def _grid(launch: Launch) -> list[str]:
+    """The constants by which rows and columns are shared out."""
+    if launch.graph is not None:
+        shared = grid_columns(launch.graph)
+        return ["ROWS", column_names(launch)[shared] if shared is not None else ""]
+    if launch.kind == "matmul":
+        return ["ROWS", "COLUMNS"]
+    return ["ROWS" if launch.kind in LINES and launch.kind != "argsort" else "BLOCK", ""]
 
 
 def _title(launch: Launch) -> str:
@@ -159,4 +156,4 @@ def _shown(op: Op) -> str:
     return f"{op.outs[0].name or f'%{op.outs[0].id}'} = {word}({args}){axes}"
 
 
-__all__ = ["KernelInfo", "module_of", "record"]
+__all__ = ["KernelInfo", "kernel_of", "module_of", "module_text", "record"]
