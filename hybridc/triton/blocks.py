@@ -78,7 +78,9 @@ def blocks_of(launch: Launch, target: str = "") -> Blocks:
             few = 16
         inner = [widths[p.args[0].space] for p in products if p.args[0].space is not None]
         depth = min([power(w, 16, k) if w is not None else k for w in inner], default=k)
-        return Blocks(few, columns, depth, 4, STAGES.get(target.partition(":")[0], 3))
+        # Addresses of open sizes need registers beside an exact product's operands.
+        warps = 8 if not half and few > 16 and None in (rows, *widths) else 4
+        return Blocks(few, columns, depth, warps, STAGES.get(target.partition(":")[0], 3))
     columns = {i: power(w, 1, LINE) if w is not None else 1024 for i, w in enumerate(widths)}
     widest = max(columns.values(), default=1)
     many = max(1, TILE // widest)
