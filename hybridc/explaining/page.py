@@ -78,7 +78,8 @@ class _Page:
         head = f"<summary><strong>{escape(f.title)}</strong> {self.link(f.place)} " \
                f"<small>{len(kernels)} kernel{'s' * (len(kernels) != 1)}, {_moves(f.items)} transfers</small></summary>"
         notes = "".join(_notes(title, of) for title, of in (
-            ("Not in one kernel", f.apart), ("Copied", f.copies), ("On the host", f.hosted), ("Checked when it runs", f.checks)))
+            ("Not in one kernel", f.apart), ("Copied", f.copies), ("On the host", f.hosted),
+            ("Checked when it runs", f.checks)))
         body = f'<p class="signature"><code>({escape(f.signature)})</code></p>{self.items(f.items)}{notes}'
         return f"<details{'' if f.derivative else ' open'}>{head}{body}</details>"
 
