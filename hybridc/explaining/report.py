@@ -113,8 +113,8 @@ class _Notes:
 
 
 def report_of(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> Report:
-    """Of every function of a file that computes with tensors or copies containers, or the one of that name. CompileError
-    for what cannot be compiled, LookupError if there is no such function."""
+    """Of every function of a file that computes with tensors or copies containers, or the one of that name.
+    CompileError for what cannot be compiled, LookupError if there is no such function."""
     checked = driver.check(path, root)
     core, interface = driver.lower(checked)
     surface.without_curvatures(interface)
