@@ -42,9 +42,9 @@ def write_library(contents: Contents, target: Path) -> tuple[Path, Path]:
     """NAME.h and libNAME.so beside TARGET (NAME.hybx), of the artifact's code that runs on most processors."""
     manifest = contents.manifest()
     prefix = identifier(target.stem)
-    outside = [name for name, _, _ in manifest.hosts if name in manifest.externs or name.startswith("_store")]
+    outside = [name for name, _, _ in manifest.hosts if name.startswith(("extern ", "_store"))]
     if outside:
-        names = ", ".join(dict.fromkeys(outside))
+        names = ", ".join(dict.fromkeys(name.removeprefix("extern ") for name in outside))
         raise NoLibrary(f"{target.stem}: {names} needs Python, so there is no library for C")
     library = Library(manifest, prefix)
     codes = [m for m in contents.members if m.kind == "code" and m.target.startswith("cpu:")]

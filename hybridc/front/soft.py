@@ -30,7 +30,7 @@ def widened(e: tree.Expr, to: Type) -> tree.Expr | None:
 def _widened(e: tree.Expr, elem: Prim) -> tree.Expr | None:
     soft = F32 if elem in FLOATS else INT
     match e:
-        case tree.Const(type=t, value=float()) if t == soft == F32:
+        case tree.Const(type=t, value=float() | int() as value) if t == soft == F32 and not isinstance(value, bool):
             return replace(e, type=elem)
         case tree.Const(type=t, value=int() as value) if t == soft and not isinstance(value, bool):
             low, end = RANGES[elem]

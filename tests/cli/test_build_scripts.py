@@ -131,4 +131,4 @@ def test_an_interrupt_while_it_compiles_is_130(tmp_path: Path) -> None:
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors == "interrupted\n" and not (tmp_path / "long.hybx").exists()
+    assert process.returncode == 130 and errors.endswith("interrupted\n") and not (tmp_path / "long.hybx").exists()

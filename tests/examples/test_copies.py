@@ -13,9 +13,6 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/*.hyb"))
 EXPECTED = {
     # A longer draft for each letter, while the shorter one goes on to be used.
     "translate": {"longer.push(surprise + costs[sign], Draft(draft.signs + [sign], h))"},
-    # Derivatives of these lines: what softmax and the product gave is needed for other parts of them.
-    "router": {"let scores = softmax(self.router(x))", "let shares = reshape(best / sum(best, axis=-1, keepdim=true), [T * top])"},
-    "treelstm": {"return softmax(self.head(h)) @ self.digits.weight if mixed else h"},
 }
 
 

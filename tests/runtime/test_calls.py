@@ -44,7 +44,7 @@ fn spin "spin"(n%1: int) -> (int) {
 }
 fn changed(xs%1: str) -> (int, str) { %2: int = call spin(1) yield %2, xs%1 }
 fn say(s%1: str) -> () { host[name="print"](s%1) yield }
-fn twice(x%1: int) -> (int) { %2: int = host[name="double"](x%1) %3: int = add(%2, %2) yield %3 }
+fn twice(x%1: int) -> (int) { %2: int = host[name="extern double"](x%1) %3: int = add(%2, %2) yield %3 }
 fn make(n%1: int) -> (`fn(int) -> int`) { %2: `fn(int) -> int` = enum[case="times"](n%1) yield %2 }
 fn `apply fn(int) -> int`(f%1: `fn(int) -> int`, x%2: int) -> (int) {
   %6: int = match f%1 {
