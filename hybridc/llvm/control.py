@@ -345,6 +345,8 @@ class Writer:
             e.branch(e.icmp("slt", again[at], stop), more, leave)
             e.start(more)
             self.bind(stmt.params, again)
+            # What the loop's fault releases, not that of the statement written last.
+            e.span, e.owned = stmt.span, self.unit.owned.get(id(stmt), ())
             e.poll()
             ends.append((self.strip_end(again[at], stop), e.here))
             entries.append((again, e.here))
