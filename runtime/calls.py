@@ -23,7 +23,7 @@ from hybridc_runtime.native import Context
 from hybridc_runtime.values import Native, Owned, rng
 
 LEADING = re.compile(r"\[(\w+)0(?:, \1\d)*")
-"""What a `*` name stands for in an entry's types (front/lower_interface.py, RANKS): `B0, B1`."""
+"""What a `*` name stands for in an entry's types (front/lower_interface.py, ranks): `B0, B1`."""
 STEAL = 1 << 14
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 

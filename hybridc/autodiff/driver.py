@@ -17,6 +17,7 @@ from hybridc.autodiff.replacer import Replacer
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
+from hybridc.base.names import unused
 from hybridc.core.builder import Builder
 from hybridc.core.ir import (
     RETURN,
@@ -220,9 +221,7 @@ class Driver:
         return self._derived[key]
 
     def claim(self, name: str) -> str:
-        unique, n = name, 2
-        while unique in self.program.fns:
-            unique, n = f"{name}#{n}", n + 1
+        unique = unused(name, self.program.fns)
         self.program.fns[unique] = Fn(unique, (), (), Block((), Yield()))
         return unique
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hybridc.autodiff.tangent import Tangents
+from hybridc.base.names import unused
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, boolean, integer
 from hybridc.core.ir import (
@@ -144,9 +145,7 @@ class _Segments:
         return name, again
 
     def claim(self, name: str) -> str:
-        unique, n = name, 2
-        while unique in self.program.fns:
-            unique, n = f"{name}#{n}", n + 1
+        unique = unused(name, self.program.fns)
         self.made.append(unique)
         return unique
 

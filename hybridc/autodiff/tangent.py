@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hybridc.base.names import unused
 from hybridc.base.types import FLOATS
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
@@ -182,10 +183,7 @@ class Tangents:
                body: Callable[[Builder, list[Var]], Sequence[Atom]]) -> str:
         """A function that the reverse part calls, made when first asked for."""
         if name not in self._made:
-            symbol, n = name, 2
-            while symbol in self.program.fns:
-                symbol, n = f"{name}#{n}", n + 1
-            self._made[name] = symbol
+            symbol = self._made[name] = unused(name, self.program.fns)
             b = Builder()
             vs = [b.var(k, n) for n, k in params]
             placeholder = Fn(symbol, tuple(vs), tuple(results), NEVER, symbol, True)

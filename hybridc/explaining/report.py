@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 from hybridc import driver
+from hybridc.base import knobs
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source, Sources, Span
 from hybridc.core import ir
@@ -18,7 +19,7 @@ from hybridc.core.walk import blocks_of
 from hybridc.kernels.cost import cost_of
 from hybridc.kernels.device import refusal
 from hybridc.link import surface
-from hybridc.passes import copies, fuse, place
+from hybridc.passes import copies, dce, fuse, place
 from hybridc.passes.ownership import own
 
 MOVED = frozenset({"to_device", "to_host"})
@@ -121,13 +122,13 @@ def report_of(path: str, function: str | None = None, *, target: str = "cpu", ro
     device, notes = bool(driver.gpus_of(target)), _Notes()
     roots = surface.symbols(interface)
     with deep_recursion():
-        core = driver.differentiated(driver.dce.prune(core, roots), roots, checked.sources)
+        core = driver.differentiated(dce.prune(core, roots), roots, checked.sources)
         for name, run in (driver.DEVICE_PASSES if device else driver.PASSES)[:-2]:
             if name != "fuse":
                 core = driver.passed(name, run, core, roots)
         core = fuse.run(core, refusal if device else fuse.on_cpu, notes.refusals)
         if device:
-            core = place.run(core, driver.knobs.place_everything(), notes.hosted)
+            core = place.run(core, knobs.place_everything(), notes.hosted)
         notes.copied = copies.copies(own(core))
     builder = _Builder(core, notes, with_library(core, checked.sources))
     found = [f for f in map(builder.function, core.fns.values()) if f is not None]

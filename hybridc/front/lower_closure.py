@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hybridc.base.names import unused
 from hybridc.base.types import FnRef, FnType, Type, Void
 from hybridc.core import ir
 from hybridc.front import tree
@@ -95,11 +96,7 @@ class Closures:
 
     @staticmethod
     def _case_name(cases: dict[object, Case], title: str) -> str:
-        taken = {c.name for c in cases.values()} | {HOST}
-        name, n = title, 2
-        while name in taken:
-            name, n = f"{title}#{n}", n + 1
-        return name
+        return unused(title, {c.name for c in cases.values()} | {HOST})
 
     def apply_name(self, t: FnType) -> str:
         t = erase(t)  # type: ignore[assignment]
@@ -293,9 +290,7 @@ def _unique(captures: list[tuple[str, ir.Atom]]) -> list[tuple[str, ir.Atom]]:
     taken: set[str] = set()
     result = []
     for name, atom in captures:
-        unique, n = name, 2
-        while unique in taken:
-            unique, n = f"{name}#{n}", n + 1
+        unique = unused(name, taken)
         taken.add(unique)
         result.append((unique, atom))
     return result

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.names import unused
 from hybridc.base.types import ModelType, Named, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
@@ -96,9 +97,7 @@ class Context:
     # ---- instances
     def claim(self, name: str) -> str:
         """A name for a Core function that no other has."""
-        unique, n = name, 2
-        while unique in self._taken:
-            unique, n = f"{name}#{n}", n + 1
+        unique = unused(name, self._taken)
         self._taken.add(unique)
         return unique
 

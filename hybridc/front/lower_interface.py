@@ -34,9 +34,10 @@ from hybridc.front.lower_pullback import curvature, method_gradient, pullback
 from hybridc.front.lower_scan import walk
 from hybridc.front.lower_types import erase, is_concrete
 
-RANKS = {1: (0, 1, 2, 3)}
-MANY_RANKS = (0, 1, 2)
-"""A function with so many `*` names is offered for these numbers of leading dimensions of each."""
+
+def ranks(packs: int) -> range:
+    """The numbers of leading dimensions for which a function with so many `*` names is offered, of each."""
+    return range(4 if packs == 1 else 3)
 
 
 class Surface:
@@ -152,8 +153,8 @@ class Surface:
             return
         for chosen in itertools.product(*choices):
             for dims in self._config_dims(decl, model):
-                for ranks in itertools.product(RANKS.get(len(decl.packs), MANY_RANKS), repeat=len(decl.packs)):
-                    yield Instance(decl.key, tuple(chosen), ranks, model, dims)
+                for leading in itertools.product(ranks(len(decl.packs)), repeat=len(decl.packs)):
+                    yield Instance(decl.key, tuple(chosen), leading, model, dims)
 
     def _config_dims(self, decl: tree.FnDecl, model: ModelType | None) -> list[tuple[tuple[str, int], ...]]:
         """Values of the dimension names that a parameter's model configuration binds."""

@@ -126,9 +126,9 @@ def test_an_interrupt_is_130(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_while_it_compiles_is_130(tmp_path: Path) -> None:
-    (tmp_path / "long.hyb").write_text("".join(f"fn f{i}(x: f32[N]) -> f32[N]:\n    return tanh(x) * {i}.0\n\n" for i in range(400)))
+    (tmp_path / "long.hyb").write_text("".join(f"fn g{i}(x: f32[N]) -> f32[N]:\n    return tanh(x) * {i}.0\n\n" for i in range(400)))
     process = subprocess.Popen([sys.executable, "-m", "hybridc", "build", "long.hyb"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors.endswith("interrupted\n") and not (tmp_path / "long.hybx").exists()
+    assert process.returncode == 130 and errors == "interrupted\n" and not (tmp_path / "long.hybx").exists()

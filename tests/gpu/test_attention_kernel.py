@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hybridc_runtime.artifact import Contents, read_file
 
-import hybridc
 from hybridc import driver
 from hybridc.build import write_artifact
 
@@ -43,15 +42,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("attention") / "p.hyb"
     path.write_text(SOURCE)
     return path
-
-
-@pytest.fixture(scope="module")
-def both(file: Path):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("HYB_PLACE", "all")
-    patch.setenv("HYB_INTERPRET_APART", "1")
-    yield hybridc.load(file), hybridc.load(file, device="interpret")
-    patch.undo()
 
 
 def test_each_is_one_kernel(file: Path) -> None:

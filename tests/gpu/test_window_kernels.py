@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hybridc
 from hybridc import driver
 
 torch = pytest.importorskip("torch")
@@ -40,15 +39,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("windows") / "p.hyb"
     path.write_text(SOURCE)
     return path
-
-
-@pytest.fixture(scope="module")
-def both(file: Path):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("HYB_PLACE", "all")
-    patch.setenv("HYB_INTERPRET_APART", "1")
-    yield hybridc.load(file), hybridc.load(file, device="interpret")
-    patch.undo()
 
 
 def test_few_kernels(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
