@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from hybridc.base.source import Span
+from hybridc.base.types import BOOL
 from hybridc.front import syntax
 from hybridc.front.scope import ModelSig
 
@@ -63,7 +64,7 @@ def holds(sig: ModelSig, m: syntax.ModelParam | syntax.ModelState | syntax.Model
         return False
     match m:
         case syntax.ModelParam():
-            return str(config.type) == "bool"
+            return config.type == BOOL
         case syntax.ModelLet():
             return config.is_model
     return False
