@@ -6,6 +6,7 @@ One file for each subject:
 
     driver.py       the pass: callees before callers
     tangent.py      types of adjoints, and the small functions that add, take and convert them
+    deep.py         those of them that go through values that contain themselves
     lift.py         first, views of what a loop does not change are named before it
     structure.py    then a function is put in a form whose exits the reverse part can follow
     segments.py     loops whose tape would be larger than HYB_TAPE are divided in segments, computed again

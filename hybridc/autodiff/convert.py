@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hybridc.autodiff import deep
 from hybridc.autodiff.tangent import Leaves, Tangents
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import (
     BOOL,
     INT,
-    Arm,
     Atom,
     BufferT,
     EnumT,
@@ -21,9 +21,8 @@ from hybridc.core.ir import (
     TensorT,
     TupleT,
     Var,
-    Yield,
 )
-from hybridc.core.types import parts, type_key
+from hybridc.core.types import parts
 
 
 def shaped(b: Builder, d: Atom, like: Atom) -> Atom:
@@ -55,11 +54,11 @@ def give(tangents: Tangents, b: Builder, value: Atom, leaves: Sequence[Atom]) ->
                 b, b.op("is_some", [value], BOOL),
                 lambda: [b.op("some", [give(tangents, b, b.op("unwrap", [value], item), leaves)], type)],
                 lambda: [value], [type])[0]
-    kind = tangents.leaves(type)[0]
-    name = tangents.helper(
-        f"derivative {type_key(type)}", [("x", type), ("d", kind)], [type],
-        lambda b, v: [_give_buffer(tangents, b, *v) if isinstance(type, BufferT) else _give_enum(tangents, b, *v)])
-    return b.call(name, [value, leaves[0]], [type])[0]
+    return deep.walk(tangents, b, GIVE, [value, leaves[0]])[0]
+
+
+def _give(tangents: Tangents, b: Builder, v: Sequence[Var]) -> Sequence[Atom]:
+    return [(_give_buffer if isinstance(v[0].type, BufferT) else _give_enum)(tangents, b, *v)]
 
 
 def _give_buffer(tangents: Tangents, b: Builder, value: Var, d: Var) -> Atom:
@@ -82,14 +81,13 @@ def _give_buffer(tangents: Tangents, b: Builder, value: Var, d: Var) -> Atom:
 def _give_enum(tangents: Tangents, b: Builder, value: Var, d: Var) -> Atom:
     type = value.type
     assert isinstance(type, EnumT)
-    arms = []
-    for case, fields in tangents.program.enums[type.name].cases:
-        named = tuple(b.var(k, n) for n, k in fields)
-        b.open()
+
+    def arm(case: str, fields: tuple[Var, ...]) -> Sequence[Atom]:
         leaves = tangents.split(b, d, type, case)
-        given = [give(tangents, b, v, leaves[tangents.case_part(type, case, i)]) for i, v in enumerate(named)]
-        arms.append(Arm(case, named, b.close(Yield((b.op("enum", given, type, case=case),)))))
-    return b.match(value, arms, [type])[0]
+        given = [give(tangents, b, v, leaves[tangents.case_part(type, case, i)]) for i, v in enumerate(fields)]
+        return [b.op("enum", given, type, case=case)]
+
+    return tangents.match(b, value, arm, [type])[0]
 
 
 def absorb(tangents: Tangents, b: Builder, derivative: Atom) -> Leaves:
@@ -111,11 +109,11 @@ def absorb(tangents: Tangents, b: Builder, derivative: Atom) -> Leaves:
                 b, b.op("is_some", [derivative], BOOL),
                 lambda: absorb(tangents, b, b.op("unwrap", [derivative], item)),
                 lambda: [tangents.zero(b, k) for k in kinds], kinds))
-    kind = tangents.leaves(type)[0]
-    name = tangents.helper(
-        f"adjoint of {type_key(type)}", [("x", type)], [kind],
-        lambda b, v: [(_absorb_buffer if isinstance(type, BufferT) else _absorb_enum)(tangents, b, v[0])])
-    return list(b.call(name, [derivative], [kind]))
+    return list(deep.walk(tangents, b, ABSORB, [derivative]))
+
+
+def _absorb(tangents: Tangents, b: Builder, v: Sequence[Var]) -> Sequence[Atom]:
+    return [(_absorb_buffer if isinstance(v[0].type, BufferT) else _absorb_enum)(tangents, b, v[0])]
 
 
 def _absorb_buffer(tangents: Tangents, b: Builder, value: Var) -> Atom:
@@ -136,10 +134,13 @@ def _absorb_buffer(tangents: Tangents, b: Builder, value: Var) -> Atom:
 def _absorb_enum(tangents: Tangents, b: Builder, value: Var) -> Atom:
     type = value.type
     assert isinstance(type, EnumT)
-    arms = []
-    for case, fields in tangents.program.enums[type.name].cases:
-        named = tuple(b.var(k, n) for n, k in fields)
-        b.open()
-        leaves = [leaf for v in named for leaf in absorb(tangents, b, v)]
-        arms.append(Arm(case, named, b.close(Yield((tangents.join(b, type, case, leaves),)))))
-    return b.match(value, arms, tangents.leaves(type))[0]
+
+    def arm(case: str, fields: tuple[Var, ...]) -> Sequence[Atom]:
+        leaves = [leaf for v in fields for leaf in absorb(tangents, b, v)]
+        return [tangents.join(b, type, case, leaves)]
+
+    return tangents.match(b, value, arm, tangents.leaves(type))[0]
+
+
+GIVE = deep.Walk("derivative", lambda tangents, kind: ([kind, *tangents.leaves(kind)], [kind]), _give)
+ABSORB = deep.Walk("adjoint of", lambda tangents, kind: ([kind], tangents.leaves(kind)), _absorb)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hybridc.autodiff import deep
 from hybridc.autodiff.tangent import Tangents
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
@@ -12,7 +13,6 @@ from hybridc.core.ir import (
     BOOL,
     INT,
     STR,
-    Arm,
     Atom,
     Block,
     BufferT,
@@ -27,7 +27,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.types import parts, type_key
+from hybridc.core.types import parts
 
 OTHER = "the direction has another shape than the value it belongs to"
 
@@ -56,14 +56,19 @@ def check_direction(tangents: Tangents, b: Builder, value: Atom, direction: Atom
         case OptionT(item):
             there = b.op("is_some", [value], BOOL)
             _require(b, there, b.op("is_some", [direction], BOOL))
-            b.open()
-            check_direction(tangents, b, b.op("unwrap", [value], item), b.op("unwrap", [direction], item))
-            b.if_(there, b.close(Yield()), Block((), Yield()))
+
+            def inside() -> Sequence[Atom]:
+                check_direction(tangents, b, b.op("unwrap", [value], item), b.op("unwrap", [direction], item))
+                return []
+
+            tangents.choose(b, there, inside, lambda: [], [])
         case BufferT() | EnumT():
-            of = _buffers if isinstance(type, BufferT) else _enums
-            name = tangents.helper(f"direction {type_key(type)}", [("x", type), ("d", type)], [],
-                                   lambda b, v: of(tangents, b, v[0], v[1]))
-            b.call(name, [value, direction], [])
+            deep.walk(tangents, b, CHECK, [value, direction])
+
+
+def _check(tangents: Tangents, b: Builder, v: Sequence[Var]) -> Sequence[Atom]:
+    (_buffers if isinstance(v[0].type, BufferT) else _enums)(tangents, b, *v)
+    return []
 
 
 def _require(b: Builder, mine: Atom, own: Atom) -> None:
@@ -73,7 +78,7 @@ def _require(b: Builder, mine: Atom, own: Atom) -> None:
     b.add(If((), b.op("eq", [mine, own], BOOL), Block((), Yield()), fault, b.span))
 
 
-def _buffers(tangents: Tangents, b: Builder, value: Var, direction: Var) -> Sequence[Atom]:
+def _buffers(tangents: Tangents, b: Builder, value: Var, direction: Var) -> None:
     assert isinstance(value.type, BufferT)
     item = value.type.item
     count = b.op("minimum", [b.op("buffer_len", [x], INT) for x in (value, direction)], INT)
@@ -84,19 +89,20 @@ def _buffers(tangents: Tangents, b: Builder, value: Var, direction: Var) -> Sequ
 
     if not isinstance(item, Prim):
         tangents.count_up(b, count, [], turn)
-    return []
 
 
-def _enums(tangents: Tangents, b: Builder, value: Var, direction: Var) -> Sequence[Atom]:
+def _enums(tangents: Tangents, b: Builder, value: Var, direction: Var) -> None:
     assert isinstance(value.type, EnumT)
     _require(b, b.op("tag", [value], INT), b.op("tag", [direction], INT))
-    arms = []
-    for case, fields in tangents.program.enums[value.type.name].cases:
-        named = tuple(b.var(k, n) for n, k in fields)
-        b.open()
-        if any(tangents.active(v.type) for v in named):
-            for mine, own in zip(named, tangents.expect_case(b, direction, value.type, case), strict=True):
+    kind = value.type
+
+    def arm(case: str, fields: tuple[Var, ...]) -> Sequence[Atom]:
+        if any(tangents.active(v.type) for v in fields):
+            for mine, own in zip(fields, tangents.expect_case(b, direction, kind, case), strict=True):
                 check_direction(tangents, b, mine, own)
-        arms.append(Arm(case, named, b.close(Yield())))
-    b.match(value, arms)
-    return []
+        return []
+
+    tangents.match(b, value, arm, [])
+
+
+CHECK = deep.Walk("direction", lambda tangents, kind: ([kind, kind], []), _check)

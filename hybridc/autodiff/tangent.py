@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from hybridc.autodiff import deep
 from hybridc.base.names import unused
 from hybridc.base.types import FLOATS
 from hybridc.core.builder import Builder, integer
@@ -77,6 +79,10 @@ class Tangents:
         self._leaves: dict[Type, tuple[Type, ...]] = {}
         self._active: dict[Type, bool] = {}
         self._made: dict[str, str] = {}
+        self.carried: tuple[Atom, ...] = ()
+        """What all that is being made hands on beside its own results: through branches, matches and loops."""
+        self.queue: deep.Queue | None = None
+        """The walk whose function is being made."""
 
     # ---- types
     def active(self, type: Type) -> bool:
@@ -188,8 +194,10 @@ class Tangents:
             vs = [b.var(k, n) for n, k in params]
             placeholder = Fn(symbol, tuple(vs), tuple(results), NEVER, symbol, True)
             self.program.fns[symbol] = placeholder  # it may call itself
+            carried, self.carried, queue, self.queue = self.carried, (), self.queue, None
             b.open()
             values = body(b, vs)
+            self.carried, self.queue = carried, queue
             block = b.close(Exit(0, tuple(values)))
             self.program.fns[symbol] = Fn(symbol, tuple(vs), tuple(results), block, symbol, True)
         return self._made[name]
@@ -209,9 +217,14 @@ class Tangents:
                 sure = None not in x.type.dims and None not in y.type.dims  # type: ignore[union-attr]
                 return b.op("accumulate", [x, y], known if sure else without_dims(kind))
             case BufferT():
-                return b.call(self._merge_buffers(kind), [x, y], [kind])[0]
-            case OptionT():
-                return b.call(self._merge_enums(kind), [x, y], [kind])[0]
+                return deep.walk(self, b, MERGE, [x, y])[0]
+            case OptionT(item):
+                def both() -> list[Atom]:
+                    nodes = [b.op("unwrap", [each], item) for each in (x, y)]
+                    return [b.op("some", deep.walk(self, b, MERGE, nodes), kind)]
+
+                return self.choose(b, b.op("is_some", [x], BOOL), lambda: self.choose(
+                    b, b.op("is_some", [y], BOOL), both, lambda: [x], [kind]), lambda: [y], [kind])[0]
             case TupleT() | StructT():
                 fields = parts(kind, self.program)
                 xs, ys = b.ops("destruct", [x], fields), b.ops("destruct", [y], fields)
@@ -290,6 +303,9 @@ class Tangents:
         label = b.label()
         i = b.var(INT, "i")
         params = [b.var(k) for k in kinds]
+        carried = self.carried
+        own = [b.var(x.type) for x in carried]
+        self.carried = tuple(own)
         b.open()
         done = b.op("lt", [i, integer(0)], BOOL) if down else b.op("ge", [i, count], BOOL)
         b.open()
@@ -298,6 +314,9 @@ class Tangents:
             params.append(each.param)
             kinds.append(each.param.type)
             new.append(each.value)
+        params += own
+        kinds += [x.type for x in own]
+        new += self.carried
         following = b.op("sub" if down else "add", [i, integer(1)], INT)
         turn = b.close(Yield((following, *new)))
         b.open()
@@ -305,8 +324,9 @@ class Tangents:
         outs = b.if_(done, stop, turn, [INT, *kinds])
         block = b.close(Yield(outs))
         first = b.op("sub", [count, integer(1)], INT) if down else integer(0)
-        inits = [*state, *(each.init() for each in more)]
-        return list(b.loop(label, [i, *params], [first, *inits], block, kinds))
+        inits = [*state, *(each.init() for each in more), *carried]
+        return list(self._carried_from(b.loop(label, [i, *params], [first, *inits], block, kinds),
+                                       len(kinds) - len(carried)))
 
     def push(self, b: Builder, stack: Atom, count: Atom, record: Atom) -> Var:
         """A buffer of records, of which `count` are in use, with one more."""
@@ -346,50 +366,39 @@ class Tangents:
         return self.helper(f"tape split {type_key(both)}", [("pairs", BufferT(both))],
                            [BufferT(first), BufferT(second)], body)
 
-    def _merge_buffers(self, kind: BufferT) -> str:
-        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
-            x, y = v
-            empty = b.op("eq", [b.op("buffer_len", [x], INT), integer(0)], BOOL)
-            b.open()
-            theirs = b.close(Yield((y,)))
-            b.open()
-            count = b.op("buffer_len", [y], INT)
-            merged = self.count_up(b, count, [x], lambda i, s: [
-                self.add_at(b, s[0], i, b.op("buffer_get", [y, i], kind.item))])
-            return b.if_(empty, theirs, b.close(Yield((merged[0],))), [kind])
-
-        return self.helper(f"adjoint merge {type_key(kind)}", [("x", kind), ("y", kind)], [kind], body)
-
-    def _merge_enums(self, kind: OptionT) -> str:
-        assert isinstance(kind.item, EnumT)
-        enum = kind.item
-
-        def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
-            x, y = v
-
-            def both() -> Atom:
-                p, q = b.op("unwrap", [x], enum), b.op("unwrap", [y], enum)
-                arms = []
-                for case, _ in self.program.enums[enum.name].cases:
-                    mine = self.case_fields(b, enum, case)
-                    b.open()
-                    theirs = self.expect_case(b, q, enum, case)
-                    sums = [self.add(b, m, n, m.type) for m, n in zip(mine, theirs, strict=True)]
-                    node = b.op("enum", sums, enum, case=case)
-                    arms.append(Arm(case, mine, b.close(Yield((b.op("some", [node], kind),)))))
-                return b.match(p, arms, [kind])[0]
-
-            return [self.choose(b, b.op("is_some", [x], BOOL), lambda: [self.choose(
-                b, b.op("is_some", [y], BOOL), lambda: [both()], lambda: [x], [kind])[0]], lambda: [y], [kind])[0]]
-
-        return self.helper(f"adjoint merge {type_key(kind)}", [("x", kind), ("y", kind)], [kind], body)
-
     def choose(self, b: Builder, cond: Atom, then: Callable[[], Sequence[Atom]], orelse: Callable[[], Sequence[Atom]],
                types: Sequence[Type]) -> tuple[Var, ...]:
-        b.open()
-        first = b.close(Yield(tuple(then())))
-        b.open()
-        return b.if_(cond, first, b.close(Yield(tuple(orelse()))), types)
+        (first, second), more = self._arms(b, [then, orelse])
+        return self._carried_from(b.if_(cond, first, second, [*types, *more]), len(types))
+
+    def match(self, b: Builder, value: Atom, arm: Callable[[str, tuple[Var, ...]], Sequence[Atom]],
+              types: Sequence[Type]) -> tuple[Var, ...]:
+        """An arm for each case, given the case and its fields."""
+        assert isinstance(value.type, EnumT)
+        cases = [(case, self.case_fields(b, value.type, case)) for case, _ in self.program.enums[value.type.name].cases]
+        blocks, more = self._arms(b, [partial(arm, case, fields) for case, fields in cases])
+        arms = [Arm(case, fields, block) for (case, fields), block in zip(cases, blocks, strict=True)]
+        return self._carried_from(b.match(value, arms, [*types, *more]), len(types))
+
+    def _arms(self, b: Builder, runs: Sequence[Callable[[], Sequence[Atom]]]) -> tuple[list[Block], list[Type]]:
+        """Blocks that give results, and after them what is carried along if one of them changes it."""
+        before, made, after = self.carried, [], []
+        for run in runs:
+            self.carried = before
+            b.open()
+            values = tuple(run())
+            made.append((b.close(Yield(values)), values))
+            after.append(self.carried)
+        self.carried = before
+        changed = any(each != before for each in after)
+        blocks = [Block(block.stmts, Yield((*values, *each))) if changed else block
+                  for (block, values), each in zip(made, after, strict=True)]
+        return blocks, [x.type for x in before] if changed else []
+
+    def _carried_from(self, outs: tuple[Var, ...], own: int) -> tuple[Var, ...]:
+        if outs[own:]:
+            self.carried = outs[own:]
+        return outs[:own]
 
     def case_fields(self, b: Builder, enum: EnumT, case: str) -> tuple[Var, ...]:
         """Variables for the fields of a case."""
@@ -431,6 +440,42 @@ class Tangents:
         return b.op("some", [b.op("enum", leaves, kind.item, case=case)], kind)
 
 
+def _merge(tangents: Tangents, b: Builder, v: Sequence[Var]) -> Sequence[Atom]:
+    x, y = v
+    return [_merge_buffers(tangents, b, x, y) if isinstance(x.type, BufferT) else _merge_enums(tangents, b, x, y)]
+
+
+def _merge_buffers(tangents: Tangents, b: Builder, x: Var, y: Var) -> Atom:
+    kind = x.type
+    assert isinstance(kind, BufferT)
+    item = kind.item
+
+    def each(i: Var, state: list[Var]) -> Sequence[Atom]:
+        rest, old = b.ops("buffer_take", [state[0], i], [kind, item])
+        total = tangents.add(b, old, b.op("buffer_get", [y, i], item), item)
+        return [b.op("buffer_set", [rest, i, total], kind)]
+
+    def merged() -> Sequence[Atom]:
+        count = b.op("buffer_len", [y], INT)
+        return tangents.count_up(b, count, [tangents.room(b, x, b.op("sub", [count, integer(1)], INT))], each)
+
+    empty = b.op("eq", [b.op("buffer_len", [x], INT), integer(0)], BOOL)
+    return tangents.choose(b, empty, lambda: [y], merged, [kind])[0]
+
+
+def _merge_enums(tangents: Tangents, b: Builder, x: Var, y: Var) -> Atom:
+    kind = x.type
+    assert isinstance(kind, EnumT)
+
+    def arm(case: str, mine: tuple[Var, ...]) -> Sequence[Atom]:
+        theirs = tangents.expect_case(b, y, kind, case)
+        sums = [tangents.add(b, m, n, m.type) for m, n in zip(mine, theirs, strict=True)]
+        return [b.op("enum", sums, kind, case=case)]
+
+    return tangents.match(b, x, arm, [kind])[0]
+
+
+MERGE = deep.Walk("adjoint merge", lambda tangents, kind: ([kind, kind], [kind]), _merge)
 
 NEVER = Block((), Fault("AssertionError", ()))
 """The end of what is never reached."""
