@@ -202,14 +202,19 @@ class Codec:
     # ---- the wire form of containers
     def wire_type(self, t: Type) -> Type:
         kind = self.kind(t)
-        item: Type = ("tuple", tuple(kind.args)) if kind.kind in ("map", "heap") else kind.args[0]
+        if kind.kind == "graph":
+            edge = ("tuple", ("int", "int", kind.args[1]))
+            return ("tuple", (self._list_type(t, kind.args[0]), self._list_type(t, edge)))
+        return self._list_type(t, ("tuple", tuple(kind.args)) if kind.kind in ("map", "heap") else kind.args[0])
+
+    def _list_type(self, t: Type, item: Type) -> Type:
         name = self._lists.get(erased(item))
         if name is None:
             raise TypeError(f"{self.show(t)} cannot cross to Python: the program has no list[{self.show(item)}]")
         return ("struct", name)
 
     def wire_of(self, t: Type, leaves: tuple[Any, ...]) -> int:
-        """The address of the list a container crosses as, to be released and freed."""
+        """The address of what a container crosses as, to be released and freed."""
         wire = self.wire_type(t)
         self.retain(t, leaves)
         target = allocate(self.layouts.of(wire).size)
@@ -337,6 +342,18 @@ class Codec:
             writing.undo()
             free(address)
 
+    def to_python(self, owned: Owned) -> Any:
+        """A native value converted: what is native only by value too, where it has such a form."""
+        t = owned.type
+        if self.kind_or_none(t) is None or self.kind(t).kind != "graph":
+            return self.read_leaves(t, owned.leaves)
+        wire, address = self.wire_type(t), self.wire_of(t, owned.leaves)
+        try:
+            return self.read(wire, address)
+        finally:
+            self.release_at(wire, address)
+            free(address)
+
     def native(self, value: Any, t: Type) -> Native:
         if isinstance(value, Native):
             if self.accepts(value._owned, t):
@@ -349,7 +366,7 @@ class Codec:
         kind = self.kind(t)
         if kind.kind == "rng":
             return lambda leaves, r: _rng_of(leaves)
-        make = {"fn": self._function_of, "model": self._model_of}.get(kind.kind, Native)
+        make = {"fn": self._function_of, "model": self._model_of}.get(kind.kind, Native)  # a graph stays native
 
         def special(leaves: tuple[Any, ...], r: Reading) -> Any:
             self.retain(t, leaves)

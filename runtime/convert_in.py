@@ -125,6 +125,8 @@ class Writers:
                 return self._list(t, kind.args[0])
             case "map" | "set" | "deque" | "heap":
                 return self._wire(t)
+            case "graph":
+                return self._graph(t)
             case "struct":
                 return self._struct(t)
         return self.codec.special_writer(t)
@@ -318,14 +320,21 @@ class Writers:
 
         return items
 
+    def _graph(self, t: Type) -> Writer:
+        native, parts = self.codec.special_writer(t), self._wire(t)
+
+        def write(v: Any, c: Writing, at: int) -> Any:
+            return (parts if getattr(v, "_owned", None) is None else native)(v, c, at)
+
+        return write
+
     def _wire(self, t: Type) -> Writer:
-        """Containers that a compiled helper makes from a list."""
+        """Containers that a compiled helper makes from a list, or two for a graph."""
         codec, kind = self.codec, self.codec.kind(t)
         wire = codec.wire_type(t)
-        item = codec.kind(wire).args[0]
         write, layout = self.writer(wire), self.layouts.of(t)
         expected, name = codec.show(t), kind.kind
-        deferred = codec.holds_pointers(item)
+        deferred = codec.holds_pointers(wire)
 
         def wire_of(v: Any) -> Any:
             if name == "map":
@@ -336,6 +345,8 @@ class Writers:
                 if not isinstance(v, AbstractSet):
                     raise Misfit(expected, arrays.kind_of(v))
                 return list(v)
+            if name == "graph":
+                return _nodes_and_edges(v, expected)
             if name == "deque" and isinstance(v, deque) or isinstance(v, (list, tuple)):
                 return list(v)
             raise Misfit(expected, arrays.kind_of(v))
@@ -364,6 +375,19 @@ class Writers:
             return layout.struct.unpack_from(MEMORY, at)
 
         return write_wire
+
+
+def _nodes_and_edges(v: Any, expected: str) -> Any:
+    if not isinstance(v, tuple) or len(v) != 2:
+        raise Misfit(f"{expected}, native or (nodes, edges)", arrays.kind_of(v))
+    nodes, edges = v
+    if isinstance(nodes, (list, tuple)) and isinstance(edges, (list, tuple)):  # else the writers of lists refuse them
+        for i, edge in enumerate(edges):
+            for k, u in enumerate(edge[:2] if isinstance(edge, tuple) else ()):
+                if isinstance(u, int) and not 0 <= u < len(nodes):
+                    known = f"a node from 0 to {len(nodes) - 1}" if nodes else "one of no nodes"
+                    raise Misfit(known, repr(u)).at(f"[{k}]").at(f"[{i}]").at("[1]")
+    return v
 
 
 def _in_map(write: Writer, items: Any, c: Writing, kind: str) -> Any:

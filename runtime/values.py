@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -51,36 +52,35 @@ class Native:
     def __init__(self, owned: Owned):
         self._owned = owned
 
-    def _read(self, t: Type, leaves: tuple[Any, ...]) -> Any:
-        return self._owned.codec.read_leaves(t, leaves)
-
     def to_python(self) -> Any:
-        """The value converted; TypeError for what exists natively only."""
-        value = self._read(self._owned.type, self._owned.leaves)
+        """The value converted, a graph to `(nodes, edges)`; TypeError for what exists natively only."""
+        value = self._owned.codec.to_python(self._owned)
         if type(value) is Native:
             raise TypeError(f"a {self._owned.codec.show(self._owned.type)} has no Python form")
         return value
 
-    def _list(self) -> tuple[Type, int, int] | None:
-        """Item type, block and size, of a list."""
+    def _items(self) -> tuple[Type, int, int] | None:
+        """Item type, block and size, of a list, or of the nodes of a graph."""
         owned = self._owned
         kind = owned.codec.kind_or_none(owned.type)
-        if kind is None or kind.kind != "list":
+        if kind is None or kind.kind not in ("list", "graph"):
             return None
-        names = [n for n, _ in owned.codec.layouts.structs[owned.type[1]]]
-        parts = dict(zip(names, owned.leaves, strict=True))
-        return kind.args[0], parts["data"], parts["size"]
+        block, size, *_ = owned.leaves  # a graph's first field is the list of its nodes
+        return kind.args[0], block, size
 
     def __len__(self) -> int:
-        found = self._list()
+        found = self._items()
         return found[2] if found else len(self.to_python())
 
     def __getitem__(self, index: Any) -> Any:
-        found = self._list()
-        if found is None or not isinstance(index, int):
+        found = self._items()
+        if found is None:
             return self.to_python()[index]
         item, block, size = found
-        at = index + size if index < 0 else index
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(size))]
+        at = operator.index(index)
+        at += size if at < 0 else 0
         if not 0 <= at < size:
             raise IndexError(f"index {index} is out of range for length {size}")
         codec = self._owned.codec
@@ -90,7 +90,7 @@ class Native:
         return value
 
     def __iter__(self) -> Iterator[Any]:
-        if self._list() is None:
+        if self._items() is None:
             return iter(self.to_python())
         return (self[i] for i in range(len(self)))
 

@@ -46,7 +46,8 @@ class Kind:
     str       none
     list      args (item,)
     map set deque heap graph   args as in the source; helpers "to_wire" and "from_wire" are Core functions to and from
-              a list: of (key, value) for a map, of items for set and deque, of sorted (priority, item) for a heap
+              a list: of (key, value) for a map, of items for set and deque, of sorted (priority, item) for a heap;
+              for a graph, a tuple of two: of nodes, which are also its first field, and of edges (from, to, value)
     struct    a user's struct: `title` its class, fields from the program, `shown` their types; helpers "default.FIELD"
     enum      a user's enum, likewise
     fn        a function value: args (param types..., result or ()), `muts`; helper "apply" calls it: (fn, args...) ->

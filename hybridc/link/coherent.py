@@ -72,12 +72,12 @@ def _kind(name: str, kind: Kind, program: ir.Program) -> Iterator[str]:
             if tuple(fields) != TEXT:
                 yield f"kind {name}: a str has other fields"
         case "list":
-            if len(kind.args) != 1 or not _alike(fields, [("data", ir.BufferT(kind.args[0])), ("size", ir.INT)]):
+            if not _are_lists([me], kind.args, program):
                 yield f"kind {name}: a list has other fields"
         case "rng":
             if not _alike(fields[:2], [("key", ir.INT), ("counter", ir.INT)]):  # what else it keeps is its own
                 yield f"kind {name}: an rng has other fields"
-        case "map" | "set" | "deque" | "heap":
+        case "map" | "set" | "deque" | "heap" | "graph":
             yield from _wire(name, kind, me, program)
         case "struct":
             for field, t in fields:
@@ -86,7 +86,7 @@ def _kind(name: str, kind: Kind, program: ir.Program) -> Iterator[str]:
                     yield from _function(f"default of {name}.{field}", helper, [], [t], program)
         case "fn":
             yield from _closure(name, kind, me, program)
-        case "enum" | "model" | "store" | "graph":
+        case "enum" | "model" | "store":
             pass
         case _:
             yield f"kind {name}: there is no kind {kind.kind}"
@@ -100,22 +100,35 @@ def _alike(fields: object, wanted: list[tuple[str, ir.Type]]) -> bool:
 
 
 def _wire(name: str, kind: Kind, me: ir.Type, program: ir.Program) -> Iterator[str]:
-    """Containers cross as a list of items, or of pairs."""
-    pair = kind.kind in ("map", "heap")
-    if len(kind.args) != (2 if pair else 1):
+    """Containers cross as a list of items, or of pairs; a graph as a list of nodes and one of edges."""
+    if len(kind.args) != (2 if kind.kind in ("map", "heap", "graph") else 1):
         yield f"kind {name}: a {kind.kind} of {len(kind.args)} types"
         return
-    item = ir.TupleT(tuple(kind.args)) if pair else kind.args[0]
+    items: list[ir.Type] = list(kind.args)
+    if kind.kind == "graph":
+        items[1] = ir.TupleT((ir.INT, ir.INT, items[1]))
+        first = [t for _, t in program.structs[name].fields[:1]]
+        if not _are_lists(first, items[:1], program):
+            yield f"kind {name}: a graph begins with its nodes"
+    elif len(items) == 2:
+        items = [ir.TupleT(tuple(items))]
     for helper in ("to_wire", "from_wire"):
         fn = program.fns.get(kind.helpers.get(helper, ""))
         types = [] if fn is None else [[p.type for p in fn.params], list(fn.results)]
         wire, own = types if helper == "from_wire" and types else reversed(types) if types else ([], [])
-        good = len(own) == 1 and same(own[0], me) and len(wire) == 1
-        if good:
-            fields = program.structs[wire[0].name].fields if isinstance(wire[0], ir.StructT) else ()
-            good = _alike(fields, [("data", ir.BufferT(item)), ("size", ir.INT)])
-        if not good:
-            yield f"kind {name}: its {helper} is no function between a list of {show_type(item)} and it"
+        if kind.kind == "graph" and len(wire) == 1 and isinstance(wire[0], ir.TupleT):
+            wire = list(wire[0].items)
+        if len(own) != 1 or not same(own[0], me) or not _are_lists(wire, items, program):
+            lists = " and ".join(f"a list of {show_type(item)}" for item in items)
+            yield f"kind {name}: its {helper} is no function between {lists} and it"
+
+
+def _are_lists(types: list[ir.Type], items: list[ir.Type], program: ir.Program) -> bool:
+    return len(types) == len(items) and all(
+        isinstance(t, ir.StructT)
+        and _alike(program.structs[t.name].fields, [("data", ir.BufferT(item)), ("size", ir.INT)])
+        for t, item in zip(types, items, strict=True)
+    )
 
 
 def _closure(name: str, kind: Kind, me: ir.Type, program: ir.Program) -> Iterator[str]:
