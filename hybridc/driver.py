@@ -16,7 +16,7 @@ from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source, Sources
-from hybridc.base.targets import parse_targets, unknown
+from hybridc.base.targets import UnknownTarget, parse_targets
 from hybridc.base.types import FnRef, FnType, ModelType, Named, TupleType, Type, TypeVar
 from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
@@ -150,7 +150,7 @@ def processors_of(target: str) -> list[str]:
     try:
         return sorted(found, key=lambda cpu: -len(processors.features(cpu)))
     except ValueError as e:
-        raise unknown(str(e)) from None
+        raise UnknownTarget(str(e)) from None
 
 
 @dataclass

@@ -14,18 +14,20 @@ KNOWN = ", ".join(["cpu", "cpu:NAME", *GPUS])
 
 
 def parse_targets(text: str) -> list[tuple[str, str]]:
-    """(kind, name) of each; the name is "" where none is said. CompileError for what is no target."""
+    """(kind, name) of each; the name is "" where none is said. UnknownTarget for what is none."""
     found = []
     for part in filter(None, (t.strip() for t in text.split(","))):
         kind, _, name = part.partition(":")
         if kind != "cpu" and part not in GPUS:
-            raise unknown(f"there is no target {part!r}; targets are {KNOWN}")
+            raise UnknownTarget(f"there is no target {part!r}; targets are {KNOWN}")
         found.append((kind, name))
     if not found:
-        raise unknown(f"no target is given; targets are {KNOWN}")
+        raise UnknownTarget(f"no target is given; targets are {KNOWN}")
     return list(dict.fromkeys(found))
 
 
-def unknown(message: str) -> CompileError:
-    """The error of a target that does not exist."""
-    return CompileError([Diagnostic("HYB702", message, NOWHERE)], {})
+class UnknownTarget(CompileError):
+    """A target that does not exist: no error of a program, but of who asks for it."""
+
+    def __init__(self, message: str):
+        super().__init__([Diagnostic("HYB702", message, NOWHERE)], {})

@@ -15,6 +15,7 @@ from hybridc_runtime.faults import chain
 from rich.console import Console
 
 from hybridc.base.diagnostic import CompileError, record, render
+from hybridc.base.targets import UnknownTarget
 
 if TYPE_CHECKING:
     from hybridc.checking import Checked
@@ -72,7 +73,8 @@ def shown(e: BaseException) -> str:
 
 
 def for_each(files: Iterable[str], work: Callable[[str], object], error_format: str = "text") -> None:
-    """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any."""
+    """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any, with 2
+    at once where the command line asks for a target that does not exist."""
     failed = False
     for file in files:
         try:
@@ -83,6 +85,8 @@ def for_each(files: Iterable[str], work: Callable[[str], object], error_format: 
                 click.echo(as_json(e), err=True)
             else:
                 rendered(e).show()
+            if isinstance(e, UnknownTarget):
+                sys.exit(2)
     if failed:
         sys.exit(1)
 

@@ -142,7 +142,9 @@ def test_emit(run, stage: str, text: str):
 
 
 def test_bad_targets_and_files(run, tmp_path: Path):
-    assert "there is no target 'cuda:sm_12'" in run("build", "mean.hyb", "--target", "cuda:sm_12").stderr
+    for command in (["build", "mean.hyb", "mean.hyb"], ["build", "mean.hyb", "--emit", "llvm"], ["explain", "mean.hyb"]):
+        done = run(*command, "--target", "cuda:sm_12")
+        assert done.returncode == 2 and done.stderr.count("there is no target 'cuda:sm_12'") == 1
     (tmp_path / "latin.hyb").write_bytes(b"fn f():\n    print('\xe9')\n")
     latin = run("check", "latin.hyb")
     assert latin.returncode == 1 and "latin.hyb:2:12" in latin.stderr and "not UTF-8" in latin.stderr and "Traceback" not in latin.stderr
