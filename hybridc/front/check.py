@@ -327,7 +327,27 @@ class Checker:
             case _:
                 self.report("HYB603", f"`{name}` cannot be exported: a fn, a model or a type can", decl.span)
         if target is not None:
-            module.exports.append(tree.Export(target, decl.alias or name, decl.span))
+            export = tree.Export(target, decl.alias or name, decl.span)
+            if self._free(module, export):
+                module.exports.append(export)
+
+    def _free(self, module: ModuleDecls, export: tree.Export) -> bool:
+        """Is its name of nothing else? A fn may be exported for several types, a model under its own name in several
+        configurations."""
+        name, key = export.name, _exported(export)
+        entity = module.names.get(name)
+        known = self.world.sigs.get(entity.key) if entity is not None else None
+        if known is not None and known.key != key:
+            self.report("HYB202", f"`{name}` is exported, and is the name of another declaration", export.span,
+                        "write another name after `as`", ((f"`{name}` is declared here", known.span),))
+            return False
+        for other in module.exports:
+            several = isinstance(export.target, FnRef) or known is not None
+            if other.name == name and (not several or _exported(other) != key or other.target == export.target):
+                self.report("HYB202", f"`{name}` is exported twice", export.span, "write another name after `as`",
+                            (("it is exported here too", other.span),))
+                return False
+        return True
 
     def _export_fn(self, c: Body, sig: FnSig, e: syntax.Expr) -> FnRef | None:
         explicit = [b for b in sig.brackets if isinstance(b, TypeVar)]
@@ -384,6 +404,11 @@ class Checker:
         """The text of a span."""
         source = self.sources.get(span.path)
         return source.text[span.start:span.end] if source is not None else ""
+
+
+def _exported(export: tree.Export) -> str:
+    """The key of what is exported."""
+    return export.target if isinstance(export.target, str) else export.target.key
 
 
 _STD: dict[str, ModuleDecls] = {}
