@@ -26,7 +26,7 @@ from hybridc.core.verify import check_after
 from hybridc.core.walk import gradients
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
-from hybridc.front.lower_interface import plain
+from hybridc.front.lower_interface import Leading, plain
 from hybridc.front.lower_types import erase
 from hybridc.front.parse import parse
 from hybridc.kernels.device import Kernels, refusal
@@ -77,10 +77,11 @@ DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]
 
 
 def lower(
-    checked: Checked, *, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False
+    checked: Checked, *, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False,
+    leading: Leading | None = None,
 ) -> tuple[ir.Program, Interface]:
     """Core, verified, and what it offers; CompileError for what cannot be compiled."""
-    core, interface, diagnostics = lowering.lower(checked.program, models=models, all_names=all_names, tests=tests)
+    core, interface, diagnostics = lowering.lower(checked.program, models, all_names, tests, leading)
     if diagnostics:
         raise CompileError(diagnostics, checked.sources)
     if knobs.verify():
@@ -242,11 +243,13 @@ def artifact(
     the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`; with
     `launched` for launchers too."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
-    core, interface = lower(checked, models=models, all_names=all_names, tests=tests)
+    owner = models[0] if more is not None and (more.table != "fns" or not more.call) else None
+    leading = None if more is None or not more.leading else Leading(more.call, owner, dict(more.leading))
+    core, interface = lower(checked, models=models, all_names=all_names, tests=tests, leading=leading)
     if more is not None and more.call:
-        config = [plain(c) for c in models[0].config]
-        owner = next((m.struct for m in interface.models if m.key == models[0].key and m.config == config), "")
-        surface.keep_call(interface, more.call, more.table, owner)
+        structs = (m.struct for m in interface.models
+                   if owner is not None and (m.key, m.config) == (owner.key, [plain(c) for c in owner.config]))
+        surface.keep_call(interface, more.call, more.table, next(structs, ""))
     elif more is not None:
         surface.keep_model(interface, models[0].key, core)
     if all_names and (more is None or not more.call):  # loaded, not built: it can compile more

@@ -48,6 +48,19 @@ def describe(array: Any) -> str:
     return shown(elem or name, tuple(array.shape))
 
 
+MOST = 64
+"""Dimensions that an array can have, numpy's and torch's."""
+
+
+def depth(value: Any) -> int:
+    """How many dimensions a value has as a tensor: an array, or lists in one another."""
+    n = 0
+    while isinstance(value, (list, tuple)) and n <= MOST:
+        n += 1
+        value = value[0] if value else None
+    return n + getattr(value, "ndim", 0)
+
+
 def as_array(value: Any, elem: str) -> tuple[Any, bool]:
     """A contiguous array of the element type over the value's memory where possible, and whether it was torch's.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -22,8 +21,6 @@ from hybridc_runtime.memory import MEMORY, align_up, allocate, free, zero
 from hybridc_runtime.native import Context
 from hybridc_runtime.values import Native, Owned, rng
 
-LEADING = re.compile(r"\[(\w+)0(?:, \1\d)*")
-"""What a `*` name stands for in an entry's types (front/lower_interface.py, ranks): `B0, B1`."""
 STEAL = 1 << 14
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 
@@ -178,23 +175,39 @@ class Caller:
             writing.finish()
         except Misfit as e:
             writing.undo()
-            most, beyond = self._leading(i, values[i])
-            error = ArgumentError(e.message(self._what(i)) + beyond)
-            error.fits = i + most / 10  # of entries for several numbers of dimensions, the one for the most
+            param, beyond = self.entry.params[i], self._beyond(i, values[i]) or 0
+            most = f"`*{param.pack}` for at most {param.leading} dimensions"
+            remedy = f"; an artifact has {most}, its source for any number" if beyond > 0 else ""
+            error = ArgumentError(e.message(self._what(i)) + remedy)
+            error.fits = i + 1 / (2 + abs(beyond))  # of entries for several numbers of dimensions, the nearest
             raise error from None
         except BaseException:
             writing.undo()
             raise
         return writing
 
-    def _leading(self, i: int, value: Any) -> tuple[int, str]:
-        """How many dimensions a `*` name stands for here, and that, where a tensor has more."""
-        found = LEADING.search(self.entry.params[i].shown)
+    def leading(self, values: Any) -> dict[str, int]:
+        """What each `*` name would have to stand for to fit the first tensor of each argument."""
+        found: dict[str, int] = {}
+        for i, param in enumerate(self.entry.params):
+            beyond = self._beyond(i, values[i])
+            if beyond is not None and param.leading + beyond >= 0:
+                found.setdefault(param.pack, param.leading + beyond)
+        return found
+
+    def _beyond(self, i: int, value: Any) -> int | None:
+        """How many dimensions more the first tensor of an argument has than its type with a `*` name."""
         t = self.types[i]
-        if found is None or isinstance(t, str) or t[0] != "tensor" or getattr(value, "ndim", 0) <= len(t[2]):
-            return 0, ""
-        most = found[0].count(",") + 1
-        return most, f"; called from Python, `*{found[1]}` stands for {most} dimensions at most"
+        if not self.entry.params[i].pack:
+            return None
+        while not isinstance(t, str) and t[0] != "tensor":
+            if t[0] == "option" and value is not None:
+                t = t[1]
+            elif self.codec.kind(t).kind == "list" and isinstance(value, (list, tuple)) and value:
+                t, value = self.codec.kind(t).args[0], value[0]
+            else:
+                return None
+        return arrays.depth(value) - (0 if isinstance(t, str) else len(t[2]))
 
     def _what(self, i: int) -> str:
         name = self.entry.params[i].name

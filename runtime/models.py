@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import index
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import fastcall, torch_module, weights
+from hybridc_runtime.arrays import MOST
 from hybridc_runtime.configuration import configuration, same_config, show_call, show_config
 from hybridc_runtime.contents import Contents
 from hybridc_runtime.faults import ArgumentError
@@ -91,12 +92,16 @@ class Models:
                 return m
         raise TypeError(f"no model {owned.type[1]}")
 
-    def extend(self, call: str, known: Caller | None, given: list[ModelBase], table: Table = "fns") -> Part | None:
-        """Compile a function, method or derivative of a method for the configurations of these models, if it takes such
-        models, by what is `known` of it, they are of this module, and that is possible and new; the program that has
-        it."""
+    def extend(
+        self, call: str, known: Caller | None, given: list[ModelBase], table: Table = "fns",
+        leading: Mapping[str, int] | None = None,
+    ) -> Part | None:
+        """Compile a function, method or derivative of a method for the configurations of these models, and for so many
+        `leading` dimensions, if it takes such models, by what is `known` of it, they are of this module, and that is
+        possible and new; the program that has it."""
         module = self.module
-        more = More(tuple((m._declared.key, m._model.config) for m in given), call, table)
+        ranks = tuple(sorted((leading or {}).items()))
+        more = More(tuple((m._declared.key, m._model.config) for m in given), call, table, ranks)
         if module._specialise is None or any(m._models is not self for m in given) or repr(more) in self._asked:
             return None
         if known is not None:
@@ -107,6 +112,16 @@ class Models:
             added = module._add(*module._specialise(more))
             self._asked.add(repr(more))
             return added
+
+
+def ranks_beyond(callers: list[Caller], best: Caller, values: Any) -> dict[str, int]:
+    """The number of dimensions for each `*` name that these values ask for, if none of the callers is for that; empty
+    where one is."""
+    wanted = best.leading(values)
+    if any(n > MOST for n in wanted.values()):
+        return {}
+    offered = [{p.pack: p.leading for p in caller.entry.params if p.pack} for caller in callers]
+    return {} if any(wanted.items() <= known.items() for known in offered) else wanted
 
 
 def declared(struct: str) -> str:
@@ -224,9 +239,13 @@ class ModelBase(Contents):
             self._learn(table, name, None, [])
         return own + more
 
-    def _learn(self, table: Table, name: str, known: Caller | None, models: list[ModelBase]) -> bool:
-        """Have a method, or its derivative, compiled for these models among its arguments; whether there is that."""
-        part = self._models.extend(name, known, [self, *models], table)
+    def _learn(
+        self, table: Table, name: str, known: Caller | None, models: list[ModelBase],
+        leading: Mapping[str, int] | None = None,
+    ) -> bool:
+        """Have a method, or its derivative, compiled for these models among its arguments, and so many `leading`
+        dimensions; whether there is that."""
+        part = self._models.extend(name, known, [self, *models], table, leading)
         if part is None:
             return False
         struct = self._model.struct
@@ -250,7 +269,7 @@ class ModelBase(Contents):
                 with self._lock:
                     return caller(values)
             return caller(values)
-        first: ArgumentError | None = None
+        tried: list[tuple[ArgumentError, Caller, Any]] = []
         for part, entry in entries:
             caller, signature = part.method(title, entry)
             values = (self, *signature.bind(args, kwargs))
@@ -260,12 +279,12 @@ class ModelBase(Contents):
             except ArgumentError as e:
                 if e.frames:
                     raise
-                first = e if first is None or e.fits > first.fits else first
-        part, entry = entries[0]
-        if models and self._learn(table, name, part.caller(entry), models):
+                tried.append((e, caller, values))
+        error, best, values = max(tried, key=lambda found: found[0].fits)
+        leading = ranks_beyond([caller for _, caller, _ in tried], best, values)
+        if (models or leading) and self._learn(table, name, tried[0][1], models, leading):
             return self._enter(table, name, args, kwargs)
-        assert first is not None
-        raise first
+        raise error
 
     def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """The method's value and its derivative with respect to the parameters, as one vector."""

@@ -14,7 +14,7 @@ from hybridc_runtime.codec import Codec
 from hybridc_runtime.device import Device
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Manifest, Param, Type
-from hybridc_runtime.models import ModelBase, Models
+from hybridc_runtime.models import ModelBase, Models, ranks_beyond
 from hybridc_runtime.more import More, Table
 from hybridc_runtime.native import Program
 from hybridc_runtime.typetext import read_type
@@ -176,7 +176,7 @@ class Function(fastcall.Quick):
 
     def _choose(self, args: tuple[Any, ...], kwargs: dict[str, Any], native: bool) -> Any:
         """The first overload that the arguments fit."""
-        first: ArgumentError | None = None
+        tried: list[tuple[ArgumentError, Caller, Any]] = []
         for signature, caller in self._overloads:
             values = signature.bind(args, kwargs)
             if caller.takes_models(values):
@@ -185,10 +185,14 @@ class Function(fastcall.Quick):
                 except ArgumentError as e:
                     if e.frames:
                         raise
-                    first = e if first is None or e.fits > first.fits else first
-        if first is not None:
-            raise first
+                    tried.append((e, caller, values))
         models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]
+        if tried:
+            error, best, values = max(tried, key=lambda found: found[0].fits)
+            leading = ranks_beyond([caller for _, caller, _ in tried], best, values)
+            if leading and self._module._models.extend(self._name, best, models, leading=leading) is not None:
+                return self._choose(args, kwargs, native)
+            raise error
         known = self._overloads[0][1] if self._overloads else None
         if models and self._module._models.extend(self._name, known, models) is not None:
             return self._choose(args, kwargs, native)

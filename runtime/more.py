@@ -10,8 +10,10 @@ Table = Literal["fns", "methods", "gradients", "pullbacks", "curvatures"]
 
 class More(NamedTuple):
     """Configurations of models (declaration key, configuration), and the function or, of the first model, the method or
-    derivative of a method that is to be compiled for them; without `call` all that concerns the first model."""
+    derivative of a method that is to be compiled for them; without `call` all that concerns the first model. `leading`
+    says how many dimensions `*` names of the call stand for."""
 
     models: tuple[tuple[str, list[Any]], ...]
     call: str = ""
     table: Table = "fns"
+    leading: tuple[tuple[str, int], ...] = ()

@@ -73,8 +73,8 @@ def shown(e: BaseException) -> str:
 
 
 def for_each(files: Iterable[str], work: Callable[[str], object], error_format: str = "text") -> None:
-    """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any, with 2
-    at once where the command line asks for a target that does not exist."""
+    """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any, and
+    with 2 at once where the command line asks for a target that does not exist."""
     failed = False
     for file in files:
         try:

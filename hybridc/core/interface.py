@@ -14,13 +14,16 @@ from hybridc.core.ir import Type
 @dataclass
 class Param:
     """`default` is the name of a Core function of no parameters that gives the default, or None; `shown` is the type as
-    the source has it."""
+    the source has it; `pack` is the first name of any number of dimensions (`*B`) in it, which stands for `leading` of
+    them here."""
 
     name: str
     type: Type
     mut: bool = False
     default: str | None = None
     shown: str = ""
+    pack: str = ""
+    leading: int = 0
 
 
 @dataclass

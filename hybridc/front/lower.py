@@ -21,7 +21,7 @@ from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
 from hybridc.front.lower_dims import bind_dims, without_searches
 from hybridc.front.lower_evaluate import evaluate
 from hybridc.front.lower_instance import enter_instance, resolve
-from hybridc.front.lower_interface import Surface
+from hybridc.front.lower_interface import Leading, Surface
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block
 
@@ -30,12 +30,13 @@ PARTS = (lower_apply, lower_comp)
 
 
 def lower(
-    program: tree.Program, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False
+    program: tree.Program, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False,
+    leading: Leading | None = None,
 ) -> tuple[ir.Program, Interface, list[Diagnostic]]:
     """Core and interface of the exports of a file (of all it declares if there are none, or with `all_names`), for the
-    configurations of models in `models` besides those exported."""
+    configurations of models in `models` besides those exported, and one function for as many `leading` dimensions."""
     ctx = context(program)
-    surface = Surface(ctx, models, all_names, tests)
+    surface = Surface(ctx, models, all_names, tests, leading)
     with deep_recursion():
         guarded(ctx, surface.targets)
         # What crosses is made of other types, whose helpers are functions that may bring in more.

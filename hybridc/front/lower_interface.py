@@ -4,7 +4,8 @@ the runtime how to call them and how values look from Python."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hybridc.base.dims import Dim
@@ -15,6 +16,7 @@ from hybridc.base.types import (
     ModelType,
     Named,
     Option,
+    PackVar,
     Tensor,
     TupleType,
     Type,
@@ -33,6 +35,16 @@ from hybridc.front.lower_layout import ParamSlot, leaves
 from hybridc.front.lower_pullback import curvature, method_gradient, pullback
 from hybridc.front.lower_scan import walk
 from hybridc.front.lower_types import erase, is_concrete
+from hybridc.front.signatures import shapes_in
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """How many dimensions `*` names stand for where Python calls a function, or a method of a model."""
+
+    call: str
+    model: ModelType | None
+    ranks: Mapping[str, int]
 
 
 def ranks(packs: int) -> range:
@@ -41,7 +53,9 @@ def ranks(packs: int) -> range:
 
 
 class Surface:
-    def __init__(self, ctx: Context, models: Sequence[ModelType], all_names: bool, tests: bool):
+    def __init__(
+        self, ctx: Context, models: Sequence[ModelType], all_names: bool, tests: bool, leading: Leading | None = None
+    ):
         self.ctx = ctx
         self.program = ctx.program
         self.interface = Interface()
@@ -53,9 +67,11 @@ class Surface:
         if self.all_names:
             self.interface.constants = dict(self.program.constants)
         self.tests = tests
+        self.leading = leading
         self._kinds: dict[str, None] = {}
         self._done: set[str] = set()
         self._looked: set[str] = set()
+        self._offered: dict[str, list[Instance]] = {}
 
     # ---- targets
     def targets(self) -> None:
@@ -131,14 +147,18 @@ class Surface:
 
     def _fn(self, name: str, ref: FnRef) -> None:
         decl = self.ctx.fn(ref.key)
-        entries = self.interface.fns.setdefault(name, [])
-        for instance in self.instances(decl, ref.types):
-            entries.append(self.entry(decl, instance))
+        entries, offered = self.interface.fns.setdefault(name, []), self._offered.setdefault(name, [])
+        for instance in self.instances(name, decl, ref.types):
+            if instance not in offered:  # what is exported is offered by name already, where everything is
+                offered.append(instance)
+                entries.append(self.entry(decl, instance))
         bare = any((v.bound or "").startswith("model ") for v in decl.type_params)
         if not entries and not (bare and self.all_names):
             del self.interface.fns[name]
 
-    def instances(self, decl: tree.FnDecl, types: Sequence[Type], model: ModelType | None = None) -> Iterator[Instance]:
+    def instances(
+        self, name: str, decl: tree.FnDecl, types: Sequence[Type], model: ModelType | None = None
+    ) -> Iterator[Instance]:
         """The instances in which a function is offered: of its bare models every configuration there is."""
         choices: list[list[Type]] = []
         for i, v in enumerate(decl.type_params):
@@ -151,9 +171,12 @@ class Surface:
                 return
         if any(p.var.type == Void() for p in decl.params):
             return
+        asked = self.leading
+        known = asked.ranks if asked is not None and (asked.call, asked.model) == (name, model) else {}
+        leadings = [[known[p.name]] if p.name in known else ranks(len(decl.packs)) for p in decl.packs]
         for chosen in itertools.product(*choices):
             for dims in self._config_dims(decl, model):
-                for leading in itertools.product(ranks(len(decl.packs)), repeat=len(decl.packs)):
+                for leading in itertools.product(*leadings):
                     yield Instance(decl.key, tuple(chosen), leading, model, dims)
 
     def _config_dims(self, decl: tree.FnDecl, model: ModelType | None) -> list[tuple[tuple[str, int], ...]]:
@@ -180,7 +203,9 @@ class Surface:
         for p, t in zip(decl.params, types, strict=True):
             core = ctx.types.core(t)
             self.reach(core)
-            params.append(Param(p.var.name, core, p.mut, self._default(decl, instance, p), str(t)))
+            pack = next((d for shape in shapes_in(p.var.type) for d in shape if isinstance(d, PackVar)), None)
+            packed = ("", 0) if pack is None else (pack.name, len(lw.packs[pack.key]))
+            params.append(Param(p.var.name, core, p.mut, self._default(decl, instance, p), str(t), *packed))
         result_type = lw.concrete(decl.result)
         result = None if isinstance(result_type, Void) else ctx.types.core(result_type)
         if result is not None:
@@ -244,7 +269,7 @@ class Surface:
             decl = ctx.fn(key)
             if name.startswith("_"):
                 continue
-            for instance in self.instances(decl, (), t):
+            for instance in self.instances(name, decl, (), t):
                 entry = self.entry(decl, instance)
                 _offer(methods, name, entry)
                 _offer(gradients, name, method_gradient(ctx, t, decl, instance, entry))

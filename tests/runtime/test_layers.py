@@ -262,28 +262,3 @@ def test_first_values(mod):
     attention = mod.Attention(32, 4).state_dict()
     assert abs(attention["in_proj_weight"]).max() == pytest.approx((6 / 128) ** 0.5, rel=0.01)
     assert not attention["in_proj_bias"].any() and not attention["out_proj.bias"].any()
-
-
-def test_leading_dimensions(tmp_path):
-    """One `*` name takes up to three dimensions from Python, two such names two each."""
-    (tmp_path / "lead.hyb").write_text("""
-from nn import Linear
-
-fn two(x: f32[*B, 3], y: f32[*C, 3]) -> f32[*B, 3]:
-    return 2 * x
-
-export Linear(3, 2)
-export two
-""")
-    mod = hybridc.load(tmp_path / "lead.hyb")
-    ours, theirs = mod.Linear(3, 2), nn.Linear(3, 2)
-    ours.load_state_dict(theirs.state_dict())
-    for shape in [(), (4,), (2, 4), (2, 1, 4)]:
-        x = rand(*shape, 3)
-        assert torch.allclose(ours(x), theirs(x), atol=1e-6)
-    with pytest.raises(TypeError, match=r"found f32\[2, 2, 1, 4, 3\]; called from Python, `\*B` stands for 3 dimensions"):
-        ours(rand(2, 2, 1, 4, 3))
-    with pytest.raises(TypeError, match=r"`\*C` stands for 2 dimensions at most"):
-        mod.two(rand(3), rand(1, 1, 1, 3))
-    with pytest.raises(ValueError, match=r"argument x: expected f32\[3\], found f64\[3\]"):
-        ours(np.zeros(3))
