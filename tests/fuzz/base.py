@@ -30,12 +30,16 @@ class Fn:
 
 @dataclass
 class Limits:
-    """How large programs get, and how often something is done that may fault."""
+    """How large programs get (`items`: of a container that is written out), and how often something is done that may
+    fault, a function calls itself, or there is a store."""
 
     statements: int = 7
     depth: int = 3
     expression: int = 3
     fault: float = 0.06
+    recursion: float = 0.3
+    store: float = 0.12
+    items: int = 4
 
 
 @dataclass

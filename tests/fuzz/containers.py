@@ -65,20 +65,20 @@ class Containers(Statements):
         return self.typed_value(t, text) if open_ else text
 
     def items(self, t: T, d: int) -> str:
-        n = self.rng.choice((0, 1, 2, 3, 4))
+        n = min(self.rng.choice((0, 1, 2, 3, 4)), self.limits.items)
         if n == 0:
             return f"{t}()"
         return "[" + ", ".join(self.expr(t.args[0], max(d - 1, 0)) for _ in range(n)) + "]"
 
     def entries(self, t: T, d: int) -> str:
-        n = self.rng.choice((0, 1, 2, 3))
+        n = min(self.rng.choice((0, 1, 2, 3)), self.limits.items)
         if n == 0:
             return f"{t}()"
         key, value = t.args
         return "{" + ", ".join(f"{self.expr(key, max(d - 1, 0))}: {self.expr(value, max(d - 1, 0))}" for _ in range(n)) + "}"
 
     def elements(self, t: T, d: int) -> str:
-        n = self.rng.choice((0, 1, 2, 3))
+        n = min(self.rng.choice((0, 1, 2, 3)), self.limits.items)
         if n == 0:
             return f"{t}()"
         return "{" + ", ".join(self.expr(t.args[0], max(d - 1, 0)) for _ in range(n)) + "}"

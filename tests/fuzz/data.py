@@ -34,7 +34,7 @@ class DataTypes(Stores):
         small = among is not None
         common = self.common_types(self.rng) if among is None else among
         self.pool = self.rng.sample(common, self.rng.randint(1, 2 if small else 5))
-        if self.chance(0.12):
+        if self.chance(self.limits.store):
             self.store = self.rng.choice(STORES)
         for _ in range(self.rng.choice((0, 0, 0, 1) if small else (0, 0, 1, 1, 2))):
             self.declare_struct() if self.chance(0.5) else self.declare_enum()

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
@@ -21,10 +21,12 @@ from hybridc.core.interface import Interface
 from hybridc.core.interp import Interpreter, str_text, str_value
 from hybridc.core.printer import print_program
 from hybridc.core.values import InterpFault
+from hybridc.core.verify import check_after
 from hybridc.link import artifact as container
 from hybridc.link import surface
 from hybridc.link.manifest import manifest_of
-from hybridc.llvm import processors
+from hybridc.llvm import backend, processors
+from hybridc.llvm.compile import Compiled
 from tests.fuzz.stores import SUFFIX, StoreHost
 
 Input = tuple[int, int, float, str]
@@ -63,9 +65,13 @@ class Unit:
         self.core, self.interface = driver.lower(self.checked)
         surface.without_curvatures(self.interface)
         self.names = [name for name in self.interface.fns if name.startswith("run_")]
+        self.code: Compiled | None = None
 
     def optimised(self) -> ir.Program:
-        return driver.optimise(self.core, self.interface, self.checked.sources)
+        """After all passes, verified again even where HYB_VERIFY saves the verifier its work after each."""
+        core = driver.optimise(self.core, self.interface, self.checked.sources)
+        check_after("all passes", core)
+        return core
 
     def line(self, offset: int) -> int:
         return self.text.count("\n", 0, offset) + 1
@@ -96,18 +102,15 @@ class Unit:
         return found
 
     def native(self, core: ir.Program, opt: int) -> bytes:
-        """The artifact at one of LLVM's levels."""
-        before = os.environ.get("HYB_OPT")
-        os.environ["HYB_OPT"] = str(opt)
-        try:
-            codes = driver.native(core, self.interface, [processors.HOST])
-        finally:
-            os.environ.pop("HYB_OPT")
-            if before is not None:
-                os.environ["HYB_OPT"] = before
+        """The artifact at one of LLVM's levels; all are made from one text."""
+        with mock.patch.dict(os.environ, HYB_OPT=str(opt)):
+            if self.code is None:
+                self.code = driver.native(core, self.interface, [processors.HOST])[0]
+            elif self.code.opt != opt:
+                self.code = at_level(self.code, opt)
         manifest = manifest_of(
-            self.path.stem, str(self.path), self.interface, core, codes[0].sites, codes[0].hosts, self.checked.sources)
-        return container.pack(manifest, codes, print_program(core), container.digests(self.checked.sources))
+            self.path.stem, str(self.path), self.interface, core, self.code.sites, self.code.hosts, self.checked.sources)
+        return container.pack(manifest, [self.code], print_program(core), container.digests(self.checked.sources))
 
     def on_device(self) -> Module:
         """Loaded with every tensor operator that can be a GPU kernel as one, whose Triton source is interpreted."""
@@ -144,13 +147,23 @@ class Unit:
         return found
 
 
+def at_level(code: Compiled, opt: int) -> Compiled:
+    """The same code by another of LLVM's levels."""
+    machine = backend.target_machine(code.cpu, opt)
+    module = backend.parse(code.llvm)
+    backend.optimise(module, machine, opt)
+    return replace(code, object=machine.emit_object(module), opt=opt)
+
+
 ENGINES = ("interpreter", "O0", "artifact")
 """Those that run every program; `passes` and `device` are asked for."""
 
 
-def run(path: Path, engines: Iterable[str] = ENGINES) -> Report:
-    """Every case of a file on the engines. CompileError if the file has errors."""
-    with mock.patch.dict(os.environ, HYB_DEPTH=str(DEPTH)), contextlib.chdir(path.parent):
+def run(path: Path, engines: Iterable[str] = ENGINES, every_pass: bool = True) -> Report:
+    """Every case of a file on the engines. CompileError if the file has errors. Core is verified after `every_pass`, or
+    after the last only, which saves a tenth of the time."""
+    settings = {"HYB_DEPTH": str(DEPTH), "HYB_VERIFY": str(int(every_pass))}
+    with mock.patch.dict(os.environ, settings), contextlib.chdir(path.parent):
         return _run(path, engines)
 
 

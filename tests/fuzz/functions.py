@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz.base import Base, Fn, Place, Production, Var
-from tests.fuzz.types import INT, STR, T
+from tests.fuzz.types import BOOL, INT, STR, T
 
 MOST_TURNS = 1500
 
@@ -111,16 +111,42 @@ class Functions(Base):
 
     def functions(self, count: int) -> None:
         for i in range(count):
-            recursive = self.chance(0.3)
+            recursive = self.chance(self.limits.recursion)
             params = ([(INT, False)] if recursive else []) + self.parameter_types()
             result = self.some_type() if self.chance(0.9) else None
             self.function(f"{'rec' if recursive else 'f'}{self.prefix}_{i}", params, result, self.limits.statements)
 
-    def driver(self, name: str) -> str:
-        """The function that is called from outside: inputs of every kind, a text that shows all results."""
+    def statements_of(self, name: str, count: int) -> None:
+        """A function that is called from outside and does everything itself: a condition, a variable or two, statements,
+        a text that shows the variables."""
+        self.begin()
+        self.budget = 3 * count
+        if self.store is not None:
+            self.open_store()
+        self.line(f"let b = {self.rng.choice(('p < q', 'q > 0', 'x >= 0.0', 'x == x', 'len(s) > 3', 's < str(p)'))}")
+        self.add("b", BOOL, False)
+        given = [v for v in self.scope if v.type.kind != "store"]
+        for _ in range(self.rng.choice((1, 1, 2))):
+            self.var()
+        for _ in range(count):
+            self.statement()
+        self.end(name, [(v.name, v.type) for v in self.scope if v not in given])
+
+    def begin(self) -> None:
+        """A function that is called from outside: inputs of every kind."""
         self.lines, self.budget = [], 100
         self.at = Place(result=STR)
         self.scope = [Var("p", INT), Var("q", INT), Var("s", STR), Var("x", self.input_float())]
+
+    def end(self, name: str, shown: list[tuple[str, T]]) -> None:
+        """The end of one: a text that shows all results."""
+        parts = " | ".join(f"{{{v}.items()}}" if t.kind == "store" else f"{{{v}}}" for v, t in shown if self.showable(t))
+        self.line(f'return f"{parts}"')
+        self.decls.append("\n".join([f"fn {name}(p: int, q: int, x: f64, s: str) -> str:", *self.lines]))
+
+    def driver(self, name: str) -> str:
+        """A function that is called from outside and calls what the case declares."""
+        self.begin()
         shown: list[tuple[str, T]] = []
         stores = [self.open_store()] if self.store is not None else []
         for fn in self.fns[-2:]:
@@ -149,9 +175,8 @@ class Functions(Base):
             shown += self.call_tensors(tensors)
         for model in self.models:
             shown += self.call_model(model)
-        parts = " | ".join([*(f"{{{v}}}" for v, t in shown if self.showable(t)), *(f"{{{m}.items()}}" for m in stores)])
-        self.line(f'return f"{parts}"')
-        self.decls.append("\n".join([f"fn {name}(p: int, q: int, x: f64, s: str) -> str:", *self.lines]))
+        shown += [(m, T("store")) for m in stores]
+        self.end(name, shown)
         return name
 
     def input_float(self) -> T:

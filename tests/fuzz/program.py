@@ -12,6 +12,7 @@ from tests.fuzz.gradients import Gradients
 from tests.fuzz.models import Models
 from tests.fuzz.scalars import Scalars
 from tests.fuzz.text import Text
+from tests.fuzz.types import T
 
 
 class Maker(Gradients, Functions, Models, Text, Scalars):
@@ -33,6 +34,8 @@ def case(seed: str, name: str, subject: str = "all", variant: int | None = None)
     rng = random.Random(f"{seed} size")
     if subject == "small":
         return _small(seed, name, rng, variant)
+    if subject == "tiny":
+        return _tiny(seed, name, rng, variant)
     limits = Limits(statements=rng.choice((2, 3, 4, 7)), expression=rng.choice((2, 3, 3, 4)), depth=rng.choice((2, 3)),
                     fault=rng.choice((0.0, 0.03, 0.1)))  # fmt: skip
     style = None if variant is None else random.Random(f"{seed} {variant}")
@@ -60,11 +63,9 @@ def _small(seed: str, name: str, rng: random.Random, variant: int | None) -> Cas
     limits = Limits(statements=rng.choice((1, 2, 3)), expression=rng.choice((1, 2, 2)), depth=rng.choice((1, 1, 2)),
                     fault=rng.choice((0.0, 0.03, 0.1)))  # fmt: skip
     maker = Maker(seed, name, limits, None if variant is None else random.Random(f"{seed} {variant}"))
-    stem, _, number = seed.rpartition("-")
-    shared = random.Random(f"{stem} {int(number) // 100 if number.isdigit() else 0} types")
     kind = rng.random()
     if kind < 0.85:
-        maker.choose_types(shared.sample(maker.common_types(shared), 5))
+        maker.choose_types(_shared_types(maker, seed, 100, 5))
         maker.functions(1)
     elif kind < 0.95:
         maker.tensor_fns.append(maker.tensor_function(f"t{name}_0"))
@@ -72,6 +73,40 @@ def _small(seed: str, name: str, rng: random.Random, variant: int | None) -> Cas
         maker.models.append(maker.model())
     maker.driver(f"run_{name}")
     return Case(name, seed, "\n\n".join(maker.decls) + "\n", "small")
+
+
+TINY = 600
+"""How many tiny programs with numbers in a row draw from the same types."""
+
+
+def _tiny(seed: str, name: str, rng: random.Random, variant: int | None) -> Case:
+    """A program of three to ten lines about two or three things, mostly without a function of its own; it exports the
+    one that is called, so that hardly more than these lines is compiled."""
+    limits = Limits(statements=1, expression=rng.choice((1, 1, 2)), depth=1, fault=rng.choice((0.0, 0.1, 0.3)),
+                    recursion=0.06, store=0.03, items=2)  # fmt: skip
+    maker = Maker(seed, name, limits, None if variant is None else random.Random(f"{seed} {variant}"))
+    kind = rng.random()
+    if kind < 0.985:
+        maker.scalars = tuple(rng.sample(maker.scalars, 3))
+        maker.choose_types(_shared_types(maker, seed, TINY, 4))
+    if kind < 0.8:
+        maker.statements_of(f"run_{name}", rng.choice((0, 1, 1, 2)))
+    else:
+        if kind < 0.985:
+            maker.functions(1)
+        elif kind < 0.995:
+            maker.tensor_fns.append(maker.tensor_function(f"t{name}_0"))
+        else:
+            maker.models.append(maker.model())
+        maker.driver(f"run_{name}")
+    return Case(name, seed, "\n\n".join([*maker.decls, f"export run_{name}"]) + "\n", "tiny")
+
+
+def _shared_types(maker: Maker, seed: str, row: int, count: int) -> list[T]:
+    """The same few types for each `row` of cases with numbers in a row."""
+    stem, _, number = seed.rpartition("-")
+    shared = random.Random(f"{stem} {int(number) // row if number.isdigit() else 0} types")
+    return shared.sample(maker.common_types(shared), count)
 
 
 LAYERS = "from nn import GRUCell, LayerNorm, Linear, MLP\n\n"

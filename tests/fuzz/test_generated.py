@@ -19,9 +19,9 @@ from tests.fuzz.program import case, file_of  # noqa: E402
 SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "30"))
 
 
-@pytest.mark.parametrize("subject", ["all", "gradients"])
-def test_programs_mean_the_same_on_every_engine(subject: str) -> None:
-    tally = campaign.run("ci", 100_000, 20, 240, None, subject, SECONDS)
+@pytest.mark.parametrize("subject, size", [("all", 20), ("tiny", 100), ("gradients", 20)])
+def test_programs_mean_the_same_on_every_engine(subject: str, size: int) -> None:
+    tally = campaign.run("ci", 100_000, size, 240, None, subject, SECONDS)
     assert tally.cases >= 20
     assert [f"{f.kind} {f.seed} {f.detail}" for f in tally.failures] == []
     assert tally.calls == 6 * (tally.cases - tally.constant)
