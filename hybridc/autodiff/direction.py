@@ -1,5 +1,5 @@
-"""A direction that a program gives for forward mode has the form of its value: tensors of the same shape, lists of the
-same length, the same cases of enums."""
+"""A direction that a program gives for forward mode, and a derivative that a function of its own computes, has the form
+of its value: tensors of the same shape, lists of the same length, the same cases of enums."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hybridc.core.ir import (
 )
 from hybridc.core.types import parts
 
-OTHER = "the direction has another shape than the value it belongs to"
+OTHER = "the derivative by a value has another shape than the value"
 
 
 def check_direction(tangents: Tangents, b: Builder, value: Atom, direction: Atom) -> None:
@@ -37,6 +37,9 @@ def check_direction(tangents: Tangents, b: Builder, value: Atom, direction: Atom
     type = value.type
     if not tangents.active(type):
         return
+    if isinstance(type, StructT) and isinstance(direction.type, TensorT):  # of a model: by its parameters
+        value = b.op("get", [value], parts(type, tangents.program)[0], index=0)
+        type = value.type
     match type:
         case Prim():
             return

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from hybridc.autodiff import rules
 from hybridc.autodiff.activity import Activity, Mask
 from hybridc.autodiff.convert import absorb, give
+from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.push import Push, custom
 from hybridc.autodiff.replacer import Replacer
@@ -135,7 +136,7 @@ class Driver:
     def reachable(self, name: str, through_values: bool = True) -> dict[str, None]:
         """The functions that a function may call, directly or not; as values too."""
         seen: dict[str, None] = {}
-        todo = list(calls(self.program.fns[name]))
+        todo = list(calls(self.program.fns[name])) if through_values or not name.startswith("apply ") else []
         while todo:
             at = todo.pop()
             if at not in seen and (through_values or not at.startswith("apply ")):
@@ -259,5 +260,6 @@ class Driver:
         for k, i in enumerate(places):
             if r.is_active(s.args[i]):
                 one = found if len(places) == 1 else r.b.op("get", [found], parts(found.type, self.program)[k], index=k)
+                check_direction(self.tangents, r.b, r.need(s.args[i]), one)
                 sure = isinstance(one.type, TensorT)
                 r.add_all(s.args[i], [Adjoint(x, sure) for x in absorb(self.tangents, r.b, one)])

@@ -146,12 +146,11 @@ class Replacer:
         leaves: dict[int, list[Atom]] = {}
         for i, direction in zip(wrt, directions, strict=True):
             value = own[i]
+            check_direction(tangents, b, value, direction)
             if isinstance(value.type, StructT) and isinstance(direction.type, TensorT):
-                check_direction(tangents, b, self.vector(value), direction)
                 rest = tangents.leaves(value.type)[1:]
                 leaves[i] = [direction, *(tangents.zero(b, k) for k in rest)]
             else:
-                check_direction(tangents, b, value, direction)
                 leaves[i] = absorb(tangents, b, direction)
         pushed = self.driver.push(fn.name, mask)
         results = self.driver.activity.results(fn.name, mask)

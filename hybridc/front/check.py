@@ -18,6 +18,7 @@ from hybridc.base.source import Sources, Span
 from hybridc.base.types import POISON, STD_TYPES, VOID, FnRef, ModelType, Poison, TypeVar
 from hybridc.front import (
     check_access,
+    check_custom,
     check_fn,
     check_generic,
     check_model,
@@ -224,7 +225,7 @@ class Checker:
         sig.result = result_type
         c.frames.pop()
         return tree.FnDecl(sig.key, sig.name, sig.type_params, sig.dims, sig.packs, tuple(params), result_type, body,
-                           fn.header, sig.owner, sig.host, sig.doc, self._custom_grad(c, sig, fn))
+                           fn.header, sig.owner, sig.host, sig.doc, check_custom.custom_grad(c, sig, fn))
 
     def ensure_result(self, c: Body, sig: FnSig, span: Span) -> None:
         """The result type of a function that does not say it comes from its body."""
@@ -237,25 +238,6 @@ class Checker:
         self.check_fn(sig.key)
         if sig.result is None:
             sig.result = POISON
-
-    def _custom_grad(self, c: Body, sig: FnSig, fn: syntax.Fn) -> FnRef | None:
-        for d in fn.decorators:
-            if d.name != "custom_grad":
-                c.error("HYB605", f"there is no decorator `@{d.name}`", d.span, help=nearest(d.name, ["custom_grad"]))
-                continue
-            arg = d.args[0].value if len(d.args) == 1 else None
-            entity = c.entity(arg.id) if isinstance(arg, syntax.Name) else None
-            back = self.world.sigs.get(entity.key) if entity is not None else None
-            if not isinstance(back, FnSig):
-                c.error("HYB605", "`@custom_grad` takes the name of the fn that computes the derivative", d.span)
-                continue
-            if len(back.params) != len(sig.params) + 2:
-                c.error("HYB605", f"`{back.name}` takes the arguments of `{sig.name}`, its result and the derivative "
-                        f"of the result: {len(sig.params) + 2} parameters, not {len(back.params)}", d.span)
-                continue
-            types = sig.type_params if len(back.type_params) == len(sig.type_params) else ()
-            return FnRef(back.key, types)
-        return None
 
     def _defaults(self, module: ModuleDecls, key: str, decl: object, reader: TypeReader) -> None:
         """Defaults of fields."""

@@ -62,6 +62,8 @@ class Body:
         self.lost: dict[str, str] = {}
         """Paths that were known not to be none until a loop began that changes the variable, by its name."""
         self.prechecked: dict[int, tree.Expr] = {}
+        self.applied: dict[int, tuple[syntax.Argument, ...]] = {}
+        """The arguments that a callee which is itself computed, `grad(f)`, is called with."""
         self.parallel: list[tuple[int, int]] = []
         """Where each enclosing `parallel` body begins: how many frames and scopes there were."""
         self.had_errors = False

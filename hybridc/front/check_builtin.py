@@ -100,7 +100,8 @@ def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
     args = _args(c, e, str(to), 1, 1)
     if args is None:
         return tree.Const(to, e.span, None) if isinstance(to, Prim) else c.poison(e.span)
-    hint = to if isinstance(args[0], syntax.Literal) else None
+    exact = isinstance(args[0], syntax.Literal) or (is_float(to) and isinstance(c.const(args[0]), float))
+    hint = to if exact else None
     x = c.value(args[0], hint)
     t = c.head(x.type)
     if isinstance(t, Poison):

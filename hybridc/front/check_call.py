@@ -74,6 +74,7 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
             return check_new.make_enum(c, enum, fn.name, e.args, e, expected, types)
         if enum is None:
             return call_attribute(c, fn, e, brackets, expected)
+    c.applied[id(fn)] = e.args
     value = c.value(fn)
     return call_value(c, value, e, expected)
 

@@ -82,6 +82,8 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
                 help="declare it outside")
     if s.mutates_self or s.extern:
         c.error("HYB506", "only a method can be a `mut fn`", s.name_span)
+    for d in s.decorators:
+        c.error("HYB605", "a `fn` inside of a body has no decorator", d.span, help="declare it in the file")
     key = f"{c.key}.{s.name}"
     outer = c.reader
     c.reader = outer.child(key, binding=True, value=outer.value, report=c.error, model_value=outer.model_value)

@@ -18,10 +18,13 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_access, check_model, check_place, syntax, tree
 from hybridc.front.bounds import holds_floats, is_float
+from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
+
+KNOWN = tree.FnValue | tree.BoundMethod
 
 
 def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
@@ -48,6 +51,7 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         c.error("HYB306", f"`{kind}` takes the function to differentiate", e.span)
         return c.poison(e.span)
     stateful: tree.Place | None = None
+    args: tuple[syntax.Argument, ...] = ()
     if f_arg.mut:
         if kind not in ("grad", "value_and_grad"):
             c.error("HYB604", f"`{kind}` takes no method that writes state", f_arg.span)
@@ -57,6 +61,7 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
             return c.poison(e.span)
         f, stateful = found
     else:
+        c.applied[id(f_arg.value)] = args = c.applied.pop(id(e), ())
         f = c.value(f_arg.value)
     t = c.head(f.type)
     if isinstance(t, Poison):
@@ -64,10 +69,11 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if not isinstance(t, FnType):
         c.error("HYB604", f"`{kind}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span)
         return c.poison(e.span)
-    names = parameter_names(c, f, f_arg.value)
+    names = parameter_names(c, f)
     positions = choose(c, f, t, wrt, names, e)
     if positions is None or not fits(c, t, f_arg.value, kind):
         return c.poison(e.span)
+    _types_from_arguments(c, f, t, names, args)
     targets: list[Type] = []
     for p in positions:
         target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
@@ -91,6 +97,20 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         targets.append(d)
     c.checker.gradients.append((f, tuple(positions), e.span))
     return tree.Gradient(derived(c, t, kind, targets), e.span, f, kind, tuple(positions), stateful)
+
+
+def _types_from_arguments(c: Body, f: tree.Expr, t: FnType, names: list[str] | None,
+                          args: tuple[syntax.Argument, ...]) -> None:
+    """What a generic function is differentiated by is of the type that the derivative is called with."""
+    heads = [c.head(m) for m in f.fn.types] if isinstance(f, KNOWN) else []
+    open_types = [m for m in heads if isinstance(m, Meta)]
+    indices = sorted(range(len(args) if open_types else 0), key=lambda i: open_literal(c, args[i].value))
+    for i in indices:
+        a = args[i]
+        at = i if a.name is None else names.index(a.name) if names and a.name in names else len(t.params)
+        if at < len(t.params) and not a.mut and any(c.solver.occurs(m, t.params[at][0]) for m in open_types):
+            c.prechecked[id(a.value)] = x = c.value(a.value, t.params[at][0])
+            c.solver.attempt(t.params[at][0], x.type)
 
 
 def derived(c: Body, t: FnType, kind: str, targets: list[Type]) -> FnType:
@@ -164,7 +184,7 @@ def receiver_of(f: tree.Expr) -> Type:
     return f.receiver.type
 
 
-def parameter_names(c: Body, f: tree.Expr, e: syntax.Expr) -> list[str] | None:
+def parameter_names(c: Body, f: tree.Expr) -> list[str] | None:
     """The names of the parameters, where the function is a declared one or written here."""
     match f:
         case tree.FnValue(fn=fn):
@@ -176,9 +196,9 @@ def parameter_names(c: Body, f: tree.Expr, e: syntax.Expr) -> list[str] | None:
         case tree.Local(var=var):
             return c.local_fns.get(var.key)
         case tree.Checkpoint(fn=inner):
-            return parameter_names(c, inner, e)
+            return parameter_names(c, inner)
         case tree.Gradient(fn=inner, kind=kind):
-            return parameter_names(c, inner, e) if kind not in ("jvp", "hvp") else None
+            return parameter_names(c, inner) if kind not in ("jvp", "hvp") else None
     return None
 
 

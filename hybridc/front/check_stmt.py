@@ -22,7 +22,7 @@ from hybridc.base.types import (
     Type,
     substitute,
 )
-from hybridc.front import check_fn, check_match, check_ops, check_place, syntax, tree
+from hybridc.front import check_fn, check_grad, check_match, check_ops, check_place, syntax, tree
 from hybridc.front.bounds import is_resource
 from hybridc.front.infer import Meta
 from hybridc.front.narrowing import changed_names, facts
@@ -108,6 +108,9 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         local = c.declare(s.pattern.name, t, word, s.pattern.span, s.mutable, dim)
         if s.mutable and isinstance(c.head(t), Option) and isinstance(value, tree.Some):
             c.narrowed = c.narrowed | {local.var.key}
+        names = None if s.mutable else check_grad.parameter_names(c, value)
+        if names is not None:
+            c.local_fns[local.var.key] = names
         return tree.Let(tree.BindPattern(local.var), value, s.span)
     return tree.Let(check_match.binding(c, s.pattern, t, s.mutable, word), value, s.span)
 

@@ -6,7 +6,7 @@ Every such enum also has the case `Host(id)`: a Python callable, called through 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hybridc.base.names import unused
 from hybridc.base.types import FnRef, FnType, Type, Void
@@ -19,6 +19,7 @@ from hybridc.front.lower_inside import dims_of
 from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_stmt import block
 from hybridc.front.lower_types import erase
+from hybridc.front.lower_values import Values
 
 HOST = "Host"
 
@@ -92,7 +93,9 @@ class Closures:
             definition = self.ctx.core.enums[enum]
             added = (case.name, tuple((n, _inner(k)) for n, k in fields))
             self.ctx.core.enums[enum] = ir.EnumDef(enum, (*definition.cases, added))
-        return lw.op("enum", [a for _, a in captures], ir.EnumT(enum), case=case.name)
+        value = lw.op("enum", [a for _, a in captures], ir.EnumT(enum), case=case.name)
+        lw.functions[value] = closure
+        return value
 
     @staticmethod
     def _case_name(cases: dict[object, Case], title: str) -> str:
@@ -191,6 +194,26 @@ def closure_of(lw: Lowerer, e: tree.Expr, t: FnType) -> Closure | None:
         case tree.Lambda():
             return _lambda(lw, e, t)
     return None
+
+
+def known(lw: Values, value: ir.Atom) -> Closure | None:
+    """The function that a value was made of, in this function or in one around it."""
+    if value in lw.functions or lw.parent is None:
+        return lw.functions.get(value)
+    outside = next((a for v, a in lw.captures if v == value), None)
+    found = known(lw.parent, outside) if outside is not None else None
+    return found and replace(found, captures=[(name, _captured(lw, a)) for name, a in found.captures])
+
+
+def _captured(lw: Values, outside: ir.Atom) -> ir.Atom:
+    """A value of the function around."""
+    if isinstance(outside, ir.Const):
+        return outside
+    inside = next((v for v, a in lw.captures if a == outside), None)
+    if inside is None:
+        inside = lw.b.var(outside.type, outside.name)
+        lw.captures.append((inside, outside))
+    return inside
 
 
 def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.Atom]], args: list[Type]) -> Closure:

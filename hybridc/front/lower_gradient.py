@@ -10,7 +10,7 @@ from hybridc.base.source import Span
 from hybridc.base.types import FnType, Type
 from hybridc.core import ir
 from hybridc.front import tree
-from hybridc.front.lower_closure import Closure, closure_of
+from hybridc.front.lower_closure import Closure, closure_of, known
 from hybridc.front.lower_core import Context, Lowerer, Refused, Value, generated, lowers
 from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_place import Access, access
@@ -116,7 +116,11 @@ def closure(lw: Lowerer, e: tree.Expr, t: FnType) -> Closure:
     if found is not None:
         assert not found.takes_self  # only a `fn` with a name knows itself, which is a variable here
         return found
-    return Closure(None, "", lw.ctx.closures.apply_name(t), [("f", lw.expr(e))])
+    value = lw.expr(e)
+    found = known(lw, value)
+    if found is None:
+        return Closure(None, "", lw.ctx.closures.apply_name(t), [("f", value)])
+    return replace(found, captures=[("f", value), *found.captures]) if found.takes_self else found
 
 
 class Gradient:

@@ -7,7 +7,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim, DimVar, PackVar
@@ -17,6 +17,9 @@ from hybridc.core import ir
 from hybridc.core.builder import Builder, integer
 from hybridc.front import tree
 from hybridc.front.lower_context import HANDLERS, BoundDim, Context, LoopLabels, Parts, Refused, Value
+
+if TYPE_CHECKING:
+    from hybridc.front.lower_closure import Closure
 
 
 class Values(ABC):
@@ -49,6 +52,8 @@ class Values(ABC):
         self.consts: dict[str, Dim] = {}
         self.aliases: dict[str, tree.Expr] = {}
         """`let`s that name an expression: see lower_mixed.py."""
+        self.functions: dict[ir.Atom, Closure] = {}
+        """Values of fn types that were made here: see lower_closure.py."""
         self.model: ModelType | None = None
         self.self_type: Type | None = None
         """How the declaration writes the type of `self` in a method of a model."""

@@ -54,6 +54,13 @@ def test_a_fault(mod) -> None:
         assert m.count() == 0 and m.state_dict()["w"].tolist() == [3, 3] and xs == [1]
 
 
+def test_a_derivative_of_another_shape(mod) -> None:
+    assert mod.d_total([1.0, 2.0]).tolist() == [1, 1]
+    for wrong in ([1.0], [1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match="another shape than the value"):
+            mod.d_total(wrong)
+
+
 # In a process of its own: what other tests of a worker keep or free meanwhile is not what is measured.
 INTERRUPTED = """
 import ctypes, os, resource, signal, sys, threading
