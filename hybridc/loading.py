@@ -13,7 +13,7 @@ from hybridc_runtime.artifact import Contents, features, link_code, processor, r
 from hybridc_runtime.device import Device
 from hybridc_runtime.manifest import Manifest
 from hybridc_runtime.module import Module, link
-from hybridc_runtime.more import More
+from hybridc_runtime.more import More, Unfit
 
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, CompileWarning, render
@@ -48,7 +48,8 @@ def load(
         if not (trust or origin.known(contents.digest)):
             contents = _again(contents, device)
             code = contents.code("cpu", features())
-        return link_code(contents, code, externs, device)
+        again = (load, os.path.abspath(path), (("trust", trust), ("device", device)))
+        return link_code(contents, code, externs, device, again)
     return _Source(path, root, device=device or "cpu").load(externs)
 
 
@@ -96,10 +97,17 @@ class _Source:
 
     def load(self, externs: Mapping[str, Any] | None) -> Module:
         manifest, objects, launcher = self.specialise(None)
-        return link(manifest, objects, externs=externs, specialise=self.specialise, launcher=launcher)
+        root = None if self.root is None else os.path.abspath(self.root)
+        again = (load, os.path.abspath(self.path), (("root", root), ("device", self.device)))
+        return link(manifest, objects, externs=externs, specialise=self.specialise, launcher=launcher, again=again)
 
     def specialise(self, more: More | None) -> tuple[Manifest, list[bytes], Device | None]:
-        contents = read(self.unit(more), self.path)
+        try:
+            contents = read(self.unit(more), self.path)
+        except CompileError as e:
+            if more is not None and all(d.code == "HYB803" for d in e.diagnostics):
+                raise Unfit(e.diagnostics[0].message) from None
+            raise
         inner = contents.device()
         launcher = launchers.choose(self.device, inner, self.path)
         contents = inner or contents

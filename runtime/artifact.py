@@ -40,6 +40,7 @@ from hybridc_runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from hybridc_runtime.module import Module
+    from hybridc_runtime.pickling import Again
 
 SCHEMA = 2
 MAGIC = b"HYBX" + f"{SCHEMA:04}".encode()
@@ -228,13 +229,17 @@ def load_artifact(
             f"{contents.what} was not built here, and a .hybx holds native code: load it with trust=True if you trust "
             "who made it; hybridc.load compiles what it does not know from the Core inside"
         )
-    return link_code(contents, code, externs, device)
+    again = None if isinstance(source, bytes) else (
+        load_artifact, os.path.abspath(source), (("trust", trust), ("device", device)))
+    return link_code(contents, code, externs, device, again)
 
 
 def link_code(
-    contents: Contents, code: Member, externs: Mapping[str, Any] | None, device: str | None = None
+    contents: Contents, code: Member, externs: Mapping[str, Any] | None, device: str | None = None,
+    again: Again | None = None,
 ) -> Module:
-    """The module of one of the codes of an artifact, or of the one within for a launcher, whoever made it."""
+    """The module of one of the codes of an artifact, or of the one within for a launcher, whoever made it; `again`
+    loads it in another process."""
     from hybridc_runtime import launchers
     from hybridc_runtime.module import link
 
@@ -243,7 +248,7 @@ def link_code(
     weights = contents.weights()
     if launcher is not None and inner is not None:
         contents, code = inner, inner.code("cpu", features())
-    return link(contents.manifest(), [code.data], externs=externs, launcher=launcher, weights=weights)
+    return link(contents.manifest(), [code.data], externs=externs, launcher=launcher, weights=weights, again=again)
 
 
 def describe(contents: Contents) -> str:

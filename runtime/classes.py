@@ -5,8 +5,11 @@ Values may be nested a million deep, so nothing here recurses over them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from hybridc_runtime.pickling import Home, reduced, rows_of, value_of
 
 
 class Record:
@@ -16,6 +19,11 @@ class Record:
     _hyb_name = ""
     """As repr begins: "Point", "Shape.Circle"."""
     _hyb_frozen = False
+    _hyb_fields: tuple[str, ...]
+    _hyb_key: tuple[Any, ...]
+    """What a module finds the class by."""
+    _hyb_home: Home | None = None
+    """The module that it is of."""
 
     def __eq__(self, other: object) -> bool:
         return equal(self, other) if isinstance(other, Record) else NotImplemented
@@ -31,6 +39,21 @@ class Record:
             return self
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return value_of(*rows_of(self), lambda x: copy.deepcopy(x, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
+
+    @classmethod
+    def _hyb_of(cls, parts: Sequence[Any]) -> Record:
+        """The value with these fields, in order."""
+        if cls._hyb_frozen and not cls._hyb_fields:
+            return getattr(cls.__base__, cls.__name__)  # type: ignore[no-any-return]  # a case without fields is one value
+        new = object.__new__(cls)
+        new.__dict__.update(zip(cls._hyb_fields, parts, strict=True))
         return new
 
 
@@ -71,7 +94,7 @@ def struct_class(
 ) -> type[Record]:
     return type(title, (Record,), {
         "__init__": _constructor(fields, defaults, title), "__match_args__": tuple(fields), "__doc__": doc,
-        "_hyb_name": title, "_hyb_fields": tuple(fields),
+        "_hyb_name": title, "_hyb_fields": tuple(fields), "_hyb_key": (title, tuple(fields)),
     })
 
 
@@ -86,12 +109,13 @@ def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]], doc: str 
         "__init__": refuse, "__doc__": doc, "_hyb_name": title, "_hyb_frozen": True, "__setattr__": _set_frozen,
         "_hyb_cases": tuple(case for case, _ in cases),
     })
+    table = tuple((case, tuple(fields)) for case, fields in cases)
     classes = []
     for tag, (case, fields) in enumerate(cases):
         name = f"{title}.{case}"
         cls = type(case, (base,), {
             "__init__": _constructor(fields, {}, name), "__match_args__": tuple(fields), "__qualname__": name,
-            "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag,
+            "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag, "_hyb_key": (title, table, tag),
         })
         classes.append(cls)
         type.__setattr__(base, case, cls if fields else object.__new__(cls))

@@ -14,6 +14,7 @@ from hybridc_runtime.layout import Layouts, erased, type_key
 from hybridc_runtime.manifest import FLOATS, Entry, Kind, Manifest, Param, Type
 from hybridc_runtime.memory import HEADER, MEMORY, TAGGED, allocate, free, set_word, word
 from hybridc_runtime.native import Program, ReleaseType, jit
+from hybridc_runtime.pickling import Home
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ UNIT: Type = ("tuple", ())
 class Codec:
     """One program. `classes` (title -> Python class) are shared by the programs of a module."""
 
-    def __init__(self, manifest: Manifest, program: Program, shared: dict[Any, Any] | None = None):
-        self.manifest, self.program = manifest, program
+    def __init__(
+        self, manifest: Manifest, program: Program, shared: dict[Any, Any] | None = None, home: Home | None = None
+    ):
+        self.manifest, self.program, self.home = manifest, program, home
         self.layouts = Layouts(manifest)
         self.readers, self.writers = Readers(self), Writers(self)
         self.shared = shared if shared is not None else {}
@@ -105,6 +108,7 @@ class Codec:
                 cls = self.shared.get(key)
                 if cls is None:
                     cls = self.shared[key] = classes.enum_class(title, cases, kind.doc)
+            cls._hyb_home = self.home
             self._classes[t] = cls
         return cls
 

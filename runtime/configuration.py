@@ -42,6 +42,15 @@ def show_call(declared: ModelClass, config: list[Any]) -> str:
     return f"{declared.name}({', '.join(f'{n}={show_config(v)}' for n, v in zip(names, config, strict=False))})"
 
 
+def blamed(declared: ModelClass, config: list[Any]) -> str:
+    """The arguments that made a dimension negative: those that are, else all that are ints."""
+    given = {row[0]: v for row, v in zip(declared.config, config, strict=False)}
+    ints = {n: v for n, v in given.items() if type(v) is int}
+    named = {n: v for n, v in ints.items() if v < 0} or ints or given
+    shown = ", ".join(f"{n}={show_config(v)}" for n, v in named.items())
+    return f"{declared.name}() argument{'s' * (len(named) > 1)} {shown}"
+
+
 def configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The whole configuration, in order, from what a call gives."""
     rows = declared.config

@@ -8,13 +8,13 @@ from operator import index
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
-from hybridc_runtime import fastcall, torch_module, weights
+from hybridc_runtime import fastcall, pickling, torch_module, weights
 from hybridc_runtime.arrays import MOST
-from hybridc_runtime.configuration import configuration, same_config, show_call, show_config
+from hybridc_runtime.configuration import blamed, configuration, same_config, show_call, show_config
 from hybridc_runtime.contents import Contents
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Model, ModelClass, Type
-from hybridc_runtime.more import More, Table
+from hybridc_runtime.more import More, Table, Unfit
 from hybridc_runtime.values import Native, Owned
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ class Models:
             with self.module._lock:
                 found = self._find(key, config)
                 if found is None:
-                    self.module._add(*self.module._specialise(More(((key, config),))))
+                    try:
+                        self.module._add(*self.module._specialise(More(((key, config),))))
+                    except Unfit as e:
+                        raise ArgumentError(f"{blamed(self.classes[key]._declared, config)}: {e}") from None
                     found = self._find(key, config)
         if found is not None:
             return found
@@ -308,8 +311,7 @@ class ModelBase(Contents):
     # ---- copies
     def __copy__(self) -> ModelBase:
         codec = self._part.codec
-        if any(codec.holds_resource(s.type) for s in self._model.states):
-            raise TypeError(f"{self._declared.name} holds a store and cannot be copied")
+        self._copyable("copied")
         new = object.__new__(type(self))
         with self._lock:
             new._start(self._part, self._model, Owned(codec, self._owned.type, self._owned.share()))
@@ -317,6 +319,22 @@ class ModelBase(Contents):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelBase:
         return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._copyable("pickled")
+        contents = weights.to_bytes(*self._contents())
+        return pickling.model, (self._models.module._home, self._declared.key, self._model.config, contents)
+
+    @classmethod
+    def _restore(cls, config: list[Any], contents: bytes) -> ModelBase:
+        m = object.__new__(cls)
+        m._build(config, 0, "")
+        m._take_contents(*weights.from_bytes(contents, cls._declared.name), cls._declared.name)
+        return m
+
+    def _copyable(self, how: str) -> None:
+        if any(self._part.codec.holds_resource(s.type) for s in self._model.states):
+            raise TypeError(f"{self._declared.name} holds a store and cannot be {how}")
 
 
 def _method(name: str) -> Callable[..., Any]:

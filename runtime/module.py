@@ -17,6 +17,7 @@ from hybridc_runtime.manifest import Entry, Manifest, Param, Type
 from hybridc_runtime.models import ModelBase, Models, ranks_beyond
 from hybridc_runtime.more import More, Table
 from hybridc_runtime.native import Program
+from hybridc_runtime.pickling import Again, Home
 from hybridc_runtime.typetext import read_type
 from hybridc_runtime.values import Native, Owned, rng
 
@@ -34,7 +35,7 @@ class Part:
         """Runs its GPU kernels, where it has some."""
         self.manifest = manifest
         self.program = Program(objects, manifest.sites)
-        self.codec = Codec(manifest, self.program, module._classes)
+        self.codec = Codec(manifest, self.program, module._classes, module._home)
         self.codec.make_caller = lambda entry: Caller(self.codec, entry)
         self.codec.model_of = module._models.wrap
         self.program.services = hosts.services(self.codec, externs, launcher)
@@ -204,6 +205,9 @@ class Function(fastcall.Quick):
         shown = ", ".join(m._hyb_shown for m in models)
         raise ArgumentError(f"{self._name}() is not compiled for {shown}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._module._home, self._name)
+
     def __get__(self, instance: object, owner: type | None = None) -> Function:
         return self
 
@@ -214,8 +218,9 @@ class Function(fastcall.Quick):
 class Module:
     """What `hybridc.load` gives."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, again: Again | None = None):
         self._name = name
+        self._home = Home(self, again)
         self._classes: dict[Any, Any] = {}
         self._parts: list[Part] = []
         self._externs: dict[str, Any] = {}
@@ -263,6 +268,20 @@ class Module:
                 return part.codec.native(value, t)
         raise error or ValueError("nothing is loaded")
 
+    def _class_of(self, title: str, parts: Any, tag: int | None = None) -> Any:
+        """The class of a struct, or of a case of an enum, by what it is made of."""
+        for part in self._parts:  # of all types, also of those that nobody has asked for
+            for name, kind in part.manifest.kinds.items():
+                if (title, parts) not in self._classes and kind.kind in ("struct", "enum"):
+                    part.codec.class_of((kind.kind, name))
+        found = self._classes.get((title, parts))
+        if found is None:
+            raise TypeError(f"{self!r} has no type {title} like the one that was pickled")
+        return found if tag is None else found._hyb_classes[tag]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._home.__reduce__()
+
     def __repr__(self) -> str:
         return f"<hyb module {self._name}>"
 
@@ -270,10 +289,12 @@ class Module:
 def link(
     manifest: Manifest, objects: Iterable[bytes], *, externs: Mapping[str, Any] | None = None,
     specialise: Specialise | None = None, launcher: Device | None = None, weights: Mapping[str, bytes] | None = None,
+    again: Again | None = None,
 ) -> Module:
     """Load a compiled program. `specialise` compiles what is asked for beyond it, for a module loaded from source;
-    `launcher` runs its kernels where it has some; `weights` are the values of exported models, by name."""
-    module = Module(manifest.name)
+    `launcher` runs its kernels where it has some; `weights` are the values of exported models, by name; `again` loads
+    it in another process."""
+    module = Module(manifest.name, again)
     if externs is not None and not isinstance(externs, Mapping):
         raise TypeError(f"externs are a dict of functions by name, not {type(externs).__name__}")
     module._externs = dict(externs or {})

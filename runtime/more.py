@@ -8,6 +8,10 @@ Table = Literal["fns", "methods", "gradients", "pullbacks", "curvatures"]
 """Where an entry stands in a manifest."""
 
 
+class Unfit(Exception):
+    """The configuration cannot be; the message says why."""
+
+
 class More(NamedTuple):
     """Configurations of models (declaration key, configuration), and the function or, of the first model, the method or
     derivative of a method that is to be compiled for them; without `call` all that concerns the first model. `leading`

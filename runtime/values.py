@@ -99,6 +99,16 @@ class Native:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __copy__(self) -> Native:
+        owned = self._owned
+        return Native(Owned(owned.codec, owned.type, owned.share()))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Native:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a native value stays in its process and cannot be pickled; its to_python() can")
+
     def __repr__(self) -> str:
         text = self._owned.codec.show(self._owned.type)
         try:
@@ -122,6 +132,15 @@ class NativeFunction:
             n = len(self._call.types) - 1
             raise TypeError(f"{self!r} takes {n} argument{'s' * (n != 1)}, {len(args)} were given")
         return self._call((self, *args))
+
+    def __copy__(self) -> NativeFunction:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NativeFunction:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(f"{self!r} was made by a Hyb program and cannot be pickled; a fn of the module can")
 
     def __repr__(self) -> str:
         return f"<{self._owned.codec.show(self._owned.type)}>"

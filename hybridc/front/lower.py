@@ -17,7 +17,7 @@ from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.front import lower_apply, lower_comp, tree
 from hybridc.front.lower_closure import Closures
-from hybridc.front.lower_core import Context, Instance, Lowerer, Refused
+from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, outside
 from hybridc.front.lower_dims import bind_dims, without_searches
 from hybridc.front.lower_evaluate import evaluate
 from hybridc.front.lower_instance import enter_instance, resolve
@@ -91,10 +91,11 @@ def make_fn(ctx: Context, instance: Instance, name: str) -> None:
     enter_instance(lw, instance, decl)
     lw.name, lw.title, lw.hidden = name, ctx.title(decl), is_library(decl)
     lw.result_type = lw.concrete(decl.result)
-    results = [] if isinstance(lw.result_type, Void) else [lw.type(lw.result_type)]
-    lw.results = (*results, *(lw.type(p.var.type) for p in decl.params if p.mut))
+    with outside(decl.span):
+        results = [] if isinstance(lw.result_type, Void) else [lw.type(lw.result_type)]
+        lw.results = (*results, *(lw.type(p.var.type) for p in decl.params if p.mut))
+        params = [lw.b.var(lw.type(p.var.type), p.var.name) for p in decl.params]
     lw.muts = [p.var.key for p in decl.params if p.mut]
-    params = [lw.b.var(lw.type(p.var.type), p.var.name) for p in decl.params]
 
     def body() -> list[ir.Atom]:
         lw.b.span = decl.span

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.names import unused
+from hybridc.base.source import Span
 from hybridc.base.types import ModelType, Named, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
@@ -36,6 +38,17 @@ class Refused(Exception):
     def __init__(self, diagnostic: Diagnostic):
         self.diagnostic = diagnostic
         super().__init__(diagnostic.message)
+
+
+@contextmanager
+def outside(span: Span) -> Iterator[None]:
+    """An error within the standard library is shown at this place, which asked for what cannot be there."""
+    try:
+        yield
+    except Refused as refused:
+        if not refused.diagnostic.span.path.startswith("<std>"):
+            raise
+        raise Refused(replace(refused.diagnostic, span=span)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from hybridc.front.lower_context import (
     Refused,
     Value,
     lowers,
+    outside,
 )
 from hybridc.front.lower_types import bind_types, erase, is_concrete
 from hybridc.front.lower_values import Values
@@ -256,5 +257,5 @@ def generated(ctx: Context, name: str, title: str, params: Sequence[tuple[str, i
 
 __all__ = [
     "HANDLERS", "Branch", "BoundDim", "Context", "Instance", "LoopLabels", "Lowerer", "Parts", "Refused", "Value",
-    "bind_types", "erase", "generated", "is_concrete", "lowers", "signature_results",
+    "bind_types", "erase", "generated", "is_concrete", "lowers", "outside", "signature_results",
 ]  # fmt: skip

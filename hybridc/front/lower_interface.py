@@ -4,7 +4,7 @@ the runtime how to call them and how values look from Python."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
 from hybridc.core.walk import statements
 from hybridc.front import tree
-from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated
+from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated, outside
 from hybridc.front.lower_fits import check_of, checked
 from hybridc.front.lower_inside import dims_of, unchecked
 from hybridc.front.lower_instance import enter_instance
@@ -82,15 +82,22 @@ class Surface:
             for key in self.program.names.values():
                 self._signature_models(key)
             for name, key in self.program.names.items():
-                self._name(name, key)
+                self._each(self._name, name, key)
         for export in self.program.exports:
-            self._export(export)
+            self._each(self._export, export)
         for model in list(self.models):
-            self._model(model)
+            self._each(self._model, model)
         if self.tests:
             for test in self.program.tests:
                 symbol = self.ctx.instance(Instance(test.fn))
                 self.interface.tests.append((test.name, symbol))
+
+    def _each(self, work: Callable[..., None], *args: Any) -> None:
+        """Do a piece of work; what it cannot lower does not keep the others."""
+        try:
+            work(*args)
+        except Refused as refused:
+            self.ctx.diagnostics.append(refused.diagnostic)
 
     def _name(self, name: str, key: str) -> None:
         decl = self.program.decls.get(key)
@@ -201,7 +208,8 @@ class Surface:
         types = [lw.concrete(p.var.type) for p in decl.params]
         params = []
         for p, t in zip(decl.params, types, strict=True):
-            core = ctx.types.core(t)
+            with outside(decl.span):
+                core = ctx.types.core(t)
             self.reach(core)
             pack = next((d for shape in shapes_in(p.var.type) for d in shape if isinstance(d, PackVar)), None)
             packed = ("", 0) if pack is None else (pack.name, len(lw.packs[pack.key]))
@@ -309,10 +317,7 @@ class Surface:
         waiting = [name for name in self._kinds if name not in self._done]
         for name in waiting:
             self._done.add(name)
-            try:
-                self._kind(name)
-            except Refused as refused:
-                self.ctx.diagnostics.append(refused.diagnostic)
+            self._each(self._kind, name)
         return bool(waiting)
 
     def _kind(self, name: str) -> None:

@@ -16,7 +16,7 @@ from hybridc.base.source import NOWHERE
 from hybridc.base.types import STD_TYPES, ModelType, Named, Option, Prim, Tensor, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
-from hybridc.front.lower_core import Context, Lowerer, Refused
+from hybridc.front.lower_core import Context, Lowerer, Refused, outside
 from hybridc.front.lower_static import as_config, config_dims, know, known, static
 from hybridc.front.open_models import holds_open, is_open
 
@@ -223,7 +223,8 @@ class Layouts:
                 message = f"the shape of the parameter `{member.name}` is not known when the program is compiled"
                 raise lw.refuse("HYB802", message, member.span)
             if d.constant < 0:
-                raise lw.refuse("HYB803", f"the parameter `{member.name}` has the shape {t}", member.span)
+                message = f"the parameter `{member.name}` of {layout.struct} has the shape {t}"
+                raise lw.refuse("HYB803", message, member.span)
             dims.append(d.constant)
         size = 1
         for n in dims:
@@ -261,7 +262,8 @@ class Layouts:
         model = lw.concrete(e.type)
         if not isinstance(model, ModelType):
             raise lw.refuse("HYB601", "a submodel is a model, or a list, tuple, option or map of models", e.span)
-        inner_layout = self.layout(model)
+        with outside(e.span):
+            inner_layout = self.layout(model)
         return Sub("model", inner_layout.size, inner_layout.state, model)
 
     def _list(self, kind: str, subs: list[Sub], t: Type) -> Sub:

@@ -21,7 +21,7 @@ from hybridc.core import ir, tensor_build
 from hybridc.core.builder import integer
 from hybridc.front import derive, tree
 from hybridc.front.lower_choice import chosen, dispatch, key_index
-from hybridc.front.lower_core import Lowerer, Parts, Value, generated, lowers
+from hybridc.front.lower_core import Lowerer, Parts, Value, generated, lowers, outside
 from hybridc.front.lower_expr import config_constant, empty, make_list
 from hybridc.front.lower_layout import Layout, Layouts, ParamSlot, StateSlot, Sub, leaves
 from hybridc.front.lower_mixed import CHOSEN, ONE_BY_ONE, WHOLE, alias, choice, found, is_element, position, settle
@@ -409,4 +409,6 @@ def make_model(lw: Lowerer, e: tree.MakeModel) -> Value:
     assert isinstance(t, ModelType)
     seed = integer(0) if e.seed is None else lw.expr(e.seed)
     lw.b.span = e.span
-    return lw.b.call(lw.ctx.models.init(t), [seed], [ir.StructT(lw.ctx.models.struct(t))])[0]
+    with outside(e.span):
+        struct = lw.ctx.models.struct(t)
+    return lw.b.call(lw.ctx.models.init(t), [seed], [ir.StructT(struct)])[0]

@@ -161,3 +161,23 @@ def test_native_values_of_models_are_of_a_configuration(mod):
         mod.native([], "list[Enc]")
     with pytest.raises(TypeError, match="a type is text"):
         mod.native([], 5)
+
+
+def test_a_negative_dimension_names_the_argument(tmp_path):
+    file = tmp_path / "nets.hyb"
+    file.write_text("""
+from nn import Linear
+
+model Net(n: int, k: int = 2):
+    let lin = Linear(n, k)
+    param w: f32[n - 3] = zeros()
+""")
+    mod = hybridc.load(file)
+    for args, message in (
+        ((-1,), r"^Net\(\) argument n=-1: the parameter `weight` of Linear\[-1, 2, true\] has the shape f32\[2, -1\]$"),
+        ((4, -2), r"^Net\(\) argument k=-2: .* has the shape f32\[-2, 4\]$"),
+        ((2,), r"^Net\(\) arguments n=2, k=2: the parameter `w` of Net\[2, 2\] has the shape f32\[-1\]$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mod.Net(*args)
+    assert mod.Net(3)._vector().size == 8
