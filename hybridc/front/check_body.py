@@ -35,7 +35,7 @@ from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.narrowing import path_of
 from hybridc.front.open_models import fresh_config, holds_open, reopened
-from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, World
+from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, ParamSig, World
 from hybridc.front.soft import widened
 from hybridc.front.typeexpr import TypeReader, nearest
 
@@ -70,8 +70,8 @@ class Body:
         self.sig: FnSig | None = None
         self.initialising = False
         """Whether this is the initialiser of a model's member: everything in it is known at compile time."""
-        self.local_fns: dict[str, list[str]] = {}
-        """The parameter names of local fns, by variable."""
+        self.local_fns: dict[str, list[ParamSig]] = {}
+        """The parameters of variables that are a known function, by the variable's key."""
         self._counts: dict[str, int] = {}
         self.computed: list[tuple[Dim | TypeVar, tree.Expr]] = []
         """Configuration arguments that lowering computes."""

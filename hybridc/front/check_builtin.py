@@ -386,9 +386,13 @@ def call_any_model(c: Body, value: tree.Expr, e: syntax.Call) -> tree.Expr:
 # ---- what the language adds to methods of the library ----------------------------------------------------------------
 def method(c: Body, receiver: tree.Expr, t: Type, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
            expected: Type | None) -> tree.Expr | None:
-    """`xs.sort(key=f)`, `g.normal[3, 4]()`; None if the method is an ordinary one."""
+    """`xs.sort(key=f)`, `m.get(k, 0)`, `g.normal[3, 4]()`; None if the method is an ordinary one."""
     if not isinstance(t, Named):
         return None
+    if t.key in (STD_TYPES["map"], STD_TYPES["store"]) and fn.name == "get" and len(e.args) == 2:
+        c.prechecked[id(fn.value)] = receiver  # as `m.get(k) ?? 0`
+        found = syntax.Call(e.span, fn, e.args[:1])
+        return check_ops.coalesce(c, syntax.Coalesce(e.span, found, e.args[1].value), expected)
     if brackets is None and fn.name in BY_KEY and any(a.name == "key" for a in e.args):
         sig = c.world.method(t.key, BY_KEY[fn.name])
         if sig is not None:
@@ -407,9 +411,8 @@ def draw(c: Body, e: syntax.Call, fn: syntax.Attribute, receiver: tree.Expr, bra
     if sig is None:
         c.error("HYB306", f"`{fn.name}` takes no arguments in brackets", fn.name_span)
         return c.poison(e.span)
-    sizes = tuple(b for b in brackets)
     count: syntax.Expr = syntax.Literal(e.span, 1)
-    for i, b in enumerate(sizes):
+    for i, b in enumerate(brackets):
         count = b if i == 0 else syntax.Binary(e.span, "*", count, b, e.span)
     inner = syntax.Call(e.span, fn, (*e.args, syntax.Argument(e.span, None, False, count)))
     drawn = check_call.call_fn(c, sig, (fn.value, receiver), inner, None, None)
@@ -417,7 +420,7 @@ def draw(c: Body, e: syntax.Call, fn: syntax.Attribute, receiver: tree.Expr, bra
         return drawn
     c.prechecked[id(inner)] = drawn
     shaped = syntax.Call(e.span, syntax.Name(e.span, "reshape"),
-                         tuple(syntax.Argument(x.span, None, False, x) for x in (inner, *sizes)))
+                         tuple(syntax.Argument(x.span, None, False, x) for x in (inner, *brackets)))
     return TENSOR_BUILTINS["reshape"](c, shaped, expected)
 
 

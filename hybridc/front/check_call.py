@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim
@@ -14,8 +13,6 @@ from hybridc.base.types import (
     RNG,
     VOID,
     FnRef,
-    FnType,
-    ModelType,
     Named,
     Option,
     Poison,
@@ -27,6 +24,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import (
     check_access,
+    check_apply,
     check_builtin,
     check_expr,
     check_generic,
@@ -76,7 +74,7 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
             return call_attribute(c, fn, e, brackets, expected)
     c.applied[id(fn)] = e.args
     value = c.value(fn)
-    return call_value(c, value, e, expected)
+    return check_apply.call_value(c, value, e, expected)
 
 
 def _takes_brackets(c: Body, fn: syntax.Expr) -> bool:
@@ -142,7 +140,7 @@ def call_entity(c: Body, entity: Entity, e: syntax.Call, brackets: Any, expected
     if entity.kind == "missing":
         poison_args(c, e)
         return c.poison(e.span)
-    return call_value(c, check_expr.entity_value(c, entity, e.fn, None), e, expected)
+    return check_apply.call_value(c, check_expr.entity_value(c, entity, e.fn, None), e, expected)
 
 
 def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
@@ -167,7 +165,7 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
             return check_builtin.call_any_model(c, receiver, e)
     value = check_access.field(c, receiver, fn.name, fn.span)
     if value is not None:
-        return call_value(c, check_expr.narrow(c, value), e, expected, fn)
+        return check_apply.call_value(c, check_expr.narrow(c, value), e, expected, fn)
     check_access.no_member(c, t, fn.name, fn.name_span, receiver)
     poison_args(c, e)
     return c.poison(e.span)
@@ -184,7 +182,7 @@ def call_demanded(c: Body, m: MethodSig, receiver: tree.Expr, e: syntax.Call) ->
     s.update({p: (c.solver.fresh_pack(p.name),) for p in m.free_packs})
     params = [ParamSig(f"argument {i + 1}", substitute(t, s), mut, False, e.span)
               for i, (t, mut) in enumerate(m.params)]
-    args = positional(c, params, e, f"`{m.name}`")
+    args = check_apply.positional(c, params, e, f"`{m.name}`")
     if args is None:
         return c.poison(e.span)
     return tree.CallMethod(c.fresh_unknowns(substitute(m.result, s)), e.span, tree.Arg(receiver), m.name, args)
@@ -195,70 +193,6 @@ def poison_args(c: Body, e: syntax.Call) -> None:
     for a in e.args:
         if not isinstance(a.value, syntax.Lambda):
             c.expr(a.value)
-
-
-def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None,
-               at: syntax.Attribute | None = None) -> tree.Expr:
-    """A call of a value: of fn type, or a model, whose `forward` is meant."""
-    t = c.head(value.type)
-    match t:
-        case Poison():
-            poison_args(c, e)
-            return c.poison(e.span)
-        case FnType(params, result):
-            known = tree.differentiated(value)
-            if known is not None:
-                return call_derivative(c, value, known, t, e)
-            sigs = [ParamSig(f"argument {i + 1}", p, mut, False, e.span) for i, (p, mut) in enumerate(params)]
-            args = positional(c, sigs, e, "this function")
-            if args is None:
-                return c.poison(e.span)
-            return tree.CallValue(c.fresh_unknowns(result), e.span, value, args)
-        case ModelType() | TypeVar():
-            sig = check_access.method_of(c, t, "forward")
-            if sig is not None:
-                return call_fn(c, sig, (e.fn, value), e, None, expected)
-            if isinstance(t, TypeVar):
-                demanded = demanded_method(c, t, "forward")
-                if demanded is not None:
-                    return call_demanded(c, demanded, value, e)
-                if t.bound == "model":
-                    return check_builtin.call_any_model(c, value, e)
-            if check_access.model_of(c, t) is not None:
-                c.error("HYB307", f"{c.show(t)} has no `forward`, so it cannot be called", e.fn.span)
-                poison_args(c, e)
-                return c.poison(e.span)
-        case Option():
-            c.error("HYB307", f"{c.show(t)} may be none, so it cannot be called", e.fn.span,
-                    help="test it first: `if f != none:`")
-            poison_args(c, e)
-            return c.poison(e.span)
-        case Meta():
-            args_e = [c.value(a.value) for a in e.args if not a.mut]
-            if len(args_e) == len(e.args):
-                result_t = c.fresh(e.span, "the result of this call")
-                c.solver.unify(t, FnType(tuple((a.type, False) for a in args_e), result_t))
-                return tree.CallValue(result_t, e.span, value, tuple(tree.Arg(a) for a in args_e))
-    poison_args(c, e)
-    c.error("HYB307", f"{c.show(t)} is not a function", e.fn.span)
-    return c.poison(e.span)
-
-
-def call_derivative(
-    c: Body, value: tree.Expr, f: tree.FnValue | tree.BoundMethod, t: FnType, e: syntax.Call
-) -> tree.Expr:
-    """A call of `grad(f)` and the like: with the names and defaults of f."""
-    sig = c.world.fn(f.fn.key)
-    own = sig.params[1:] if isinstance(f, tree.BoundMethod) else sig.params
-    params = [replace(p, type=kind, mut=mut) for p, (kind, mut) in zip(own, t.params, strict=True)]
-    what = f"the derivative of `{shown_name(sig)}`"
-    found = bind(c, [p.name for p in params], [p.has_default for p in params], e.args, e.span, what)
-    if found is None:
-        poison_args(c, e)
-        return c.poison(e.span)
-    bound, order = found
-    args = arguments(c, params, bound, {}, what, order)
-    return tree.CallValue(c.fresh_unknowns(t.result), e.span, value, tuple(args), order)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -296,22 +230,6 @@ def bind(c: Body, names: Sequence[str], optional: Sequence[bool], args: tuple[sy
         c.error("HYB306", f"{what} needs {shown}", span)
         ok = False
     return (bound, tuple(order)) if ok else None
-
-
-def positional(c: Body, params: list[ParamSig], e: syntax.Call, what: str) -> tuple[tree.Arg, ...] | None:
-    """The arguments of a call of a value: by position only."""
-    for a in e.args:
-        if a.name is not None:
-            c.error("HYB306", f"{what} is a value: its arguments have no names", a.span)
-            return None
-    if len(e.args) != len(params):
-        c.error("HYB306", f"{what} takes {len(params)} argument" + ("" if len(params) == 1 else "s")
-                + f", {len(e.args)} given", e.span)
-        poison_args(c, e)
-        return None
-    bound = [a for a in e.args]
-    done = arguments(c, params, bound, {}, what, tuple(range(len(params))))
-    return tuple(done)
 
 
 def arguments(c: Body, params: Sequence[ParamSig], bound: Sequence[syntax.Argument | None], s: Substitution, what: str,

@@ -15,14 +15,14 @@ from hybridc.base.types import (
     Poison,
     Tensor,
     Type,
-    TypeVar,
     list_of,
 )
 from hybridc.front import check_place, check_stmt, syntax, tree
 from hybridc.front.bounds import is_resource
 from hybridc.front.infer import Meta
-from hybridc.front.scope import Frame, Local
+from hybridc.front.scope import Frame, Local, ParamSig
 from hybridc.front.signatures import returns_value
+from hybridc.front.typeexpr import TypeReader
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
@@ -75,8 +75,13 @@ def make_lambda(c: Body, e: syntax.Lambda, expected: Type | None) -> tree.Expr:
     return tree.Lambda(t, e.span, tuple(params), tuple(muts), tuple(frame.captures.values()), body, None)
 
 
-def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
-    """A `fn` in a body: a closure that may call itself."""
+def default_name(p: ParamSig | syntax.Param) -> str:
+    """What the default of a local fn's parameter is called in the scope of the fn: it is computed there, once."""
+    return f"{p.name} at {p.span.start}"
+
+
+def local_fn(c: Body, s: syntax.Fn) -> list[tree.Stmt]:
+    """A `fn` in a body, a closure that may call itself, after its defaults."""
     if s.type_params:
         c.error("HYB310", "a `fn` inside of a body has no type parameters", s.type_params[0].span,
                 help="declare it outside")
@@ -88,9 +93,9 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
     outer = c.reader
     c.reader = outer.child(key, binding=True, value=outer.value, report=c.error, model_value=outer.model_value)
     for tp in s.type_params:
-        c.reader.types[tp.name] = TypeVar(f"{key}.{tp.name}", tp.name)
+        c.reader.types[tp.name] = POISON  # type: ignore[assignment]
     frame = Frame(s, None)
-    c.frames.append(frame)
+    defaults: list[tree.Stmt] = []
     types: list[tuple[Type, bool]] = []
     for p in s.params:
         t: Type = POISON
@@ -101,8 +106,9 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
             if is_resource(c.world, t) and not p.mut:
                 c.error("HYB508", f"a {c.word(t)} is passed only as `mut`", p.span, help=f"write `mut {p.name}: {t}`")
         if p.default is not None:
-            c.error("HYB310", "a parameter of a `fn` inside of a body has no default", p.span)
+            defaults.append(_default(c, p, t, outer))
         types.append((t, p.mut))
+    c.frames.append(frame)
     c.reader.binding = False
     if s.result is not None:
         result: Type = c.reader.type(s.result)
@@ -112,7 +118,8 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
         result = VOID
     t = FnType(tuple(types), result)
     var = c.new_var(s.name, t, False)
-    c.local_fns[var.key] = [p.name for p in s.params]
+    c.local_fns[var.key] = [
+        ParamSig(p.name, t, mut, p.default is not None, p.span) for p, (t, mut) in zip(s.params, types)]
     frame.self_local = Local(var, "let", s.name_span)
     frame.result = result
     params = [c.declare(p.name, pt, "param", p.span, mut).var for p, (pt, mut) in zip(s.params, types)]
@@ -127,7 +134,18 @@ def local_fn(c: Body, s: syntax.Fn) -> tree.Stmt:
     value = tree.Lambda(t, s.span, tuple(params), tuple(m for _, m in types), tuple(frame.captures.values()),
                         (*prologue, *body), var if frame.self_used else None)
     c.declare(s.name, t, "let", s.name_span, var=var)
-    return tree.LocalFn(var, value, s.span)
+    return [*defaults, tree.LocalFn(var, value, s.span)]
+
+
+def _default(c: Body, p: syntax.Param, t: Type, outer: TypeReader) -> tree.Stmt:
+    assert p.default is not None
+    if p.mut:
+        c.error("HYB506", "a `mut` parameter has no default", p.default.span)
+    inner, c.reader = c.reader, outer
+    value = c.typed(p.default, t, f"the default of `{p.name}`")
+    c.reader = inner
+    local = c.declare(default_name(p), t, "let", p.span, var=c.new_var(p.name, t, False))
+    return tree.Let(tree.BindPattern(local.var), value, p.span)
 
 
 def bind_dims(c: Body, dims: list[DimVar], params: list[tree.Var], span: Span) -> list[tree.Stmt]:

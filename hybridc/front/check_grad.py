@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.base.dims import PackVar
@@ -20,6 +21,7 @@ from hybridc.front import check_access, check_model, check_place, syntax, tree
 from hybridc.front.bounds import holds_floats, is_float
 from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta
+from hybridc.front.scope import ParamSig
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
@@ -69,7 +71,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if not isinstance(t, FnType):
         c.error("HYB604", f"`{kind}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span)
         return c.poison(e.span)
-    names = parameter_names(c, f)
+    known = parameters(c, f)
+    names = None if known is None else [p.name for p in known]
     positions = choose(c, f, t, wrt, names, e)
     if positions is None or not fits(c, t, f_arg.value, kind):
         return c.poison(e.span)
@@ -184,21 +187,21 @@ def receiver_of(f: tree.Expr) -> Type:
     return f.receiver.type
 
 
-def parameter_names(c: Body, f: tree.Expr) -> list[str] | None:
-    """The names of the parameters, where the function is a declared one or written here."""
+def parameters(c: Body, f: tree.Expr) -> list[ParamSig] | None:
+    """The parameters, where the function is a declared one or written here."""
     match f:
         case tree.FnValue(fn=fn):
-            return [p.name for p in c.world.fn(fn.key).params]
+            return [replace(p, has_default=False) for p in c.world.fn(fn.key).params]
         case tree.BoundMethod(fn=fn):
-            return [p.name for p in c.world.fn(fn.key).params[1:]]
-        case tree.Lambda(params=params):
-            return [p.name for p in params]
+            return [replace(p, has_default=False) for p in c.world.fn(fn.key).params[1:]]
+        case tree.Lambda(params=params, mut=muts, span=span):
+            return [ParamSig(p.name, p.type, mut, False, span) for p, mut in zip(params, muts)]
         case tree.Local(var=var):
             return c.local_fns.get(var.key)
         case tree.Checkpoint(fn=inner):
-            return parameter_names(c, inner)
+            return parameters(c, inner)
         case tree.Gradient(fn=inner, kind=kind):
-            return parameter_names(c, inner) if kind not in ("jvp", "hvp") else None
+            return parameters(c, inner) if kind not in ("jvp", "hvp") else None
     return None
 
 

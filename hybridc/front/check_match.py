@@ -304,7 +304,8 @@ def can_match(c: Body, t: Type) -> bool:
 
 
 def exhaustive(c: Body, s: syntax.Match, subject: tree.Expr, cases: list[tree.MatchCase]) -> None:
-    """Every value is covered, and every case is of use. Only asked when the cases are right themselves."""
+    """Every value is covered, and every case but a last one for the rest is of use. Only asked when the cases are
+    right themselves."""
     t = c.resolve(subject.type)
     missing = missing_case([k.pattern for k in cases if k.guard is None], t, c.world.decls)
     if missing is not None:
@@ -312,6 +313,8 @@ def exhaustive(c: Body, s: syntax.Match, subject: tree.Expr, cases: list[tree.Ma
         c.error("HYB502", f"this `match` does not cover every value: `{missing}` is missing", span,
                 help=f"add `case {missing}:`" if "*" not in missing else "add `case _:`")
     for i in useless_cases([(k.pattern, k.guard is not None) for k in cases], t, c.world.decls):
-        c.error("HYB503", "this case never matches: those before it take everything", s.cases[i].pattern.span)
+        last = i == len(cases) - 1 and isinstance(cases[i].pattern, tree.AnyPattern | tree.BindPattern)
+        say = c.checker.warn if last else c.error  # `case _:` for what nobody thought of is no mistake
+        say("HYB503", "this case never matches: those before it take everything", s.cases[i].pattern.span)
 
 

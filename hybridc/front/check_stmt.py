@@ -78,7 +78,7 @@ def statement(c: Body, s: syntax.Stmt) -> tuple[list[tree.Stmt], bool]:
         case syntax.Match():
             return match_(c, s)
         case syntax.Fn():
-            return [check_fn.local_fn(c, s)], True
+            return check_fn.local_fn(c, s), True
     return [], True
 
 
@@ -108,9 +108,9 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         local = c.declare(s.pattern.name, t, word, s.pattern.span, s.mutable, dim)
         if s.mutable and isinstance(c.head(t), Option) and isinstance(value, tree.Some):
             c.narrowed = c.narrowed | {local.var.key}
-        names = None if s.mutable else check_grad.parameter_names(c, value)
-        if names is not None:
-            c.local_fns[local.var.key] = names
+        params = None if s.mutable else check_grad.parameters(c, value)
+        if params is not None:
+            c.local_fns[local.var.key] = params
         return tree.Let(tree.BindPattern(local.var), value, s.span)
     return tree.Let(check_match.binding(c, s.pattern, t, s.mutable, word), value, s.span)
 

@@ -280,7 +280,7 @@ class TypeReader:
             other = self.config[e.id]
             if other.type == PRIMS["int"] and ints(c.type):
                 return (Dim.of(other.var),) * ints(c.type)  # type: ignore[arg-type]
-            if other.type != c.type:
+            if other.type != c.type and POISON not in (other.type, c.type):
                 self.report("HYB301", f"`{c.name}` is a {c.type}, and `{e.id}` is a {other.type}", e.span)
             return other.var if isinstance(other.var, TypeVar) else Dim.of(other.var)  # type: ignore[return-value]
         if isinstance(c.type, FnType):
@@ -294,7 +294,7 @@ class TypeReader:
                 value = None
             if value is not None:
                 fitted = fit_config(value, c.type)
-                if fitted is None:
+                if fitted is None and c.type is not POISON:
                     self.report("HYB301", f"`{c.name}` is a {c.type}, found {_show_const(value)}", e.span)
                 return fitted
             if isinstance(c.type, Named) and isinstance(e, syntax.List | syntax.Tuple) and c.type.args:
