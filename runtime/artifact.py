@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hybridc_runtime.module import Module
     from hybridc_runtime.pickling import Again
 
-SCHEMA = 2
+SCHEMA = 3
 MAGIC = b"HYBX" + f"{SCHEMA:04}".encode()
 PREFIX = 8 + 8 + 32
 KINDS = ("manifest", "core", "code", "source", "weights", "device")

@@ -9,9 +9,9 @@ would let it escape into ctypes, which prints and forgets it.
 
 from __future__ import annotations
 
-LIVE, POOL, SEED, LISTS, CLASSES = 136, 144, 152, 160, 8
-"""Fields of the context: live blocks, the pool, the seed of hashes; for each class of sizes
-free blocks, spare ones, and a length."""
+LIVE, POOL, SEED, TEAM, LISTS, CLASSES = 136, 144, 152, 160, 168, 8
+"""Fields of the context: live blocks, the pool, the seed of hashes, the team of threads; for each class of sizes free
+blocks, spare ones, and a length."""
 TRACE = LISTS + 24 * CLASSES
 CONTEXT_SIZE = TRACE + 8 * 64
 POOL_SIZE = 16 * CLASSES

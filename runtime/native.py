@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
-from hybridc_runtime import glue, support
+from hybridc_runtime import glue, support, team
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.holds import release_hold
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
@@ -65,6 +65,7 @@ class Jit:
         self.give = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_rt_give"])
         self.pool = allocate(glue.POOL_SIZE)
         """Free blocks of enum values, shared by all contexts."""
+        team.begin(self.address["hyb_rt_fork"], ctypes.PYFUNCTYPE(None)(self.address["hyb_rt_team_gone"]))
         self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
 
     def link(self, objects: Iterable[bytes]) -> str:
@@ -227,6 +228,7 @@ class Context:
         set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
         set_word(a + glue.POOL, jit().pool)
         set_word(a + glue.SEED, hash_seed())
+        set_word(a + glue.TEAM, team.CELL)
         program.contexts.add(a)
         self.interrupted = False
         """Did the poll end the call?"""
@@ -384,6 +386,7 @@ class Program:
 
     def __init__(self, objects: Iterable[bytes], sites: list[Any]):
         self.name = jit().link(objects)
+        team.choose()
         self.sites = sites
         self.services: list[Callable[[Context, int, int], None]] = []
         self.parallel: Callable[[Context, int, int, int], bool]

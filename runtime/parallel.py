@@ -13,17 +13,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
-from hybridc_runtime.glue import INDEX
+from hybridc_runtime.glue import INDEX, TEAM
 from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
 from hybridc_runtime.native import DEPTH, FAULT, STACK, Context, jit, watch
+from hybridc_runtime.team import CELL, threads
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
-
-
-def threads() -> int:
-    """HYB_THREADS, or as many as the processors this process may use."""
-    return max(1, int(os.environ.get("HYB_THREADS", "0")) or len(os.sched_getaffinity(0)))
 
 
 def _workers() -> ThreadPoolExecutor:
@@ -83,6 +79,7 @@ class Loop:
         context.abort = self
         context.prints = []
         set_word(context.address + DEPTH, word(self.parent.address + DEPTH))
+        set_word(context.address + TEAM, 0)
         self.contexts.append((context, self.program.idle()))
         with watch(context.flag):
             jit().work(context.address, self.worker, self.env, self.shared, self.shared + 8)
@@ -173,6 +170,7 @@ class Loop:
                     context.discard_fault()
             for context, idle in self.contexts:
                 context.prints = context.abort = None
+                set_word(context.address + TEAM, CELL)
                 idle.append(context)
             free(self.shared)
         return bool(failed)

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
-from hybridc_runtime import fastplan, glue, machine
+from hybridc_runtime import fastplan, glue, machine, team
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
 CODE = ("fastwrite.py", "fastread.py", "fastcode.py")
-SOURCES = (*CODE, "fastplan.py", "glue.py", "machine.py", "support.py")
+SOURCES = (*CODE, "fastplan.py", "glue.py", "machine.py", "support.py", "team.py")
 EXPORTED = ("hyb_fast", "hyb_vector")
 TABLE = "hyb_known"
-NAMES = (*glue.NAMES, *EXPORTED, TABLE)
+NAMES = (*glue.NAMES, *team.NAMES, *EXPORTED, TABLE)
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ def _make(opt: int) -> Support:
     llvm.initialize_native_asmprinter()
     source = "\n".join((HERE / name).read_text(encoding="utf-8") for name in CODE)
     unit = machine.Unit(source, vars(fastplan), EXPORTED)
-    module = llvm.parse_assembly(glue.IR + unit.text)
+    module = llvm.parse_assembly(glue.IR + team.IR + unit.text)
     target = llvm.Target.from_default_triple().create_target_machine(opt=opt, codemodel="large", jit=True)
     if opt:
         builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=opt))

@@ -16,6 +16,8 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     live       counted blocks allocated less blocks freed with this context
     pool       address of what is shared by all contexts of the process: for each class (lock, lists)
     seed       of hashes, the same for all contexts of the process
+    team       address of three words, or 0 to run alone: void (ptr job, ptr data, i32 size, i32 0), which calls
+               job(data) on some threads at once, or 0; the size to give it; into how many parts a kernel is best cut
     nodes, spare, length  three fields for each class: free blocks of enum values (pool.py)
 """
 
@@ -57,6 +59,7 @@ FIELDS = (
     "live",
     "pool",
     "seed",
+    "team",
     *(f"{field}{i}" for i in range(CLASSES) for field in ("nodes", "spare", "length")),
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}

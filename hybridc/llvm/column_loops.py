@@ -47,6 +47,8 @@ class Columns:
         self.mask = ""
         self.limit = ""
         """The columns that the rows of a block need of the space that is limited (kernels/causal.py)."""
+        self.begin, self.end = "0", ""
+        """Of a row that is cut: the columns that are computed."""
 
     # ---- sizes
     def size(self, c: int) -> str:
@@ -64,6 +66,8 @@ class Columns:
         """Columns of a space that are computed."""
         if space is not None and space == self.plan.limited and self.limit:
             return self.limit
+        if self.end:
+            return self.end
         return self.product(self.graph.spaces[space]) if space is not None else "1"
 
     def width(self, node: Node) -> str:
@@ -159,7 +163,7 @@ class Columns:
         if self.vectors(loop, targets, sums, count):
             return
         if not sums:
-            with k.loop(count) as turn:
+            with k.loop(count, start=self.begin) as turn:
                 self.turn(loop, targets, turn.index)
             return
         kinds = [(SCALARS[n.type.name][0], identity(self.fn(n), n.type)) for n in sums]
@@ -216,7 +220,7 @@ class Columns:
             open_ = count.startswith("%")
             filled = k.op2("and", "i64", count, str(-WIDTH)) if open_ else str(int(count) & -WIDTH)
             few = not open_ and int(count) <= LANES
-            with k.loop(filled, carry, step=WIDTH, rolled=not few) as turn:
+            with k.loop(filled, carry, start=self.begin, step=WIDTH, rolled=not few) as turn:
                 new = self.turn(loop, targets, turn.index)
                 for i, n in enumerate(sums):
                     first, *others = turn.values[i * parts : (i + 1) * parts]

@@ -7,26 +7,33 @@ done with a row is in column_loops.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hybridc.kernels.graph import Graph, Node
+from hybridc.kernels.graph import COSTLY, Graph, Node
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.block_product import dots, pack, panel_width, panels
-from hybridc.llvm.code import Module
+from hybridc.llvm.code import Code, Module
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.product import DOT_ROWS, PACK_FROM
-from hybridc.llvm.strided import times
+from hybridc.llvm.strided import plus, times
+from hybridc.llvm.team import LARGE, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
-from hybridc.llvm.tiles import tile_heights, tile_rows
+from hybridc.llvm.tiles import ints, tile_heights, tile_rows
 
 ON_STACK = 1 << 15
 """Bytes of scratch memory up to which it is on the stack."""
+STRIP = 4096
+"""Columns of a unit, where a single row is cut."""
+PIECES = 4
+"""For each thread, of kernels whose pieces need no preparation."""
+ELEMENT_WORK, COSTLY_WORK = 8, 64
+"""Of an operator at an element: as long as so many multiplications within a product take."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,23 @@ class Kernel:
     inputs: tuple[Node, ...]
     sizes: tuple[int, ...]
     fails: bool
+
+
+def least(k: Code, a: str, b: str) -> str:
+    if not (a + b).count("%"):
+        return str(min(int(a), int(b)))
+    return k.call("i64", "@llvm.smin.i64", [("i64", a), ("i64", b)])
+
+
+def most(k: Code, a: str, b: str) -> str:
+    return k.call("i64", "@llvm.smax.i64", [("i64", a), ("i64", b)]) if a.startswith("%") else str(max(int(a), int(b)))
+
+
+def parts(k: Code, count: str, of: int | str) -> str:
+    """How many of a size a number of things fills, the last perhaps in part."""
+    if not (count + str(of)).count("%"):
+        return str(-(-int(count) // int(of)))
+    return k.op2("udiv", "i64", k.sub(k.add(count, str(of)), "1"), str(of))
 
 
 def kernel_of(module: Module, plan: Schedule) -> Kernel:
@@ -53,6 +77,14 @@ class _Writer(Columns):
         self.sizes = self.open_sizes(graph)
         self.fails = bool(self.products) or any(n >= 0 for n in plan.kept.values())
         self.packed: dict[Node, str] = {}
+        self.k = ElementCode(module, "", [], "void")
+        self.block = 1 if self.each == "1" else 4 * tile_rows(module)
+        """Rows in a block."""
+        self.flat = (
+            self.product(graph.rows) == "1" and len(graph.spaces) == 1 and not self.plan.kept
+            and all(n.kind in ("load", "scalar", "iota", "map") and n.space in (0, None) for n in graph.nodes)
+            and all(n.space == 0 for n in graph.outputs))
+        """One row whose columns can be computed one by one."""
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
@@ -60,59 +92,136 @@ class _Writer(Columns):
         return tuple(dict.fromkeys(c for c in found if graph.axes.static[c] is None))
 
     def write(self) -> Kernel:
-        name = self.module.fresh("kernel.fused")
-        self.module.defined.add(name)
-        params = [("ptr", CTX), *(("ptr noalias", f"%o{i}") for i in range(len(self.graph.outputs)))]
+        params = [("ptr noalias", f"%o{i}") for i in range(len(self.graph.outputs))]
         names: dict[Node, str] = {}
         for i, n in enumerate(self.inputs):
             names[n] = f"%x{i}"
             params.append((SCALARS[n.type.name][0] if n.kind == "scalar" else "ptr", names[n]))
         params += [("i64", f"%n{c}") for c in self.sizes]
         self.names = names
-        self.k = ElementCode(self.module, name, params, "i32" if self.fails else "void")
-        self.body()
-        self.k.ret("0" if self.fails else "")
-        name = self.module.shared(self.k)
-        return Kernel(name, tuple(self.inputs), self.sizes, self.fails)
+        fails, large = self.fails, self.large()
+        if large:
+            self.fails = True
+            part = self.function([*params, *ints("first", "last")], lambda: self.body("%first", "%last"),
+                                 "kernel.units")
+            self.fails = fails
+
+        def whole() -> None:
+            if not large:
+                self.body("0", self.units())
+                return
+            args = [(t.removesuffix(" noalias"), v) for t, v in params]
+            # Each run of blocks packs its matrices again.
+            status = spread(self.k, part, args, self.units(), self.work(), 1 if self.products else PIECES)
+            self.k.ret(status if fails else "")
+
+        return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, self.fails)
+
+    def function(
+        self, params: list[tuple[str, str]], write: Callable[[], None], hint: str = "kernel.fused"
+    ) -> str:
+        """Its symbol; it gives 0 unless `write` ends it."""
+        name = self.module.fresh(hint)
+        self.module.defined.add(name)
+        self.k = ElementCode(self.module, name, [("ptr", CTX), *params], "i32" if self.fails else "void")
+        write()
+        if not self.k.dead:
+            self.k.ret("0" if self.fails else "")
+        return self.module.shared(self.k)
+
+    # ---- what threads may share (team.py)
+    def large(self) -> bool:
+        """May it be worth it?"""
+        axes = self.graph.axes
+        if any(axes.static[axes.find(c)] is None for classes in (self.graph.rows, *self.graph.spaces) for c in classes):
+            return self.flat or self.product(self.graph.rows) != "1"
+        return self.units() != "1" and int(self.work()) >= LARGE
+
+    def units(self) -> str:
+        """What is done as one: a row; a block of rows where there are products; of a single row a strip."""
+        if self.flat:
+            return parts(self.k, self.product(self.graph.spaces[0]), STRIP)
+        if not self.products:
+            return self.product(self.graph.rows)
+        return times(self.k, self.product(self.graph.rows[: self.graph.batch]), self.blocks())
+
+    def work(self) -> str:
+        """As much as so many multiplications within products."""
+        k, row = self.k, "0"
+        for node in self.graph.nodes:
+            if node.space is None:
+                continue
+            weight = COSTLY_WORK if node.op is not None and node.op.attr("fn") in COSTLY else ELEMENT_WORK
+            each = self.width(node.args[0]) if node.kind == "product" else str(weight)
+            row = plus(k, row, times(k, self.width(node), each))
+        return times(k, self.product(self.graph.rows), row)
 
     # ---- rows
-    def body(self) -> None:
+    def body(self, first: str, last: str) -> None:
+        """Units first to last."""
         k, graph = self.k, self.graph
-        batches = self.product(graph.rows[: graph.batch])
-        each = self.product(graph.rows[graph.batch :])
         if not self.products:
-            with self.scratch("1"), self.turns(each) as row:
+            if self.flat:
+                self.begin = times(k, first, str(STRIP))
+                self.end = least(k, times(k, last, str(STRIP)), self.product(graph.spaces[0]))
+                first, last = "0", "1"
+            with self.scratch("1"), self.turns(first, last) as row:
                 self.row_loops(self.plan.segments[0], row, "0")
             return
-        block = 1 if each == "1" else 4 * tile_rows(self.module)
-        with self.scratch(str(block)), self.turns(batches) as batch:
-            self.begin_batch(batch, each)
-            base = times(k, batch, each)
-            with k.loop(each, step=block) as turn:
-                self.poll()
-                rest = k.sub(each, turn.index) if each != "1" else "1"
-                rows = "1" if block == 1 else k.call("i64", "@llvm.smin.i64", [("i64", rest), ("i64", str(block))])
-                if not each.startswith("%") and int(each) % block == 0:
-                    rows = str(block)
-                first = k.add(base, turn.index)
-                if self.plan.limited is not None:
-                    all_ = self.product(graph.spaces[self.plan.limited])
-                    last = ("i64", k.add(turn.index, rows))
-                    self.limit = k.call("i64", "@llvm.smin.i64", [("i64", all_), last])
-                for segment in self.plan.segments:
-                    for node in segment.products:
-                        self.multiply(node, first, turn.index, rows, each)
-                    if segment.loops or segment.rows:
-                        with self.turns(rows) as within:
-                            self.row_loops(segment, k.add(first, within), within)
-            self.end_batch()
+        batches, blocks = self.product(graph.rows[: graph.batch]), self.blocks()
+        with self.scratch(str(self.block)):
+            if blocks == "1":
+                with self.turns(first, last) as batch:
+                    self.block_rows(batch, "0", "1")
+            elif batches == "1":
+                self.block_rows("0", first, last)
+            elif first == "0":
+                with self.turns("0", batches) as batch:
+                    self.block_rows(batch, "0", blocks)
+            else:
+                some = most(k, blocks, "1")
+                with self.turns(k.op2("udiv", "i64", first, some), parts(k, last, some)) as batch:
+                    before = k.mul(batch, blocks)
+                    start = most(k, k.sub(first, before), "0")
+                    self.block_rows(batch, start, least(k, k.sub(last, before), blocks))
+
+    @property
+    def each(self) -> str:
+        """Rows of a batch."""
+        return self.product(self.graph.rows[self.graph.batch :])
+
+    def blocks(self) -> str:
+        """Of a batch."""
+        return parts(self.k, self.each, self.block)
+
+    def block_rows(self, batch: str, first: str, last: str) -> None:
+        """Blocks of rows of a batch."""
+        k, graph, block, each = self.k, self.graph, str(self.block), self.each
+        self.begin_batch(batch, each)
+        base = times(k, batch, each)
+        stop = each if first == "0" else least(k, times(k, last, block), each)
+        with k.loop(stop, start=times(k, first, block), step=self.block) as turn:
+            self.poll()
+            rows = "1" if each == "1" else least(k, k.sub(each, turn.index), block)
+            if not each.startswith("%") and int(each) % self.block == 0:
+                rows = block
+            row = k.add(base, turn.index)
+            if self.plan.limited is not None:
+                self.limit = least(k, self.product(graph.spaces[self.plan.limited]), k.add(turn.index, rows))
+            for segment in self.plan.segments:
+                for node in segment.products:
+                    self.multiply(node, row, turn.index, rows, each)
+                if segment.loops or segment.rows:
+                    with self.turns("0", rows) as within:
+                        self.row_loops(segment, k.add(row, within), within)
+        self.end_batch()
 
     @contextmanager
-    def turns(self, count: str) -> Iterator[str]:
-        if count == "1":
+    def turns(self, first: str, last: str) -> Iterator[str]:
+        if (first, last) == ("0", "1"):
             yield "0"
             return
-        with self.k.loop(count) as turn:
+        with self.k.loop(last, start=first) as turn:
             yield turn.index
 
     @contextmanager

@@ -137,10 +137,10 @@ def test_every_truncation(small: bytes) -> None:
 
 
 def test_other_schemas(small: bytes) -> None:
-    for digits in (b"0001", b"0003", b"9999", b"x\xff\x00 "):
-        with pytest.raises(ValueError, match="is of schema .*, and this version of hybridc reads 0002: build it again"):
+    for digits in (b"0001", b"0002", b"9999", b"x\xff\x00 "):
+        with pytest.raises(ValueError, match="is of schema .*, and this version of hybridc reads 0003: build it again"):
             container.read(small[:4] + digits + small[8:])
-    newer = repacked(small, manifest_json=lambda d: d.replace(b'{"version":2', b'{"version":7'))
+    newer = repacked(small, manifest_json=lambda d: d.replace(b'{"version":3', b'{"version":7'))
     with pytest.raises(ValueError, match="format 7"):
         hybridc_runtime.load_artifact(newer, trust=True)
 
@@ -173,7 +173,7 @@ def test_contents(program: bytes) -> None:
     assert contents.targets()[1:] == ["cpu:x86-64-v3", "cpu:x86-64-v2"]
     text = container.describe(contents)
     assert "export   fn at(xs: list[int], i: int) -> int" in text and "export   model M[2]" in text
-    assert json.loads(contents.member("manifest.json").data)["version"] == 2
+    assert json.loads(contents.member("manifest.json").data)["version"] == 3
 
 
 def test_two_clean_builds_give_the_same_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""Large kernels on several threads: a kernel that can do some of its units alone (rows, panels of columns) is cut into
+runs of them, which the threads of the host's team take one after the other.
+
+What a unit computes does not depend on how units are cut, so results are the same for any number of threads. The
+thread that called the kernel has the program's context, and polls; the others have one of their own, of which kernels
+use only what tells them to stop and what takes a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, fault_code
+from hybridc.llvm.code import Code, Module
+from hybridc.llvm.support import CTX, context_field, set_fault
+
+LARGE = 4_000_000
+"""Multiplications (or what takes as long) from which a kernel is shared: about 50 microseconds, where threads that
+sleep need as long to wake, and those that do not less than one."""
+JOB = {name: 8 * i for i, name in enumerate(
+    ("ctx", "run", "env", "units", "grain", "next", "failed", "stop", "thread", "size"))}
+
+
+def spread(code: Code, part: str, args: Sequence[tuple[str, str]], units: str, work: str, pieces: int = 1) -> str:
+    """i32, nonzero after a fault: `part` of (ctx, *args, first, last), which does units first to last and gives such an
+    i32, for all units. `work` is that of all of them, as LARGE counts; `pieces` for each thread are handed out."""
+    run = _thunk(code.module, part, tuple(t for t, _ in args))
+    alone, together, done = code.label("alone"), code.label("together"), code.label("done")
+    shared = code.op2("and", "i1", code.icmp("sge", work, str(LARGE)), code.icmp("sgt", units, "1"))
+    has_team = code.icmp("ne", code.load("ptr", context_field(code, "team")), "null", "ptr")
+    code.branch(code.op2("and", "i1", shared, has_team), together, alone)
+    code.start(alone)
+    one = code.call("i32", part, [CTX, *args, ("i64", "0"), ("i64", units)])
+    after = code.here
+    code.jump(done)
+    code.start(together)
+    env = code.alloca(8 * len(args))
+    for i, (t, v) in enumerate(args):
+        code.store(t, v, code.ptr_add(env, 8 * i))
+    many = code.call("i32", _share(code.module), [
+        CTX, ("ptr", run), ("ptr", env), ("i64", units), ("i64", str(pieces))])
+    code.jump(done)
+    code.start(done)
+    return code.phi("i32", [(one, after), (many, together)])
+
+
+def _thunk(module: Module, part: str, types: tuple[str, ...]) -> str:
+    """i32 (ctx, env, first, last): the part, with arguments from memory."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%env"), ("i64", "%first"), ("i64", "%last")], "i32")
+        args = [(t, code.load(t, code.ptr_add("%env", 8 * i))) for i, t in enumerate(types)]
+        code.ret(code.call("i32", part, [CTX, *args, ("i64", "%first"), ("i64", "%last")]))
+        code.finish()
+
+    return module.helper(("hyb.part", part), make)
+
+
+def _share(module: Module) -> str:
+    """i32 (ctx, run, env, units, pieces): run(ctx, env, first, last) for all units, on the host's team."""
+
+    def make(name: str) -> None:
+        params = [CTX, ("ptr", "%run"), ("ptr", "%env"), ("i64", "%units"), ("i64", "%pieces")]
+        code = Code(module, name, params, "i32", attributes="noinline nounwind")
+        team = code.load("ptr", context_field(code, "team"))
+        fork = code.load("ptr", team)
+        with code.when(code.icmp("eq", fork, "null", "ptr")):
+            code.ret(code.call("i32", "%run", [CTX, ("ptr", "%env"), ("i64", "0"), ("i64", "%units")]))
+        pieces = code.mul(code.load("i64", code.ptr_add(team, 16)), "%pieces")
+        grain = code.op2("udiv", "i64", code.sub(code.add("%units", pieces), "1"), pieces)
+        job = code.alloca(JOB["size"])
+        for field, t, value in (("ctx", "ptr", "%ctx"), ("run", "ptr", "%run"), ("env", "ptr", "%env"),
+                                ("units", "i64", "%units"), ("grain", "i64", grain), ("next", "i64", "0"),
+                                ("failed", "i64", "0"), ("stop", "i64", "0"),
+                                ("thread", "i64", code.call("i64", "@pthread_self", []))):
+            code.store(t, value, code.ptr_add(job, JOB[field]))
+        size = code.convert("trunc", "i64", code.load("i64", code.ptr_add(team, 8)), "i32")
+        code.call("void", fork, [("ptr", _member(module)), ("ptr", job), ("i32", size), ("i32", "0")])
+        with code.when(code.icmp("eq", code.load("i64", code.ptr_add(job, JOB["failed"])), "0")):
+            code.ret("0")
+        # What fails on another thread is the memory it asked for.
+        with code.when(code.icmp("eq", code.load("i64", context_field(code, "fault")), "0")):
+            code.call("void", set_fault(module), [CTX, ("i64", str(fault_code("MemoryError")))])
+        code.ret("1")
+        code.finish()
+
+    return module.helper("hyb.share", make)
+
+
+def _member(module: Module) -> str:
+    """void (job): what each thread of the team does."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%job")], "void", attributes="noinline nounwind")
+
+        def field(name: str) -> str:
+            return code.ptr_add("%job", JOB[name])
+
+        own = code.alloca(CONTEXT_SIZE)
+        code.zero_bytes(own, str(OFFSET["trace"]))
+        code.store("ptr", field("stop"), code.ptr_add(own, OFFSET["flag"]))
+        code.store("ptr", _yes(module), code.ptr_add(own, OFFSET["poll"]))
+        caller = code.icmp("eq", code.call("i64", "@pthread_self", []), code.load("i64", field("thread")))
+        ctx = code.select(caller, "ptr", code.load("ptr", field("ctx")), own)
+        run, env, units, grain = (code.load(t, field(f)) for f, t in (
+            ("run", "ptr"), ("env", "ptr"), ("units", "i64"), ("grain", "i64")))
+        turn, body, fault, done = (code.label(hint) for hint in ("turn", "body", "fault", "done"))
+        code.jump(turn)
+        code.start(turn)
+        first = code.ins(f"atomicrmw add ptr {field('next')}, i64 {grain} monotonic")
+        failed = code.ins(f"load atomic i64, ptr {field('failed')} monotonic, align 8")
+        more = code.op2("and", "i1", code.icmp("slt", first, units), code.icmp("eq", failed, "0"))
+        code.branch(more, body, done)
+        code.start(body)
+        last = code.call("i64", "@llvm.smin.i64", [("i64", code.add(first, grain)), ("i64", units)])
+        status = code.call("i32", run, [("ptr", ctx), ("ptr", env), ("i64", first), ("i64", last)])
+        code.branch(code.icmp("eq", status, "0", "i32"), turn, fault)
+        code.start(fault)
+        code.do(f"store atomic i64 1, ptr {field('failed')} monotonic, align 8")
+        code.do(f"store atomic i64 1, ptr {field('stop')} monotonic, align 8")
+        code.jump(done)
+        code.start(done)
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.member", make)
+
+
+def _yes(module: Module) -> str:
+    """i32 (ctx): the poll of a thread that is told to stop."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX], "i32")
+        code.ret("1")
+        code.finish()
+
+    return module.helper("hyb.stop", make)

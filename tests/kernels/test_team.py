@@ -1,0 +1,182 @@
+"""Large kernels on several threads: the same bits for any number of them, whosever team it is; memory that lacks and
+Ctrl-C on any of them; and children of a fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SOURCE = """
+fn product(a: f32[M, K], b: f32[K, N]) -> f32[M, N]:
+    return a @ b
+
+fn by_rows(a: f32[M, K], b: f32[N, K]) -> f32[M, N]:
+    return a @ b.T
+
+fn turned(a: f32[K, M], b: f32[K, N]) -> f32[M, N]:
+    return a.T @ b
+
+fn rows(x: f32[N, D]) -> f32[N, D]:
+    return softmax(x * 2.0)
+
+fn flat(x: f32[N], y: f32[N]) -> f32[N]:
+    return exp(x) * y + tanh(y)
+
+fn layers(x: f32[N, D], w: f32[H, D], v: f32[E, H]) -> f32[N, E]:
+    return gelu(x @ w.T) @ v.T
+
+fn heads(q: f32[B, T, D], k: f32[B, T, D]) -> f32[B, T, T]:
+    return softmax(q @ transpose(k, 1, 2))
+
+fn nested(x: f32[N, D]) -> list[f32[N, D]]:
+    return parallel [softmax(x * f32(i)) for i in range(3)]
+
+fn for_ever(a: f32[N, N]) -> f32[N, N]:
+    var x = a
+    while true:
+        x = x @ a
+    return x
+
+fn several(a: f32[B, N, N]) -> f32[B, N, N]:
+    return relu(a @ a) @ a
+"""
+
+RUN = """
+import hashlib, sys
+import numpy as np
+if sys.argv[2] == "torch":
+    import torch
+import hybridc
+mod = hybridc.load(sys.argv[1])
+random = np.random.default_rng(0)
+def x(*shape):
+    return random.standard_normal(shape, dtype=np.float32)
+found = hashlib.sha256()
+def add(y):
+    found.update(np.ascontiguousarray(y).tobytes())
+for sizes in ((300, 200, 170), (1, 2100, 2000), (50, 300, 500), (2000, 70, 60), (64, 64, 64), (3, 0, 5)):
+    m, k, n = sizes
+    a, b = x(m, k), x(k, n)
+    y = mod.product(a, b)
+    np.testing.assert_allclose(y, a @ b, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(mod.by_rows(a, np.ascontiguousarray(b.T)), y, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(mod.turned(np.ascontiguousarray(a.T), b), y, rtol=1e-3, atol=1e-3)
+    add(y), add(mod.by_rows(a, np.ascontiguousarray(b.T))), add(mod.turned(np.ascontiguousarray(a.T), b))
+for n in (700, 1, 0):
+    add(mod.rows(x(n, 300)))
+for n in (300_001, 5, 0):
+    a, b = x(n), x(n)
+    y = mod.flat(a, b)
+    np.testing.assert_allclose(y, np.exp(a) * b + np.tanh(b), rtol=1e-5, atol=1e-5)
+    add(y)
+for n in (200, 57, 1, 0):
+    add(mod.layers(x(n, 150), x(200, 150), x(70, 200)))
+add(mod.heads(x(5, 130, 40), x(5, 130, 40)))
+add(mod.heads(x(0, 13, 40), x(0, 13, 40)))
+add(mod.several(x(3, 140, 140)))
+for y in mod.nested(x(400, 300)):
+    add(y)
+print(found.hexdigest())
+"""
+
+
+def run(text: str, path: object, *args: str, threads: int) -> str:
+    env = {**os.environ, "HYB_THREADS": str(threads)}
+    done = subprocess.run([sys.executable, "-c", text, str(path), *args], env=env, capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory):
+    path = tmp_path_factory.mktemp("team") / "team.hyb"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_the_same_bits_for_any_number_of_threads(source) -> None:
+    alone = run(RUN, source, "", threads=1)
+    assert run(RUN, source, "", threads=2) == alone
+    assert run(RUN, source, "", threads=3) == alone
+    assert run(RUN, source, "torch", threads=2) == alone
+
+
+WHOSE = """
+import sys
+import hybridc_runtime.team as team
+from hybridc_runtime.memory import MEMORY, TRIPLE
+import hybridc
+mod = hybridc.load(sys.argv[1])
+own = TRIPLE.unpack_from(MEMORY, team.CELL)
+import torch
+hybridc.load(sys.argv[1])
+print(own[1:], own[0] != TRIPLE.unpack_from(MEMORY, team.CELL)[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has its own OpenMP elsewhere")
+def test_the_team_of_torch_where_torch_is_loaded(source) -> None:
+    pytest.importorskip("torch")
+    assert run(WHOSE, source, threads=3) == "(3, 3) True\n"
+
+
+FAILS = """
+import os, resource, signal, sys, threading, time
+import numpy as np
+if sys.argv[2] == "torch":
+    import torch
+import hybridc
+mod = hybridc.load(sys.argv[1])
+a = np.zeros((900, 900), np.float32)
+mod.product(a, a)
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.perf_counter()
+try:
+    mod.for_ever(a)
+except KeyboardInterrupt:
+    print("interrupted", time.perf_counter() - start < 5)
+w = np.zeros((3000, 3000), np.float32)
+many = np.zeros((4000, 3000), np.float32)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000,) * 2)
+try:
+    # There is room for the result, and none for the packed matrices of two threads.
+    mod.layers(many, w, np.zeros((3000, 3000), np.float32))
+except MemoryError as e:
+    print(type(e).__mro__[1].__name__)
+print(float(mod.product(a[:10], a).sum()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+@pytest.mark.parametrize("whose", ["", "torch"])
+def test_ctrl_c_and_no_memory(source, whose: str) -> None:
+    assert run(FAILS, source, whose, threads=2) == "interrupted True\nRuntimeFault\n0.0\n"
+
+
+FORKS = """
+import os, sys
+import numpy as np
+if sys.argv[2] == "torch":
+    import torch
+import hybridc
+mod = hybridc.load(sys.argv[1])
+a = np.ones((400, 400), np.float32)
+mod.product(a, a)
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        os._exit(0 if mod.product(a, a)[3, 3] == 400 else 1)
+    print(os.waitpid(child, 0)[1])
+print(mod.product(a, a)[0, 0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("whose", ["", "torch"])
+def test_children_of_a_fork(source, whose: str) -> None:
+    assert run(FORKS, source, whose, threads=2) == "0\n0\n0\n400.0\n"
