@@ -48,9 +48,11 @@ def write_all(
     """
     if path.endswith(".hybx"):
         cpus, gpus = driver.processors_of(target), driver.gpus_of(target)
-        built, sources = rebuild.rebuilt(read_file(path), cpus, weights, gpus), [path]
+        given = read_file(path)
+        foreign = origin.foreign(given.digest)
+        built, sources = rebuild.rebuilt(given, cpus, weights, gpus, guarded=foreign), [path]
     else:
-        checked = driver.check(path, root)
+        foreign, checked = False, driver.check(path, root)
         warn(checked)
         built, sources = driver.build(checked, target, weights), [p for p in checked.sources if p[:1] != "<"]
     folder = Path(output) if output else Path(path).parent
@@ -59,7 +61,7 @@ def write_all(
     write(artifact, built.data)
     write(artifact.with_suffix(".pyi"), stub(built.interface, built.core).encode())
     contents = read(built.data)
-    origin.remember(contents.digest)
+    origin.remember(contents.digest, foreign)
     files = [artifact, artifact.with_suffix(".pyi")]
     if c_header:
         files += c_library.write_library(contents, artifact)

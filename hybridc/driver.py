@@ -36,7 +36,7 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import bounds, dce, fuse, inline, place, share, simplify, sink, trap, unpack
+from hybridc.passes import bounds, dce, fuse, guard, inline, place, share, simplify, sink, trap, unpack
 from hybridc.triton import binaries
 from hybridc.triton.source import KernelInfo, module_of, record
 
@@ -90,9 +90,10 @@ def lower(
 
 
 def optimise(
-    core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool = False
+    core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool = False, guarded: bool = False
 ) -> ir.Program:
-    """All passes, each followed by the verifier; CompileError for a derivative that does not exist."""
+    """All passes, each followed by the verifier; CompileError for a derivative that does not exist. `guarded`: with the
+    checks of Core that somebody else made."""
     roots = surface.symbols(interface)
     with deep_recursion():
         core = dce.prune(core, roots)
@@ -102,6 +103,8 @@ def optimise(
         core = differentiated(core, roots, sources)
         if knobs.trap_nan():
             core = passed("trap", lambda core, _: trap.run(core, seen), core, roots)
+        if guarded:
+            core = passed("guard", lambda core, roots: guard.run(core, roots, interface), core, roots)
         for name, run in DEVICE_PASSES if device else PASSES:
             core = passed(name, run, core, roots)
     return core
@@ -175,20 +178,21 @@ def build(checked: Checked, target: str = "cpu", weights: Mapping[str, str] | No
 def finish(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
     files: Sequence[tuple[str, str]] | None = None, gpus: Sequence[str] = (), launched: bool = False,
-    weights: Mapping[str, str] | None = None, values: Mapping[str, bytes] | None = None,
+    weights: Mapping[str, str] | None = None, values: Mapping[str, bytes] | None = None, guarded: bool = False,
 ) -> Built:
     """From Core to an artifact, which holds the Core too if it is to be `portable`. `files` are the sources that it was
     made from with their digests, if `sources` is not all of them. Code for `gpus`, or with `launched` what the launcher
     that interprets kernels needs, is an artifact within. `weights` are files with the values of exported models;
-    `values` are such values as an artifact has them."""
+    `values` are such values as an artifact has them. `guarded` as `optimise` has it."""
     pace.mark(core, interface)  # while it still shows what is the library's
     text = print_program(dce.prune(core, surface.symbols(interface))) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
-    better = optimise(core, interface, sources)
+    better = optimise(core, interface, sources, guarded=guarded)
     codes = native(better, interface, cpus)
     manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].sites, codes[0].hosts, sources)
     more = [container.values(name, data) for name, data in sorted(given.items())]
-    more += [container.within(launchable(core, interface, path, sources, cpus, gpus))] if gpus or launched else []
+    if gpus or launched:
+        more.append(container.within(launchable(core, interface, path, sources, cpus, gpus, guarded)))
     return Built(container.pack(manifest, codes, text, files or container.digests(sources), more), interface, core)
 
 
@@ -209,12 +213,13 @@ def with_weights(interface: Interface, core: ir.Program, weights: Mapping[str, s
 
 
 def launchable(
-    core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], gpus: Sequence[str]
+    core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], gpus: Sequence[str],
+    guarded: bool,
 ) -> bytes:
     """The artifact of a program with its kernels on a GPU: host code that launches them, their Triton source, and their
     machine code."""
     name = Path(path).stem
-    better = optimise(core, interface, sources, device=True)
+    better = optimise(core, interface, sources, device=True, guarded=guarded)
     codes = native(better, interface, cpus)
     manifest = manifest_of(name, path, interface, better, codes[0].sites, codes[0].hosts, sources)
     source, infos = module_of(name, codes[0].kernels)

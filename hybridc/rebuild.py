@@ -1,8 +1,8 @@
 """An artifact compiled again, from the Core that it holds: for other processors, or because nobody knows who made it.
 
 Nothing of the artifact is taken on trust: its Core is verified, its interface must fit that Core (link/coherent.py),
-and all the rest of its manifest is made anew. What it cannot do is make a stranger's program harmless: Core's buffers
-are not checked, that is the work of the containers, which are Core too.
+and all the rest of its manifest is made anew. Where nobody knows who made the Core, it is `guarded` too: what reaches
+for memory is checked (passes/guard.py), so that it can do what a program in Hyb can, and no more.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from hybridc.core.reader import read
 from hybridc.core.verify import verify
 from hybridc.link import coherent
 from hybridc.link.manifest import interface_of, sources_of
+from hybridc.passes import guard
 
 
 def rebuilt(
     contents: Contents, cpus: Sequence[str], weights: Mapping[str, str] | None = None, gpus: Sequence[str] = (),
-    launched: bool = False,
+    launched: bool = False, guarded: bool = True,
 ) -> driver.Built:
     """The artifact with code for these processors, for GPUs and launchers as driver.finish has them, and new values of
     models as `driver.build` has them; ValueError if its Core or its interface is not sound."""
     manifest = contents.manifest()
     program, interface = _sound(contents)
+    if guarded and (wrong := next(guard.refused(program), None)):
+        raise ValueError(f"{contents.what} holds Core that is not a program's: {wrong}")
     return driver.finish(program, interface, manifest.path, sources_of(manifest), cpus, files=contents.sources,
-                         weights=weights, values=contents.weights(), gpus=gpus, launched=launched)
+                         weights=weights, values=contents.weights(), gpus=gpus, launched=launched, guarded=guarded)
 
 
 def _sound(contents: Contents) -> tuple[Program, Interface]:

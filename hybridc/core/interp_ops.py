@@ -244,6 +244,7 @@ MAKERS: dict[str, Maker] = {
     "destruct": _destruct,
     "enum": _enum,
     "tag": _function(lambda e: e.tag),
+    "made": _function(lambda e: e is not None),
     "some": _function(Some),
     "none": _constant(lambda op: None),
     "is_some": _function(lambda x: x is not None),

@@ -114,10 +114,13 @@ def _enum(args: Types, attrs: Mapping[str, object], outs: Types, program: Progra
     return _mismatch(args, outs, tuple(t for _, t in cases[attrs["case"]]), outs)  # type: ignore[index]
 
 
-def _tag(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
-    if len(args) != 1 or not isinstance(args[0], EnumT):
-        return f"takes one enum, not {_show(args)}"
-    return _mismatch(args, outs, args, (INT,))
+def _of_enum(result: Prim) -> Rule:
+    def rule(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+        if len(args) != 1 or not isinstance(args[0], EnumT):
+            return f"takes one enum, not {_show(args)}"
+        return _mismatch(args, outs, args, (result,))
+
+    return rule
 
 
 def _some(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
@@ -297,7 +300,8 @@ _ROWS: list[OpRow] = [
     OpRow("get", _get, alias=True, doc="field `index` of a tuple or struct"),
     OpRow("destruct", _destruct, own="c", doc="every field of a tuple or struct"),
     OpRow("enum", _enum, own="c", doc="the `case` of an enum (the result's type) with its fields in order"),
-    OpRow("tag", _tag, doc="the position of the case"),
+    OpRow("tag", _of_enum(INT), doc="the position of the case"),
+    OpRow("made", _of_enum(BOOL), doc="is it a case, and not the zero that fresh buffers hold?"),
     OpRow("some", _some, own="c", doc="an option that holds the value"),
     OpRow("none", _none, doc="an option that holds none"),
     OpRow("is_some", _of_option(lambda t: BOOL), doc="does it hold a value?"),

@@ -20,7 +20,8 @@ from hybridc.llvm.scalar_ops import SCALAR_ROWS
 BRIEF = 2000
 """Statements, those of called functions counted at each place."""
 QUICK = frozenset(SCALAR_ROWS) | {
-    "select", "tuple", "struct", "get", "destruct", "enum", "tag", "some", "none", "is_some", "unwrap", "str", "dim",
+    "select", "tuple", "struct", "get", "destruct", "enum", "tag", "made", "some", "none", "is_some", "unwrap", "str",
+    "dim",
 }
 """Operators that take a bounded time whatever their arguments. Values made of scalars by these alone hold a bounded
 number of blocks, so that releasing them is brief too."""

@@ -65,6 +65,13 @@ def _tag(e: FnEmitter, op: Op) -> Results:
     return ((tag_of(e, t, e.one(op.args[0])),),)
 
 
+def _made(e: FnEmitter, op: Op) -> Results:
+    t = op.args[0].type
+    assert isinstance(t, EnumT)
+    plain = e.module.program.enums[t.name].plain
+    return (("true" if plain else e.icmp("ne", e.one(op.args[0]), "null", "ptr"),),)
+
+
 def _some(e: FnEmitter, op: Op) -> Results:
     return (("true", *e.leaves(op.args[0])),)
 
@@ -117,6 +124,7 @@ ROWS = {
     "destruct": _destruct,
     "enum": _enum,
     "tag": _tag,
+    "made": _made,
     "some": _some,
     "none": _zero,
     "zero": _zero,

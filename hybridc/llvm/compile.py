@@ -27,6 +27,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "get",
     "destruct",
     "tag",
+    "made",
     "some",
     "none",
     "is_some",

@@ -65,11 +65,11 @@ class Unit:
         self.core, self.interface = driver.lower(self.checked)
         surface.without_curvatures(self.interface)
         self.names = [name for name in self.interface.fns if name.startswith("run_")]
-        self.code: Compiled | None = None
+        self.code: tuple[ir.Program, Compiled] | None = None
 
-    def optimised(self) -> ir.Program:
+    def optimised(self, guarded: bool = False) -> ir.Program:
         """After all passes, verified again even where HYB_VERIFY saves the verifier its work after each."""
-        core = driver.optimise(self.core, self.interface, self.checked.sources)
+        core = driver.optimise(self.core, self.interface, self.checked.sources, guarded=guarded)
         check_after("all passes", core)
         return core
 
@@ -104,13 +104,14 @@ class Unit:
     def native(self, core: ir.Program, opt: int) -> bytes:
         """The artifact at one of LLVM's levels; all are made from one text."""
         with mock.patch.dict(os.environ, HYB_OPT=str(opt)):
-            if self.code is None:
-                self.code = driver.native(core, self.interface, [processors.HOST])[0]
-            elif self.code.opt != opt:
-                self.code = at_level(self.code, opt)
+            if self.code is None or self.code[0] is not core:
+                code = driver.native(core, self.interface, [processors.HOST])[0]
+            else:
+                code = at_level(self.code[1], opt)
+        self.code = core, code
         manifest = manifest_of(
-            self.path.stem, str(self.path), self.interface, core, self.code.sites, self.code.hosts, self.checked.sources)
-        return container.pack(manifest, [self.code], print_program(core), container.digests(self.checked.sources))
+            self.path.stem, str(self.path), self.interface, core, code.sites, code.hosts, self.checked.sources)
+        return container.pack(manifest, [code], print_program(core), container.digests(self.checked.sources))
 
     def on_device(self) -> Module:
         """Loaded with every tensor operator that can be a GPU kernel as one, whose Triton source is interpreted."""
@@ -156,7 +157,8 @@ def at_level(code: Compiled, opt: int) -> Compiled:
 
 
 ENGINES = ("interpreter", "O0", "artifact")
-"""Those that run every program; `passes` and `device` are asked for."""
+"""Those that run every program; `passes`, `guarded` (with the checks of Core that somebody else made) and `device` are
+asked for."""
 
 
 def run(path: Path, engines: Iterable[str] = ENGINES, every_pass: bool = True) -> Report:
@@ -191,6 +193,9 @@ def _run(path: Path, engines: Iterable[str]) -> Report:
                 file.write_bytes(unit.native(core, 3))
                 report.outcomes[engine] = unit.called(hybridc.load(file, trust=True), report.leaks, engine)
                 file.unlink()
+            case "guarded":
+                module = load_artifact(unit.native(unit.optimised(guarded=True), 2), trust=True)
+                report.outcomes[engine] = unit.called(module, report.leaks, engine)
             case "device":
                 report.outcomes[engine] = unit.called(unit.on_device(), report.leaks, engine)
     return report

@@ -44,6 +44,13 @@ def test_programs_mean_what_python_says(tmp_path: Path) -> None:
         first += 10
 
 
+def test_checks_of_a_strangers_core_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "case.hyb"
+    path.write_text(file_of([c.source for c in campaign.make("guarded", 0, 12, "small")]))
+    report = engines.run(path, ("interpreter", "guarded"))
+    assert list(compare.disagreements(report)) == []
+
+
 def test_the_same_seed_gives_the_same_program() -> None:
     assert case("7", "k").source == case("7", "k").source != case("8", "k").source
 
