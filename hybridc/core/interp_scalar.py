@@ -99,7 +99,7 @@ def f_maximum(a: float, b: float) -> float:
 
 
 def f_sign(x: float) -> float:
-    return x if x != x else float((x > 0) - (x < 0))
+    return float((x > 0) - (x < 0))
 
 
 FLOAT1: dict[str, Callable[[float], float]] = {

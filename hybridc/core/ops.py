@@ -269,7 +269,7 @@ _ROWS: list[OpRow] = [
     OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
           doc="integers wrap; a negative exponent: ValueError"),
     *_each("neg abs", _alike(1, NUMBERS), "integers wrap"),
-    OpRow("sign", _alike(1, NUMBERS), doc="-1, 0 or 1; nan stays nan, -0.0 gives 0.0"),
+    OpRow("sign", _alike(1, NUMBERS), doc="-1, 0 or 1; of nan 0, of -0.0 0.0"),
     *_each("minimum maximum", _alike(2, NUMBERS), "nan wins"),
     *_each("bit_and bit_or bit_xor", _alike(2, INTS_AND_BOOL), "bit by bit"),
     OpRow("bit_not", _alike(1, INTS_AND_BOOL), doc="of a bool: not"),

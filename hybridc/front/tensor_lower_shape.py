@@ -157,7 +157,19 @@ def _expand(lw: Lowerer, node: tree.Builtin) -> Value:
             sizes[lead + i] = t.dim(lw.b, x, i)
         if keep or not flags[i]:
             axes[lead + i] = i
+    for i in node.attr("maybe"):  # type: ignore[attr-defined]
+        x = _widened(lw, x, count + i, sizes[len(sizes) + i])
     return t.broadcast(lw.b, x, tuple(axes), sizes)
+
+
+def _widened(lw: Lowerer, x: ir.Atom, axis: int, size: ir.Atom) -> ir.Atom:
+    """The tensor, repeated along an axis of which there is one."""
+    sizes = t.dims(lw.b, x)
+    one = lw.b.op("eq", [sizes[axis], integer(1)], BOOL)
+    sizes[axis] = size
+    axes = tuple(None if i == axis else i for i in range(len(sizes)))
+    kind = t.typed(elem(x.type), (None,) * len(sizes))
+    return lw.if_(one, lambda: [t.broadcast(lw.b, x, axes, sizes)], lambda: [x], [kind])[0]
 
 
 @lowers("pad")

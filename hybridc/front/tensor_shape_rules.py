@@ -247,7 +247,7 @@ def _unsqueeze(a: Arguments, expected: Type | None) -> tree.Expr:
 
 @rule("expand", "x *sizes")
 def _expand(a: Arguments, expected: Type | None) -> tree.Expr:
-    """-1 keeps a size."""
+    """-1 keeps a size. `maybe` are the axes, from the last, that expand if they are 1 when the program runs."""
     x = a.get("x")
     dims = shape(x.type)
     values, sizes = a.sizes(a.rest)
@@ -257,10 +257,13 @@ def _expand(a: Arguments, expected: Type | None) -> tree.Expr:
         raise a.wrong(f"expand of {show_shape(dims)} to {show_shape(sizes)}: fewer dimensions than it has")
     lead = len(sizes) - len(dims)
     result: list[Dim] = list(sizes)
+    maybe = []
     for i, d in enumerate(dims):
         assert isinstance(d, Dim)
         if sizes[lead + i].constant == -1:
             result[lead + i] = d
+        elif d.constant is None and d != sizes[lead + i]:
+            maybe.append(i - len(dims))
         elif d != ONE:
             agreed = same_dim(a.ctx, d, sizes[lead + i])
             if agreed is None:
@@ -268,7 +271,7 @@ def _expand(a: Arguments, expected: Type | None) -> tree.Expr:
                             "only a dimension known to be 1 expands")
                 raise Stop
             result[lead + i] = agreed
-    return a.built(of_shape(elem(x.type), tuple(result)), x, *values)
+    return a.built(of_shape(elem(x.type), tuple(result)), x, *values, maybe=tuple(maybe))
 
 
 @rule("pad", "x widths value")

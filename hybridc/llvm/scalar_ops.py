@@ -162,8 +162,7 @@ def _sign(e: FnEmitter, u: Use) -> str:
     a, t = u.args[0], u.llvm
     if u.is_float:
         zero = float_text(0.0, t)
-        rest = e.select(e.fcmp("uno", t, a, a), t, a, zero)
-        up = e.select(e.fcmp("ogt", t, a, zero), t, float_text(1.0, t), rest)
+        up = e.select(e.fcmp("ogt", t, a, zero), t, float_text(1.0, t), zero)
         return e.select(e.fcmp("olt", t, a, zero), t, float_text(-1.0, t), up)
     positive = e.convert("zext", "i1", e.icmp("sgt" if u.signed else "ne", a, "0", t), t)
     if not u.signed:

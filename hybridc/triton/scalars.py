@@ -43,12 +43,6 @@ def floor_mod(a, b):
     r = a % b
     return r + tl.where((r != 0) & ((r < 0) != (b < 0)), b, r - r)
 ''',
-    "sign": '''\
-@triton.jit
-def sign(x):
-    """-1, 0 or 1; nan stays."""
-    return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, tl.where(x == 0, 0.0, x)))
-''',
 }
 """Functions that a module holds if a kernel calls them."""
 SUPPORTED = frozenset({
@@ -87,8 +81,6 @@ def _float(fn: str, args: Sequence[str], source: Prim) -> str | None:
             return f"1.0 / tl.sqrt({x})" if double else f"tl.rsqrt({x})"
         case "floor":
             return f"tl.floor({x})"
-        case "sign":
-            return f"sign({x})"
         case "sigmoid":
             return f"sigmoid({x})"
         case "minimum" | "maximum":
