@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hybridc_runtime import store
+from hybridc_runtime import store_services
 from hybridc_runtime.codec import Codec
 from hybridc_runtime.convert_in import Writing
 from hybridc_runtime.convert_leaf import Misfit
@@ -58,7 +58,7 @@ def _service(codec: Codec, name: str, params: list[Type], results: list[Type], e
         return _letters(codec, params, results, LETTERS[name])
     if name == "call":
         return _call(codec, params, results, muts)
-    operation = store.service(codec, name, params, results)
+    operation = store_services.service(codec, name, params, results)
     if operation is not None:
         return operation
     raise ValueError(f"this runtime has no service {name!r}")

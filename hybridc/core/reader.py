@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from dataclasses import dataclass
-
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
-from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import PRIMS
 from hybridc.core.ir import (
     BOOL,
@@ -45,42 +39,11 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
+from hybridc.core.tokens import Stop, Token, Tokens
 
 MAX_NESTING = 2000
 """Blocks within blocks."""
 MAX_TYPE_NESTING = 100
-MAX_DIGITS = 400
-
-_TOKEN = re.compile(
-    r"""
-    (?P<space>[ \t\r\n]+|\#[^\n]*)
-  | (?P<place>@(?:"(?:[^"\\\n]|\\.)*"|[A-Za-z0-9_./<>-]+):[0-9]+:[0-9]+)
-  | (?P<var>(?:[A-Za-z_][A-Za-z0-9_.]*|`(?:[^`\\\n]|\\.)*`)?%[0-9]+)
-  | (?P<quoted>`(?:[^`\\\n]|\\.)*`)
-  | (?P<string>"(?:[^"\\\n]|\\.)*")
-  | (?P<number>-?(?:[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|inf\b))
-  | (?P<arrow>->)
-  | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
-  | (?P<mark>[{}()\[\]:,=?<])
-    """,
-    re.VERBOSE,
-)
-_ESCAPES = {"n": "\n", "r": "\r"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-
-
-class _Stop(Exception):
-    """The first mistake."""
-
-    def __init__(self, code: str, message: str, span: Span):
-        super().__init__(message)
-        self.diagnostic = Diagnostic(code, message, span)
 
 
 def read(text: str, path: str = "<core>") -> tuple[Program | None, list[Diagnostic]]:
@@ -88,123 +51,16 @@ def read(text: str, path: str = "<core>") -> tuple[Program | None, list[Diagnost
     with deep_recursion(10 * MAX_NESTING):
         try:
             return _Reader(text, path).program(), []
-        except _Stop as stop:
+        except Stop as stop:
             return None, [stop.diagnostic]
 
 
-class _Reader:
+class _Reader(Tokens):
     def __init__(self, text: str, path: str):
-        self.path = path
-        self.length = len(text)
-        self.tokens = self.split(text)
-        self.at = 0
+        super().__init__(text, path)
         self.vars: dict[int, Var] = {}
         self.depth = 0
         self.enums, self.structs = self.declared()
-
-    # ---- tokens
-    def split(self, text: str) -> list[_Token]:
-        tokens: list[_Token] = []
-        at = 0
-        while at < len(text):
-            m = _TOKEN.match(text, at)
-            if m is None:
-                raise _Stop("HYB901", f"unexpected {text[at]!r}", Span(self.path, at, at + 1))
-            assert m.lastgroup is not None
-            if m.lastgroup != "space":
-                tokens.append(_Token(m.lastgroup, m.group(), at))
-            at = m.end()
-        tokens.append(_Token("end", "", len(text)))
-        return tokens
-
-    def declared(self) -> tuple[set[str], set[str]]:
-        """The names after `enum` and `struct`, which types may mention before the declaration."""
-        found: dict[str, set[str]] = {"enum": set(), "struct": set()}
-        for before, name in zip(self.tokens, self.tokens[1:], strict=False):
-            if before.kind == "word" and before.text in found and name.kind in ("word", "quoted"):
-                found[before.text].add(self.unquote(name))
-        return found["enum"], found["struct"]
-
-    @property
-    def next(self) -> _Token:
-        return self.tokens[self.at]
-
-    def span(self, t: _Token) -> Span:
-        return Span(self.path, t.at, t.at + max(1, len(t.text)))
-
-    def wrong(self, message: str, token: _Token | None = None, code: str = "HYB902") -> _Stop:
-        return _Stop(code, message, self.span(token or self.next))
-
-    def expected(self, what: str) -> _Stop:
-        found = "the end" if self.next.kind == "end" else self.next.text
-        return self.wrong(f"expected {what}, found {found}")
-
-    def take(self) -> _Token:
-        token = self.next
-        if token.kind != "end":
-            self.at += 1
-        return token
-
-    def accept(self, text: str) -> bool:
-        if self.next.text == text and self.next.kind in ("word", "mark", "arrow"):
-            self.at += 1
-            return True
-        return False
-
-    def expect(self, text: str) -> None:
-        if not self.accept(text):
-            raise self.expected(f"`{text}`")
-
-    def unquote(self, token: _Token) -> str:
-        if token.kind == "word":
-            return token.text
-        return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(1)), token.text[1:-1])
-
-    def name(self) -> str:
-        if self.next.kind not in ("word", "quoted"):
-            raise self.expected("a name")
-        return self.unquote(self.take())
-
-    def string(self) -> str:
-        token = self.take()
-        return self.decode(token.text, token)
-
-    def decode(self, text: str, token: _Token) -> str:
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise self.wrong(f"not a string: {error.msg}", token, "HYB903") from error
-        assert isinstance(value, str)
-        return value
-
-    def number(self) -> int | float:
-        token = self.take()
-        if token.kind == "word" and token.text in ("nan", "inf"):
-            return math.nan if token.text == "nan" else math.inf
-        if token.kind != "number":
-            self.at -= token.kind != "end"
-            raise self.expected("a number")
-        if len(token.text) > MAX_DIGITS:
-            raise self.wrong("a number this long", token, "HYB903")
-        if token.text.lstrip("-").isdigit():
-            return int(token.text)
-        return float(token.text)
-
-    def integer(self) -> int:
-        token = self.next
-        value = self.number()
-        if not isinstance(value, int):
-            raise self.wrong("expected an integer", token)
-        return value
-
-    def place(self) -> Span:
-        if self.next.kind != "place":
-            return NOWHERE
-        token = self.take()
-        path, start, end = token.text[1:].rsplit(":", 2)
-        if len(start) > 18 or len(end) > 18:
-            raise self.wrong("a place this far", token, "HYB903")
-        return Span(self.decode(path, token) if path.startswith('"') else path, int(start), int(end))
 
     # ---- declarations
     def program(self) -> Program:
@@ -225,7 +81,7 @@ class _Reader:
                 raise self.expected("struct, enum or fn")
         return program
 
-    def once(self, name: str, table: dict, start: _Token) -> str:
+    def once(self, name: str, table: dict, start: Token) -> str:
         if name in table:
             raise self.wrong(f"{name} is declared twice", start, "HYB904")
         return name
@@ -320,7 +176,7 @@ class _Reader:
         return tuple(found)
 
     # ---- variables and atoms
-    def var_token(self) -> tuple[str, int, _Token]:
+    def var_token(self) -> tuple[str, int, Token]:
         if self.next.kind != "var":
             raise self.expected("a variable")
         token = self.take()
@@ -328,7 +184,7 @@ class _Reader:
         if len(number) > 18:
             raise self.wrong("a variable's number this long", token, "HYB903")
         if name.startswith("`"):
-            name = self.unquote(_Token("quoted", name, token.at))
+            name = self.unquote(Token("quoted", name, token.at))
         return name, int(number), token
 
     def definition(self) -> Var:
@@ -438,7 +294,7 @@ class _Reader:
         return None
 
     def statement(self) -> Stmt:
-        outs: list[tuple[str, int, _Token, Type]] = []
+        outs: list[tuple[str, int, Token, Type]] = []
         while self.next.kind == "var":
             name, number, token = self.var_token()
             self.expect(":")
@@ -526,7 +382,7 @@ class _Reader:
 
     def start(self) -> tuple[tuple[Var, ...], tuple[Atom, ...]]:
         self.expect("(")
-        defs: list[tuple[str, int, _Token, Type]] = []
+        defs: list[tuple[str, int, Token, Type]] = []
         inits: list[Atom] = []
         while not self.accept(")"):
             if defs:

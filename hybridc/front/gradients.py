@@ -125,12 +125,12 @@ def _mentions(node: Any) -> Iterator[Any]:
             yield from _mentions(n)
     elif isinstance(node, FnRef):
         yield node
-    elif is_dataclass(node) and type(node).__module__ == tree.__name__:
+    elif isinstance(node, tree.Node):
         if isinstance(node, tree.Builtin) and node.name == "stop_gradient":
             return
         if isinstance(node, tree.Call | tree.MakeStruct):
             yield node
-        for f in fields(node):
+        for f in fields(node):  # type: ignore[arg-type]
             yield from _mentions(getattr(node, f.name))
 
 

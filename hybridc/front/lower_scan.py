@@ -21,7 +21,7 @@ def walk(node: Any, into: Callable[[Any], bool] = lambda _: True) -> Iterator[An
     if isinstance(node, (tuple, list)):
         for item in node:
             yield from walk(item, into)
-    elif dataclasses.is_dataclass(node) and type(node).__module__ == tree.__name__:
+    elif isinstance(node, tree.Node):
         yield node
         if into(node):
             for name in _fields(type(node)):  # type: ignore[arg-type]
