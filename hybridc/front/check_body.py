@@ -19,7 +19,6 @@ from hybridc.base.types import (
     INTS,
     POISON,
     VOID,
-    FnType,
     ModelType,
     Named,
     Option,
@@ -29,20 +28,17 @@ from hybridc.base.types import (
     Type,
     TypeVar,
 )
-from hybridc.front import check_builtin, check_dims, check_expr, syntax, tree
-from hybridc.front.bounds import elem_of, implied, is_resource, satisfies, wanted
+from hybridc.front import check_builtin, check_dims, check_expr, check_fit, syntax, tree
+from hybridc.front.bounds import implied, is_resource, satisfies, wanted
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.narrowing import path_of
 from hybridc.front.open_models import fresh_config, holds_open, reopened
 from hybridc.front.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, ParamSig, World
-from hybridc.front.soft import widened
 from hybridc.front.typeexpr import TypeReader, nearest
 
 if TYPE_CHECKING:
     from hybridc.front.check import Checker
-
-INT_RANGES = {"int": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1), "u8": (0, 255)}
 
 
 class Body:
@@ -281,171 +277,19 @@ class Body:
         return self.coerce(self.value(e, to), to, what)
 
     def coerce(self, e: tree.Expr, to: Type, what: str) -> tree.Expr:
-        """The expression as a value of type `to`: literals adapt, options wrap, dimensions that may differ are checked
-        at run time; everything else is an error."""
-        to, frm = self.head(to), self.head(e.type)
-        if isinstance(to, Poison) or isinstance(frm, Poison):
-            return e
-        if not isinstance(to, Meta):
-            literal = self.adapted(e, to)
-            if literal is not None and (isinstance(e, tree.Const) or literal.type == to):
-                return literal
-            e = literal or e
-        if isinstance(to, Option) and not isinstance(frm, Option):
-            if isinstance(frm, Meta):
-                self.solver.unify(frm, to)
-                return e
-            mark = self.solver.mark()
-            inner = self._fit(e, to.item)
-            if inner is not None:
-                return tree.Some(Option(inner.type), e.span, inner)
-            self.solver.undo(mark)
-        else:
-            fitted = self._fit(e, to)
-            if fitted is not None:
-                return fitted
-        self.mismatch(e, to, what)
-        return self.poison(e.span)
-
-    def _fit(self, e: tree.Expr, to: Type) -> tree.Expr | None:
-        """The expression under the type `to`, or None if it does not fit."""
-        head = self.head(to)
-        literal = self.adapted(e, head)
-        if literal is not None and (isinstance(e, tree.Const) or literal.type == head):
-            return literal
-        e = literal or e
-        start = len(self.solver.undecided)
-        waiting = len(self.solver.postponed)
-        before = self.resolve(e.type)
-        if not self.solver.unify(to, e.type):
-            del self.solver.undecided[start:]
-            return None
-        open_dims = len(self.solver.postponed) > waiting
-        undecided = self.solver.undecided[start:]
-        del self.solver.undecided[start:]
-        if undecided and not open_dims:
-            return tree.Refine(self._promised(before, self.resolve(to)), e.span, e)
-        return e
-
-    def _promised(self, frm: Type, to: Type) -> Type:
-        """`to`, where it leaves dimensions open as `frm` has them."""
-        if isinstance(frm, Tensor) and isinstance(to, Tensor) and len(frm.shape) == len(to.shape):
-            shape = tuple(a if isinstance(b, Dim) and any(is_unknown(v) for v in b.variables()) else b
-                          for a, b in zip(frm.shape, to.shape))
-            return Tensor(to.elem, shape)
-        return to
+        return check_fit.coerce(self, e, to, what)
 
     def adapted(self, e: tree.Expr, to: Type) -> tree.Expr | None:
-        """What takes its type from context (number literals, and what is made of them) as `to`; None for anything
-        else, and where nothing changes."""
-        if isinstance(e, tree.Const):
-            return None if e.value is None else self.literal_as(e, to)
-        return widened(e, to)
+        return check_fit.adapted(self, e, to)
 
     def literal_as(self, e: tree.Const, to: Type) -> tree.Expr | None:
-        """A number literal as another number type; None if `e` is none or needs no change."""
-        value = e.value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        is_int = isinstance(value, int) or (e.type in INTS)
-        if to == e.type:
-            return None
-        if to in FLOATS or (isinstance(to, TypeVar) and "float" in self.bounds_of(to)):
-            return tree.Const(to, e.span, float(value))
-        if is_int and e.type == INT and (to in INTS or (isinstance(to, TypeVar) and "number" in self.bounds_of(to))):
-            low, high = INT_RANGES.get(str(to), INT_RANGES["int"])
-            if not low <= value <= high:
-                self.error("HYB313", f"{value} does not fit {to} ({low} to {high})", e.span)
-                return self.poison(e.span)
-            return tree.Const(to, e.span, value)
-        return None
-
-    def mismatch(self, e: tree.Expr, to: Type, what: str) -> None:
-        """`expected ..., found ...`, with a remedy where one is known."""
-        want, found = self.resolve(to), self.resolve(e.type)
-        help = None
-        te, fe = elem_of(want), elem_of(found)
-        ranks = [len(t.shape) if isinstance(t, Tensor) else 0 for t in (want, found)]
-        if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
-            help = f"cast it: `{te}(...)`"
-        elif isinstance(found, Option) and not isinstance(want, Option):
-            help = f"{self.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
-        elif isinstance(want, Named) and want.name == "str":
-            help = "show it: `f\"{...}\"`" if not isinstance(found, FnType | ModelType) else None
-        elif want == BOOL and found in INTS:
-            help = "write the comparison, `... != 0`"
-        elif isinstance(want, Tensor) and isinstance(found, Tensor):
-            if what.startswith("the new value of") and ranks[0] == ranks[1]:
-                help = f"a size that changes is `?` in the declared type: `{te}[{', '.join('?' for _ in want.shape)}]`"
-            self.error("HYB401", f"{what}: expected {want}, found {found}", e.span, help=help)
-            return
-        self.error("HYB301", f"{what}: expected {want}, found {found}", e.span, help=help)
+        return check_fit.literal_as(self, e, to)
 
     def join(self, a: tree.Expr, b: tree.Expr, what: str, span: Span) -> tuple[tree.Expr, tree.Expr, Type]:
-        """Two expressions under one type: branches of a conditional, elements of a list."""
-        s, t = self.head(a.type), self.head(b.type)
-        if isinstance(s, Poison) or isinstance(t, Poison):
-            return a, b, s if isinstance(t, Poison) else t
-        if s == t:
-            return a, b, s
-        literal = self.adapted(a, t)
-        if literal is not None:
-            return literal, b, t
-        literal = self.adapted(b, s)
-        if literal is not None:
-            return a, literal, s
-        if isinstance(s, Option) != isinstance(t, Option) and not isinstance(s, Meta) and not isinstance(t, Meta):
-            to = s if isinstance(s, Option) else t
-            return self.coerce(a, to, what), self.coerce(b, to, what), to
-        joined = self.join_types(s, t)
-        if joined is None:
-            self.error("HYB301", f"{what}: {self.show(s)} and {self.show(t)} are different types", span)
-            return a, b, POISON
-        return a, b, joined
+        return check_fit.join(self, a, b, what, span)
 
     def join_types(self, s: Type, t: Type) -> Type | None:
-        """One type for two values: dimensions that may differ become `?`."""
-        s, t = self.head(s), self.head(t)
-        if isinstance(s, Tensor) and isinstance(t, Tensor) and len(s.shape) == len(t.shape):
-            if not self.solver.unify(s.elem, t.elem):
-                return None
-            items = []
-            for x, y in zip(s.shape, t.shape):
-                if isinstance(x, Dim) and isinstance(y, Dim):
-                    items.append(x if self.equal_dims(x, y) else self.fresh_dim())
-                elif x == y:
-                    items.append(x)  # type: ignore[arg-type]
-                else:
-                    return None
-            return Tensor(s.elem, tuple(items))
-        if isinstance(s, Named) and isinstance(t, Named) and s.key == t.key and s.args:
-            args: list[Any] = []
-            for a, b in zip(s.args, t.args):
-                if isinstance(a, Dim) and isinstance(b, Dim):
-                    args.append(a if self.equal_dims(a, b) else self.fresh_dim())
-                else:
-                    joined = self.join_types(a, b)  # type: ignore[arg-type]
-                    if joined is None:
-                        return None
-                    args.append(joined)
-            return Named(s.key, tuple(args))
-        if isinstance(s, TupleType) and isinstance(t, TupleType) and len(s.items) == len(t.items):
-            parts = [self.join_types(a, b) for a, b in zip(s.items, t.items)]
-            return None if any(p is None for p in parts) else TupleType(tuple(parts))  # type: ignore[arg-type]
-        if isinstance(s, Option) and isinstance(t, Option):
-            inner = self.join_types(s.item, t.item)
-            return None if inner is None else Option(inner)
-        if isinstance(s, ModelType) and isinstance(t, ModelType) and s.key == t.key and len(s.config) == len(t.config):
-            config: list[Any] = []
-            for v, w in zip(s.config, t.config):
-                if isinstance(v, Dim) and isinstance(w, Dim):
-                    config.append(v if self.equal_dims(v, w) else self.fresh_dim())
-                elif v == w:
-                    config.append(v)
-                else:
-                    return None
-            return ModelType(s.key, tuple(config))
-        return s if self.solver.unify(s, t) else None
+        return check_fit.join_types(self, s, t)
 
     def condition(self, e: syntax.Expr) -> tree.Expr:
         """A condition: a bool, and nothing else."""
