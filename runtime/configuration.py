@@ -67,7 +67,10 @@ def configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str,
     for name, shown, default, has_default in rows:
         if name not in given and not has_default:
             raise TypeError(f"{declared.name}() needs {name}: {shown}")
-        config.append(_config_value(given.get(name, default), shown, f"{declared.name}() argument {name}"))
+        value = given.get(name, default)
+        if isinstance(value, str):
+            value = declared.words.get(name, {}).get(value, value)
+        config.append(_config_value(value, shown, f"{declared.name}() argument {name}"))
     return config
 
 

@@ -103,6 +103,7 @@ class ModelClass:
     config: list[list[Any]]
     methods: list[str]
     doc: str | None = None
+    words: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

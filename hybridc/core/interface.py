@@ -117,13 +117,15 @@ class Model:
 
 @dataclass
 class ModelClass:
-    """A model as declared: configuration arguments (name, type as shown, default, has default)."""
+    """A model as declared: configuration arguments (name, type as shown, default, has default), and `words`, the texts
+    that stand for ints, by argument."""
 
     key: str
     name: str
     config: list[tuple[str, str, object, bool]]
     methods: list[str]
     doc: str | None = None
+    words: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass

@@ -26,6 +26,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_access, check_expr, implicit, syntax, tree
 from hybridc.front.bounds import elem_of, is_plain, is_resource
+from hybridc.front.config_values import words
 from hybridc.front.declare import FORBIDDEN_MEMBERS
 from hybridc.front.infer import is_unknown
 from hybridc.front.open_models import is_open
@@ -226,7 +227,7 @@ class Members:
         if sig.elem is None:
             sig.elem = F32
         config = tuple(tree.ConfigParam(p.name, p.type, p.var if isinstance(p.var, DimVar) else None, p.default,
-                                        p.has_default) for p in sig.config)
+                                        p.has_default, tuple(words(self.checker.world, p).items())) for p in sig.config)
         done = self.c.finish(tuple(self.done))
         self.module.decls[sig.key] = self.checker.world.decls[sig.key] = tree.ModelDecl(
             sig.key, sig.name, config, done, sig.methods, sig.elem, decl.name_span, decl.doc,

@@ -9,6 +9,7 @@ from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import INT, POISON, FnType, ModelType, Named, Option, Poison, Substitution, Type
 from hybridc.front import check_builtin, check_call, check_fn, check_place, syntax, tree
+from hybridc.front.config_values import worded
 from hybridc.front.scope import EnumSig, FieldSig, ModelSig, ParamSig, StructSig
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def make_model(c: Body, sig: ModelSig, e: syntax.Call, brackets: Any) -> tree.Ex
     for p, given in zip(sig.config, found[0]):
         if given is None:
             config.append(p.default)
-        elif p.type == INT:
+        elif p.type == INT and worded(c.world, p, given.value) is None:
             x = c.typed(given.value, INT, f"`{p.name}` of `{sig.name}`")
             d = c.known_dim(x)
             if d is None:

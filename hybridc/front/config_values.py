@@ -6,7 +6,8 @@ from typing import Any
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.types import PRIMS, STD_TYPES, ConfigValue, Named, Prim, TupleType, Type
-from hybridc.front.scope import ConfigSig
+from hybridc.front import syntax
+from hybridc.front.scope import ConfigSig, ConstSig, World
 
 
 def config_item(config: ConfigSig, index: int) -> Dim:
@@ -42,3 +43,23 @@ def fit_config(value: Any, t: Type) -> ConfigValue:
 def ints(t: Type) -> int:
     """How many ints a configuration tuple holds, for each of which one int may stand; 0 for any other type."""
     return len(t.items) if isinstance(t, TupleType) and all(i == PRIMS["int"] for i in t.items) else 0
+
+
+def words(world: World, config: ConfigSig) -> dict[str, int]:
+    """Texts that may stand for the ints of an argument: `padding="same"` is the constant PADDING_SAME of the module
+    that declares the model."""
+    if config.type != PRIMS["int"] and not ints(config.type):
+        return {}
+    module = world.modules[config.var.key.partition(":")[0]]
+    found = {}
+    for name, entity in module.names.items():
+        sig = world.sigs.get(entity.key) if name.startswith(f"{config.name.upper()}_") else None
+        if isinstance(sig, ConstSig) and type(sig.value) is int:
+            found[name[len(config.name) + 1:].lower()] = sig.value
+    return found
+
+
+def worded(world: World, config: ConfigSig, e: object) -> ConfigValue:
+    """What a text stands for as this argument; None if it stands for nothing."""
+    value = words(world, config).get(e.value) if isinstance(e, syntax.Literal) and isinstance(e.value, str) else None
+    return None if value is None else fit_config(value, config.type)

@@ -252,7 +252,8 @@ class Surface:
         config = [(c.name, str(c.type) if not isinstance(c.type, TypeVar) else "model", plain(c.default), c.has_default)
                   for c in decl.config]
         methods = [m for m in decl.methods if not m.startswith("_")]
-        self.interface.model_classes[name] = ModelClass(decl.key, decl.name, config, methods, decl.doc)
+        words = {c.name: dict(c.words) for c in decl.config if c.words}
+        self.interface.model_classes[name] = ModelClass(decl.key, decl.name, config, methods, decl.doc, words)
 
     def _model(self, t: ModelType) -> None:
         ctx = self.ctx

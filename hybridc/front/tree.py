@@ -372,13 +372,15 @@ class EnumDecl(Node):
 
 @dataclass(frozen=True, slots=True)
 class ConfigParam(Node):
-    """A configuration argument. `dim` is its variable if it is an int (key "MODULE:Model.name")."""
+    """A configuration argument. `dim` is its variable if it is an int (key "MODULE:Model.name"); `words` are texts that
+    stand for ints."""
 
     name: str
     type: Type
     dim: DimVar | None
     default: ConfigValue
     has_default: bool
+    words: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import syntax
 from hybridc.front.bounds import bound_phrase, is_resource, satisfies
-from hybridc.front.config_values import config_item, fit_config, ints
+from hybridc.front.config_values import config_item, fit_config, ints, worded
 from hybridc.front.consts import NotConst, constant
 from hybridc.front.scope import ConfigSig, ConstSig, Entity, EnumSig, ModelSig, ModuleDecls, StructSig, World
 
@@ -274,6 +274,9 @@ class TypeReader:
             if t is None:
                 t = self.type(e)
             return t  # type: ignore[return-value]
+        word = worded(self.world, c, e)
+        if word is not None:
+            return word
         if c.type == PRIMS["int"]:
             return self.dim(e)
         if isinstance(e, syntax.Name) and e.id in self.config:

@@ -77,7 +77,7 @@ def interface_of(m: stored.Manifest) -> Interface:
         ))
     classes = {
         name: ModelClass(c.key, c.name, [(n, shown, default, has) for n, shown, default, has in c.config], c.methods,
-                         c.doc)
+                         c.doc, c.words)
         for name, c in m.model_classes.items()
     }
     return Interface(

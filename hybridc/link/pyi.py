@@ -108,7 +108,9 @@ class _Stub:
     def model(self, name: str, models: list[Model]) -> list[str]:
         declared = next((m for m in self.interface.model_classes.values() if m.key == models[0].key), None)
         rows = declared.config if declared is not None else []
-        config = [f"{_name(n)}: {_config(shown)}" + (" = ..." if has else "") for n, shown, _, has in rows]
+        words = declared.words if declared is not None else {}
+        config = [f"{_name(n)}: {_config(shown)}" + (" | str" if n in words else "") + (" = ..." if has else "")
+                  for n, shown, _, has in rows]
         lines = [f"class {name}:", *([f"    {_doc(declared.doc)}"] if declared is not None and declared.doc else [])]
         lines += [f"    {_name(n)}: {_config(shown)}" for n, shown, _, _ in rows]
         lines.append(f"    def __init__(self, {', '.join([*config, '*', 'seed: int = ...'])}) -> None: ...")

@@ -76,16 +76,27 @@ def test_norms(mod):
 
 
 @pytest.mark.parametrize("config", [
-    {}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": 3, "bias": False}, {"groups": 2, "stride": 3}], ids=str)
+    {}, {"stride": 2, "padding": 1}, {"dilation": 2, "padding": 3, "bias": False}, {"groups": 2, "stride": 3},
+    {"padding": "same"}, {"padding": "valid"}], ids=str)
 def test_conv1d(mod, config):
     same(mod, "Conv1d", nn.Conv1d(4, 6, 3, **config), rand(2, 4, 9), args=(4, 6, 3), **config)
 
 
 @pytest.mark.parametrize(("kernel", "config"), [
     (3, {}), ((2, 3), {"stride": (2, 1), "padding": (0, 2)}), ((3, 1), {"dilation": (2, 1), "bias": False}),
-    (2, {"groups": 2, "padding": 1, "dilation": 2}), ((1, 4), {"groups": 4, "stride": 2})], ids=str)
+    (2, {"groups": 2, "padding": 1, "dilation": 2}), ((1, 4), {"groups": 4, "stride": 2}),
+    ((2, 4), {"padding": "same", "dilation": (3, 1)})], ids=str)
 def test_conv2d(mod, kernel, config):
     same(mod, "Conv2d", nn.Conv2d(4, 8, kernel, **config), rand(2, 4, 7, 6), args=(4, 8, kernel), **config)
+
+
+def test_what_padding_may_be(mod):
+    with pytest.raises(ValueError, match=r"Conv2d\(\) argument padding: expected \(int, int\), found 'full'"):
+        mod.Conv2d(4, 8, 3, padding="full")
+    with pytest.raises(ValueError, match="Conv1d.. argument kernel_size: expected int, found str"):
+        mod.Conv1d(4, 6, "same")
+    with pytest.raises(ValueError, match='padding "same" is for a stride of 1'):
+        mod.Conv1d(4, 6, 3, 2, "same")(np.zeros((1, 4, 9), np.float32))
 
 
 def test_groups_that_do_not_divide(mod):
