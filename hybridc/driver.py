@@ -36,7 +36,7 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import bounds, dce, fuse, guard, inline, place, share, simplify, sink, trap, unpack
+from hybridc.passes import ahead, bounds, dce, fuse, guard, inline, place, share, simplify, sink, trap, unpack
 from hybridc.triton import binaries
 from hybridc.triton.source import KernelInfo, module_of, record
 
@@ -52,6 +52,7 @@ PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("inline", inline.run),
     ("prune", dce.prune),
     ("simplify", lambda core, roots: simplify.run(core)),
+    ("ahead", lambda core, roots: ahead.run(core)),
     ("dce", lambda core, roots: dce.run(core)),
 ]
 """What every program goes through, and those with derivatives before these are written out too."""

@@ -1,0 +1,133 @@
+"""Products that turns of a loop make of their own rows are one product before it (passes/ahead.py), where that changes
+nothing; the numbers are those of PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hybridc
+from hybridc.passes import ahead
+from tests.core.test_passes import PASSES, after, same_text
+
+PASSES["ahead"] = ahead.run
+
+LSTM = """
+from nn import LSTMCell
+
+model Sequence(inputs: int, size: int):
+    let cell = LSTMCell(inputs, size)
+
+    fn forward(xs: f32[T, inputs]) -> f32[size]:
+        var state: (f32[size], f32[size]) = (zeros(), zeros())
+        for x in xs:
+            state = self.cell(x, state)
+        return state[0]
+
+    fn batch(xs: f32[T, B, inputs]) -> f32[B, size]:
+        var state: (f32[B, size], f32[B, size]) = (zeros(B, size), zeros(B, size))
+        for t in range(T):
+            state = self.cell(xs[t], state)
+        return state[0]
+
+    fn loss(xs: f32[T, inputs]) -> f32:
+        return sum(self(xs) * self(xs))
+
+    fn batch_loss(xs: f32[T, B, inputs]) -> f32:
+        return sum(self.batch(xs) * self.batch(xs))
+
+export Sequence(5, 7)
+"""
+
+
+def test_a_recurrent_network(tmp_path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "sequence.hyb"
+    path.write_text(LSTM)
+    mod = hybridc.load(str(path))
+    m = mod.Sequence(5, 7, seed=3)
+    net = torch.nn.LSTM(5, 7)
+    with torch.no_grad():
+        for name, value in m.state_dict().items():
+            getattr(net, name.removeprefix("cell.") + "_l0").copy_(torch.from_numpy(value))
+    random = np.random.default_rng(0)
+    for shape in ((6, 5), (1, 5), (6, 3, 5)):
+        x = random.standard_normal(shape, dtype=np.float32)
+        given = torch.from_numpy(x).requires_grad_()
+        want = net(given)[0][-1]
+        got = m(x) if len(shape) == 2 else m.batch(x)
+        np.testing.assert_allclose(got, want.detach().numpy(), atol=1e-5)
+        net.zero_grad()
+        (want * want).sum().backward()
+        _, g = m.value_and_grad("loss" if len(shape) == 2 else "batch_loss", x)
+        wanted = np.concatenate([p.grad.numpy().ravel() for p in net.parameters()])
+        np.testing.assert_allclose(g, wanted, atol=2e-5)
+    assert m(np.zeros((0, 5), np.float32)).tolist() == [0] * 7
+
+
+ROWS = """
+fn f(x%1: f32[?, 4], w%2: f32[3, 4]) -> (f32[3]) {
+  n%3: int = dim[axis=0](x%1)
+  z%4: f32[3] = broadcast[axes=(none,)](f32(0.0), 3)
+  r%5: f32[3] = loop 1 (s%6: f32[3] = z%4, i%7: int = 0) {
+    t%8: bool = lt(i%7, n%3)
+    if t%8 {
+      yield
+    } else {
+      exit 1 s%6
+    }
+    row%9: f32[4] = index[kinds=("i", "",)](x%1, i%7)
+    line%10: f32[1, 4] = reshape(row%9, 1, 4)
+    p%11: f32[1, 3] = matmul[ta=false, tb=true](line%10, w%2)
+    q%12: f32[3] = reshape(p%11, 3)
+    a%13: f32[3] = map[axes=((0,), (0,),), `fn`="add"](s%6, q%12)
+    j%14: int = add(i%7, 1)
+    yield a%13, j%14
+  }
+  yield r%5
+}
+"""
+
+
+def test_rows() -> None:
+    got = after(ROWS, "ahead")
+    same_text(got, """
+fn f(x%1: f32[?, 4], w%2: f32[3, 4]) -> (f32[3]) {
+  n%3: int = dim[axis=0](x%1)
+  z%4: f32[3] = broadcast[axes=(none,)](f32(0.0), 3)
+  %15: int = dim[axis=0](x%1)
+  %16: f32[?, 3] = matmul[ta=false, tb=true](x%1, w%2)
+  %17: int = mul(%15, 3)
+  %18: f32[?] = reshape(%16, %17)
+  r%5: f32[3] = loop 1 (s%6: f32[3] = z%4, i%7: int = 0) {
+    t%8: bool = lt(i%7, n%3)
+    if t%8 {
+      yield
+    } else {
+      exit 1 s%6
+    }
+    %19: int = mul(i%7, 3)
+    p%11: f32[1, 3] = tensor_view(%18, %19, 1, 3)
+    q%12: f32[3] = reshape(p%11, 3)
+    a%13: f32[3] = map[axes=((0,), (0,),), `fn`="add"](s%6, q%12)
+    j%14: int = add(i%7, 1)
+    yield a%13, j%14
+  }
+  yield r%5
+}
+""")
+
+
+@pytest.mark.parametrize("change", [
+    ("dim[axis=0](x%1)", "add(1, 2)"),  # other turns than there are rows
+    ("w%2: f32[3, 4]", "w%2: f32[3, ?]"),  # sizes that may not fit
+    ("i%7: int = 0)", "i%7: int = 1)"),
+    ("(line%10, w%2)", "(line%10, v%20)"),  # another matrix at every turn
+    ("yield a%13, j%14", "c%21: bool = lt(j%14, 3)\n    if c%21 {\n      yield\n    } else {\n      exit 1 a%13\n    }\n"
+                         "    yield a%13, j%14"),  # rows that are never used
+])
+def test_what_stays(change: tuple[str, str]) -> None:
+    text = ROWS.replace(*change)
+    if "v%20" in text:
+        text = text.replace("    p%11", '    v%20: f32[3, 4] = map[axes=((0, 1,),), `fn`="neg"](w%2)\n    p%11')
+    same_text(after(text, "ahead"), text)
