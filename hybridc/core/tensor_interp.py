@@ -314,7 +314,7 @@ def _put(op: Op, machine: Machine) -> Callable[..., object]:
             raise value_error(f"a value of shape {show(v.shape)} does not fit in a place of shape {show(wanted)}")
         at = _positions(idx, x.shape[axis], True)
         new = np.moveaxis(x.copy(), axis, 0)
-        rows = np.moveaxis(v.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :]), axis, 0) if idx_rank else v[None]
+        rows = np.moveaxis(v.reshape(*x.shape[:axis], at.size, *x.shape[axis + 1 :]), axis, 0) if idx_rank else v[None]
         with np.errstate(all="ignore"):
             for i, row in zip(at.ravel().tolist(), rows, strict=True):
                 new[i] = row if fn == "set" else finish(new[i] + row if fn == "add" else new[i] - row, kind)

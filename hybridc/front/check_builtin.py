@@ -109,7 +109,7 @@ def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
     if isinstance(t, Meta):
         c.solver.unify(t, to)
         return x
-    if isinstance(x, tree.Const) and t == to and not isinstance(x.value, str):
+    if t == to and (exact or isinstance(x, tree.Const)):
         # A number stays a cast: as a bare literal it would take another type from its context.
         return x if to == BOOL else tree.Cast(to, e.span, x, False)
     if t == STR and to in (INT, *(p for p in PRIMS.values() if p != BOOL)):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tests.fuzz import campaign, shrink, source
+from tests.fuzz import campaign, engines, shrink, source
 from tests.fuzz.program import case
 
 
@@ -25,13 +25,16 @@ def main() -> None:
 @click.option("--seconds", default=None, type=float, help="stop after these")
 @click.option("--timeout", default=240.0, help="seconds for one file")
 @click.option("--subject", default="all")
+@click.option("--engines", "which", default=",".join(engines.ENGINES), help="also passes, guarded, device, and oracle: the meaning in Python")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="a folder for what fails")
-def programs(seed: str, count: int, first: int, size: int, seconds: float | None, timeout: float, subject: str, out: Path | None) -> None:
+def programs(
+    seed: str, count: int, first: int, size: int, seconds: float | None, timeout: float, subject: str, which: str, out: Path | None
+) -> None:
     """Run random programs on every engine."""
     started = time.monotonic()
-    tally = campaign.run(seed, count, size, timeout, out, subject, seconds, first)
+    tally = campaign.run(seed, count, size, timeout, out, subject, seconds, first, which=which.split(","))
     spent = time.monotonic() - started
-    print(f"{tally.cases} programs, {tally.calls} calls, {tally.faults} faults, {tally.lines} lines in {spent:.0f} s: "
+    print(f"{tally.cases} programs, {tally.calls} calls, {tally.faults} faults, {tally.judged} judged by the oracle, {tally.lines} lines in {spent:.0f} s: "
           f"{60 * tally.cases / spent:.0f} programs a minute; {len(tally.failures)} failures")
     raise SystemExit(bool(tally.failures))
 

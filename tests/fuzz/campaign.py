@@ -18,6 +18,7 @@ from typing import Any
 
 from hybridc.base.diagnostic import CompileError
 from tests.fuzz import compare, engines
+from tests.fuzz.judge import judged
 from tests.fuzz.program import Case, case, file_of
 
 MEMORY = 6 << 30
@@ -38,13 +39,15 @@ class Failure:
 
 @dataclass
 class Tally:
-    """`constant`: losses that are rightly refused, since what they were given decides nothing."""
+    """`constant`: losses that are rightly refused, since what they were given decides nothing. `judged`: cases of which
+    the oracle knows what they mean."""
 
     cases: int = 0
     constant: int = 0
     variants: int = 0
     calls: int = 0
     faults: int = 0
+    judged: int = 0
     lines: int = 0
     seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
@@ -80,11 +83,12 @@ def isolated(work: Callable[[], Any], timeout: float) -> tuple[str, Any]:
 
 
 def _outcome(path: Path, which: Sequence[str], variant: Path | None, every_pass: bool) -> tuple[str, Any]:
-    """What a file of cases does, in a process of its own: ("ran", (disagreements, calls, faults)), ("refused",
+    """What a file of cases does, in a process of its own: ("ran", (disagreements, calls, faults, known)), ("refused",
     diagnostics' codes and text) or ("traceback", text). A variant is the same program written another way."""
     gc.disable()  # a tenth of the compiler's time, and the process ends with this
     try:
-        report = engines.run(path, which, every_pass)
+        report = engines.run(path, [w for w in which if w != "oracle"], every_pass)
+        different, known = judged(path.read_text(), report.outcomes["interpreter"]) if "oracle" in which else ([], 0)
         if variant is not None:
             other = engines.run(variant, ("interpreter", "artifact"), every_pass)
     except CompileError as e:
@@ -97,10 +101,11 @@ def _outcome(path: Path, which: Sequence[str], variant: Path | None, every_pass:
     first = next(iter(report.outcomes.values()))
     outcomes = [o for found in first.values() for o in found]
     wrong = list(compare.disagreements(report))
+    wrong += different
     if variant is not None:
         wrong += [(name, f"variant: {detail}") for name, detail in compare.disagreements(other)]
         wrong += [(name, f"variant: {detail}") for name, detail in compare.changed(report, other)]
-    return "ran", (wrong, len(outcomes), sum(o.fault is not None for o in outcomes))
+    return "ran", (wrong, len(outcomes), sum(o.fault is not None for o in outcomes), known)
 
 
 def run_source(
@@ -151,12 +156,12 @@ def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.
     tally = Tally(cases=len(cases), lines=source.count("\n"), variants=len(cases) * variant)
     outcome = run_source(source, timeout, which, other, every_pass=len(cases) < 100)
     if outcome[0] == "ran":
-        wrong, tally.calls, tally.faults = outcome[1]
+        wrong, tally.calls, tally.faults, tally.judged = outcome[1]
         by_name = {f"run_{c.name}": c for c in cases}
         for name in dict.fromkeys(name for name, _ in wrong):
             c = by_name[name]
             details = [(n, d) for n, d in wrong if n == name]
-            tally.failures += failure_of(("ran", (details, 0, 0)), file_of([c.source]), c.name, c.seed)
+            tally.failures += failure_of(("ran", (details, 0, 0, 0)), file_of([c.source]), c.name, c.seed)
     elif len(cases) == 1 and cases[0].subject == "gradients" and outcome[1] and outcome[1][0] == "HYB604":
         tally.constant = 1
     elif len(cases) == 1:
@@ -168,6 +173,7 @@ def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.
             tally.failures += inner.failures
             tally.calls += inner.calls
             tally.faults += inner.faults
+            tally.judged += inner.judged
             tally.constant += inner.constant
         if not tally.failures and not tally.constant and outcome[0] != "hang":  # many at once may only be slow
             tally.failures += failure_of(outcome, source, "together", cases[0].seed)
@@ -182,6 +188,7 @@ def make(seed: str, first: int, count: int, subject: str) -> list[Case]:
 def run(
     seed: str, count: int, size: int, timeout: float, out: Path | None, subject: str = "all",
     seconds: float | None = None, first: int = 0, say: Callable[[str], None] = print,
+    which: Sequence[str] = engines.ENGINES,
 ) -> Tally:
     """`count` cases, `size` in a file, or as many as `seconds` allow. Failures are written to `out`, a file each."""
     total, started, kinds = Tally(), time.monotonic(), dict[str, int]()
@@ -189,12 +196,13 @@ def run(
     while at < first + count and (seconds is None or time.monotonic() - started < seconds):
         cases = make(seed, at, min(size, first + count - at), subject)
         at += len(cases)
-        found = batch(cases, timeout, variant=(at // size) % (10 if subject == "tiny" else 4) == 0)
+        found = batch(cases, timeout, which, variant="artifact" in which and (at // size) % (10 if subject == "tiny" else 4) == 0)
         total.cases += found.cases
         total.variants += found.variants
         total.constant += found.constant
         total.calls += found.calls
         total.faults += found.faults
+        total.judged += found.judged
         total.lines += found.lines
         total.failures += found.failures
         for f in found.failures:
@@ -210,7 +218,7 @@ def run(
             out.mkdir(parents=True, exist_ok=True)
             pace = 60 * total.cases / max(total.seconds, 0.001)
             (out / f"count_{seed}").write_text(
-                f"{total.cases} cases, {total.variants} variants, {total.calls} calls, {total.faults} faults, {total.lines} lines, {total.seconds:.0f} s, "
+                f"{total.cases} cases, {total.variants} variants, {total.calls} calls, {total.faults} faults, {total.judged} judged, {total.lines} lines, {total.seconds:.0f} s, "
                 f"{pace:.0f} a minute, failures {kinds}\n")
     return total
 

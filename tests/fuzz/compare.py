@@ -18,6 +18,10 @@ RELATIVE = 2e-4
 this is no statement about one operation; bits are compared where programs compute exactly (`types.T`)."""
 
 
+UNSAID = "(not said)"
+"""The message of a fault of which only the kind is known."""
+
+
 def same_text(a: str, b: str) -> bool:
     if a == b:
         return True
@@ -37,7 +41,8 @@ def same(a: Outcome, b: Outcome, lines: bool = True) -> bool:
     if a.printed != b.printed:
         return False
     if a.fault is not None and b.fault is not None:
-        return _kind(a.fault) == _kind(b.fault) and (not lines or a.fault[2] == b.fault[2])
+        alike = a.fault[0] == b.fault[0] if UNSAID in (a.fault[1], b.fault[1]) else _kind(a.fault) == _kind(b.fault)
+        return alike and (not lines or a.fault[2] == b.fault[2])
     return a.text is not None and b.text is not None and same_text(a.text, b.text)
 
 

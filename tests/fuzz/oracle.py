@@ -7,7 +7,6 @@ programs keep to exact ones where it matters); an option is its value or None. W
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +15,12 @@ from hybridc.base.source import Source
 from hybridc.front import syntax as s
 from hybridc.front.parse import parse
 from tests.fuzz import oracle_methods as methods
+from tests.fuzz import oracle_models as models
+from tests.fuzz import oracle_tensors as tensors
+from tests.fuzz.compare import UNSAID
 from tests.fuzz.engines import INPUTS, Outcome
+from tests.fuzz.oracle_places import Places
+from tests.fuzz.oracle_tensors import Array
 from tests.fuzz.oracle_values import (
     Closure,
     Fault,
@@ -47,7 +51,7 @@ class _Return(Exception):
         self.value = value
 
 
-class Oracle:
+class Oracle(Places):
     def __init__(self, text: str):
         file, wrong = parse(Source("case.hyb", text))
         assert file is not None and not wrong
@@ -55,6 +59,7 @@ class Oracle:
         self.fns: dict[str, s.Fn] = {}
         self.structs: dict[str, s.Struct] = {}
         self.cases: dict[str, tuple[str, s.EnumCase]] = {}
+        self.models: dict[str, s.Model] = {}
         for d in file.decls:
             if isinstance(d, s.Fn):
                 self.fns[d.name] = d
@@ -63,7 +68,9 @@ class Oracle:
             elif isinstance(d, s.Enum):
                 for c in d.cases:
                     self.cases[c.name] = (d.name, c)
-            elif not isinstance(d, s.Import):  # of modules whose functions it knows
+            elif isinstance(d, s.Model):
+                self.models[d.name] = d
+            elif not isinstance(d, s.Import | s.Export):  # of modules whose functions it knows
                 raise Unknown(type(d).__name__)
         self.scopes: list[dict[str, Any]] = []
         self.printed: list[str] = []
@@ -80,22 +87,18 @@ class Oracle:
             try:
                 outcome.text = self.call_fn(self.fns[name], list(given))
             except Fault as f:
-                outcome.fault = (f.kind, f.message, self.line)
+                outcome.fault = (f.kind, UNSAID, self.line)
             outcome.printed = "".join(self.printed)
             found.append(outcome)
         return found
 
     # ---- names
-    def find(self, name: str) -> dict[str, Any] | None:
-        for scope in reversed(self.scopes):
-            if name in scope:
-                return scope
-        return None
-
     def call_fn(self, fn: s.Fn, args: list[Any], outer: Sequence[dict[str, Any]] = (), back: list[Any] | None = None) -> Any:
         """`back` receives the values of `mut` parameters."""
         saved = self.scopes
         top = {p.name: self.coerced(a, p.type) for p, a in zip(fn.params, args, strict=True)}
+        for p in fn.params:
+            self.bind_dims(p.type, top[p.name], top, outer)
         self.scopes = [*outer, top]
         result = None
         try:
@@ -115,6 +118,18 @@ class Oracle:
             case s.TypeName(name="i32" | "u8", args=None) if type(value) is int:
                 return cast(str(t.name), value)
         return value
+
+    def bind_dims(self, t: Any, value: Any, top: dict[str, Any], outer: Sequence[dict[str, Any]]) -> None:
+        """The dimensions that an argument's type names; what has a value already must be of that size."""
+        if not isinstance(value, Array) or not isinstance(t, s.TypeName):
+            return
+        for dim, size in zip(t.args or (), value.shape, strict=True):
+            if isinstance(dim, s.Name):
+                known = next((scope[dim.id] for scope in (top, *reversed(outer)) if dim.id in scope), size)
+                top.setdefault(dim.id, known)
+            else:
+                known = dim.value if isinstance(dim, s.Literal) else size
+            tensors.fit((size,), (known,))
 
     # ---- statements
     def block(self, body: Sequence[Any], names: dict[str, Any] | None = None) -> None:
@@ -141,9 +156,11 @@ class Oracle:
                 values = [value] if len(targets) == 1 else list(value)
                 for target, x in zip(targets, values, strict=True):
                     self.store(target, x)
+            case s.Assign(targets=(s.Index(value=owner, items=items),), op=op, value=v) if isinstance(self.ref(owner), Array):
+                tensors.put(self.ref(owner), self.places(items), e(v), op)
             case s.Assign(targets=(target,), op=op, value=v):
                 old = e(target)
-                self.store(target, binary(str(op).removesuffix("="), old, e(v)))
+                self.store(target, operated(str(op).removesuffix("="), old, e(v)))
             case s.ExprStmt(value=v):
                 e(v)
             case s.If(cond=c, then=then, orelse=orelse):
@@ -240,54 +257,11 @@ class Oracle:
                 return any(self.bound(i, value, names) for i in items)
         raise Unknown(type(p).__name__)
 
-    # ---- places
-    def ref(self, e: Any) -> Any:
-        """The object of a place itself, not a copy."""
-        match e:
-            case s.Name(id=n):
-                scope = self.find(n)
-                if scope is not None:
-                    return scope[n]
-            case s.Attribute(value=v, name=n):
-                owner = self.ref(v)
-                if isinstance(owner, Obj) and n in owner.fields:
-                    return owner.fields[n]
-            case s.Index(value=v, items=(i,)) if not isinstance(i, s.Slice):
-                owner = self.ref(v)
-                return methods.element(owner, self.eval(i))
-        return self.eval(e)
-
-    def store(self, target: Any, value: Any) -> None:
-        match target:
-            case s.Name(id=n):
-                scope = self.find(n)
-                if scope is None:
-                    raise Unknown(n)
-                scope[n] = like(scope[n], value)
-            case s.Attribute(value=v, name=n):
-                owner = self.ref(v)
-                owner.fields[n] = like(owner.fields[n], value)
-            case s.Index(value=v, items=(s.Slice() as i,)):
-                owner = self.ref(v)
-                a, b, step = (None if x is None else self.eval(x) for x in (i.start, i.stop, i.step))
-                owner[slice(a, b, step)] = value
-            case s.Index(value=v, items=(i,)):
-                owner = self.ref(v)
-                key = self.eval(i)
-                if not isinstance(owner, dict):
-                    methods.element(owner, key)
-                owner[key] = value
-            case s.Tuple(items=items):
-                for t, x in zip(items, value, strict=True):
-                    self.store(t, x)
-            case _:
-                raise Unknown("target")
-
     # ---- expressions
     def items(self, value: Any) -> list[Any]:
         if isinstance(value, Heap):
             raise Unknown("iterating a heap")
-        return list(value)
+        return [tensors.plain(x) for x in value]
 
     def eval(self, e: Any) -> Any:
         match e:
@@ -308,25 +282,32 @@ class Oracle:
                 raise Unknown(n)
             case s.Attribute(value=s.Name(id=owner), name=n) if self.find(owner) is None and n in self.cases:
                 return Obj(self.cases[n][0], n, {})
+            case s.Attribute(value=v, name="T"):
+                return self.eval(v).T
             case s.Attribute():
                 return dup(self.ref(e))
+            case s.Index(value=v, items=items) if isinstance(owner := self.ref(v), Array):
+                return dup(tensors.index(owner, self.places(items)))
             case s.Index(value=v, items=(s.Slice() as i,)):
-                return methods.sliced(self.eval(v), *(None if x is None else self.eval(x) for x in (i.start, i.stop, i.step)))
-            case s.Index(value=v, items=(i,)):
-                return dup(methods.element(self.ref(v), self.eval(i)))
+                return methods.sliced(dup(owner), *(None if x is None else self.eval(x) for x in (i.start, i.stop, i.step)))
+            case s.Index(items=(i,)):
+                return dup(methods.element(owner, self.eval(i)))
             case s.Call():
                 return self.call(e)
             case s.Unary(op="not", operand=x):
                 return not self.eval(x)
             case s.Unary(op=op, operand=x):
-                return unary(op, self.eval(x))
+                value = self.eval(x)
+                return tensors.unary(op, value) if isinstance(value, Array) else unary(op, value)
             case s.Binary(op=op, left=l, right=r):
                 left = self.eval(l)
-                return binary(op, left, self.eval(r))
+                return operated(op, left, self.eval(r))
             case s.Compare(operands=operands, ops=ops):
                 left = self.eval(operands[0])
                 for op, x in zip(ops, operands[1:], strict=True):
                     right = self.eval(x)
+                    if isinstance(left, Array) or isinstance(right, Array):
+                        return tensors.compare(op, left, right)
                     if not compare(op, left, right):
                         return False
                     left = right
@@ -373,6 +354,8 @@ class Oracle:
     def call(self, e: s.Call) -> Any:
         fn = e.fn
         match fn:
+            case s.Name(id=n) if self.find(n) is not None and isinstance(self.find(n)[n], models.Model):  # type: ignore[index]
+                return self.method(fn, "forward", e.args)
             case s.Name(id=n) if self.find(n) is not None:
                 return self.apply(self.find(n)[n], [self.eval(a.value) for a in e.args])  # type: ignore[index]
             case s.Name(id=n) if n in self.fns:
@@ -392,7 +375,17 @@ class Oracle:
             case s.Name(id="print"):
                 self.printed.append(" ".join(shown(self.eval(a.value)) for a in e.args) + "\n")
                 return None
+            case s.Name(id=n) if n in self.models:
+                return models.built(self.models[n], e.args, self)
+            case s.Name(id="set_params"):
+                target = self.ref(e.args[0].value)
+                return models.put(target, self.eval(e.args[1].value))
             case s.Name(id=n):
+                args = [self.eval(a.value) for a in e.args if not a.name]
+                if n in models.FUNCTIONS:
+                    return models.FUNCTIONS[n](*args)
+                if n in tensors.MADE or any(isinstance(a, Array) for a in args):
+                    return tensors.function(n, args, {a.name: self.eval(a.value) for a in e.args if a.name})
                 return methods.function(n, [self.eval(a.value) for a in e.args])
             case s.Attribute(value=v, name=n):
                 return self.method(v, n, e.args)
@@ -438,15 +431,24 @@ class Oracle:
         self.line = line
         return result
 
+    def methods_of(self, t: str) -> list[s.Fn]:
+        if t in self.models:
+            return [m for m in self.models[t].members if isinstance(m, s.Fn)]
+        return list(self.structs[t].methods) if t in self.structs else []
+
     def method(self, receiver: Any, name: str, args: Sequence[s.Argument]) -> Any:
         owner = self.ref(receiver)
         if isinstance(owner, Obj):
-            fn = next((m for m in self.structs[owner.type].methods if m.name == name), None) if owner.type in self.structs else None
+            inner = owner.fields.get(name)
+            if isinstance(inner, models.Model):
+                return models.applied(inner, *(self.eval(a.value) for a in args))
+            fn = next((m for m in self.methods_of(owner.type) if m.name == name), None)
             if fn is None:
                 raise Unknown(name)
             values = [self.eval(a.value) for a in args]
             line = self.line
-            result = self.call_fn(fn, values, [{"self": owner if fn.mutates_self else dup(owner)}])
+            config = owner.config if isinstance(owner, models.Model) else {}
+            result = self.call_fn(fn, values, [config, {"self": owner if fn.mutates_self else dup(owner)}])
             self.line = line
             return result
         named = {a.name: self.eval(a.value) for a in args if a.name}
@@ -455,13 +457,9 @@ class Oracle:
         return methods.method(owner, name, values, named, lambda g, *xs: f(g, list(xs)))  # type: ignore[misc]
 
 
-def like(old: Any, new: Any) -> Any:
-    """A number literal assigned to a place takes the place's type."""
-    return float(new) if type(old) is float and type(new) is int else cast(old.kind, new) if hasattr(old, "kind") and type(new) is int else new
+def operated(op: str, a: Any, b: Any) -> Any:
+    return tensors.binary(op, a, b) if isinstance(a, Array) or isinstance(b, Array) else binary(op, a, b)
 
 
 def dup_scope(scope: dict[str, Any]) -> dict[str, Any]:
     return {n: v if isinstance(v, Closure) else dup(v) for n, v in scope.items()}
-
-
-__all__ = ["Oracle", "math"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 
 class Unknown(Exception):
@@ -101,6 +103,8 @@ class Heap:
 def dup(v: Any) -> Any:
     if isinstance(v, Store):
         return v
+    if isinstance(v, np.ndarray):
+        return v.copy()
     if isinstance(v, Graph):
         copy = Graph()
         copy.nodes, copy.edges = dup(v.nodes), dup(v.edges)
@@ -116,7 +120,7 @@ def dup(v: Any) -> Any:
     if isinstance(v, deque):
         return deque(dup(x) for x in v)
     if isinstance(v, Obj):
-        return Obj(v.type, v.case, {n: dup(x) for n, x in v.fields.items()})
+        return replace(v, fields={n: dup(x) for n, x in v.fields.items()})
     if isinstance(v, Heap):
         made = Heap()
         made.held, made.count = list(v.held), v.count
@@ -244,6 +248,8 @@ def equal(a: Any, b: Any) -> bool:
         return a is b
     if isinstance(a, float):
         return bool(a == b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
     if isinstance(a, list | tuple | deque):
         return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, Set):
@@ -262,6 +268,8 @@ def shown(v: Any, inner: bool = False) -> str:
         return "none"
     if isinstance(v, bool):
         return "true" if v else "false"
+    if isinstance(v, np.ndarray):
+        return shown(v.tolist())
     if isinstance(v, str):
         return repr(v) if inner else v
     if isinstance(v, list):

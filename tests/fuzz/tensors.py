@@ -7,9 +7,13 @@ from dataclasses import replace
 
 from tests.fuzz.base import Fn, Place, Production, Var
 from tests.fuzz.closures import Closures
-from tests.fuzz.types import BOOL, INT, R32, R64, T
+from tests.fuzz.types import BF16, BOOL, F16, INT, R32, R64, REALS, T, bound
 
 SMOOTH = "sin cos tanh sigmoid relu silu softplus erf gelu abs".split()
+
+
+HALVES = (F16, BF16)
+"""Elements that hold exact values only, as scalars of these types do."""
 
 
 def tensor(elem: T, *dims: str) -> T:
@@ -26,7 +30,7 @@ class Tensors(Closures):
     dims: tuple[str, ...] = ()
 
     def tensor_type(self) -> T:
-        elem = self.rng.choice((R32, R32, R32, R64, INT))
+        elem = self.rng.choice((R32, R32, R32, R32, R64, R64, INT, INT, F16, BF16))
         rank = self.rng.choice((1, 1, 2, 2, 3))
         return tensor(elem, *(self.rng.choice(self.dims) for _ in range(rank)))
 
@@ -44,13 +48,19 @@ class Tensors(Closures):
             found.append((1, lambda d: self.filled(t, d)))
             if depth > 0:
                 found += self.structural(t)
-                found += self.int_tensors(t) if t.args[0] == INT else self.bool_tensors(t) if t.args[0] == BOOL else self.float_tensors(t)
+                found += self.of_elements(t)
         elif self.dims and depth > 0:
             if t == INT:
                 found.append((1, lambda d: self.rng.choice(self.dims)))
-            if t in (R32, R64, INT):
+            if t in (R32, R64, INT, *HALVES):
                 found.append((5, lambda d: self.reduced_tensor(t, d)))
         return found
+
+    def of_elements(self, t: T) -> list[tuple[float, Production]]:
+        """By the type of the elements."""
+        if t.args[0] in HALVES:
+            return self.half_tensors(t)
+        return self.int_tensors(t) if t.args[0] == INT else self.bool_tensors(t) if t.args[0] == BOOL else self.float_tensors(t)
 
     def filled(self, t: T, d: int) -> str:
         elem, dims = t.args[0], dims_of(t)
@@ -166,10 +176,58 @@ class Tensors(Closures):
             return f"({e(tensor(elem, dims[0], dims[1], k), d)} @ {e(tensor(elem, k, dims[2]), d)})"
 
         def cast(d: int) -> str:
-            other = self.rng.choice((R64 if elem == R32 else R32, INT))
+            other = self.rng.choice((R64 if elem == R32 else R32, INT, *HALVES))
             return f"{elem}({e(tensor(other, *dims), d)})" if other != INT else f"{elem}({e(tensor(INT, *dims), d)} & 7)"
 
         return [(3, binary), (1, with_scalar), (2, broadcast), (4, call), (1.5, rowwise), (2, reduce), (2, product), (1, cast)]
+
+    def half_tensors(self, t: T) -> list[tuple[float, Production]]:
+        """Only what is exact: of products and of sums along an axis the operands are cut before."""
+        e, elem, dims = self.expr, t.args[0], dims_of(t)
+
+        def cut(text: str, size: str) -> str:
+            return f"({text} % {elem}({size}))"
+
+        def binary(d: int) -> str:
+            return cut(f"({e(t, d)} {self.rng.choice('+-')} {e(t, d)})", bound(elem))
+
+        def times(d: int) -> str:
+            return f"floor({cut(e(t, d), '4.0')} * {cut(e(t, d), '4.0')})"
+
+        def call(d: int) -> str:
+            f = self.rng.choice(("abs", "relu", "floor", "clamp", "maximum", "minimum", "sort", "cumsum", "-"))
+            x, axis = e(t, d), self.rng.randrange(len(dims))
+            match f:
+                case "clamp":
+                    return f"clamp({x}, -1.0, 1.5)"
+                case "maximum" | "minimum":
+                    return f"{f}({x}, {e(t, d)})"
+                case "sort":
+                    return f"sort({x}, axis={axis})"
+                case "cumsum":
+                    return f"cumsum({cut(x, '1.0')}, axis={axis})"
+                case "-":
+                    return f"(-{x})"
+            return f"{f}({x})"
+
+        def reduce(d: int) -> str:
+            if len(dims) > 2:
+                return call(d)
+            at = self.rng.randint(0, len(dims))
+            x = e(tensor(elem, *dims[:at], self.rng.choice(self.dims), *dims[at:]), d)
+            f = self.rng.choice(("sum", "max", "min"))
+            return f"{f}({cut(x, '1.0') if f == 'sum' else x}, axis={at})"
+
+        def product(d: int) -> str:
+            if len(dims) != 2:
+                return times(d)
+            k = self.rng.choice(self.dims)
+            return f"floor({cut(e(tensor(elem, dims[0], k), d), '1.0')} @ {cut(e(tensor(elem, k, dims[1]), d), '1.0')})"
+
+        def cast(d: int) -> str:
+            return f"{elem}({e(tensor(INT, *dims), d)} & 7)"
+
+        return [(3, binary), (1, times), (3, call), (2, reduce), (1.5, product), (1, cast)]
 
     def int_tensors(self, t: T) -> list[tuple[float, Production]]:
         e, dims = self.expr, dims_of(t)
@@ -195,7 +253,9 @@ class Tensors(Closures):
     def bool_tensors(self, t: T) -> list[tuple[float, Production]]:
         e, dims = self.expr, dims_of(t)
         ints = tensor(INT, *dims)
+        half = tensor(self.rng.choice(HALVES), *dims)
         return [
+            (2, lambda d: f"({e(half, d)} {self.rng.choice(('<', '<=', '==', '>='))} {e(half, d)})"),
             (4, lambda d: f"({e(ints, d)} {self.rng.choice(('<', '<=', '==', '!=', '>'))} {e(ints, d)})"),
             (2, lambda d: f"({e(t, d)} {self.rng.choice('&|^')} {e(t, d)})"),
             (1, lambda d: f"(~{e(t, d)})"),
@@ -207,7 +267,7 @@ class Tensors(Closures):
         if t == INT:
             f = self.rng.choice(("sum", "max", "min", "argmax", "len"))
             return f"{f}({x})" if f != "argmax" else f"argmax({x})"
-        f = self.rng.choice(("sum", "mean", "max", "min", "norm", "dot", "at"))
+        f = self.rng.choice(("max", "min", "at") if t in HALVES else ("sum", "mean", "max", "min", "norm", "dot", "at"))
         if f == "dot":
             row = tensor(t, dims_of(inner)[0])
             return f"dot({self.expr(row, d)}, {self.expr(row, d)})"
@@ -219,7 +279,10 @@ class Tensors(Closures):
     def bounded(self, t: T) -> str:
         if t.kind == "tensor":
             e = self.expr(t)
-            return f"tanh({e})" if t.args[0] in (R32, R64) else f"({e} & 255)" if t.args[0] == INT else e
+            elem = t.args[0]
+            if elem in HALVES:
+                return f"({e} % {elem}({bound(elem)}))"
+            return f"tanh({e})" if elem in REALS else f"({e} & 255)" if elem == INT else e
         return super().bounded(t)
 
     def statements(self) -> list[tuple[float, Callable[[], None]]]:
@@ -250,12 +313,14 @@ class Tensors(Closures):
                 self.line(f"{name}[{', '.join(at)}] = {value}")
             case 1 if row is not None:
                 self.line(f"{name}[{at[0]}] = {self.bounded(row)}")
-            case 2 if elem != INT:
+            case 2 if elem in REALS:
                 self.line(f"{name}[{', '.join(at)}] += tanh({value})")
-            case 3 if row is not None and elem != INT:
+            case 3 if row is not None and elem in REALS:
                 self.line(f"{name}[{self.order(dims[0], 1)}] += {self.bounded(t)}")
             case _:
                 self.line(f"{name} {self.rng.choice('+-')}= {self.bounded(t)}")
+                if elem in HALVES:
+                    self.line(f"{name} %= {elem}({bound(elem)})")
 
     def for_rows(self) -> None:
         found = [v for v in self.scope if v.type.kind == "tensor"]
@@ -314,6 +379,8 @@ class Tensors(Closures):
             made = f"arange({n}) * {self.rng.choice(('1', '7', '-3'))} % 5 + (q & 3)" if elem != BOOL else f"arange({n}) % 2 == 0"
             if elem in (R32, R64):
                 made = f"{elem}({made}) * {elem}({scale}) - {elem}(0.3)"
+            elif elem in HALVES:
+                made = f"{elem}({made}) * {elem}(0.25)"
             self.line(f"var {v} = reshape({made}, [{', '.join(ns)}])")
             args.append(f"mut {v}" if mut else v)
             if mut:

@@ -13,7 +13,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from tests.fuzz import campaign, compare, engines, shrink, source  # noqa: E402
-from tests.fuzz.oracle import Oracle  # noqa: E402
 from tests.fuzz.program import case, file_of  # noqa: E402
 
 SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "30"))
@@ -27,21 +26,12 @@ def test_programs_mean_the_same_on_every_engine(subject: str, size: int) -> None
     assert tally.calls == 6 * (tally.cases - tally.constant)
 
 
-def test_programs_mean_what_python_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("subject, size", [("data", 10), ("tensors", 20)])
+def test_programs_mean_what_python_says(subject: str, size: int) -> None:
     """The interpreter agrees with an evaluator that shares only the parser with it."""
-    started, first = time.monotonic(), 0
-    while first == 0 or time.monotonic() - started < SECONDS / 2:
-        cases = [case(f"oracle-{first + i}", f"k{first + i}", "data") for i in range(10)]
-        path = tmp_path / "case.hyb"
-        path.write_text(file_of([c.source for c in cases]))
-        found = engines.Unit(path).interpreted()
-        oracle = Oracle(path.read_text())
-        for c in cases:
-            for wanted, got in zip(oracle.outcomes(f"run_{c.name}"), found[f"run_{c.name}"], strict=True):
-                for outcome in (wanted, got):  # of a message only its kind
-                    outcome.fault = outcome.fault and (outcome.fault[0], "", outcome.fault[2])
-                assert compare.same(wanted, got), f"{c.seed}: {compare.shown(wanted)} or {compare.shown(got)}\n{c.source}"
-        first += 10
+    tally = campaign.run("oracle", 100_000, size, 240, None, subject, SECONDS / 4, which=("interpreter", "oracle"))
+    assert tally.judged >= size
+    assert [f"{f.kind} {f.seed} {f.detail}" for f in tally.failures] == []
 
 
 def test_checks_of_a_strangers_core_change_nothing(tmp_path: Path) -> None:
