@@ -68,8 +68,12 @@ def configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str,
         if name not in given and not has_default:
             raise TypeError(f"{declared.name}() needs {name}: {shown}")
         value = given.get(name, default)
-        if isinstance(value, str):
-            value = declared.words.get(name, {}).get(value, value)
+        words = declared.words.get(name, {})
+        if words and isinstance(value, str):
+            if value not in words:
+                expected = ", ".join([shown, *(f'"{w}"' for w in words)])
+                raise ArgumentError(f"{declared.name}() argument {name}: expected one of {expected}, found {value!r}")
+            value = words[value]
         config.append(_config_value(value, shown, f"{declared.name}() argument {name}"))
     return config
 

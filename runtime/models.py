@@ -143,6 +143,15 @@ class Exported:
         m._build(self._config, seed, self.__name__)
         return m
 
+    def __copy__(self) -> Exported:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Exported:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._models.module._home, self.__name__)
+
     def __repr__(self) -> str:
         return f"<hyb model {self.__name__}>"
 

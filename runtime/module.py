@@ -279,6 +279,12 @@ class Module:
             raise TypeError(f"{self!r} has no type {title} like the one that was pickled")
         return found if tag is None else found._hyb_classes[tag]
 
+    def __copy__(self) -> Module:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         return self._home.__reduce__()
 

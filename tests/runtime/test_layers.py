@@ -91,7 +91,7 @@ def test_conv2d(mod, kernel, config):
 
 
 def test_what_padding_may_be(mod):
-    with pytest.raises(ValueError, match=r"Conv2d\(\) argument padding: expected \(int, int\), found 'full'"):
+    with pytest.raises(ValueError, match=r"""padding: expected one of \(int, int\), "same", "valid", found 'full'"""):
         mod.Conv2d(4, 8, 3, padding="full")
     with pytest.raises(ValueError, match="Conv1d.. argument kernel_size: expected int, found str"):
         mod.Conv1d(4, 6, "same")

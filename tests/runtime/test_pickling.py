@@ -70,6 +70,7 @@ fn double(n: f64) -> f64:
     return 4 * halve(n)
 
 export Net(2)
+export Net(2) as small
 export words
 export both
 export adder
@@ -145,7 +146,8 @@ def test_models(mod):
 
 
 def test_functions_and_the_module(mod):
-    assert again(mod) is mod and again(mod.words) is mod.words
+    for whole in (mod, mod.words, mod.small):
+        assert again(whole) is copy.copy(whole) is copy.deepcopy(whole) is whole
     plus = mod.adder(3)
     assert copy.deepcopy(plus)(1) == 4
     with pytest.raises(TypeError, match="cannot be pickled; a fn of the module can"):
@@ -198,7 +200,7 @@ def test_a_pool_of_processes(mod):
 def test_what_was_not_loaded_from_a_file(files):
     mod = load_artifact(files[1].read_bytes(), trust=True, externs=EXTERNS)
     t = mod.Tree.Leaf(1)
-    assert copy.deepcopy(t) == t
+    assert copy.deepcopy(t) == t and copy.deepcopy([mod])[0] is mod
     with pytest.raises(TypeError, match="things was not loaded from a file"):
         pickle.dumps(t)
 
