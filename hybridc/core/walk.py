@@ -235,6 +235,13 @@ def map_blocks(stmt: Stmt, f: Callable[[Block], Block]) -> Stmt:
     return stmt
 
 
+def map_outs(stmt: Stmt, f: Callable[[Var], Var]) -> Stmt:
+    """With `f` applied to what the statement defines for the rest of its block."""
+    if isinstance(stmt, Parallel):
+        return replace(stmt, out=f(stmt.out))
+    return replace(stmt, outs=tuple(map(f, stmt.outs)))
+
+
 def substitute(block: Block, values: Mapping[Var, Atom]) -> Block:
     """With variables replaced wherever they are used."""
     if not values:

@@ -6,6 +6,7 @@ from hybridc.base.dims import Dim
 from hybridc.base.types import (
     FLOATS,
     STD_TYPES,
+    STR,
     FnRef,
     ModelType,
     Named,
@@ -20,7 +21,7 @@ from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
 from hybridc.front.lower_core import Lowerer, Parts, Value, lowers
 from hybridc.front.lower_fits import refine
-from hybridc.front.lower_static import as_config
+from hybridc.front.lower_static import as_config, static_or_none
 from hybridc.front.lower_values import Values
 from hybridc.front.tensor_lower_index import lower_index
 
@@ -119,6 +120,11 @@ def binary(lw: Lowerer, e: tree.Binary) -> Value:
                 lw.b.span = e.span
                 there = lw.op("is_some", [value], ir.BOOL)
                 return there if e.op == "!=" else lw.not_(there)
+        if left_type == STR:
+            # What is asked of a configuration's texts is known.
+            known = static_or_none(lw, e)
+            if known is not None:
+                return boolean(known)
     left, right = lw.expr(e.left), lw.expr(e.right)
     lw.b.span = e.span
     return operate(lw, e.op, left_type, right_type, left, right, lw.type(e.type))

@@ -4,13 +4,15 @@ failing leaves a scope, so cases are tried in order with no test repeated on the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from hybridc.base.types import INT, Named, Option, Prim, Tensor, TupleType, Type
+from hybridc.base.types import INT, STR, Named, Option, Prim, Tensor, TupleType, Type
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tree
 from hybridc.front.lower_core import Lowerer, Value, lowers
 from hybridc.front.lower_scan import assigned
+from hybridc.front.lower_static import static_or_none
 
 Then = Callable[[], None]
 
@@ -279,6 +281,7 @@ def _either(lw: Lowerer, pattern: tree.OrPattern, items: Sequence[tree.Pattern],
 # ---- the statement ---------------------------------------------------------------------------------------------------
 @lowers(tree.Match)
 def match_stmt(lw: Lowerer, stmt: tree.Match) -> None:
+    stmt = _decided(lw, stmt)
     subject = lw.value(stmt.subject)
     if any(isinstance(c.pattern, tree.BindPattern) for c in stmt.cases):
         subject = lw.whole(subject)
@@ -300,6 +303,20 @@ def match_stmt(lw: Lowerer, stmt: tree.Match) -> None:
             lw.tail = lw.fault("HybError", "a value that no case matches")
 
     lw.scope(keys, run)
+
+
+def _decided(lw: Lowerer, stmt: tree.Match) -> tree.Match:
+    """With the one case that a text of the configuration leads to, where that is known."""
+    known = static_or_none(lw, stmt.subject) if stmt.subject.type == STR else None
+    if known is None:
+        return stmt
+    for case in stmt.cases:
+        texts = case.pattern.items if isinstance(case.pattern, tree.OrPattern) else (case.pattern,)
+        if case.guard is not None or not all(isinstance(p, (tree.ConstPattern, tree.AnyPattern)) for p in texts):
+            break
+        if any(isinstance(p, tree.AnyPattern) or p.value == known for p in texts):  # type: ignore[union-attr]
+            return replace(stmt, cases=(replace(case, pattern=tree.AnyPattern()),))
+    return stmt
 
 
 def _try_case(lw: Lowerer, case: tree.MatchCase, subject: Value, t: Type, keys: list[str], done: int) -> None:

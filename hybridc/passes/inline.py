@@ -23,6 +23,7 @@ from hybridc.core.ir import (
     Scope,
     Stmt,
     Tail,
+    TensorT,
     Var,
     Yield,
 )
@@ -46,12 +47,15 @@ SMALL = 16
 """Statements of a function that is inlined wherever it is called."""
 ONCE = 120
 """Statements of a function that is inlined if it is called in one place only."""
+WITH_TENSORS = 800
+"""Statements of a function of tensors that is inlined where these would cross into another memory."""
 LARGEST = 4000
 """Statements beyond which a function takes nothing more in."""
 
 
-def run(program: Program, roots: Iterable[str] = ()) -> Program:
-    """Callees first, so that what is inlined is finished. `roots` are called from outside too."""
+def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> Program:
+    """Callees first, so that what is inlined is finished. `roots` are called from outside too. `tensors`: larger ones
+    too, if they take and give some."""
     places: dict[str, int] = dict.fromkeys(roots, 2)
     for fn in program.fns.values():
         for name, times in calls(fn).items():
@@ -71,7 +75,8 @@ def run(program: Program, roots: Iterable[str] = ()) -> Program:
             return False
         if differentiates(callee):
             return False
-        if sizes[name] > (ONCE if places.get(name) == 1 else SMALL):
+        crosses = tensors and any(isinstance(t, TensorT) for t in (*callee.results, *(p.type for p in callee.params)))
+        if sizes[name] > (WITH_TENSORS if crosses else ONCE if places.get(name) == 1 else SMALL):
             return False
         return name not in calls(callee)
 
