@@ -287,11 +287,15 @@ class _Placer:
         while at is not None:
             chain.append(at)
             at = at.parent
+        landings = [*self.exits.values(), *(landing for landing, _ in self.carried.values())]
         return (self.next_id, dict(self.placed), dict(self.views), len(self.notes), set(self.sent),
-                [(len(s.out), dict(s.on_host), dict(s.on_device)) for s in chain])
+                [(len(s.out), dict(s.on_host), dict(s.on_device)) for s in chain],
+                [(landing, set(landing.host)) for landing in landings])
 
     def restore(self, state: tuple, scope: Scope) -> None:
-        self.next_id, placed, views, notes, sent, scopes = state
+        self.next_id, placed, views, notes, sent, scopes, landings = state
+        for landing, host in landings:
+            landing.host = set(host)
         self.placed, self.views, self.sent = dict(placed), dict(views), set(sent)
         del self.notes[notes:]
         at: Scope | None = scope
