@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 
 import pytest
+
+# Threads of OpenMP that wait sleep, since other tests run beside.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def gpus() -> str:
@@ -21,6 +26,9 @@ def gpus() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As shells start what runs in the background; tests send it, to themselves and to processes of their own.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "gpu: runs kernels on a GPU; skipped where there is none")
 
 
