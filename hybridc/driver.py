@@ -17,7 +17,7 @@ from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source, Sources
 from hybridc.base.targets import UnknownTarget, parse_targets
-from hybridc.base.types import FnRef, FnType, ModelType, Named, TupleType, Type, TypeVar
+from hybridc.base.types import FnRef, FnType, ModelType, Named, TupleType, Type, TypeVar, show_config
 from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
 from hybridc.core.interface import Interface
@@ -26,9 +26,10 @@ from hybridc.core.verify import check_after
 from hybridc.core.walk import gradients
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
+from hybridc.front.config_fns import fits
 from hybridc.front.lower_interface import Leading, plain
-from hybridc.front.lower_types import erase
 from hybridc.front.parse import parse
+from hybridc.front.scope import ParamSig, World
 from hybridc.kernels.device import Kernels, refusal
 from hybridc.kernels.show import show_kernels
 from hybridc.link import artifact as container
@@ -295,7 +296,7 @@ def _check_config(program: tree.Program, what: str, made: Any, t: Type) -> None:
             if isinstance(made, ModelType) != asked:
                 raise TypeError(f"{what}: expected {'a model' if asked else f'{t}, found the model {made}'}")
             if isinstance(made, FnRef) and not _is_of(program, made, t):
-                raise TypeError(f"{what}: expected {t}, and {made.key.rpartition(':')[2]} is another function")
+                raise TypeError(f"{what}: expected {t}, and {show_config(made)} is another function")
 
 
 def _config_value(program: tree.Program, value: Any) -> Any:
@@ -316,11 +317,11 @@ def _config_value(program: tree.Program, value: Any) -> Any:
 
 
 def _is_of(program: tree.Program, fn: FnRef, t: Type) -> bool:
-    """Whether a function that needs no type argument is of a fn type."""
+    """Whether a function is of a fn type."""
     decl = program.decls[fn.key]
     assert isinstance(decl, tree.FnDecl)
-    given = FnType(tuple((p.var.type, p.mut) for p in decl.params), decl.result)
-    return not decl.type_params and erase(given) == erase(t)
+    params = [ParamSig(p.var.name, p.var.type, p.mut, p.default is not None, decl.span) for p in decl.params]
+    return isinstance(t, FnType) and fits(World(), decl, params, decl.result, t)
 
 
 def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu") -> str:

@@ -26,7 +26,8 @@ def same_config(a: Any, b: Any) -> bool:
 def show_config(value: Any) -> str:
     if isinstance(value, dict):
         if "fn" in value:
-            return str(value["fn"]).rpartition(":")[2]
+            module, _, name = str(value["fn"]).rpartition(":")
+            return name.removeprefix("_") if module == "std._elementwise" else name  # a built-in function
         return f"{value['model'].rpartition(':')[2]}({', '.join(map(show_config, value['config']))})"
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -13,7 +13,8 @@
          | ["struct", NAME] | ["enum", NAME]
 
 ENTRY, KIND, MODEL and MODELCLASS are objects with the fields of the records of the same name below, which mirror
-`hybridc.core.interface`. In Python a TYPE is the same thing made of tuples, so that it can be a key.
+`hybridc.core.interface`. In Python a TYPE is the same thing made of tuples, so that it can be a key. A VALUE that is
+a tuple is {"tuple": [...]}.
 """
 
 from __future__ import annotations

@@ -215,6 +215,13 @@ class Function(fastcall.Quick):
         return f"<hyb function {self._module._name}.{self._name}>"
 
 
+def _constant(value: Any) -> Any:
+    """A constant of a manifest, where a tuple is `{"tuple": [...]}`."""
+    if isinstance(value, dict):
+        return tuple(map(_constant, value["tuple"]))
+    return list(map(_constant, value)) if isinstance(value, list) else value
+
+
 class Module:
     """What `hybridc.load` gives."""
 
@@ -247,7 +254,7 @@ class Module:
         if first:
             self.__doc__ = manifest.doc
             for name, value in manifest.constants.items():
-                space.setdefault(name, value)
+                space.setdefault(name, _constant(value))
             self._tests = [(title, self._test(part, symbol)) for title, symbol in manifest.tests]
             if "rng" not in space:
                 space["rng"] = rng

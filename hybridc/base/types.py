@@ -127,7 +127,8 @@ def show_config(value: ConfigValue) -> str:
         case tuple():
             return "[" + ", ".join(map(show_config, value)) + "]"
         case FnRef():
-            return value.key.rpartition(":")[2]
+            module, _, name = value.key.rpartition(":")
+            return name.removeprefix("_") if module == "std._elementwise" else name
         case None:
             return "none"
         case _:

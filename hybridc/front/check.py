@@ -28,6 +28,7 @@ from hybridc.front import (
     tree,
 )
 from hybridc.front.check_body import Body
+from hybridc.front.config_fns import check_given
 from hybridc.front.declare import Declarer
 from hybridc.front.endless import endless_field
 from hybridc.front.gradients import check_gradients
@@ -120,6 +121,7 @@ class Checker:
             self._models(unit)
         for unit in units:
             self._bodies(unit)
+        check_given(self)
         if self.gradients and not self.diagnostics:
             check_gradients(self.world, self.gradients, self.report, self.warn)
 

@@ -28,7 +28,7 @@ from hybridc.front.open_models import is_open
 from hybridc.front.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.tensor_check import transpose_of
 from hybridc.front.tensor_index import index_tensor
-from hybridc.front.typeexpr import nearest
+from hybridc.front.typeexpr import dotted_name, nearest
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
@@ -47,7 +47,7 @@ def _module(c: Body, e: syntax.Expr) -> Entity | None:
         case syntax.Name(id=name):
             dotted = name
         case syntax.Attribute(value=value, name=name):
-            base = _dotted(value)
+            base = dotted_name(value)
             if base is None:
                 return None
             dotted = f"{base}.{name}"
@@ -57,16 +57,6 @@ def _module(c: Body, e: syntax.Expr) -> Entity | None:
         return None
     entity = c.module.names.get(dotted)
     return entity if entity is not None and entity.kind in ("module", "missing") else None
-
-
-def _dotted(e: syntax.Expr) -> str | None:
-    match e:
-        case syntax.Name(id=name):
-            return name
-        case syntax.Attribute(value=value, name=name):
-            base = _dotted(value)
-            return None if base is None else f"{base}.{name}"
-    return None
 
 
 def qualified(c: Body, e: syntax.Attribute) -> Entity | None:

@@ -23,6 +23,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import syntax, tree
 from hybridc.front.bounds import is_float
+from hybridc.front.consts import ListConst, written
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
@@ -66,21 +67,33 @@ def literal(c: Body, value: object, span: Span, expected: Type | None) -> tree.E
         case float():
             hint = numeric_hint(c.head(expected) if expected is not None else None)
             return tree.Const(hint if hint is not None and is_float(hint) else F32, span, value)
+        case ListConst() if isinstance(expected, Tensor):
+            return c.expr(written(value, span), expected)
         case tuple():
-            # a constant list or tuple: a list where nothing else is asked
-            if isinstance(expected, TupleType) and len(expected.items) == len(value):
-                items = tuple(literal(c, v, span, c.head(t)) for v, t in zip(value, expected.items))
-                return tree.MakeTuple(TupleType(tuple(i.type for i in items)), span, items)
-            hint = None
-            if isinstance(expected, Named) and expected.key == STD_TYPES["list"]:
-                hint = c.head(expected.args[0])  # type: ignore[arg-type]
-            items = tuple(literal(c, v, span, hint) for v in value)
-            elem: Type = hint if hint is not None else c.fresh(span, "the elements of this list")
-            for i in items:
-                if elem is POISON or not c.solver.unify(elem, i.type):
-                    return tree.MakeTuple(TupleType(tuple(i.type for i in items)), span, items)
-            return tree.MakeList(Named(STD_TYPES["list"], (elem,)), span, items)
+            return _sequence(c, value, span, expected)
     return c.poison(span)
+
+
+def _sequence(c: Body, value: tuple[object, ...], span: Span, expected: Type | None) -> tree.Expr:
+    """A constant tuple or list. What configuration holds is a tuple, also where a list is asked for."""
+    while isinstance(expected, Option):
+        expected = c.head(expected.item)
+    is_list = isinstance(expected, Named) and expected.key == STD_TYPES["list"]
+    if not isinstance(value, ListConst) and not is_list:
+        wanted = expected.items if isinstance(expected, TupleType) and len(expected.items) == len(value) else ()
+        hints: list[Type | None] = [c.head(t) for t in wanted] or [None for _ in value]
+        items = tuple(literal(c, v, span, t) for v, t in zip(value, hints, strict=True))
+        return tree.MakeTuple(TupleType(tuple(i.type for i in items)), span, items)
+    elem: Type | None = c.head(expected.args[0]) if isinstance(expected, Named) and is_list else None  # type: ignore[arg-type]
+    hint = elem if elem is not None or not any(isinstance(v, float) for v in value) else F32
+    items = tuple(literal(c, v, span, hint) for v in value)
+    elem = elem or c.fresh(span, "the elements of this list")
+    for i in items:
+        if elem is POISON or not c.solver.unify(elem, i.type):
+            c.error("HYB301", f"the elements of this list: {c.show(elem)} and {c.show(i.type)} are different types",
+                    span)
+            return c.poison(span)
+    return tree.MakeList(Named(STD_TYPES["list"], (elem,)), span, items)
 
 
 def untyped(c: Body, e: syntax.Expr) -> bool:

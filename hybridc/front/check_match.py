@@ -250,7 +250,7 @@ def case(c: Body, p: syntax.CasePattern, t: Type, names: Names) -> tree.Pattern:
     constant = constant_named(c, p) if p.args is None else None
     if constant is not None:
         if isinstance(constant, tuple):
-            c.error("HYB504", "a constant list cannot be a pattern", p.span)
+            c.error("HYB504", "a constant list or tuple cannot be a pattern", p.span)
             return ANY
         return literal(c, p, constant, t)
     shown = ".".join(p.path)

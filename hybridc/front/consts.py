@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from hybridc.base.source import Span
 from hybridc.front import syntax
 
 
@@ -17,6 +18,12 @@ class NotConst(Exception):
         super().__init__(why)
         self.at = at
         self.why = why
+
+
+class ListConst(tuple[Any, ...]):
+    """The value of a constant list; that of a constant tuple is a tuple."""
+
+    __slots__ = ()
 
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -32,7 +39,7 @@ LIMIT = 1 << 4096
 
 
 def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
-    """The value: an int, float, bool, str, or a tuple (of a tuple or list). `lookup` raises KeyError for a name that
+    """The value: an int, float, bool, str, a tuple or a ListConst. `lookup` raises KeyError for a name that
     is not a constant. Raises NotConst."""
     match e:
         case syntax.Literal(value=value) if value is not None:
@@ -57,8 +64,10 @@ def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
             return (first and constant(r, lookup)) if op == "and" else (first or constant(r, lookup))
         case syntax.Conditional(cond=c, then=t, orelse=o):
             return constant(t if constant(c, lookup) else o, lookup)
-        case syntax.Tuple(items=items) | syntax.List(items=items):
+        case syntax.Tuple(items=items):
             return tuple(constant(i, lookup) for i in items)
+        case syntax.List(items=items):
+            return ListConst(constant(i, lookup) for i in items)
         case syntax.Index(value=v, items=(i,)) if not isinstance(i, syntax.Slice):
             value, index = constant(v, lookup), constant(i, lookup)  # type: ignore[arg-type]
             if isinstance(value, tuple | str) and isinstance(index, int) and -len(value) <= index < len(value):
@@ -80,8 +89,8 @@ def _number(value: Any, e: syntax.Expr) -> Any:
 def _binary(e: syntax.Expr, op: str, left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str) and op == "+":
         return left + right
-    if isinstance(left, tuple) and isinstance(right, tuple) and op == "+":
-        return left + right
+    if isinstance(left, tuple) and type(left) is type(right) and op == "+":
+        return type(left)(left + right)
     if isinstance(left, bool) and isinstance(right, bool) and op in "&|^":
         return _BINARY[op](left, right)
     left, right = _number(left, e), _number(right, e)
@@ -109,6 +118,22 @@ def _binary(e: syntax.Expr, op: str, left: Any, right: Any) -> Any:
     if isinstance(result, int) and abs(result) > LIMIT:
         raise NotConst(e, "too large")
     return result
+
+
+def written(value: Any, span: Span) -> syntax.Expr:
+    """A constant as its literal."""
+    if not isinstance(value, tuple):
+        return syntax.Literal(span, value)
+    kind = syntax.List if isinstance(value, ListConst) else syntax.Tuple
+    return kind(span, tuple(written(v, span) for v in value))
+
+
+def record(value: Any) -> Any:
+    """A constant as it stands in a manifest: a list is a list, a tuple `{"tuple": [...]}`."""
+    if not isinstance(value, tuple):
+        return value
+    items = [record(v) for v in value]
+    return items if isinstance(value, ListConst) else {"tuple": items}
 
 
 BUILTIN_CONSTS: dict[str, float] = {"inf": math.inf, "nan": math.nan}

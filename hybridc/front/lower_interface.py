@@ -27,6 +27,7 @@ from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
 from hybridc.core.walk import statements
 from hybridc.front import tree
+from hybridc.front.consts import record
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated, outside
 from hybridc.front.lower_fits import check_of, checked
 from hybridc.front.lower_inside import dims_of, unchecked
@@ -65,7 +66,7 @@ class Surface:
         """Whether models whose whole configuration has defaults are built (from source they are when Python asks)."""
         self.interface.doc = self.program.doc
         if self.all_names:
-            self.interface.constants = dict(self.program.constants)
+            self.interface.constants = {name: record(v) for name, v in self.program.constants.items()}
         self.tests = tests
         self.leading = leading
         self._kinds: dict[str, None] = {}

@@ -18,7 +18,8 @@ from hybridc.base.source import Source, Sources, Span
 from hybridc.front import syntax
 from hybridc.front.parse import parse_whole
 
-PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude")
+PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude",
+           "_elementwise")
 """Standard modules that every program has: the built-in types and functions."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hybridc.base.dims import Dim, DimVar, PackVar
 from hybridc.base.source import Span
-from hybridc.base.types import ConfigValue, Type, TypeVar
+from hybridc.base.types import ConfigValue, FnRef, FnType, Type, TypeVar
 from hybridc.front import syntax, tree
 
 
@@ -178,6 +178,16 @@ class ModuleDecls:
     files: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class GivenFn:
+    """A function that is given as configuration where one of a type is asked for."""
+
+    ref: FnRef
+    config: ConfigSig
+    type: FnType
+    span: Span
+
+
 @dataclass
 class World:
     """Everything declared in the modules read so far."""
@@ -187,6 +197,7 @@ class World:
     decls: dict[str, tree.Decl] = field(default_factory=dict)
     missing_bounds: set[tuple[TypeVar, str]] = field(default_factory=set)
     """What was said already: a type parameter and the bound that it needs."""
+    given: list[GivenFn] = field(default_factory=list)
 
     def fn(self, key: str) -> FnSig:
         sig = self.sigs[key]

@@ -8,12 +8,14 @@ the name (`x.T` is "T"; `pow` is the operator `**`), whose attributes are descri
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from hybridc.base.dims import Dim, PackVar
 from hybridc.base.source import Span
 from hybridc.base.types import BOOL, INT, Poison, Tensor, Type
 from hybridc.front import syntax, tensor_layer_rules, tensor_shape_rules, tree
+from hybridc.front.consts import written
 from hybridc.front.tensor_args import bind
 from hybridc.front.tensor_layer_rules import INITIALISERS, initialiser, matmul
 from hybridc.front.tensor_rules import RULES
@@ -43,16 +45,26 @@ from hybridc.front.tensor_types import (
 Builtin = Callable[[Context, syntax.Call, "Type | None"], tree.Expr]
 
 
+def _with_lists(ctx: Context, e: syntax.Call) -> syntax.Call:
+    """A call in which constant lists and tuples are literals: a shape, the elements of a tensor."""
+    def given(a: syntax.Argument) -> syntax.Argument:
+        value = ctx.const(a.value) if isinstance(a.value, syntax.Name) else None
+        return replace(a, value=written(value, a.value.span)) if isinstance(value, tuple) else a
+
+    return replace(e, args=tuple(map(given, e.args)))
+
+
 def _call(name: str, ctx: Context, call: syntax.Call, expected: Type | None = None) -> tree.Expr:
     signature, rule = RULES[name]
     try:
-        return rule(bind(ctx, call, name, signature), expected)
+        return rule(bind(ctx, _with_lists(ctx, call), name, signature), expected)
     except Stop:
         return ctx.poison(call.span)
 
 
 def _literal_call(ctx: Context, call: syntax.Call, expected: Type | None = None) -> tree.Expr:
     """`tensor([[1, 2], [3, 4]])`"""
+    call = _with_lists(ctx, call)
     if len(call.args) != 1 or call.args[0].name is not None or not isinstance(call.args[0].value, syntax.List):
         ctx.error("HYB306", "tensor takes one list literal", call.span, "`stack` makes a tensor of a list")
         return ctx.poison(call.span)

@@ -16,7 +16,6 @@ from hybridc.base.types import (
     STD_TYPES,
     VOID,
     ConfigValue,
-    FnRef,
     FnType,
     ModelType,
     Named,
@@ -29,9 +28,10 @@ from hybridc.base.types import (
 )
 from hybridc.front import syntax
 from hybridc.front.bounds import bound_phrase, is_resource, satisfies
+from hybridc.front.config_fns import named_fn
 from hybridc.front.config_values import config_item, fit_config, ints, worded
 from hybridc.front.consts import NotConst, constant
-from hybridc.front.scope import ConfigSig, ConstSig, Entity, EnumSig, ModelSig, ModuleDecls, StructSig, World
+from hybridc.front.scope import ConfigSig, ConstSig, Entity, EnumSig, GivenFn, ModelSig, ModuleDecls, StructSig, World
 
 Report = Callable[..., None]
 """report(code, message, span, help=None, notes=())"""
@@ -107,11 +107,11 @@ class TypeReader:
             case syntax.Name(id=name):
                 return self._named(t, name, None)
             case syntax.Attribute():
-                dotted = _dotted(t)
+                dotted = dotted_name(t)
                 if dotted is not None:
                     return self._named(t, dotted, None)
             case syntax.Index(value=value, items=items):
-                dotted = _dotted(value)
+                dotted = dotted_name(value)
                 if dotted is not None:
                     return self._named(t, dotted, items)
             case syntax.Tuple(items=items):
@@ -135,7 +135,7 @@ class TypeReader:
             if args is None:
                 return var
             return self._tensor(var, args, span)
-        entity = self._entity(name)
+        entity = self.entity(name)
         if entity is None and name in PRIMS:
             prim = PRIMS[name]
             return prim if args is None else self._tensor(prim, args, span)
@@ -171,7 +171,7 @@ class TypeReader:
             return self._model(sig, args, span)
         return self.generic(sig, args, span)
 
-    def _entity(self, name: str) -> Entity | None:
+    def entity(self, name: str) -> Entity | None:
         if "." not in name:
             return self.module.names.get(name)
         head, _, last = name.rpartition(".")
@@ -287,8 +287,9 @@ class TypeReader:
                 self.report("HYB301", f"`{c.name}` is a {c.type}, and `{e.id}` is a {other.type}", e.span)
             return other.var if isinstance(other.var, TypeVar) else Dim.of(other.var)  # type: ignore[return-value]
         if isinstance(c.type, FnType):
-            ref = self._fn_value(e)
+            ref = named_fn(self, dotted_name(e))
             if ref is not None:
+                self.world.given.append(GivenFn(ref, c, c.type, e.span))
                 return ref
         else:
             try:
@@ -314,10 +315,6 @@ class TypeReader:
         self.report("HYB602", f"`{c.name}` must be known when the program is compiled", e.span,
                     help="a configuration argument is a constant, or the configuration of the enclosing model")
         return None
-
-    def _fn_value(self, e: Any) -> FnRef | None:
-        entity = self.module.names.get(e.id) if isinstance(e, syntax.Name) else None
-        return FnRef(entity.key) if entity is not None and entity.kind == "fn" else None
 
     def _constant(self, e: syntax.Expr) -> Any:
         return constant(e, self._const_name)
@@ -462,12 +459,12 @@ class TypeReader:
         return self.dims.get(f"{base}.{name}")
 
 
-def _dotted(e: Any) -> str | None:
+def dotted_name(e: Any) -> str | None:
     match e:
         case syntax.Name(id=name):
             return name
         case syntax.Attribute(value=value, name=name):
-            base = _dotted(value)
+            base = dotted_name(value)
             return f"{base}.{name}" if base is not None else None
     return None
 
