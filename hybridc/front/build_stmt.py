@@ -78,7 +78,7 @@ class Statements(Base):
         return Assign(self.span(c[0], c[2]), (c[0],), c[1].value[:-1], c[2])
 
     def _check_target(self, target: Expr) -> None:
-        if isinstance(target, (Attribute, Index)) or (isinstance(target, Name) and target.id != "self"):
+        if isinstance(target, Attribute | Index | Name):
             return
         self.error("HYB116", "this cannot be assigned to", target.span,
                    "a target is a `var`, an element `xs[i]` or a field `s.f`; `==` compares")

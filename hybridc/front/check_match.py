@@ -22,7 +22,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_access, syntax, tree
 from hybridc.front.bounds import is_float, is_number
-from hybridc.front.exhaust import missing_case, useless_cases
+from hybridc.front.exhaust import bound_in, missing_case, taken, useless_cases, with_none
 from hybridc.front.infer import Meta
 from hybridc.front.scope import EnumSig, FieldSig, StructSig
 from hybridc.front.typeexpr import nearest
@@ -295,6 +295,13 @@ def enum_case(c: Body, p: syntax.CasePattern, sig: EnumSig, t: Named, names: Nam
     return tree.EnumPattern(name, tuple(
         ANY if q is None else pattern(c, q, substitute(f.type, s), names)  # type: ignore[arg-type]
         for f, q in zip(fields, placed)))
+
+
+def never_none(c: Body, p: tree.Pattern, before: list[tree.Pattern], t: Type) -> set[str]:
+    """The variables of a pattern that stand for options and have a value where it matches, since the cases `before`
+    take those without."""
+    options = [v for v in bound_in(p) if isinstance(c.head(v.type), Option)] if before else []
+    return {v.key for v in options if taken(before, c.resolve(t), with_none(p, v), c.world.decls)}
 
 
 # ---- the whole match -------------------------------------------------------------------------------------------------

@@ -57,16 +57,25 @@ def make_struct(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expected
             check_call.poison_args(c, e)
             return c.poison(e.span)
         c.solver.unify(t, given)
-    hint = None
-    if expected is not None and sig.params:
-        want = c.head(expected)
-        while isinstance(want, Option):
-            want = c.head(want.item)
-        hint = (t, want)
-    values = fields(c, sig.fields, e, e.args, s, f"`{sig.name}`", hint)
+    values = fields(c, sig.fields, e, e.args, s, f"`{sig.name}`", _asked_for(c, t, expected))
     if values is None:
         return tree.Const(t if not sig.params else POISON, e.span, None)
     return tree.MakeStruct(t, e.span, values)
+
+
+def _asked_for(c: Body, t: Named, expected: Type | None) -> tuple[Type, Type] | None:
+    """What type arguments that the fields leave open are solved from. Options are known before: `Box(3)` where a
+    `Box[int?]` is expected holds an option."""
+    want = c.head(expected) if expected is not None else None
+    while isinstance(want, Option):
+        want = c.head(want.item)
+    if want is None or not t.args:
+        return None
+    if isinstance(want, Named) and want.key == t.key:
+        for own, asked in zip(t.args, want.args):
+            if not isinstance(own, Dim) and not isinstance(asked, Dim) and isinstance(c.head(asked), Option):
+                c.solver.attempt(own, asked)
+    return (t, want)
 
 
 def make_enum(c: Body, sig: EnumSig, case: str, args: tuple[syntax.Argument, ...] | None, e: syntax.Expr,
@@ -81,10 +90,7 @@ def make_enum(c: Body, sig: EnumSig, case: str, args: tuple[syntax.Argument, ...
     s, t = fresh_args(c, sig, e.span)
     if given is not None:
         c.solver.unify(t, given)
-    want = c.head(expected) if expected is not None else None
-    while isinstance(want, Option):
-        want = c.head(want.item)
-    hint = (t, want) if want is not None and sig.params else None
+    hint = _asked_for(c, t, expected)
     if args is None or not isinstance(e, syntax.Call):
         if hint is not None:
             c.solver.attempt(hint[1], hint[0])

@@ -99,13 +99,14 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         t = value.type
     fresh = check_place.not_copied(c, value, f"`{word} {_name(s.pattern)} = ...` would copy it")
     held = is_resource(c.world, c.resolve(t)) and not isinstance(c.head(t), ModelType)
-    if fresh and held and not s.mutable and not c.std:
+    unheld = fresh and held and not s.mutable and not c.std
+    if unheld:
         c.error("HYB508", f"a {c.word(t)} is held in a `var`", s.span, help=f"write `var {_name(s.pattern)} = ...`")
     if isinstance(s.pattern, syntax.Bind):
         dim = c.known_dim(value) if not s.mutable and c.head(t) == INT else None
         if dim is not None and any(v.name == "?" for v in dim.variables()):
             dim = None
-        local = c.declare(s.pattern.name, t, word, s.pattern.span, s.mutable, dim)
+        local = c.declare(s.pattern.name, t, word, s.pattern.span, s.mutable or unheld, dim)
         if s.mutable and isinstance(c.head(t), Option) and isinstance(value, tree.Some):
             c.narrowed = c.narrowed | {local.var.key}
         params = None if s.mutable else check_grad.parameters(c, value)
@@ -397,6 +398,9 @@ def match_(c: Body, s: syntax.Match) -> tuple[list[tree.Stmt], bool]:
         pattern_errors = len(c.checker.diagnostics)
         if pattern_errors > errors:
             ok = False
+        elif cases:
+            rows = [x.pattern for x in cases if x.guard is None]
+            c.narrowed = c.narrowed | check_match.never_none(c, pattern, rows, t)
         guard = None
         if k.guard is not None:
             guard = c.condition(k.guard)

@@ -182,3 +182,51 @@ def useless_cases(
         elif not guarded:
             rows.append((pattern,))
     return useless
+
+
+def taken(patterns: Sequence[tree.Pattern], subject: Type, p: tree.Pattern, decls: Mapping[str, tree.Decl]) -> bool:
+    """Whether every value that a pattern matches is matched by one of others."""
+    return _Matrix(decls).useful([(q,) for q in patterns], (subject,), (p,)) is None
+
+
+def bound_in(p: tree.Pattern) -> list[tree.Var]:
+    """The variables that a pattern binds."""
+    if isinstance(p, tree.BindPattern):
+        return [p.var]
+    return [v for q in _inner(p) for v in bound_in(q)]
+
+
+def with_none(p: tree.Pattern, var: tree.Var) -> tree.Pattern:
+    """The pattern with `none` in the place of a variable."""
+    def inner(q: tree.Pattern) -> tree.Pattern:
+        return with_none(q, var)
+
+    match p:
+        case tree.BindPattern(v):
+            return tree.NonePattern() if v is var else p
+        case tree.SomePattern(q):
+            return tree.SomePattern(inner(q))
+        case tree.EnumPattern(case, fields):
+            return tree.EnumPattern(case, tuple(map(inner, fields)))
+        case tree.StructPattern(fields):
+            return tree.StructPattern(tuple(map(inner, fields)))
+        case tree.TuplePattern(items):
+            return tree.TuplePattern(tuple(map(inner, items)))
+        case tree.ListPattern(before, rest, after):
+            return tree.ListPattern(tuple(map(inner, before)), rest, tuple(map(inner, after)))
+        case tree.OrPattern(items):
+            return tree.OrPattern(tuple(map(inner, items)))
+    return p
+
+
+def _inner(p: tree.Pattern) -> Sequence[tree.Pattern]:
+    match p:
+        case tree.SomePattern(q):
+            return (q,)
+        case tree.EnumPattern(_, parts) | tree.StructPattern(parts) | tree.TuplePattern(parts):
+            return parts
+        case tree.ListPattern(before, _, after):
+            return (*before, *after)
+        case tree.OrPattern(items):
+            return items[:1]
+    return ()

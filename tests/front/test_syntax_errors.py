@@ -54,7 +54,6 @@ IN_BODY = [
     ("x = y = 3", "HYB100", 7, "=", "one assignment"),
     ("a + b = 3", "HYB116", 1, "a + b", "assigned"),
     ("f(x) += 3", "HYB116", 1, "f(x)", "assigned"),
-    ("self = 3", "HYB116", 1, "self", "assigned"),
     ("return a if b", "HYB100", 14, "\n", "expected `else`"),
     ("return x y", "HYB100", 10, "y", "an operator or the end of the line"),
     ("return [1 2]", "HYB100", 11, "2", "an operator or a comma"),
