@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import BuiltinFunctionType
@@ -117,6 +118,8 @@ class Signature:
 
 
 _MISSING = object()
+FLOAT = re.compile(r"\bb?f(?:16|32|64)\b")
+"""In the text of types. An int fits a float too, so what takes ints as they are is asked first."""
 
 
 class Function(fastcall.Quick):
@@ -132,6 +135,7 @@ class Function(fastcall.Quick):
 
     def _add(self, part: Part, entries: list[Entry]) -> None:
         self._overloads += [(Signature(self._name, part, e.params), part.caller(e)) for e in entries]
+        self._overloads.sort(key=lambda overload: len(FLOAT.findall(str(overload[1].types))))
         if entries and not self.__doc__:
             self.__doc__ = entries[0].doc
         self._single = self._overloads[0] if len(self._overloads) == 1 else None

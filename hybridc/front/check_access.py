@@ -21,7 +21,17 @@ from hybridc.base.types import (
     TypeVar,
     substitute,
 )
-from hybridc.front import check_call, check_expr, check_fn, check_generic, check_model, check_new, syntax, tree
+from hybridc.front import (
+    check_builtin,
+    check_call,
+    check_expr,
+    check_fn,
+    check_generic,
+    check_model,
+    check_new,
+    syntax,
+    tree,
+)
 from hybridc.front.config_values import config_item
 from hybridc.front.infer import Meta
 from hybridc.front.open_models import is_open
@@ -275,7 +285,7 @@ def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None =
         help = "it is called `push`"
     elif help is None:
         help = nearest(name, names)
-        if help is None and isinstance(t, Tensor):
+        if help is None and isinstance(t, Tensor) and name in check_builtin.NAMES:
             help = f"tensor functions are called as functions: `{name}(x, ...)`"
         if help is None and isinstance(t, TypeVar) and t.bound == "model":
             help = f"`{t}` may be any model, of which only calls and parameters are known"

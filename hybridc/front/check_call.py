@@ -360,7 +360,7 @@ def _known_result(sig: FnSig) -> Type:
 
 def shown_name(sig: FnSig) -> str:
     """The name that the user wrote: `sort` for the library's `_sort_by`."""
-    return sig.name.removeprefix("_").removesuffix("_by") if sig.name.endswith("_by") else sig.name
+    return sig.name.removeprefix("_").removesuffix("_by") if sig.module.startswith("std.") else sig.name
 
 
 def receiver_arg(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr], t: Type) -> tree.Arg | None:

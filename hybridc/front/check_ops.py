@@ -390,6 +390,8 @@ def logic(c: Body, e: syntax.Logic) -> tree.Expr:
     left = c.condition(e.left)
     yes, no = facts(left)
     right = c.under(yes if e.op == "and" else no, lambda: c.condition(e.right))
+    if isinstance(left.type, Poison) or isinstance(right.type, Poison):
+        return c.poison(e.span)
     return tree.Logic(BOOL, e.span, e.op, left, right)
 
 

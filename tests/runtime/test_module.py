@@ -39,3 +39,12 @@ model Act(d: int, f: fn(f32[d]) -> f32[d] = relu):
     assert module.Act(2, module.twice)([-1.0, 2.0]).tolist() == [-2, 4]
     with pytest.raises(TypeError, match="expected .* and of_int is another function"):
         module.Act(2, module.of_int)
+
+
+def test_ints_stay_ints_where_an_overload_takes_them(tmp_path):
+    file = tmp_path / "totals.hyb"
+    file.write_text(
+        "fn total[T: number](xs: list[T]) -> T:\n    return sum(xs)\nexport total[f32]\nexport total[int]\n")
+    total = hybridc.load(file).total
+    for _ in range(3):  # later calls go another way
+        assert type(total([1, 2])) is int and total([1, 2]) == 3 and total([1.5, 2.0]) == 3.5
