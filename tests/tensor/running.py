@@ -16,7 +16,7 @@ from hybridc_runtime.interpret import Interpret
 from hybridc.core.builder import Builder
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import BF16, F16, BufferT, Const, Fn, Prim, Program, TensorT, Type, Yield
-from hybridc.core.tensor_interp import round_bf16
+from hybridc.core.tensor_arrays import round_bf16
 from hybridc.core.values import Buffer, InterpFault
 from hybridc.core.verify import check_after, verify
 from hybridc.llvm.compile import Compiled, compile_program
