@@ -37,7 +37,7 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import ahead, bounds, dce, fuse, guard, inline, place, share, simplify, sink, trap, unpack
+from hybridc.passes import ahead, bounds, dce, fuse, guard, inline, place, share, simplify, sink, trap, unpack, whole
 from hybridc.triton import binaries
 from hybridc.triton.source import KernelInfo, module_of, record
 
@@ -130,6 +130,8 @@ def differentiated(core: ir.Program, roots: Sequence[str], sources: dict[str, So
     if any(gradients(fn) for fn in core.fns.values()):
         for name, run in PRIMAL:
             core = passed(name, run, core, [*roots, *wanted])
+        core = passed("share", lambda core, _: share.run(core), core, roots)
+        core = passed("whole", whole.run, core, wanted)
     try:
         return passed("autodiff", lambda core, _: autodiff.run(core), core, roots)
     except autodiff.Refused as refused:

@@ -15,6 +15,7 @@ One file for each subject:
     reverse.py      the reverse part: blocks, branches, calls
     loops.py        of loops; heads.py: which of them need no record of their last turn, and what is counted
     forward.py      the forward part: the function itself, which saves what the regions say
+    products.py     products that a function which calls itself adds to derivatives of matrices
     parallel.py     `parallel`
     rules.py        adjoints of aggregates and buffers
     push.py, push_rules.py    forward mode: functions that also take and give tangents

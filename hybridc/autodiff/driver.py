@@ -15,7 +15,7 @@ from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.push import Push, custom
 from hybridc.autodiff.replacer import Replacer
-from hybridc.autodiff.reverse import Reverse
+from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
 from hybridc.base.names import unused
@@ -112,12 +112,14 @@ def _plain(fn: Fn) -> Fn:
 @dataclass(frozen=True)
 class Derived:
     """The two parts of a function. `forward` gives the results and the tape; `reverse` takes the tape, the leaves of
-    the adjoints of active results, and those of active arguments, which it gives back with its share added."""
+    the adjoints of active results, and those of active arguments, which it gives back with its share added. `within` is
+    how a function that keeps products (products.py) calls itself: it takes and gives the lists too."""
 
     forward: str
     reverse: str
     tape: tuple[Type, ...]
     results: Mask
+    within: str = ""
 
 
 class Driver:
@@ -171,8 +173,12 @@ class Driver:
         if gradients(self.program.fns[name]):
             return self.own(key, forward, reverse, results)
         part = Reverse(self, self.activity.body(name), mask)
+        within = reverse
+        if part.kept.matrices:
+            within = self.claim(f"{reverse} within")
+            self._derived[key] = replace(self._derived[key], within=within)
         try:
-            back = part.build(reverse)
+            back = part.build(within)
         except Refused:
             self._derived.pop(key, None)
             raise
@@ -183,9 +189,11 @@ class Driver:
             tape = tuple(v.type for v in saved)
 
         def box(b: Builder, values: Sequence[Atom]) -> Sequence[Atom]:
-            return [b.op("enum", values, tape[0], case="Tape")] if boxed else values
+            return [b.op("enum", values, tape[0], case=TAPE)] if boxed else values
 
-        self.program.fns[reverse] = back
+        self.program.fns[within] = back
+        if within != reverse:
+            self.program.fns[reverse] = part.kept.from_outside(self.tangents, replace(back, name=reverse), within)
         self.program.fns[forward] = Forward(self, part).build(forward, box, tape)
         self._derived[key] = Derived(forward, reverse, tape, results)
         return self._derived[key]
@@ -230,9 +238,9 @@ class Driver:
         """With the tape as one value: that of a recursive function holds those of its calls."""
         assert isinstance(tape, EnumT)
         fields = tuple((f"v{i}", v.type) for i, v in enumerate(saved))
-        self.program.enums[tape.name] = EnumDef(tape.name, (("Tape", fields),))
+        self.program.enums[tape.name] = EnumDef(tape.name, ((TAPE, fields),))
         whole = Var(highest_id(fn) + 1, tape, "tape")
-        body = Block((Match((), whole, (Arm("Tape", tuple(saved), fn.body),)),), Yield())
+        body = Block((Match((), whole, (Arm(TAPE, tuple(saved), fn.body),)),), Yield())
         return replace(fn, params=(whole, *fn.params[len(saved):]), body=body)
 
     # ---- functions with a derivative of their own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hybridc.autodiff.absent import at_host
 from hybridc.autodiff.heads import bound_of
 from hybridc.autodiff.region import Region
-from hybridc.autodiff.reverse import Reverse
+from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.structure import exits
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
@@ -79,9 +79,12 @@ class Forward:
 
     def in_slots(self, region: Region, defined: Defined) -> list[Atom]:
         """The same in the places that an arm shares with others."""
-        kept = dict(zip(region.slots, region.saved, strict=True))
+        kept = {} if region.box is not None else dict(zip(region.slots, region.saved, strict=True))
         found: list[Atom] = []
         for slot in region.outs:
+            if slot == region.box:
+                found.append(self.b.op("enum", self.kept(region, defined), slot.type, case=TAPE))
+                continue
             v = kept.get(slot)
             found.append(v if v is not None and v.id in defined else self.zero(slot.type))
         return found

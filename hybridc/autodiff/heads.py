@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hybridc.autodiff.structure import exits, leaving
 from hybridc.core.ir import INT, Atom, Const, Exit, If, Loop, Op, Stmt, Var, Yield
-from hybridc.core.walk import all_blocks, bound_in, outs_of
+from hybridc.core.walk import all_blocks, bound_in, diverges, outs_of
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,12 @@ class Step:
 
 def steps_of(loop: Loop) -> dict[Var, Step]:
     """Such parameters of a loop."""
-    if not isinstance(loop.body.tail, Yield):
+    stmts, tail = loop.body.stmts, loop.body.tail
+    if not isinstance(tail, Yield) or stmts and diverges(stmts[-1]):  # there is no second turn
         return {}
-    makers = {s.outs[0]: s for s in loop.body.stmts if isinstance(s, Op) and s.op == "add"}
+    makers = {s.outs[0]: s for s in stmts if isinstance(s, Op) and s.op == "add"}
     found: dict[Var, Step] = {}
-    for param, start, value in zip(loop.params, loop.inits, loop.body.tail.values, strict=True):
+    for param, start, value in zip(loop.params, loop.inits, tail.values, strict=True):
         made = makers.get(value) if isinstance(value, Var) else None
         if param.type == INT and made is not None:
             first, by = made.args

@@ -1,14 +1,18 @@
-"""Before a function is differentiated: parts and views of what a loop does not change are named before it. So its tape
-has them once, and what is added to their adjoints in the turns is added to that of the whole once, after the loop."""
+"""Before a function is differentiated: parts and views of what a loop does not change, and tensors computed of these
+alone, are named before it. So its tape has them once, and what is added to their adjoints in the turns is added to that
+of the whole once, after the loop."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from hybridc.core.ir import Block, Const, Fn, Loop, Op, Stmt
+from hybridc.core.ops import is_pure
 from hybridc.core.walk import all_blocks, bound_in, map_blocks, outs_of
 
 VIEWS = ("get", "tensor_view")
+COMPUTED = ("iota", "map", "reduce", "reshape", "transpose", "concat", "matmul", "cumsum", "index")
+"""Where they cannot fault."""
 
 
 def lifted(fn: Fn) -> Fn:
@@ -27,12 +31,12 @@ def _block(block: Block) -> Block:
 
 
 def _out_of(loop: Loop) -> tuple[list[Op], Loop]:
-    """The views of what comes from outside that each turn begins with or comes to, and the loop without them."""
+    """What each turn begins with or comes to and finds the same, and the loop without it."""
     inside = {v for b in all_blocks(loop.body) for s in b.stmts for v in (*outs_of(s), *bound_in(s))} | set(loop.params)
     found: list[Op] = []
     kept: list[Stmt] = []
     for s in loop.body.stmts:
-        if isinstance(s, Op) and s.op in VIEWS and all(isinstance(a, Const) or a not in inside for a in s.args):
+        if isinstance(s, Op) and _movable(s) and all(isinstance(a, Const) or a not in inside for a in s.args):
             found.append(s)
             inside.difference_update(s.outs)
         else:
@@ -40,3 +44,5 @@ def _out_of(loop: Loop) -> tuple[list[Op], Loop]:
     return found, replace(loop, body=Block(tuple(kept), loop.body.tail)) if found else loop
 
 
+def _movable(op: Op) -> bool:
+    return op.op in VIEWS or op.op in COMPUTED and is_pure(op)

@@ -2,13 +2,14 @@
 those of what a turn hands on come from the next.
 
 A product with one row or column in each turn, of which the loop's matrix needs the derivative, is not made there: its
-two vectors are kept, and the sum of all these matrices is one product after the loop. Adjoints of buffers of which the
-loop only reads elements are as long as these from the start, so adding to one needs no look at its length.
+two vectors are kept, and the sum of all these matrices is one product after the loop. What is added to the adjoint of
+an element that every turn reads is added up in a number, and to the element after the loop. Adjoints of buffers of
+which the loop only reads elements are as long as these from the start, so adding to one needs no look at its length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from hybridc.autodiff.heads import head_of
 from hybridc.autodiff.tangent import Adjoint, More
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
-from hybridc.core.ir import INT, Atom, Const, Loop, Op, Parallel, TensorT, Type, Var
+from hybridc.core.ir import BOOL, INT, Atom, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var
 from hybridc.core.tensor_ops import elem
 from hybridc.core.walk import all_blocks, args_of, free_vars, statements
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 READS = ("buffer_get", "buffer_len")
 PARTS = ("get", "destruct", "unwrap")
-LARGE = 1024
+LARGE = 256
 """Elements of a matrix for whose derivative this is worth while."""
 
 
@@ -35,14 +36,15 @@ LARGE = 1024
 class Turn:
     """Of the loop whose turn is under way; `depth` is that of the reverse part's blocks there."""
 
+    region: Region
     index: Var
     count: Atom
     depth: int
     outside: frozenset[tuple[int, int]]
     """The leaves of adjoints that come from outside of the loop."""
     more: list[More] = field(default_factory=list)
-    matrices: list[Var] = field(default_factory=list)
-    """Of each two of `more`: the matrix whose derivative their product is."""
+    after: list[tuple[int, Callable[[Sequence[Var]], None]]] = field(default_factory=list)
+    """What is done after the loop with so many of the values of `more`, in order."""
 
 
 def add_product(r: Reverse, x: Atom, left: Atom, right: Atom) -> bool:
@@ -62,7 +64,33 @@ def add_product(r: Reverse, x: Atom, left: Atom, right: Atom) -> bool:
         new = r.b.op("update", [rows, row, turn.index], kind, kinds=("i", ""), axes=(0,), fn="set")
         none = partial(t.full, r.b, Const(0.0, elem(x.type)), [turn.count, integer(n)])
         turn.more.append(More(rows, none, new))
-    turn.matrices.append(x)
+    turn.after.append((2, lambda rows: r.give(x, t.matmul(r.b, rows[0], rows[1], True, False))))
+    return True
+
+
+def add_element(r: Reverse, buffer: Atom, index: Atom, d: Atom) -> bool:
+    """Keep what is to be added to the adjoint of a number in a buffer, if all turns read the same one; False if it has
+    to be added here."""
+    turn = r.turn
+    if turn is None or not isinstance(buffer, Var) or r.key(buffer, 0) not in turn.outside or r.b.depth != turn.depth:
+        return False
+    fixed = r.regions.index_of(index)
+    if isinstance(fixed, Var) and turn.region in (r.regions.of[fixed.id], *r.regions.of[fixed.id].around()):
+        return False
+    assert isinstance(d.type, Prim)
+    total = r.b.var(d.type)
+    turn.more.append(More(total, partial(Const, 0.0, d.type), r.b.op("add", [total, d], d.type)))
+
+    def add(found: Sequence[Var]) -> None:
+        leaves = r.tangents.leaves(buffer.type)
+        sums = r.env.pop(r.key(buffer, 0), None) or Adjoint(r.tangents.zero(r.b, leaves[0]))
+        some = r.b.op("gt", [turn.count, integer(0)], BOOL)
+        (new,) = r.tangents.choose(
+            r.b, some, lambda: [r.tangents.add_at(r.b, sums.atom, r.need(fixed), found[0], sums.sure)],
+            lambda: [sums.atom], leaves)
+        r.add(buffer, 0, Adjoint(new, sums.sure))
+
+    turn.after.append((1, add))
     return True
 
 
@@ -96,7 +124,7 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
     more: list[More] = []
 
     def turn(i: Var, values: list[Var]) -> list[Atom]:
-        r.turn = Turn(i, turns, b.depth, frozenset(r.key(v, k) for v, k, _ in outside), more)
+        r.turn = Turn(region, i, turns, b.depth, frozenset(r.key(v, k) for v, k, _ in outside), more)
         r.env = {(v.id, k): Adjoint(x, sure) for (v, k, _), x, sure in zip(outside, values[last:], whole, strict=True)}
         r.mark(region, i)
         yields = r.grouped(s.params, values[first:last])
@@ -108,11 +136,11 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
         for p in s.params:
             if p.id in r.active:
                 new += r.filled(r.pop(p), p.type)
-        matrices.extend(r.turn.matrices)
+        after.extend(r.turn.after)
         r.turn = around
         return new + [r.pop_or_zero(*key) for key in outside]
 
-    matrices: list[Var] = []
+    after: list[tuple[int, Callable[[Sequence[Var]], None]]] = []
     kinds = [*given, *handed, *(kind for _, _, kind in outside)]
     found = tangents.count_down(b, turns, state, turn, kinds, more)
     r.env = env
@@ -120,9 +148,10 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
         r.env[v.id, k] = Adjoint(x, sure)
     for init, leaves in zip(s.inits, r.grouped(s.params, found[first:last]), strict=True):
         r.add_all(init, leaves)
-    rows = found[len(kinds):]
-    for matrix, left, right in zip(matrices, rows[::2], rows[1::2], strict=True):
-        r.give(matrix, t.matmul(b, left, right, True, False))
+    at = len(kinds)
+    for count, use in after:
+        use(found[at : at + count])
+        at += count
 
 
 def _only_read(r: Reverse, s: Loop) -> dict[tuple[int, int], Var]:

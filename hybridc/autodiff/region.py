@@ -6,12 +6,13 @@ variable that the reverse part needs is *saved* with its region, or computed aga
 
     function   the tape: more results of the forward part, arguments of the reverse part
     loop       a record for each turn, pushed on a buffer
-    arm, scope more results of the statement, which are then variables of the region around; arms share them
+    arm, scope more results of the statement, which are then variables of the region around; arms share them, but what
+               an arm with records of its own keeps in each turn of a loop around it is a block apart
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from hybridc.autodiff.heads import Head, Step, steps_of
@@ -24,6 +25,7 @@ from hybridc.core.ir import (
     Block,
     BufferT,
     Const,
+    EnumT,
     Fn,
     If,
     Loop,
@@ -64,6 +66,8 @@ class Region:
     """What is computed again, in order."""
     slots: list[Var] = field(default_factory=list)
     """Of an arm or scope: the results of its statement that keep `saved`, one for each."""
+    box: Var | None = None
+    """Of an arm: the one slot that keeps all of it, a block apart."""
     outs: list[Var] = field(default_factory=list)
     """Of an arm or scope: all the results that its statement has more."""
     head: Head | None = None
@@ -72,6 +76,12 @@ class Region:
     """Of a loop: what follows from the number of the turn."""
     counted: list[Var] = field(default_factory=list)
     """Those of them that are computed again."""
+
+    def around(self) -> Iterable[Region]:
+        region = self.parent
+        while region is not None:
+            yield region
+            region = region.parent
 
     @property
     def record(self) -> Type:
@@ -83,8 +93,10 @@ class Region:
 class Regions:
     """Of one function in the form of structure.py. New variables come from `b`."""
 
-    def __init__(self, fn: Fn, b: Builder):
+    def __init__(self, fn: Fn, b: Builder, block_of: Callable[[Sequence[Type]], EnumT]):
+        """`block_of` declares a block that holds values of these types."""
         self.b = b
+        self.block_of = block_of
         self.root = Region("function")
         self.of: dict[int, Region] = {p.id: self.root for p in fn.params}
         """The region of each variable."""
@@ -219,6 +231,11 @@ class Regions:
             again[v.id] = op
         region.again = list(dict.fromkeys(again[i] for i in sorted(again, key=lambda i: self.order[i])))
 
+    def index_of(self, a: Atom) -> Atom:
+        """The index, without the check that it has passed."""
+        op = self.makers.get(a.id) if isinstance(a, Var) else None
+        return op.args[0] if op is not None and op.op == "place" and self.is_index(op.args[0]) else a
+
     def is_index(self, a: Atom) -> bool:
         """Is it never negative?"""
         return isinstance(a, Var) and a in self.steps and self.steps[a].is_index
@@ -244,6 +261,11 @@ class Regions:
         pool: dict[str, list[Var]] = {}
         outs: list[Var] = []
         for inner in group:
+            if self._apart(inner):
+                inner.box = self.var(self.block_of([v.type for v in inner.saved]), region)
+                outs.append(inner.box)
+                region.needed[inner.box] = None
+                continue
             taken: dict[str, int] = {}
             for v in inner.saved:
                 key = show_type(v.type)
@@ -259,3 +281,12 @@ class Regions:
         for inner in group:
             inner.outs = outs
 
+    def _apart(self, arm: Region) -> bool:
+        """An arm that keeps records, which takes time anyway, within a loop, whose other turns then need no room for
+        what it keeps."""
+        return (arm.kind == "arm" and len(arm.saved) > 1 and _has_records(arm)
+                and any(r.kind in ("loop", "parallel") for r in arm.around()))
+
+
+def _has_records(region: Region) -> bool:
+    return any(inner.stack is not None or _has_records(inner) for group in region.groups for inner in group)

@@ -9,23 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.activity import Mask
 from hybridc.autodiff.loops import Turn, reverse_loop
 from hybridc.autodiff.parallel import reverse_parallel
+from hybridc.autodiff.products import Kept
 from hybridc.autodiff.region import Region, Regions
 from hybridc.autodiff.structure import ends, exits, leaving
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
+from hybridc.base.names import unused
+from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
     BOOL,
     INT,
     RETURN,
+    Arm,
     Atom,
     Block,
     Call,
     Const,
+    EnumDef,
     EnumT,
     Exit,
     Fn,
@@ -47,8 +53,11 @@ from hybridc.core.walk import free_vars, highest_id, highest_label, map_atoms, m
 if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
 
-
 Key = tuple[int, int]
+TAPE = "Tape"
+"""The case of a block of what is kept."""
+SMALL = 4096
+"""Elements of tensors whose sum is rather part of a kernel than written in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class Reverse:
         self.fn = fn
         self.mask = mask
         self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
-        self.regions = Regions(fn, self.b)
+        self.regions = Regions(fn, self.b, self.block_of)
         self.active = driver.activity.variables(fn.name, mask)
         self.env: dict[Key, Adjoint] = {}
         self.tapes: dict[int, list[Var]] = {}
@@ -79,6 +88,13 @@ class Reverse:
         """Of the innermost loop whose turn is under way."""
         self._marked: list[Region] = []
         self._whole = _wholes(fn, self.tangents)
+        self.kept = Kept(self)
+
+    def block_of(self, kinds: Sequence[Type]) -> EnumT:
+        enums = self.driver.program.enums
+        name = unused(f"tape {self.fn.name} arm", enums)
+        enums[name] = EnumDef(name, ((TAPE, tuple((f"v{i}", kind) for i, kind in enumerate(kinds))),))
+        return EnumT(name)
 
     # ---- the function
     def build(self, name: str) -> Fn:
@@ -93,14 +109,19 @@ class Reverse:
             for k, kind in enumerate(self.tangents.leaves(p.type) if a else ()):
                 sums.append(b.var(kind, p.name))
                 self.env[p.id, k] = Adjoint(sums[-1])
+        lists = [b.var(kind) for _, _, kind in self.kept.keys()]
+        for (p, leaf, _), v in zip(self.kept.keys(), lists, strict=True):
+            self.env[p.id, leaf] = Adjoint(v)
         exits: list[Adjoints] = [[Adjoint(v) for v in leaves] for leaves in given]
         self.sequence(self.fn.body.stmts, self.fn.body.tail, Context(RETURN, exits), exits)
         results: list[Atom] = []
         for p, a in zip(self.fn.params, self.mask, strict=True):
             if a:
                 results += self.filled(self.pop(p), p.type)
+        results += [self.pop_or_zero(*key) for key in self.kept.keys()]
         body = b.close(Exit(RETURN, tuple(results)))
         self.regions.settle()
+        sums += lists
         params = (*self.regions.root.saved, *(v for leaves in given for v in leaves), *sums)
         return Fn(name, params, tuple(v.type for v in sums), self.restored(body), self.fn.title, True, self.fn.span)
 
@@ -137,6 +158,9 @@ class Reverse:
                 record = self.b.var(region.record)
                 loads.append(Op((record,), "buffer_get", (stack, *args)))
                 loads.append(Op(tuple(region.saved), "destruct", (record,)))
+        if region.box is not None:
+            fields = tuple(self.b.var(v.type) for v in region.saved)
+            loads.append(Match(tuple(region.saved), region.box, (Arm(TAPE, fields, Block((), Yield(fields))),)))
         for v in region.counted:
             step = region.steps[v]
             along = args[0]
@@ -185,10 +209,14 @@ class Reverse:
         sure = old.sure or adjoint.sure
         if isinstance(kind, TensorT):
             out: Type = kind
-            for each in (old, adjoint):
-                if each.sure and None not in each.atom.type.dims:  # type: ignore[union-attr]
+            sized = [each.sure and None not in t.static(each.atom) for each in (old, adjoint)]
+            for each, is_sized in zip((old, adjoint), sized, strict=True):
+                if is_sized:
                     out = each.atom.type
-            self.env[key] = Adjoint(self.b.op("accumulate", [old.atom, adjoint.atom], out), sure)
+            if all(sized) and prod(t.static(old.atom)) <= SMALL:  # type: ignore[arg-type]
+                self.env[key] = Adjoint(t.map(self.b, "add", [old.atom, adjoint.atom]), True)
+            else:
+                self.env[key] = Adjoint(self.b.op("accumulate", [old.atom, adjoint.atom], out), sure)
         else:
             self.env[key] = Adjoint(self.tangents.add(self.b, old.atom, adjoint.atom, kind), sure)
 
@@ -366,14 +394,19 @@ class Reverse:
 
     # ---- loops
     def outside(self, body: Block, params: Sequence[Var] = ()) -> list[tuple[Var, int, Type]]:
-        """The leaves of active variables from outside that a body uses."""
+        """The leaves of active variables from outside that a body uses; of a view also those of the vector, to which
+        its adjoint may be added at once."""
         found: dict[Key, tuple[Var, int, Type]] = {}
-        for v in free_vars(body):
+        free = list(free_vars(body))
+        views = [op for v in free if (op := self.regions.makers.get(v.id)) is not None and op.op == "tensor_view"]
+        for v in dict.fromkeys([*free, *(op.args[0] for op in views if isinstance(op.args[0], Var))]):
             if v in params or self.place(v, 0)[2] in params:
                 continue
             for k, kind in enumerate(self.tangents.leaves(v.type)) if v.id in self.active else ():
                 number, leaf, whole = self.place(v, k)
                 found[number, leaf] = (whole, leaf, kind)
+        if self.kept.within(list(statements(body))):
+            found.update(((p.id, leaf), (p, leaf, kind)) for p, leaf, kind in self.kept.keys())
         return list(found.values())
 
     def pop_or_zero(self, v: Var, leaf: int, kind: Type) -> Atom:
@@ -420,8 +453,14 @@ class Reverse:
                     args.append(self.pop_or_zero(a, k, kind))
                     kinds.append(kind)
                     places.append((a, k))
-        for (a, k), x in zip(places, self.b.call(derived.reverse, args, kinds), strict=True):
+        lists = list(self.kept.keys()) if mask == self.mask and self.kept.passed_on(self, s) else []
+        args += [self.pop_or_zero(*key) for key in lists]
+        kinds += [kind for _, _, kind in lists]
+        found = self.b.call(derived.within if lists else derived.reverse, args, kinds)
+        for (a, k), x in zip(places, found, strict=False):
             self.add(a, k, Adjoint(x))
+        for (p, leaf, _), x in zip(lists, found[len(places):], strict=True):
+            self.env[p.id, leaf] = Adjoint(x)
 
     def region_of(self, s: Call) -> Region:
         return self.regions.of[s.outs[0].id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hybridc.autodiff.loops import add_element
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.scalar_rules import elementwise
 from hybridc.autodiff.tangent import Adjoint, Tangents
@@ -74,6 +75,8 @@ def _buffer_get(r: Reverse, op: Op) -> None:
     item = _item(buffer)
     packed = r.tangents.pack(r.b, item, r.filled(leaves, item))
     assert isinstance(buffer, Var)
+    if isinstance(item, Prim) and add_element(r, buffer, index, packed):
+        return
     sums = r.env.pop(r.key(buffer, 0), None) or Adjoint(r.tangents.zero(r.b, r.tangents.leaves(buffer.type)[0]))
     r.add(buffer, 0, Adjoint(r.tangents.add_at(r.b, sums.atom, r.need(index), packed, sums.sure), sums.sure))
 
@@ -187,6 +190,7 @@ ADJOINTS: dict[str, Rule] = {
 UNSUPPORTED = {
     **dict.fromkeys(DERIVATIVES, "the pass has written it out"),
     "bitcast": "the bits of a number have no derivative",
+    "reshaped": "ownership comes after differentiation",
     "to_device": "placement comes after differentiation",
     "to_host": "placement comes after differentiation",
     "orthogonal": "making a matrix orthogonal has no derivative here",

@@ -32,6 +32,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    If,
     OptionT,
     Prim,
     Program,
@@ -299,16 +300,17 @@ class Tangents:
 
     def _count(self, b: Builder, count: Atom, state: Sequence[Atom], body: Callable[[Var, list[Var]], Sequence[Atom]],
                types: Sequence[Type], down: bool, more: Sequence[More] = ()) -> list[Var]:
+        """It counts up in either case, and leaves at its head, as loops do that can be vectorised."""
         kinds = list(types) or [s.type for s in state]
         label = b.label()
-        i = b.var(INT, "i")
+        turn = b.var(INT, "turn")
         params = [b.var(k) for k in kinds]
         carried = self.carried
         own = [b.var(x.type) for x in carried]
         self.carried = tuple(own)
+        last = b.op("sub", [count, integer(1)], INT) if down else None
         b.open()
-        done = b.op("lt", [i, integer(0)], BOOL) if down else b.op("ge", [i, count], BOOL)
-        b.open()
+        i = turn if last is None else b.op("sub", [last, turn], INT, "i")
         new = list(body(i, params[:]))
         for each in more:
             params.append(each.param)
@@ -317,15 +319,15 @@ class Tangents:
         params += own
         kinds += [x.type for x in own]
         new += self.carried
-        following = b.op("sub" if down else "add", [i, integer(1)], INT)
-        turn = b.close(Yield((following, *new)))
-        b.open()
-        stop = b.close(Exit(label, tuple(params)))
-        outs = b.if_(done, stop, turn, [INT, *kinds])
-        block = b.close(Yield(outs))
-        first = b.op("sub", [count, integer(1)], INT) if down else integer(0)
+        following = b.op("add", [turn, integer(1)], INT)
+        rest = b.close(Yield((following, *new)))
         inits = [*state, *(each.init() for each in more), *carried]
-        return list(self._carried_from(b.loop(label, [i, *params], [first, *inits], block, kinds),
+        b.open()
+        going_on = b.op("lt", [turn, count], BOOL)
+        b.add(If((), going_on, Block((), Yield()), Block((), Exit(label, tuple(params))), b.span))
+        for stmt in rest.stmts:
+            b.add(stmt)
+        return list(self._carried_from(b.loop(label, [turn, *params], [integer(0), *inits], b.close(rest.tail), kinds),
                                        len(kinds) - len(carried)))
 
     def push(self, b: Builder, stack: Atom, count: Atom, record: Atom) -> Var:

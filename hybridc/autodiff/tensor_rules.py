@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from hybridc.autodiff.loops import add_product
 from hybridc.autodiff.scalar_rules import collect, elementwise
 from hybridc.core import tensor_build as t
-from hybridc.core.builder import integer
-from hybridc.core.ir import INT, Atom, BufferT, Const, Op, TensorT, Type, Var
+from hybridc.core.builder import Builder, integer
+from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, Op, TensorT, Type, Var
 from hybridc.core.tensor_ops import elem, kept_axes, rank
 from hybridc.core.types import type_key
 
@@ -113,17 +113,34 @@ def _matmul(r: Reverse, op: Op, d: Atom) -> None:
     plain = rank(op.outs[0].type) == 2 and not ta
     if r.is_active(x):
         other = r.need(y)
-        if not (plain and width == 1 and add_product(r, x, d, other)):
-            dx = t.matmul(b, other, d, tb, True) if ta else t.matmul(b, d, other, False, not tb)
+        if not (plain and width == 1 and _kept(r, x, d, other)):
+            if plain and width == 1:
+                dx = _outer(b, d, 0, other, 1 if tb else 0)
+            else:
+                dx = t.matmul(b, other, d, tb, True) if ta else t.matmul(b, d, other, False, not tb)
             r.give(x, _unbatched(r, dx, x))
     if r.is_active(y):
         other = r.need(x)
-        if plain and height == 1 and add_product(r, y, *((d, other) if tb else (other, d))):
+        if plain and height == 1 and _kept(r, y, *((d, other) if tb else (other, d))):
             return
         if not ta and rank(y.type) == 2 and rank(x.type) > 2:
             other, d = _rows(r, other, r.sizes(x)), _rows(r, d, r.sizes(op.outs[0]))
-        dy = t.matmul(b, d, other, True, ta) if tb else t.matmul(b, other, d, not ta, False)
+        if plain and height == 1:
+            dy = _outer(b, d, 1, other, 1) if tb else _outer(b, other, 1, d, 1)
+        else:
+            dy = t.matmul(b, d, other, True, ta) if tb else t.matmul(b, other, d, not ta, False)
         r.give(y, _unbatched(r, dy, y))
+
+
+def _kept(r: Reverse, x: Atom, left: Atom, right: Atom) -> bool:
+    """Are two vectors kept, whose product is to be added to the derivative of `x`?"""
+    return add_product(r, x, left, right) or r.kept.add(r, x, left, right)
+
+
+def _outer(b: Builder, left: Atom, down: int, right: Atom, across: int) -> Atom:
+    """The products of the elements of two matrices with one row or column, which lie along these axes: not a matrix
+    product, so that it becomes one kernel with what is made of it."""
+    return t.map(b, "mul", [left, right], [(down, None), (None, across)])
 
 
 def _rows(r: Reverse, x: Atom, sizes: list[Atom]) -> Atom:
@@ -137,8 +154,27 @@ def _unbatched(r: Reverse, d: Atom, x: Atom) -> Atom:
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
+def _row(r: Reverse, x: Atom, index: Atom, d: Atom) -> bool:
+    """Add `d` to a row of the adjoint of `x`, a part of a vector: to that vector's adjoint, since one for `x` alone
+    would be as large as a table of embeddings. False if `x` is no such part."""
+    view = r.regions.makers.get(x.id) if isinstance(x, Var) else None
+    if view is None or view.op != "tensor_view" or not all(isinstance(a, Const) for a in view.args[1:]):
+        return False
+    vector, at, count, *sizes = view.args
+    b, i, size = r.b, r.need(index), t.product(r.b, sizes)
+    if not r.regions.is_index(index):
+        i = b.op("select", [b.op("lt", [i, integer(0)], BOOL), t.add(b, i, count), i], INT)
+    start = t.add(b, at, t.mul(b, i, size))
+    row = t.reshape(b, d, [size])
+    r.into(vector, lambda sums: b.op(
+        "update", [sums, row, start, t.add(b, start, size)], vector.type, kinds=("ab",), axes=(0,), fn="add"))
+    return True
+
+
 def _index(r: Reverse, op: Op, d: Atom) -> None:
     x, kinds = op.args[0], _attr(op, "kinds")
+    if len(kinds) > 1 and kinds[0] == "i" and not any(kinds[1:]) and _row(r, x, op.args[1], d):
+        return
     ints = [r.need(i) for i in op.args[1:]]
     whole = tuple(range(len(kept_axes(kinds))))
     r.into(x, lambda sums: r.b.op("update", [sums, d, *ints], x.type, kinds=kinds, axes=whole, fn="add"))
@@ -159,6 +195,8 @@ def _update(r: Reverse, op: Op, d: Atom) -> None:
 
 
 def _take(r: Reverse, op: Op, d: Atom) -> None:
+    if _axis(op) == 0 and not rank(op.args[1].type) and rank(d.type) and _row(r, op.args[0], op.args[1], d):
+        return
     index = r.need(op.args[1])
     r.into(op.args[0], lambda sums: t.put(r.b, sums, _axis(op), index, d, "add"))
 

@@ -26,7 +26,7 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.optable import OpRow, Rule
-from hybridc.core.tensor_ops import TENSOR_ROWS, elem, rank
+from hybridc.core.tensor_ops import TENSOR_ROWS, cast_faults, elem, rank
 from hybridc.core.types import is_counted, parts, same, show_type
 
 Types = tuple[Type, ...]
@@ -242,12 +242,7 @@ def _of_ints(op: Op) -> bool:
 
 
 def _cast_faults(op: Op) -> bool:
-    """Checked, and not one that every value survives."""
-    source, target = op.args[0].type, op.outs[0].type
-    if not op.attr("checked", False) or target in FLOATS or target == BOOL or source == BOOL or source == target:
-        return False
-    width = {U8: 1, I32: 2, INT: 3}
-    return source not in width or width[source] > width[target]  # type: ignore[index]
+    return bool(op.attr("checked", False)) and cast_faults(op.args[0].type, op.outs[0].type)  # type: ignore[arg-type]
 
 
 INTS_AND_BOOL = INTS | {BOOL}

@@ -3,11 +3,12 @@
 
 b borrows, c consumes its argument. "n", "i" and so on are ints; `t` is a tensor; a tensor type of no dimension is its
 scalar, and where `t or x` stands a scalar is allowed. Results never share storage with their arguments except those
-of `reshape` (which consumes) and `tensor_view` (an alias of its parent). Sizes that do not fit are ValueErrors that
-name both shapes; an index out of range is an IndexError. `axis` attributes are never negative.
+of `reshape` (which consumes), `reshaped` and `tensor_view` (aliases of their parents). Sizes that do not fit are
+ValueErrors that name both shapes; an index out of range is an IndexError. `axis` attributes are never negative.
 
 shape       dim[axis](b t) -> int                     the size of a dimension
             reshape(c t or x, b n...) -> t or x       same elements in row-major order; one n may be -1 (what is left)
+            reshaped(b t, n...) -> t                  the same, known to fit and only looked at (passes/ownership.py)
             transpose[perm](b t)                      axis i of the result is axis perm[i] of t
             broadcast[axes](b t or x, n...)           see below; n... are all the sizes of the result
 elements    map[fn, axes](b t or x ...)               the scalar operator `fn` of core/ops.py applied elementwise;
@@ -63,10 +64,11 @@ operand of size 1 there is a ValueError like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 from hybridc.base.types import FLOATS, INTS, NUMBERS
-from hybridc.core.ir import BOOL, INT, BufferT, Op, Prim, Program, TensorT, Type
+from hybridc.core.ir import BOOL, I32, INT, U8, Atom, BufferT, Const, Op, Prim, Program, TensorT, Type
 from hybridc.core.optable import OpRow
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
@@ -359,10 +361,18 @@ def _equal(args: Args, attrs: Attrs, outs: Args) -> None:
 
 
 # ---- what can fault --------------------------------------------------------------------------------------------------
+def cast_faults(source: Prim, target: Prim) -> bool:
+    """Are there values that a checked cast refuses?"""
+    if target in FLOATS or BOOL in (source, target) or source == target:
+        return False
+    width = {U8: 1, I32: 2, INT: 3}
+    return source not in width or width[source] > width[target]
+
+
 def _map_faults(op: Op) -> bool:
     fn = op.attr("fn")
     if fn == "cast":
-        return bool(op.attr("checked"))
+        return bool(op.attr("checked")) and cast_faults(elem(op.args[0].type), elem(op.outs[0].type))
     if fn in INT_FAULTS and elem(op.args[-1].type) in INTS:
         return True
     return not sizes_agree(op)
@@ -390,6 +400,42 @@ def _reduce_faults(op: Op) -> bool:
     return any(not dims[a] for a in op.attr("axes"))  # type: ignore[attr-defined]
 
 
+def _reshape_faults(op: Op) -> bool:
+    sizes = _known(op.args[1:])
+    dims = op.args[0].type.dims if isinstance(op.args[0].type, TensorT) else ()
+    return sizes is None or None in dims or prod(sizes) != prod(dims)  # type: ignore[arg-type]
+
+
+def _broadcast_faults(op: Op) -> bool:
+    sizes = _known(op.args[1:])
+    axes: tuple[int | None, ...] = op.attr("axes")  # type: ignore[assignment]
+    return sizes is None or any(a is not None and op.args[0].type.dims[a] != n  # type: ignore[union-attr]
+                                for a, n in zip(axes, sizes, strict=True))
+
+
+def _matmul_faults(op: Op) -> bool:
+    x, y = (a.type.dims for a in op.args)  # type: ignore[union-attr]
+    inner, other = x[-2 if op.attr("ta") else -1], y[-1 if op.attr("tb") else -2]
+    batches = len(x) == len(y) and (x[:-2] != y[:-2] or None in x[:-2])
+    return inner is None or inner != other or batches
+
+
+def _concat_faults(op: Op) -> bool:
+    axis = op.attr("axis")
+    beside = {a.type.dims[:axis] + a.type.dims[axis + 1 :] for a in op.args}  # type: ignore
+    return len(beside) > 1 or None in beside.pop()
+
+
+def _iota_faults(op: Op) -> bool:
+    return _known(op.args) is None
+
+
+def _known(sizes: Sequence[Atom]) -> list[int] | None:
+    """The sizes, if all are constants that a tensor may have."""
+    found = [a.value for a in sizes if isinstance(a, Const) and a.value >= 0]
+    return found if len(found) == len(sizes) else None  # type: ignore[return-value]
+
+
 def _index_faults(op: Op) -> bool:
     return any(k == "i" or "c" in k for k in op.attr("kinds"))  # type: ignore[attr-defined]
 
@@ -414,13 +460,14 @@ def _row(
 
 TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("dim", _dim, 1, faults=False),
-    _row("reshape", _reshape, 1, more=True, own="cb"),
+    _row("reshape", _reshape, 1, more=True, own="cb", fault_if=_reshape_faults),
+    _row("reshaped", _reshape, 1, more=True, alias=True, faults=False),
     _row("transpose", _transpose, 1, faults=False),
-    _row("broadcast", _broadcast, 1, more=True),
+    _row("broadcast", _broadcast, 1, more=True, fault_if=_broadcast_faults),
     _row("map", _map, 1, more=True, fault_if=_map_faults),
     _row("reduce", _reduce, 1, fault_if=_reduce_faults),
     _row("cumsum", _cumsum, 1, faults=False),
-    _row("matmul", _matmul, 2),
+    _row("matmul", _matmul, 2, fault_if=_matmul_faults),
     _row("index", _index, 1, more=True, fault_if=_index_faults),
     _row("update", _update, 2, more=True, own="cb"),
     _row("take", _take, 2),
@@ -428,13 +475,13 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("gather", _gather, 2),
     _row("scatter", _scatter, 3, own="cb"),
     _row("nonzero", _nonzero, 1, faults=False),
-    _row("concat", _concat, 1, more=True),
+    _row("concat", _concat, 1, more=True, fault_if=_concat_faults),
     _row("stack", _stack, 2),
     _row("join", _join, 2),
     _row("windows", _windows, 10),
     _row("argsort", _argsort, 1, more=True, faults=False),
     _row("tensor", _make, 0, more=True, faults=False),
-    _row("iota", _iota, 1),
+    _row("iota", _iota, 1, fault_if=_iota_faults),
     _row("orthogonal", _orthogonal, 1, own="c", faults=False),
     _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
     _row("accumulate", _accumulate, 2, own="cb"),

@@ -2,7 +2,8 @@
 
 `x = buffer_get(b, i)` gives a count of its own, which a later `release(x)` gives back: in `a[i][j]` twice an atomic
 operation for nothing. Where, between the two, nothing is released or consumed (so that nobody can free or overwrite the
-element), or only after the last use of x, both are left out. `lent` finds those variables; the code generator neither
+element), or only after the last use of x, both are left out. Where b itself is held all the while, it does not matter
+what else is released: nobody writes to what another holds. `lent` finds those variables; the code generator neither
 retains them, nor releases them, nor names them in clean-ups.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from hybridc.core.ir import Block, Call, Exit, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, Var, Yield
 from hybridc.core.ops import OPS
-from hybridc.core.walk import all_blocks, args_of, blocks_of
+from hybridc.core.walk import all_blocks, args_of, blocks_of, outs_of, statements
 from hybridc.llvm.layout import Layouts
 from hybridc.passes.liveness import Counted
 from hybridc.passes.ownership import OwnedProgram
@@ -27,6 +28,7 @@ def lent(owned: OwnedProgram, fn: Fn, layouts: Layouts) -> set[int]:
     """Ids of the function's variables that are not counted."""
     found: set[int] = set()
     counted = Counted(owned.program)
+    holders = _holders(fn)
     blocks = [b for b in all_blocks(fn.body) if any(isinstance(s, Op) and s.op == "buffer_get" for s in b.stmts)]
     before = -1
     while len(found) != before:
@@ -39,12 +41,28 @@ def lent(owned: OwnedProgram, fn: Fn, layouts: Layouts) -> set[int]:
                     and counted(stmt.outs[0])
                     and stmt.outs[0].id not in found
                 ):
-                    scan = _Scan(owned, layouts, counted, found, stmt.outs[0])
+                    buffer = stmt.args[0]
+                    holder = buffer if isinstance(buffer, Var) and buffer.id in holders - found else None
+                    scan = _Scan(owned, layouts, counted, found, stmt.outs[0], holder)
                     try:
                         if scan.window(block, i + 1):
                             found |= scan.tokens.keys()
                     except _No:
                         pass
+    return found
+
+
+def _holders(fn: Fn) -> set[int]:
+    """Variables that have a count of their own until they give it away, and parameters, for which the caller may."""
+    found = {p.id for p in fn.params}
+    for s in statements(fn.body):
+        match s:
+            case Op() if OPS[s.op].alias:
+                pass
+            case Loop():
+                found.update(v.id for v in (*s.outs, *s.params))
+            case _:
+                found.update(v.id for v in outs_of(s))
     return found
 
 
@@ -61,7 +79,10 @@ class _State:
 
 
 class _Scan:
-    def __init__(self, owned: OwnedProgram, layouts: Layouts, counted: Counted, known: set[int], start: Var):
+    def __init__(self, owned: OwnedProgram, layouts: Layouts, counted: Counted, known: set[int], start: Var,
+                 holder: Var | None):
+        self.holder = holder
+        """Holds the element for as long as it is not given away."""
         self.owned, self.layouts, self.counted, self.known = owned, layouts, counted, known
         leaves = layouts.leaves(start.type)
         self.tokens: dict[int, list[int]] = {start.id: [i if leaf.counted else -1 for i, leaf in enumerate(leaves)]}
@@ -92,6 +113,8 @@ class _Scan:
         tail = block.tail
         if any(isinstance(v, Var) and v.id in self.names and self.counted(v) for v in tail.values):
             raise _No
+        if self.holder in tail.values:
+            state.stale = True
         if isinstance(tail, Fault):
             if state.held:
                 raise _No
@@ -115,7 +138,7 @@ class _Scan:
                     raise _No
                 state.held -= given
             elif v.id not in self.known:
-                state.stale = True
+                self.gone(v, state)
             return
         used = any(isinstance(a, Var) and a.id in self.names for a in args_of(stmt))
         if used and (state.stale or not state.held):
@@ -156,7 +179,11 @@ class _Scan:
     def consume(self, a: object, state: _State) -> None:
         if isinstance(a, Var) and a.id in self.names:
             raise _No
-        state.stale = True
+        self.gone(a, state)
+
+    def gone(self, a: object, state: _State) -> None:
+        if self.holder is None or a == self.holder:
+            state.stale = True
 
     def operator(self, op: Op, used: bool, state: _State) -> None:
         row = OPS[op.op]

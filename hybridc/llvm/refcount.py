@@ -148,7 +148,8 @@ def release_leaves_at(code: Code, t: Type, address: str) -> None:
     for leaf in code.layouts.leaves(t):
         if leaf.counted is not None:
             operand = code.load("ptr", code.ptr_add(address, leaf.offset))
-            code.call("void", release_helper(code.module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
+            with code.when(code.icmp("ne", operand, "null", "ptr")):  # most elements of some buffers hold nothing
+                code.call("void", release_helper(code.module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
 
 
 def _free_fields(code: Code, kind: EnumT) -> None:

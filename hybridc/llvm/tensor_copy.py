@@ -76,6 +76,11 @@ def emit_reshape(e: FnEmitter, op: Op) -> Results:
     return ((x.owner, x.data, *new),)
 
 
+def emit_reshaped(e: FnEmitter, op: Op) -> Results:
+    x = tensor_of(e, op.args[0])
+    return ((x.owner, x.data, *(e.one(a) for a in op.args[1:])),)
+
+
 def reshape_dims(e: FnEmitter, dims: Sequence[str], total: str, sizes: list[str]) -> list[str]:
     """The sizes that a tensor of these dims gets."""
     parts = message("a tensor of shape ", dims, " does not fit in shape ", sizes)
@@ -431,7 +436,7 @@ def emit_view(e: FnEmitter, op: Op) -> Results:
 
 
 ROWS = {
-    "dim": emit_dim, "reshape": emit_reshape, "transpose": emit_transpose, "broadcast": emit_broadcast,
-    "index": emit_index, "update": emit_update, "concat": emit_concat, "stack": emit_stack, "join": emit_join,
-    "tensor": emit_tensor, "iota": emit_iota, "tensor_view": emit_view,
+    "dim": emit_dim, "reshape": emit_reshape, "reshaped": emit_reshaped, "transpose": emit_transpose,
+    "broadcast": emit_broadcast, "index": emit_index, "update": emit_update, "concat": emit_concat,
+    "stack": emit_stack, "join": emit_join, "tensor": emit_tensor, "iota": emit_iota, "tensor_view": emit_view,
 }  # fmt: skip

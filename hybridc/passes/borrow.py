@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from hybridc.core.ir import Call, Exit, Fault, Fn, Loop, Match, Op, Program, Var, Yield
-from hybridc.core.ops import OPS
+from hybridc.core.ir import Call, Exit, Fault, Fn, Loop, Match, Op, Program, TensorT, Var, Yield
+from hybridc.core.ops import OPS, may_fault
 from hybridc.core.walk import all_blocks
 from hybridc.passes.liveness import Counted
 
 Borrowed = dict[str, tuple[bool, ...]]
 TOGETHER = frozenset({"tuple", "struct", "some"})
 """Operators that put values together without memory of their own: what is only looked at takes nothing over."""
+
+
+def renames(op: Op) -> bool:
+    """Does it only give a tensor other sizes, without a question?"""
+    return op.op == "reshape" and not may_fault(op) and all(
+        isinstance(v.type, TensorT) and v.type.dims for v in (op.outs[0], op.args[0]))
 
 
 def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
@@ -57,7 +63,7 @@ def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
                     if row.alias:
                         if isinstance(stmt.args[0], Var):
                             part_of[stmt.outs[0].id] = stmt.args[0].id
-                    elif stmt.op in TOGETHER:
+                    elif stmt.op in TOGETHER or renames(stmt):
                         made_of[stmt.outs[0].id] = [a.id for a in stmt.args if isinstance(a, Var) and counted(a)]
                     else:
                         note(tuple(a for i, a in enumerate(stmt.args) if row.mode(i) == "c"), direct)

@@ -7,7 +7,7 @@ where a fault in library code is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from hybridc.base.source import Span
@@ -64,32 +64,38 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
     done: dict[str, Fn] = {}
     sizes: dict[str, int] = {}
 
-    def differentiates(fn: Fn) -> bool:
-        """Before derivatives are written out: what takes one, and what chooses between such functions, stays apart, so
-        that only a function that runs one is held up by it."""
-        return bool(gradients(fn)) or any(c in done and gradients(done[c]) for c in calls(fn))
-
     def wanted(name: str) -> bool:
         callee = done.get(name)
         if callee is None or callee.adjoint or callee.checkpoint or not (callee.hidden or name in pure):
             return False
-        if differentiates(callee):
+        if differentiates(callee, program):
             return False
         crosses = tensors and any(isinstance(t, TensorT) for t in (*callee.results, *(p.type for p in callee.params)))
         if sizes[name] > (WITH_TENSORS if crosses else ONCE if places.get(name) == 1 else SMALL):
             return False
         return name not in calls(callee)
 
-    for name in _callees_first(program):
+    for name in callees_first(program):
         fn = program.fns[name]
         if count(fn.body) < LARGEST and any(wanted(c) for c in calls(fn)):
-            fn = _Inliner(fn, done, wanted).run()
+            fn = inlined(fn, done, wanted)
         done[name] = fn
         sizes[name] = count(fn.body)
     return Program(program.structs, program.enums, {n: done[n] for n in program.fns})
 
 
-def _callees_first(program: Program) -> list[str]:
+def differentiates(fn: Fn, program: Program) -> bool:
+    """Before derivatives are written out: what takes one, and what chooses between such functions, stays apart, so that
+    only a function that runs one is held up by it."""
+    return bool(gradients(fn)) or any(gradients(program.fns[c]) for c in calls(fn))
+
+
+def inlined(fn: Fn, done: dict[str, Fn], wanted: Callable[[str], bool]) -> Fn:
+    """With what the wanted functions do in the place of their calls."""
+    return _Inliner(fn, done, wanted).run()
+
+
+def callees_first(program: Program) -> list[str]:
     order: list[str] = []
     seen: set[str] = set()
     for root in program.fns:
@@ -108,7 +114,7 @@ def _callees_first(program: Program) -> list[str]:
 
 
 class _Inliner:
-    def __init__(self, fn: Fn, done: dict[str, Fn], wanted) -> None:
+    def __init__(self, fn: Fn, done: dict[str, Fn], wanted: Callable[[str], bool]) -> None:
         self.fn = fn
         self.done = done
         self.wanted = wanted

@@ -12,6 +12,7 @@ from hybridc.base.types import FLOATS, INTS
 from hybridc.core.interp_scalar import scalar_function
 from hybridc.core.ir import (
     BOOL,
+    INT,
     Arm,
     Atom,
     Block,
@@ -228,9 +229,19 @@ class _Simplifier:
             if made is not None and made.op in ("tuple", "struct"):
                 self.bind(op.outs, made.args)
                 return
+        if op.op == "tensor_view":
+            op = self.of_whole(op)
         out.append(op)
         if len(op.outs) == 1:
             self.made[op.outs[0].id] = op
+
+    def of_whole(self, view: Op) -> Op:
+        """A view of a part is one of the whole."""
+        part, at, *sizes = view.args
+        made = self.made.get(part.id) if isinstance(part, Var) else None
+        if made is None or made.op != "tensor_view" or not isinstance(at, Const) or not isinstance(made.args[1], Const):
+            return view
+        return replace(view, args=(made.args[0], Const(at.value + made.args[1].value, INT), *sizes))
 
     def known(self, op: Op) -> Atom | None:
         """An atom that equals the operator's result."""

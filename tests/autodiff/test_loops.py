@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from differences import slope
 
 import hybridc
 from hybridc import checking, driver
@@ -162,6 +163,55 @@ def test_records_of_for_loops(tmp_path: Path) -> None:
     assert "tape push" not in forward and "bool," not in forward
     reverse = derived(PAIRS, tmp_path, "energy reverse")
     assert "adjoint add there f64" in reverse and "adjoint add f64" not in reverse
+
+
+def test_an_element_that_all_turns_read(tmp_path: Path) -> None:
+    """Its derivative is added up in a number; where there is no turn, its place need not exist."""
+    assert derived(PAIRS, tmp_path, "energy reverse").count("adjoint add there") == 2
+    file = tmp_path / "fixed.hyb"
+    file.write_text("""
+fn f(x: list[f64], k: int, n: int) -> f64:
+    var total = x[0]
+    for i in range(n):
+        if i != 2:
+            total += x[k] * x[i] * x[k]
+        total += x[k]
+    return total
+fn g(x: list[f64], k: int, n: int) -> list[f64]:
+    return grad(f)(x, k, n)
+""")
+    mod = hybridc.load(file)
+    assert mod.g([2.0, 3.0], 7, 0) == [1.0, 0.0]
+    assert mod.g([2.0, 3.0], -1, 2) == [1.0 + 9, 9 + 2 * 2 * 3 + 2 * 3 * 3 + 2]
+    with pytest.raises(IndexError):
+        mod.g([2.0, 3.0], 7, 1)
+
+
+RARE = """
+fn f(xs: list[f64]) -> f64:
+    var kept: list[f64] = [1.0]
+    var total: f64 = 0.0
+    for i, x in enumerate(xs):
+        if i % 3 == 2:
+            var y = x
+            for k in kept:
+                y = sin(y * k) + x
+            kept.push(y)
+            total += y * x
+        else:
+            total += x * x * kept[-1]
+    return total
+fn g(xs: list[f64]) -> list[f64]:
+    return grad(f)(xs)
+"""
+
+
+def test_what_few_turns_keep_is_apart(tmp_path: Path) -> None:
+    forward = derived(RARE, tmp_path, "f whole forward") + derived(RARE, tmp_path, "f forward")
+    assert "tape f" in forward and "enum[case=\"Tape\"]" in forward
+    mod = hybridc.load(tmp_path / "m.hyb")
+    xs = [0.3, 0.5, 0.7, 1.1, 0.2, 0.9, 0.4, 0.8]
+    assert mod.g(xs) == pytest.approx(slope(mod.f, (xs,), 0), rel=1e-7)
 
 
 RECURRENT = """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import hybridc
+from hybridc import driver
 
 PROGRAM = '''\
 fn harmonic(n: int, by: f64) -> f64:
@@ -83,3 +85,37 @@ def test_a_fault_in_a_small_function_in_a_loop(mod):
     assert [(line, name) for _, line, name in found.value.frames] == [(19, "shares"), (14, "share")]
     with pytest.raises(IndexError):
         mod.shares([1, 2, 3], [1, 1])
+
+
+LENT = """
+fn firsts(xs: list[f64[8]]) -> f64:
+    var total: f64 = 0.0
+    var kept: list[f64] = []
+    for x in xs:
+        kept.push(x[0])
+        total += sum(x * x)
+    return total + kept[-1]
+"""
+CHANGED = """
+fn replaced(xs: list[f64[2]]) -> f64:
+    var ys = xs
+    var total: f64 = 0.0
+    for i in range(len(ys)):
+        let y = ys[i]
+        ys[i] = y * 2.0
+        ys.push(y)
+        total += sum(y) + sum(ys[i]) * 10.0
+    return total
+"""
+
+
+def test_elements_of_a_list_that_stays_are_not_counted(tmp_path):
+    """Though another list grows, and may give up its memory, meanwhile; those of one that changes are."""
+    file = tmp_path / "lent.hyb"
+    file.write_text(LENT)
+    assert "call void @hyb.retain" not in driver.emit(str(file), "llvm")
+    file.write_text(LENT + CHANGED)
+    mod = hybridc.load(file)
+    rows = np.arange(24.0).reshape(3, 8)
+    assert mod.firsts(list(rows)) == (rows * rows).sum() + 16
+    assert mod.replaced([np.array([1.0, 2.0]), np.array([3.0, 4.0])]) == 3 + 60 + 7 + 140

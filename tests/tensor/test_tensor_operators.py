@@ -160,6 +160,7 @@ def test_shape():
             Case("reshape", [tensor(F32, 0, 4), (0, INT), (7, INT)], of(F32, 2)),
             Case("reshape", [tensor(F32, 1, 1)], F32),
             Case("reshape", [(2.5, F32), (1, INT), (1, INT)], of(F32, 2)),
+            Case("reshaped", [tensor(F32, 3, 4), (2, INT), (6, INT)], of(F32, 2)),
             *(Case("transpose", [tensor(t, 3, 4)], of(t, 2), {"perm": (1, 0)}) for t in ALL),
             Case("transpose", [tensor(F32, 2, 3, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
             Case("transpose", [tensor(F32, 2, 0, 4)], of(F32, 3), {"perm": (2, 0, 1)}),

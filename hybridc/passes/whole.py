@@ -1,0 +1,81 @@
+"""Before derivatives are written out: a function that is differentiated takes in what is called in few places of all
+that is differentiated, even if it is also called elsewhere or from outside. Then what does not change in a loop is not
+kept for each turn, and what a turn adds to derivatives is seen by the loop. The functions themselves stay as they are;
+their counterparts are differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hybridc.base.names import unused
+from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt
+from hybridc.core.walk import DERIVATIVES, calls, count, gradients, map_blocks
+from hybridc.passes.dce import pure_functions
+from hybridc.passes.inline import LARGEST, ONCE, callees_first, differentiates, inlined
+
+FEW = 2
+"""A method that is differentiated is itself offered, which is another place."""
+
+
+def run(program: Program, targets: Iterable[str]) -> Program:
+    """`targets` are the functions that are differentiated."""
+    reached = _reached(program, targets)
+    places: dict[str, int] = {}
+    for name in reached:
+        for callee, times in calls(program.fns[name]).items():
+            places[callee] = places.get(callee, 0) + times
+    pure = pure_functions(program)
+    done: dict[str, Fn] = {}
+
+    def wanted(name: str) -> bool:
+        fn = done.get(name)
+        return (fn is not None and places[name] <= FEW and (fn.hidden or name in pure) and not fn.checkpoint
+                and not differentiates(fn, program) and name not in calls(fn) and count(fn.body) <= ONCE)
+
+    changed: dict[str, str] = {}
+    for name in callees_first(program):
+        fn = program.fns[name]
+        if name not in reached or gradients(fn):
+            continue
+        if count(fn.body) < LARGEST and any(wanted(c) for c in calls(fn)):
+            fn = inlined(fn, done, wanted)
+            changed[name] = unused(f"{name} whole", program.fns)
+        done[name] = fn
+    grew = True
+    while grew:
+        more = [n for n, fn in done.items() if n not in changed and any(c in changed for c in calls(fn))]
+        changed.update((n, unused(f"{n} whole", program.fns)) for n in more)
+        grew = bool(more)
+    fns = {name: _with(fn, {}, changed) if gradients(fn) else fn for name, fn in program.fns.items()}
+    fns.update((new, replace(_with(done[name], changed, {}), name=new)) for name, new in changed.items())
+    return Program(program.structs, program.enums, fns)
+
+
+def _reached(program: Program, targets: Iterable[str]) -> set[str]:
+    """What derivatives go through."""
+    found: set[str] = set()
+    todo = list(targets)
+    while todo:
+        name = todo.pop()
+        if name not in found and not program.fns[name].adjoint:
+            found.add(name)
+            todo += calls(program.fns[name])
+    return found
+
+
+def _with(fn: Fn, called: dict[str, str], differentiated: dict[str, str]) -> Fn:
+    """With these functions instead of others."""
+    def stmt(s: Stmt) -> Stmt:
+        if isinstance(s, Call):
+            return replace(s, fn=called.get(s.fn, s.fn))
+        if isinstance(s, Op) and s.op in DERIVATIVES:
+            target = str(s.attr("fn"))
+            return replace(s, attrs=tuple((k, differentiated.get(target, v) if k == "fn" else v) for k, v in s.attrs))
+        return map_blocks(s, block)
+
+    def block(b: Block) -> Block:
+        return Block(tuple(map(stmt, b.stmts)), b.tail)
+
+    return replace(fn, body=block(fn.body))
