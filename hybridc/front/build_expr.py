@@ -198,8 +198,11 @@ class Expressions(Base):
                         parts.append(piece)
                 else:
                     value = self.parse_hole(piece[0], piece[1])
+                    if value is not None and piece[2]:
+                        shown = Name(value.span, "repr" if piece[2] == "r" else "str")
+                        value = Call(value.span, shown, (Argument(value.span, None, False, value),))
                     if value is not None:
-                        parts.append((value, piece[2]))
+                        parts.append((value, piece[3]))
         return FString(span, tuple(parts))
 
     def parse_hole(self, start: int, end: int) -> Expr | None:

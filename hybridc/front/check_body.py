@@ -68,6 +68,8 @@ class Body:
         """Whether this is the initialiser of a model's member: everything in it is known at compile time."""
         self.local_fns: dict[str, list[ParamSig]] = {}
         """The parameters of variables that are a known function, by the variable's key."""
+        self.of_literals: set[str] = set()
+        """Variables that are `f32` as they begin with a float literal and say no type, by key."""
         self._counts: dict[str, int] = {}
         self.computed: list[tuple[Dim | TypeVar, tree.Expr]] = []
         """Configuration arguments that lowering computes."""

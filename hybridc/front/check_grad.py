@@ -81,7 +81,7 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     for p in positions:
         target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
         d = derivative(c, target)
-        shown = "the model" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
+        shown = "`self`" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
         if isinstance(target, Meta):
             c.error("HYB308", f"the type of {shown} is not known here", e.span, help="write it: `fn(x: f32): ...`")
             return c.poison(e.span)
@@ -220,6 +220,9 @@ def choose(c: Body, f: tree.Expr, t: FnType, wrt: tuple[str, ...] | None, names:
         return None
     out: list[int] = []
     for w in wrt:
+        if w == "self" and isinstance(f, tree.BoundMethod):
+            out.append(-1)
+            continue
         if w not in names:
             c.error("HYB604", f"there is no parameter `{w}` to differentiate by", e.span,
                     help="its parameters are " + ", ".join(f"`{n}`" for n in names))

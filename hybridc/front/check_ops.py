@@ -163,6 +163,10 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     help = f"cast one of them, `{s if is_float(s) else t}(...)`"
     if isinstance(s, TypeVar) or isinstance(t, TypeVar):
         help = "a type parameter mixes with literals and with itself only"
+    for x, other in ((left, t), (right, s)):
+        if isinstance(x, tree.Local) and x.var.key in c.of_literals and is_float(other):
+            word = "var" if x.var.mutable else "let"
+            help = f"a literal alone is f32: declare `{word} {x.var.name}: {other} = ...`"
     c.error("HYB303", f"`{op}` mixes {s} and {t}", span, help=help)
     return None
 

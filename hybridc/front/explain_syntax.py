@@ -256,6 +256,12 @@ def _declared(m: _Mistake) -> Diagnostic | None:
     return None
 
 
+def _comprehension(m: _Mistake) -> Diagnostic | None:
+    if m.token.type == "FOR" and "RPAR" in m.expected and m.has_expression():
+        return m.diagnostic("HYB100", "a comprehension stands in brackets", "write `[x + 1 for x in xs]`")
+    return None
+
+
 def _missing_colon(m: _Mistake) -> Diagnostic | None:
     if "COLON" not in m.expected or m.line_type not in _BODIES:
         return None
@@ -336,7 +342,8 @@ def _calls(m: _Mistake) -> Diagnostic | None:
     return None
 
 
-_KNOWN = (_layout, _habit, _reserved, _out_of_place, _declared, _missing_colon, _equals, _bindings, _calls)
+_KNOWN = (
+    _layout, _habit, _reserved, _out_of_place, _declared, _comprehension, _missing_colon, _equals, _bindings, _calls)
 
 
 # ---- when nothing better is known ------------------------------------------------------------------------------------

@@ -76,8 +76,8 @@ def string(text: str, at: int, report: Report) -> str:
     return unescape(text[start:end], at + start, report)
 
 
-Hole = tuple[int, int, str]
-"""Offsets in the file of the expression in a hole, and its format spec."""
+Hole = tuple[int, int, str, str]
+"""Offsets in the file of the expression in a hole, its conversion (`!r`) and its format spec."""
 
 
 def fstring(text: str, at: int, report: Report) -> list[str | Hole]:
@@ -109,15 +109,17 @@ def fstring(text: str, at: int, report: Report) -> list[str | Hole]:
             spec = "" if colon < 0 else unescape(text[colon + 1 : stop], at + colon + 1, report)
             if "{" in spec:
                 report("HYB115", "a format spec holds no holes", at + colon + 1, at + stop, None)
-            if conversion := _CONVERSION.search(text, brace, stop + 1):
-                if conversion.start() + 2 == hole_end:
-                    report("HYB115", f"`!{conversion.group(1)}` is not part of Hyb's f-strings",
-                           at + conversion.start(), at + conversion.end(), None)
-                    hole_end -= 2
+            conversion = _CONVERSION.search(text, brace, stop + 1)
+            letter = conversion[1] if conversion and conversion.start() + 2 == hole_end else ""
+            if letter:
+                hole_end -= 2
+            if letter not in ("", "r", "s"):
+                report("HYB115", f"`!{letter}` is not part of Hyb's f-strings", at + hole_end, at + hole_end + 2,
+                       "`!r` shows a value as it is within a list, `!s` as `str` does")
             if plain:
                 parts.append("".join(plain))
                 plain = []
-            parts.append((at + brace + 1, at + hole_end, spec))
+            parts.append((at + brace + 1, at + hole_end, letter, spec))
             pos = stop + 1
     if plain:
         parts.append("".join(plain))
