@@ -59,7 +59,19 @@ def _turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...],
     cursor = cursor_of(lw, clause.iterable)
     keys = [out.key, *(k for k in assigned(lw.ctx, e) if k in lw.env)]
     lw.b.span = e.span
+    if e.clauses == (clause,) and not clause.conditions and is_open(clause.pattern):
+        _make_room(lw, out, cursor)
     _walk(lw, clause.pattern, clause.conditions, cursor, keys, lambda: _turns(lw, e, clauses[1:], out, add))
+
+
+def _make_room(lw: Lowerer, out: tree.Var, cursor: Cursor) -> None:
+    """A list that gets an item at every turn has room for all from the start."""
+    t = lw.concrete(out.type)
+    if cursor.length is None or not isinstance(t, Named) or t.key != STD_TYPES["list"]:
+        return
+    kind = lw.ctx.types.inner(t)
+    room = lw.op("buffer_new", [cursor.length()], ir.BufferT(lw.ctx.types.inner(t.args[0])))  # type: ignore[arg-type]
+    lw.env[out.key] = Parts(kind, (room, integer(0)))
 
 
 def _unrolled(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], turns: Unrolled, out: tree.Var,
