@@ -22,6 +22,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_access, syntax, tree
 from hybridc.front.bounds import is_float, is_number
+from hybridc.front.consts import written_pattern
 from hybridc.front.exhaust import bound_in, missing_case, taken, useless_cases, with_none
 from hybridc.front.infer import Meta
 from hybridc.front.scope import EnumSig, FieldSig, StructSig
@@ -249,10 +250,7 @@ def case(c: Body, p: syntax.CasePattern, t: Type, names: Names) -> tree.Pattern:
                 for f, q in zip(sig.fields, placed)))
     constant = constant_named(c, p) if p.args is None else None
     if constant is not None:
-        if isinstance(constant, tuple):
-            c.error("HYB504", "a constant list or tuple cannot be a pattern", p.span)
-            return ANY
-        return literal(c, p, constant, t)
+        return pattern(c, written_pattern(constant, p.span), t, names)
     shown = ".".join(p.path)
     if isinstance(t, Named):
         sig = c.world.type(t.key)

@@ -128,6 +128,14 @@ def written(value: Any, span: Span) -> syntax.Expr:
     return kind(span, tuple(written(v, span) for v in value))
 
 
+def written_pattern(value: Any, span: Span) -> syntax.Pattern:
+    """A constant as the pattern that matches it."""
+    if not isinstance(value, tuple):
+        return syntax.LiteralPattern(span, value)
+    items = tuple(written_pattern(v, span) for v in value)
+    return syntax.ListPattern(span, items, None) if isinstance(value, ListConst) else syntax.TuplePattern(span, items)
+
+
 def record(value: Any) -> Any:
     """A constant as it stands in a manifest: a list is a list, a tuple `{"tuple": [...]}`."""
     if not isinstance(value, tuple):
