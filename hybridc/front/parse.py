@@ -12,6 +12,7 @@ from lark.exceptions import UnexpectedToken
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Span
+from hybridc.base.types import PRIMS
 from hybridc.front import tables
 from hybridc.front.build_base import PYTHON_WORDS
 from hybridc.front.build_decl import Declarations
@@ -117,17 +118,19 @@ _DECLARING = frozenset({"FN", "STRUCT", "ENUM", "MODEL", "CONST"})
 
 
 def _declared(chunk: list[Token]) -> list[str]:
-    """What a declaration that cannot be read was meant to declare: its name, of an enum its cases too, and every name
-    in what is no declaration; a test declares nothing."""
+    """What a declaration that cannot be read was meant to declare: its name (none where it cannot be one), of an enum
+    its cases too, and every name in what is no declaration but those of numbers; a test declares nothing."""
     if chunk[0].type == "TEST":
         return []
     for i, token in enumerate(chunk[:-1]):
-        if token.type in _DECLARING and chunk[i + 1].type == "NAME":
+        if token.type in _DECLARING:
+            if chunk[i + 1].type != "NAME":
+                return []
             cases = [t for t in chunk[i + 2 :] if t.type == "NAME" and str(t.value)[:1].isupper()]
             return [str(t.value) for t in [chunk[i + 1], *(cases if token.type == "ENUM" else ())]]
         if token.type == "NEWLINE" and chunk[0].type != "AT":
             break
-    return [str(t.value) for t in chunk if t.type == "NAME"]
+    return [str(t.value) for t in chunk if t.type == "NAME" and str(t.value) not in PRIMS]
 
 
 def parse_type(source: Source) -> tuple[TypeExpr | None, list[Diagnostic]]:

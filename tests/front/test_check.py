@@ -51,3 +51,9 @@ def test_codes_are_listed() -> None:
     used = {code for p in folder.glob("*.py") if p.name != "codes.py"
             for code in re.findall(r'"(HYB[2-6]\d\d)"', p.read_text(encoding="utf-8"))}
     assert used <= CODES.keys()
+
+
+def test_numbers_are_known_beside_what_cannot_be_read() -> None:
+    text = "model M(n: int = 2):\n    param w: f32[n] = ones()\n\nfn match(xs: list[int]):\n    pass\n\ntotal = int(3)\n"
+    _, diagnostics, _ = check("m.hyb", {"m.hyb": text}.__getitem__)
+    assert [d.code for d in diagnostics] == ["HYB113", "HYB119"]

@@ -47,7 +47,7 @@ def binary(op: str, a: Any, b: Any) -> Any:
                 raise Fault("ValueError")
             return plain(np.matmul(a, b))
         case "//" | "%" if not isinstance(b, float) and tensor(a).dtype.kind == "i":
-            if np.any(tensor(b) == 0):
+            if np.any(tensor(b) == 0) and np.broadcast(a, b).size:  # of no elements none is divided
                 raise Fault("ZeroDivisionError")
     return _OPS[op](a, b)
 
