@@ -101,11 +101,11 @@ class Counting:
         _ran.append((self.kernels[kernel].name, written + sum(read)))
 
     def bytes(self, v: Var, pointer: int) -> int:
-        """Of a tensor: by its type, or up to the end of the block it begins."""
+        """Of a tensor: by its type, or up to the end of the block it lies in."""
         dims = v.type.dims if isinstance(v.type, TensorT) else ()
         if None not in dims:
             return int(torch.Size(dims).numel()) * BYTES[elem(v.type).name]  # type: ignore[arg-type, union-attr]
-        return self.sizes[pointer]
+        return next(at + size - pointer for at, size in self.sizes.items() if at <= pointer < at + max(size, 1))
 
 
 _zero_bytes: list[Any] = []
