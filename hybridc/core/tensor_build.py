@@ -155,10 +155,23 @@ def matmul(b: Builder, x: Atom, y: Atom, ta: bool = False, tb: bool = False) -> 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 def index(b: Builder, x: Atom, kinds: Sequence[str], ints: Sequence[Atom]) -> Atom:
-    out = [static(x)[i] if not kinds[i] else None for i in kept_axes(tuple(kinds))]
     if all(not k for k in kinds):
         return x
+    given = iter(ints)
+    bounds = [[next(given) for _ in kind] for kind in kinds]
+    out = [_length(static(x)[i], kinds[i], bounds[i]) for i in kept_axes(tuple(kinds))]
     return b.op("index", [x, *ints], typed(elem(x.type), out), kinds=tuple(kinds))
+
+
+def _length(size: int | None, kind: str, bounds: Sequence[Atom]) -> int | None:
+    """Of a part from `a` to before `b`, if all is known."""
+    if not kind or size is None:
+        return size
+    values = [int(v.value) for v in bounds if isinstance(v, Const)]
+    if kind not in ("a", "b", "ab") or len(values) != len(bounds):
+        return None
+    start, stop = (values[0] if "a" in kind else None), (values[-1] if "b" in kind else None)
+    return len(range(size)[start:stop])
 
 
 def update(b: Builder, x: Atom, kinds: Sequence[str], value: Atom, ints: Sequence[Atom], axes: Axes) -> Atom:
