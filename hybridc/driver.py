@@ -71,6 +71,7 @@ DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]
     *PRIMAL,
     ("inline", lambda core, roots: inline.run(core, roots, tensors=True)),
     ("simplify", lambda core, roots: simplify.run(core)),
+    ("ahead", lambda core, roots: ahead.run(core)),
     ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
     ("sink", lambda core, roots: sink.run(core)),
