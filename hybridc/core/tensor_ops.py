@@ -74,7 +74,7 @@ from hybridc.core.optable import OpRow
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 PREDICATES = COMPARISONS + ("not",)
-ANYWHERE = ("to_device", "to_host", "dim", "reshape", "tensor_view")
+ANYWHERE = ("to_device", "to_host", "dim", "reshape", "reshaped", "tensor_view")
 """Operators outside kernels that a tensor may be given to wherever it lies: the others of these never look at its
 elements (unless their result is a scalar)."""
 INT_FAULTS = ("floordiv", "mod", "pow", "shl", "shr", "lshr")

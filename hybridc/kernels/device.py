@@ -37,7 +37,8 @@ HOST_ONLY = {
     "nonzero": "its result's size depends on the elements", "stack": "it reads a list", "join": "it reads a list",
     "orthogonal": "it runs once, for an initial value", "tensor": "it is made of the host's scalars",
     "tensor_equal": "the program goes on by its result", "dim": "sizes are the host's",
-    "reshape": "it only renames sizes", "tensor_view": "it is a part of a vector, without a copy",
+    "reshape": "it only renames sizes", "reshaped": "it only renames sizes",
+    "tensor_view": "it is a part of a vector, without a copy",
     "to_device": "it is a transfer", "to_host": "it is a transfer",
 }
 """Tensor operators that are never GPU kernels, and why."""

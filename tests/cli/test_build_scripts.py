@@ -96,7 +96,7 @@ def test_ninja(project: Path) -> None:
     (0, ["check", "good.hyb"]), (1, ["check", "bad.hyb"]), (1, ["check", "good.hyb", "bad.hyb"]), (1, ["check", "none.hyb"]),
     (0, ["build", "good.hyb", "-o", "out", "--target", "cpu:x86-64-v2"]), (1, ["build", "bad.hyb"]), (1, ["build", "damaged.hybx"]),
     (1, ["build", "good.hyb", "-o", "good.hyb/out"]), (1, ["build", "good.hyb", "--depfile", "bad.hyb/d", "-o", "out"]),
-    (1, ["build", "good.hyb", "--target", "cpu:nonsense"]),
+    (2, ["build", "good.hyb", "--target", "cpu:nonsense"]),
     (0, ["run", "good.hyb", "f", "2"]), (1, ["run", "good.hyb", "f", "0"]), (1, ["run", "good.hyb", "nothing"]), (1, ["run", "bad.hyb", "f"]),
     (0, ["test", "good.hyb"]), (1, ["test", "failing.hyb"]), (1, ["test", "bad.hyb"]),
     (0, ["fmt", "--check", "good.hyb"]), (1, ["fmt", "--check", "crooked.hyb"]), (1, ["fmt", "none.hyb"]),
