@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,11 +81,17 @@ def kinds(tmp_path_factory, device: str):
     return hybridc.load(str(file), device=device)
 
 
+def not_by_interpreted_kernels(device: str) -> None:
+    if device == "interpret" and not os.environ.get("HYB_SLOW"):
+        pytest.skip("thousands of calls of kernels that are interpreted: HYB_SLOW=1 makes them")
+
+
 def leaf(*values: float):
     return torch.tensor(values if len(values) > 1 else values[0], dtype=torch.float64, requires_grad=True)
 
 
-def test_numbers_and_options_have_derivatives(kinds) -> None:
+def test_numbers_and_options_have_derivatives(kinds, device) -> None:
+    not_by_interpreted_kernels(device)
     net = kinds.Kinds().to_torch()
     x, s, o, r = leaf(1, 2, 3), leaf(0.5), leaf(3, 1, 2), leaf(2)
     assert torch.autograd.gradcheck(lambda x, s, o, r: net(x, s, o, r), (x, s, o, r))
@@ -261,7 +268,8 @@ def test_from_an_artifact(tmp_path: Path) -> None:
     assert x.grad is not None and bool((x.grad != 0).all())
 
 
-def test_second_derivatives(mod) -> None:
+def test_second_derivatives(mod, device) -> None:
+    not_by_interpreted_kernels(device)
     net = mod.Steps(d=2, seed=1).to_torch()
     x = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     scale = torch.full((2,), 0.3, dtype=torch.float64, requires_grad=True)
