@@ -12,6 +12,7 @@ from hybridc.llvm import support
 from hybridc.llvm.block_product import dots, pack, pack_rows, panel_width, panels
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.strided import least, parts
 from hybridc.llvm.support import CTX
 from hybridc.llvm.team import spread
 from hybridc.llvm.tiles import ints, tile_heights, tile_rows
@@ -42,11 +43,7 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
             code.ret("0")
         args = [*MATRICES, *ints("m", "n", "k")]
         work = code.mul(code.mul("%m", "%n"), "%k")
-
-        def whole(number: str, of: int) -> str:
-            return code.op2("udiv", "i64", code.add(number, str(of - 1)), str(of))
-
-        panels_ = whole("%n", panel_width(module, kind))
+        panels_ = parts(code, "%n", panel_width(module, kind))
         if tb and not ta:
             with code.when(code.icmp("sle", "%m", str(DOT_ROWS))):
                 code.ret(spread(code, _part(module, kind, ta, tb, "dots"), args, panels_, work))
@@ -56,7 +53,7 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
         # Of the side that is not cut each thread packs all.
         with code.when(code.icmp("sge", code.mul("%n", "2"), "%m")):
             code.ret(spread(code, _part(module, kind, ta, tb, "columns"), args, panels_, work))
-        code.ret(spread(code, _part(module, kind, ta, tb, "rows"), args, whole("%m", tile_rows(module)), work))
+        code.ret(spread(code, _part(module, kind, ta, tb, "rows"), args, parts(code, "%m", tile_rows(module)), work))
         code.finish()
 
     return module.helper(("kernel.product", kind, ta, tb), make)
@@ -72,8 +69,7 @@ def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str) -> str:
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
         unit = tile_rows(module) if cut == "rows" else panel_width(module, kind)
         begin = code.mul("%first", str(unit))
-        end = code.call("i64", "@llvm.smin.i64", [
-            ("i64", code.mul("%last", str(unit))), ("i64", "%m" if cut == "rows" else "%n")])
+        end = least(code, code.mul("%last", str(unit)), "%m" if cut == "rows" else "%n")
         count = code.sub(end, begin)
         lda, ldb = "%m" if ta else "%k", "%k" if tb else "%n"
         a, b, m, n = "%a", "%b", "%m", "%n"
@@ -114,14 +110,11 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) ->
     most = BLOCK_BYTES // (depth * size) // width * width
     heights = tile_heights(module, "%rows")
 
-    def least(a: str, b: str) -> str:
-        return code.call("i64", "@llvm.smin.i64", [("i64", a), ("i64", b)])
-
     def both(a: str, b: str) -> str:
         return code.op2("and", "i1", a, b)
 
     # No more memory than the product needs: for the right side, and after it for rows of the left one.
-    lines, columns = least("%k", str(depth)), least("%n", str(most))
+    lines, columns = least(code, "%k", str(depth)), least(code, "%n", str(most))
     packs = "true" if tb else code.icmp("sge", "%m", str(PACK_FROM))
     packs_rows = both(code.icmp("sge", "%m", str(ROWS_IN_BLOCK // 2)), code.icmp("sge", "%n", str(PACK_ROWS_FROM)))
     panels_of = code.op2("udiv", "i64", code.add(columns, str(width - 1)), str(width))
@@ -135,7 +128,7 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) ->
     packed_rows = code.ptr_add(packed, room)
     flag = code.load("ptr", support.context_field(code, "flag"))
     with code.loop("%n", step=most) as j, code.loop("%k", step=depth) as p:
-        wide, deep = least(code.sub("%n", j.index), str(most)), least(code.sub("%k", p.index), str(depth))
+        wide, deep = least(code, code.sub("%n", j.index), str(most)), least(code, code.sub("%k", p.index), str(depth))
         at = (j.index, p.index) if tb else (p.index, j.index)
         source = code.element("%b", t, code.add(code.mul(at[0], "%ldb"), at[1]))
         with code.when(packs):
@@ -146,7 +139,7 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) ->
         line = code.select(packs, "i64", str(width), "%ldb")
         adds = code.icmp("sgt", p.index, "0")
         with code.loop("%m", step=ROWS_IN_BLOCK) as i:
-            rows = least(code.sub("%m", i.index), str(ROWS_IN_BLOCK))
+            rows = least(code, code.sub("%m", i.index), str(ROWS_IN_BLOCK))
             line_, column = (p.index, i.index) if ta else (i.index, p.index)
             a = code.element("%a", t, code.add(code.mul(line_, "%lda"), column))
             c = code.element("%c", t, code.add(code.mul(i.index, "%ldc"), j.index))

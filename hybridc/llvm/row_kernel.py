@@ -16,12 +16,12 @@ from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.block_product import dots, pack, panel_width, panels
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Module
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.product import DOT_ROWS, PACK_FROM
-from hybridc.llvm.strided import plus, times
+from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
 from hybridc.llvm.tiles import ints, tile_heights, tile_rows
@@ -44,23 +44,6 @@ class Kernel:
     inputs: tuple[Node, ...]
     sizes: tuple[int, ...]
     fails: bool
-
-
-def least(k: Code, a: str, b: str) -> str:
-    if not (a + b).count("%"):
-        return str(min(int(a), int(b)))
-    return k.call("i64", "@llvm.smin.i64", [("i64", a), ("i64", b)])
-
-
-def most(k: Code, a: str, b: str) -> str:
-    return k.call("i64", "@llvm.smax.i64", [("i64", a), ("i64", b)]) if a.startswith("%") else str(max(int(a), int(b)))
-
-
-def parts(k: Code, count: str, of: int | str) -> str:
-    """How many of a size a number of things fills, the last perhaps in part."""
-    if not (count + str(of)).count("%"):
-        return str(-(-int(count) // int(of)))
-    return k.op2("udiv", "i64", k.sub(k.add(count, str(of)), "1"), str(of))
 
 
 def kernel_of(module: Module, plan: Schedule) -> Kernel:

@@ -31,6 +31,23 @@ def times(e: Code, a: str, b: str) -> str:
     return "0" if "0" in (a, b) else e.mul(a, b)
 
 
+def least(k: Code, a: str, b: str) -> str:
+    if not (a + b).count("%"):
+        return str(min(int(a), int(b)))
+    return k.call("i64", "@llvm.smin.i64", [("i64", a), ("i64", b)])
+
+
+def most(k: Code, a: str, b: str) -> str:
+    return k.call("i64", "@llvm.smax.i64", [("i64", a), ("i64", b)]) if a.startswith("%") else str(max(int(a), int(b)))
+
+
+def parts(k: Code, count: str, of: int | str) -> str:
+    """How many of a size a number of things fills, the last perhaps in part."""
+    if not (count + str(of)).count("%"):
+        return str(-(-int(count) // int(of)))
+    return k.op2("udiv", "i64", k.sub(k.add(count, str(of)), "1"), str(of))
+
+
 def copy_strided(
     e: Code, kind: Prim, target: str, source: str, counts: Sequence[str], steps: Sequence[str], froms: Sequence[str]
 ) -> None:

@@ -261,7 +261,6 @@ class _Placer:
 
     def around(self, stmt: Loop | InnerScope, scope: Scope, again: Landing, out: Landing) -> None:
         """Write it with those of its values on the device."""
-        outer = self.exits.get(stmt.label)
         self.exits[stmt.label] = out
         if isinstance(stmt, Loop):
             here = self.hosts([a for i, a in enumerate(stmt.inits) if i not in again.device], scope)
@@ -271,13 +270,12 @@ class _Placer:
                 self.carried[p.id] = again, i
             now = self.landed(stmt.params, again)
             body = self.block(stmt.body, scope, True, stmt.params, again)
-            stmt = replace(stmt, params=tuple(map(now, stmt.params)), inits=inits, body=body)
             for p in stmt.params:
-                self.carried.pop(p.id, None)
+                del self.carried[p.id]
+            stmt = replace(stmt, params=tuple(map(now, stmt.params)), inits=inits, body=body)
         else:
             stmt = replace(stmt, body=self.block(stmt.body, scope, landing=out))
-        if outer is not None:
-            self.exits[stmt.label] = outer
+        del self.exits[stmt.label]
         scope.out.append(map_outs(stmt, self.landed(stmt.outs, out)))
 
     def state(self, scope: Scope) -> tuple:
