@@ -421,18 +421,22 @@ def test_nothing_leaks(mod):
         gc.collect()
         return sum(p.program.live_blocks() for p in mod._parts)
 
+    def growth():
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+        work(10)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - held
+
     work(3)
     before = live()
     tracemalloc.start()
     work(3)
-    gc.collect()
-    held = tracemalloc.get_traced_memory()[0]
-    work(10)
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - held
+    # What leaks grows every time; other threads of the test process allocate now and then.
+    grown = min(growth() for _ in range(3))
     tracemalloc.stop()
     # A state that grows is one list with one block.
-    assert live() == before and grown < 20_000
+    assert live() == before and grown < 5_000, grown
 
 
 # ---- the machine code itself
