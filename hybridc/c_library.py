@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from hybridc_runtime.artifact import Contents
-from hybridc_runtime.native import MARGIN, STACK
+from hybridc_runtime.limits import MARGIN, STACK
 
 from hybridc.base.made import write
 from hybridc.link.c_text import Library

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import fastplan as plan
-from hybridc_runtime import native
+from hybridc_runtime import interrupts, limits, native
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.fastplans import Plans
 from hybridc_runtime.memory import allocate, free, set_word, word
@@ -155,7 +155,7 @@ def _native() -> _Native | None:
              "native": Native, "owned": Owned, "rng": rng}
     known |= {name: id(t) for name, t in types.items()}
     known |= {"true": id(True), "false": id(False), "none": id(None), "empty": id("")}
-    known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": native.AWAKE}
+    known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": interrupts.AWAKE}
     return _Native(known, (names, replace))
 
 
@@ -223,13 +223,13 @@ class Cell:
     def __init__(self, program: native.Program):
         self.address = allocate(16)
         self.context = native.Context(program)
-        set_word(self.context.address + native.STACK_LIMIT, native.stack_limit())
+        set_word(self.context.address + native.STACK_LIMIT, limits.stack_limit())
         set_word(self.address + plan.CONTEXT, self.context.address)
         set_word(self.address + plan.THREAD, threading.get_ident())
-        native.cells[self.address] = self.context.flag
+        interrupts.cells[self.address] = self.context.flag
 
     def __del__(self) -> None:
-        native.cells.pop(self.address, None)
+        interrupts.cells.pop(self.address, None)
         free(self.address)
 
     def fault(self) -> None:

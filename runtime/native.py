@@ -1,20 +1,17 @@
-"""Loading of native code, and its calls: contexts, limits of depth and stack, interrupts, faults."""
+"""Loading of native code, and its calls: contexts and faults."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import itertools
-import os
-import resource
 import struct
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
-from hybridc_runtime import glue, support, team
+from hybridc_runtime import glue, interrupts, limits, support, team
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.holds import release_hold
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
@@ -26,11 +23,6 @@ TRACE_SLOTS = 64
 HOST_ERROR = 1 + FAULTS.index("HostError")
 INTERRUPTED = 1 + FAULTS.index("KeyboardInterrupt")
 
-STACK = 64 << 20
-"""What the main thread's stack may grow to: the kernel leaves room for 128 MiB whatever the limit was at the start."""
-MARGIN = 512 << 10
-"""Stack left to Python when a callback is reached at the limit."""
-TICK = 0.05
 
 EntryType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
 ReleaseType = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)
@@ -85,117 +77,6 @@ def jit() -> Jit:
     return Jit()
 
 
-# ---- interrupts: a thread raises the flag of every context in a call, every 50 ms
-active: set[int] = set()
-"""Addresses of flags of contexts in calls."""
-cells: dict[int, int] = {}
-"""For fast calls: the address of a word that is 0 while a context is in a call, and of the context's flag."""
-AWAKE = allocate(8)
-"""The address of a word that is not 0 while the thread is at it."""
-_parked = True
-_wake = threading.Event()
-_timer: threading.Thread | None = None
-
-
-def _tick() -> None:
-    global _parked
-    idle = 0
-    _parked = False
-    set_word(AWAKE, 1)
-    while True:
-        time.sleep(TICK)
-        flags = (*active, *_lent())
-        for flag in flags:
-            MEMORY[flag] = 1
-        idle = 0 if flags else idle + 1
-        if idle > 20:
-            _wake.clear()
-            _parked = True
-            set_word(AWAKE, 0)
-            if not active and not _lent():
-                _wake.wait()
-            _parked = False
-            set_word(AWAKE, 1)
-            idle = 0
-
-
-def _lent() -> list[int]:
-    """Flags of contexts in fast calls."""
-    return [flag for cell, flag in tuple(cells.items()) if not word(cell)]
-
-
-def _start_timer() -> None:
-    global _timer
-    if _timer is None:
-        _timer = threading.Thread(target=_tick, name="hyb-timer", daemon=True)
-        _timer.start()
-    _wake.set()
-
-
-class watch:  # noqa: N801 (used as a statement)
-    """While it lasts, the flag at this address is raised at every tick."""
-
-    __slots__ = ("flag",)
-
-    def __init__(self, flag: int):
-        self.flag = flag
-
-    def __enter__(self) -> None:
-        active.add(self.flag)
-        if _parked:
-            _start_timer()
-
-    def __exit__(self, *_: object) -> None:
-        active.discard(self.flag)
-
-
-def _after_fork() -> None:
-    global _timer, _parked, _wake
-    _timer, _parked, _wake = None, True, threading.Event()
-    set_word(AWAKE, 0)
-    active.clear()
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-# ---- limits
-@functools.cache
-def hash_seed() -> int:
-    """Nobody can choose keys that collide without it. Results never depend on it."""
-    given = os.environ.get("HYB_HASH_SEED")
-    return int.from_bytes(os.urandom(8), "little", signed=True) if given is None else int(given)
-
-
-def depth_limit() -> int:
-    return int(os.environ.get("HYB_DEPTH", "10000"))
-
-
-@functools.cache
-def _raise_stack_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    if soft != resource.RLIM_INFINITY and soft < STACK and (hard == resource.RLIM_INFINITY or hard >= STACK):
-        resource.setrlimit(resource.RLIMIT_STACK, (STACK, hard))
-
-
-class _Attributes(ctypes.Structure):
-    _fields_ = [("opaque", ctypes.c_char * 64)]
-
-
-def stack_limit() -> int:
-    """The lowest address that this thread's compiled code may reach."""
-    _raise_stack_limit()
-    libc = ctypes.CDLL(None)
-    libc.pthread_self.restype = ctypes.c_size_t
-    attributes, low, size = _Attributes(), ctypes.c_size_t(), ctypes.c_size_t()
-    if libc.pthread_getattr_np(ctypes.c_size_t(libc.pthread_self()), ctypes.byref(attributes)):
-        raise OSError("the bounds of the stack are not known")
-    libc.pthread_attr_getstack(ctypes.byref(attributes), ctypes.byref(low), ctypes.byref(size))
-    libc.pthread_attr_destroy(ctypes.byref(attributes))
-    usable = min(size.value, STACK) if threading.current_thread() is threading.main_thread() else size.value
-    return low.value + size.value - usable + min(MARGIN, usable // 4)
-
-
 _release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(release_hold)
 
 
@@ -221,13 +102,13 @@ class Context:
         self.abort: Any = None
         """In a worker of a parallel loop: the loop, whose `stop` says to stop."""
         a, glue_address = self.address, jit().address
-        set_word(a + DEPTH_LIMIT, depth_limit())
+        set_word(a + DEPTH_LIMIT, limits.depth_limit())
         set_word(a + FLAG_POINTER, self.flag)
         set_word(a + HOST, glue_address["hyb_rt_host"])
         set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
         set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
         set_word(a + glue.POOL, jit().pool)
-        set_word(a + glue.SEED, hash_seed())
+        set_word(a + glue.SEED, limits.hash_seed())
         set_word(a + glue.TEAM, team.CELL)
         program.contexts.add(a)
         self.interrupted = False
@@ -239,7 +120,7 @@ class Context:
     def __del__(self) -> None:
         # Collected in one cycle with values whose release wants a context: they must see that this one is gone.
         address, self.address = self.address, 0
-        active.discard(self.flag)
+        interrupts.active.discard(self.flag)
         self.program.retire(address)
         free(self.scratch)
         free(address)
@@ -374,7 +255,7 @@ class _Thread(threading.local):
 
     def begin(self) -> list[Context]:
         """At the thread's first call. Finding the limit may collect garbage, whose release is a call and comes here."""
-        limit = stack_limit()
+        limit = limits.stack_limit()
         self.limit = limit
         if self.free is None:
             self.free = []
@@ -451,9 +332,9 @@ class Program:
         Where a signal's exception is raised, results may be there; what is zero is none."""
         flag, context.entered = context.flag, False
         try:  # a signal's exception may come anywhere, and leave no flag of a context that is gone
-            active.add(flag)
-            if _parked:
-                _start_timer()
+            interrupts.active.add(flag)
+            if interrupts.parked:
+                interrupts.start_timer()
             context.entered = True
             status = function(context.address, args, results)
         except BaseException:  # a signal's: whatever the code gave is not known
@@ -462,7 +343,7 @@ class Program:
             self._end_stores(context, True)
             raise
         finally:
-            active.discard(flag)
+            interrupts.active.discard(flag)
         if context.stores is not None:
             self._end_stores(context, bool(status))
         if status:
@@ -499,4 +380,4 @@ class Program:
                 jit().give(jit().pool + 16 * i, word(context + glue.LISTS + 24 * i + place))
 
 
-__all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "active", "jit", "watch"]
+__all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "jit"]

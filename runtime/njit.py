@@ -19,7 +19,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
-from hybridc_runtime import native, store_services
+from hybridc_runtime import interrupts, limits, native, store_services
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import allocate, set_word
@@ -104,12 +104,12 @@ class Record:
         if any(name in store_services.MAKERS for name, _, _ in self.caller.codec.manifest.hosts):
             return
         with self.lock:
-            if self.address not in native.cells:
+            if self.address not in interrupts.cells:
                 own = self.context.address
-                set_word(own + native.STACK_LIMIT, native.stack_limit())
+                set_word(own + native.STACK_LIMIT, limits.stack_limit())
                 set_word(self.address + THREAD, _pthread_self())
                 set_word(self.address, own)
-                native.cells[self.address] = self.context.flag
+                interrupts.cells[self.address] = self.context.flag
 
     def call(self, args: int, results: int) -> None:
         """By way of Python, which starts the timer."""
@@ -264,8 +264,8 @@ def _lower(function: HybFunction, sig: Any, caller: Caller) -> None:
         target = builder.bitcast(address(_native(), "call"), kind.as_pointer())
         results = builder.gep(base, [word_type(caller.result_at)])
         slow = ctypes.cast(_slow_function, ctypes.c_void_p).value or 0
-        error = builder.call(target, [
-            address(record.address, "record"), base, results, address(native.AWAKE, "timer"), address(slow, "python")])
+        timer = address(interrupts.AWAKE, "timer")
+        error = builder.call(target, [address(record.address, "record"), base, results, timer, address(slow, "python")])
         with builder.if_then(cgutils.is_not_null(builder, error), likely=False):
             python = context.get_python_api(builder)
             gil = python.gil_ensure()

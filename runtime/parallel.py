@@ -14,8 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
 from hybridc_runtime.glue import INDEX, TEAM
+from hybridc_runtime.interrupts import watch
+from hybridc_runtime.limits import STACK
 from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
-from hybridc_runtime.native import DEPTH, FAULT, STACK, Context, jit, watch
+from hybridc_runtime.native import DEPTH, FAULT, Context, jit
 from hybridc_runtime.team import CELL, threads
 
 _lock = threading.Lock()

@@ -14,7 +14,7 @@ import types
 
 import numpy as np
 import pytest
-from hybridc_runtime import fastcall, fastplan, native
+from hybridc_runtime import fastcall, fastplan, interrupts, memory
 from hybridc_runtime.fastcall import wrap
 
 import hybridc
@@ -121,9 +121,9 @@ def is_fast(function):
 
 def awake():
     """The timer of interrupts runs: without it functions that may last are called the slow way."""
-    native._start_timer()
+    interrupts.start_timer()
     end = time.monotonic() + 5
-    while not native.word(native.AWAKE):
+    while not memory.word(interrupts.AWAKE):
         assert time.monotonic() < end
         time.sleep(0.001)
 
@@ -419,12 +419,12 @@ def test_an_interrupt_ends_a_fast_call(mod):
 
 def test_without_the_timer_lasting_calls_go_the_slow_way(mod):
     f, slow = counted(mod, "count")
-    before = native.word(native.AWAKE)
-    native.set_word(native.AWAKE, 0)
+    before = memory.word(interrupts.AWAKE)
+    memory.set_word(interrupts.AWAKE, 0)
     try:
         assert f(10) == 9 and slow.calls == 1
     finally:
-        native.set_word(native.AWAKE, before)
+        memory.set_word(interrupts.AWAKE, before)
 
 
 # ---- memory
@@ -468,13 +468,13 @@ def test_nothing_leaks(mod):
 def test_a_module_that_is_gone_leaves_nothing(tmp_path):
     path = tmp_path / "gone.hyb"
     path.write_text("fn one(n: int) -> int:\n    return n + 1\n")
-    cells = len(native.cells)
+    cells = len(interrupts.cells)
     module = hybridc.load(str(path))
     f = fast(module, "one")
-    assert f(1) == 2 and len(native.cells) == cells + 1
+    assert f(1) == 2 and len(interrupts.cells) == cells + 1
     del module
     gc.collect()
     assert f(2) == 3
     del f
     gc.collect()
-    assert len(native.cells) == cells
+    assert len(interrupts.cells) == cells

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hybridc_runtime import fastplan, machine, native, support
+from hybridc_runtime import fastplan, interrupts, machine, memory, support
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.fastcall import wrap
 
@@ -31,9 +31,9 @@ def mod():
 def awake():
     """The timer of interrupts runs: without it functions that may last are called the slow way."""
     end = time.monotonic() + 5
-    while not native.word(native.AWAKE):
+    while not memory.word(interrupts.AWAKE):
         assert time.monotonic() < end
-        native._start_timer()  # again: it may just be falling asleep
+        interrupts.start_timer()  # again: it may just be falling asleep
         time.sleep(0.001)
 
 
