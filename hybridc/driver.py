@@ -11,6 +11,7 @@ from hybridc_runtime.more import More
 from hybridc_runtime.packed import packed
 
 from hybridc.autodiff import driver as autodiff
+from hybridc.autodiff.tangent import Tangents
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
@@ -132,7 +133,7 @@ def differentiated(core: ir.Program, roots: Sequence[str], sources: dict[str, So
         for name, run in PRIMAL:
             core = passed(name, run, core, [*roots, *wanted])
         core = passed("share", lambda core, _: share.run(core), core, roots)
-        core = passed("whole", whole.run, core, wanted)
+        core = passed("whole", lambda core, _: whole.run(core, wanted, Tangents(core).active), core, roots)
     try:
         return passed("autodiff", lambda core, _: autodiff.run(core), core, roots)
     except autodiff.Refused as refused:
@@ -144,7 +145,7 @@ def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[
     with deep_recursion():
         return compile_for(
             core, surface.symbols(interface), surface.types(interface, core),
-            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface),
+            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface, core),
         )
 
 

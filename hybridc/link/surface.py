@@ -9,6 +9,7 @@ from hybridc_runtime.more import Table
 
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface
+from hybridc.core.walk import calls, statements
 
 
 def entries(interface: Interface) -> Iterator[Entry]:
@@ -40,13 +41,34 @@ def symbols(interface: Interface) -> list[str]:
     return list(found)
 
 
-def once(interface: Interface) -> list[str]:
-    """Of these, what runs once or so: initialisers, defaults, checks of state, tests."""
-    found = dict.fromkeys(model.init for model in interface.models)
-    found.update((s.check, None) for model in interface.models for s in model.states if s.check)
-    found.update((p.default, None) for entry in entries(interface) for p in entry.params if p.default)
-    found.update((symbol, None) for _, symbol in interface.tests)
-    return list(found)
+def once(interface: Interface, program: ir.Program) -> set[str]:
+    """What runs once or so: initialisers, defaults, checks of state, tests, and functions without loops that only
+    these call, outside their own loops (the initialiser of a model that only tests make)."""
+    found = _once_by_itself(interface)
+    often = set(symbols(interface)) - found
+    callers: dict[str, set[str]] = {}
+    for fn in program.fns.values():
+        for callee in calls(fn):
+            callers.setdefault(callee, set()).add(fn.name)
+        turns = [s for s in statements(fn.body) if isinstance(s, (ir.Loop, ir.Parallel))]
+        often.update(s.fn for turn in turns for s in statements(turn.body) if isinstance(s, ir.Call))
+        if turns:
+            often.add(fn.name)
+    todo = [callee for name in found for callee in calls(program.fns[name])]
+    while todo:
+        name = todo.pop()
+        if name not in found and name not in often and callers[name] <= found:
+            found.add(name)
+            todo += calls(program.fns[name])
+    return found
+
+
+def _once_by_itself(interface: Interface) -> set[str]:
+    found = {model.init for model in interface.models}
+    found.update(s.check for model in interface.models for s in model.states if s.check)
+    found.update(p.default for entry in entries(interface) for p in entry.params if p.default)
+    found.update(symbol for _, symbol in interface.tests)
+    return found
 
 
 def types(interface: Interface, program: ir.Program) -> list[ir.Type]:

@@ -6,11 +6,11 @@ their counterparts are differentiated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from hybridc.base.names import unused
-from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt
+from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt, Type
 from hybridc.core.walk import DERIVATIVES, calls, count, gradients, map_blocks
 from hybridc.passes.dce import pure_functions
 from hybridc.passes.inline import LARGEST, ONCE, callees_first, differentiates, inlined
@@ -19,9 +19,9 @@ FEW = 2
 """A method that is differentiated is itself offered, which is another place."""
 
 
-def run(program: Program, targets: Iterable[str]) -> Program:
-    """`targets` are the functions that are differentiated."""
-    reached = _reached(program, targets)
+def run(program: Program, targets: Iterable[str], active: Callable[[Type], bool]) -> Program:
+    """`targets` are the functions that are differentiated. A value of an `active` type may carry a derivative."""
+    reached = _reached(program, targets, active)
     places: dict[str, int] = {}
     for name in reached:
         for callee, times in calls(program.fns[name]).items():
@@ -53,15 +53,16 @@ def run(program: Program, targets: Iterable[str]) -> Program:
     return Program(program.structs, program.enums, fns)
 
 
-def _reached(program: Program, targets: Iterable[str]) -> set[str]:
+def _reached(program: Program, targets: Iterable[str], active: Callable[[Type], bool]) -> set[str]:
     """What derivatives go through."""
     found: set[str] = set()
     todo = list(targets)
     while todo:
         name = todo.pop()
-        if name not in found and not program.fns[name].adjoint:
+        fn = program.fns[name]
+        if name not in found and not fn.adjoint and any(map(active, fn.results)):
             found.add(name)
-            todo += calls(program.fns[name])
+            todo += calls(fn)
     return found
 
 
