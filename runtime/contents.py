@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hybridc_runtime import arrays, encoding, weights
 from hybridc_runtime.manifest import Manifest, Model, ModelState, Type
-from hybridc_runtime.memory import HEADER, MEMORY, allocate, free, set_word, word
+from hybridc_runtime.memory import HEADER, LINE, MEMORY, align_up, allocate, free, set_word, word
 from hybridc_runtime.state import put, spill, step_to
 from hybridc_runtime.values import Owned
 
@@ -60,15 +60,16 @@ class Contents:
     def _set_vector(self, vector: Any) -> None:
         """Put all parameters back."""
         size = vector.nbytes
-        block = allocate(HEADER + size)
+        block = allocate(HEADER + size + LINE)
+        data = align_up(block + HEADER, LINE)
         set_word(block, 1)
         set_word(block + 8, vector.size)
         if size:
-            MEMORY[block + HEADER:block + HEADER + size] = np.ascontiguousarray(vector).view(np.uint8).data
+            MEMORY[data:data + size] = np.ascontiguousarray(vector).view(np.uint8).data
         self._part.program.count_live(1)
         with self._lock:
             old = self._owned.leaves[0]
-            self._owned.leaves = (block, block + HEADER, vector.size, *self._owned.leaves[3:])
+            self._owned.leaves = (block, data, vector.size, *self._owned.leaves[3:])
             if old:
                 self._part.program.drop_block(old)
 

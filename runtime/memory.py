@@ -41,6 +41,8 @@ TAGGED = struct.Struct("=qi")
 """The head of an enum's block: how many owners, and the tag (then, in 4 bytes, whether compiled code pools it)."""
 HEADER = 16
 """Bytes before the elements of a buffer or the fields of an enum: the count, and the length or the tag."""
+LINE = 64
+"""Bytes of a line of the cache: vectors that lie across two take twice as long to read."""
 
 
 def word(address: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.lane import Lane
+from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.tiles import dot_tile, ints, tile, tile_heights
 
 VECTORS = 2
@@ -20,8 +21,6 @@ WIDE = 8
 """Vectors at a time for a single row."""
 SHORT, TURN_FROM = 160, 12
 """Rows of so many elements, at most, are packed as columns for so many rows, at least, that are multiplied by them."""
-PARTS = 4
-"""Vectors of partial sums for a row by a row."""
 
 
 def panel_width(module: Module, kind: Prim) -> int:
@@ -91,48 +90,44 @@ def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = 
     return module.helper(("kernel.panels", kind, tuple(heights), whole, lies), make)
 
 
-def dots(module: Module, kind: Prim, one: bool) -> str:
-    """void (c, ldc, a, lda, b, ldb, rows, n, k): c[i, j] = a[i] . b[j], for `one` row or `rows` of a."""
+def dots(module: Module, kind: Prim) -> str:
+    """void (c, ldc, a, lda, b, ldb, rows, n, k): c[i, j] = a[i] . b[j]."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         t = lane.scalar
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
         code = Code(module, name, [*params, *ints("ldb", "rows", "n", "k")], "void", attributes="noinline nounwind")
-        if one:
-            _row_by_rows(code, lane)
-        else:
-            with code.when(code.icmp("eq", "%rows", "1")):
-                sizes = [("i64", f"%{n}") for n in ("ldb", "rows", "n", "k")]
-                code.call("void", dots(module, kind, True), [
-                    ("ptr", "%c"), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", "%b"), *sizes])
-                code.ret()
-            # The sums of short rows take longer to add up than to turn the rows.
-            short = code.op2("and", "i1", code.icmp("sle", "%k", str(SHORT)), code.icmp("sgt", "%k", "0"))
-            with code.when(code.op2("and", "i1", short, code.icmp("sge", "%rows", str(TURN_FROM)))):
-                _turned(code, module, kind)
-                code.ret()
-            rows, columns = 4, max(lane.count // 4, 2)
-            tall = code.op2("and", "i64", "%rows", str(-rows))
-            straight = code.op2("and", "i64", "%n", str(-columns))
+        with code.when(code.icmp("eq", "%rows", "1")):
+            sides = [("ptr", f"%{n}") for n in "cab"]
+            code.call("void", row_by_rows(module, kind), [*sides, *ints("ldb", "n", "k")])
+            code.ret()
+        # The sums of short rows take longer to add up than to turn the rows.
+        short = code.op2("and", "i1", code.icmp("sle", "%k", str(SHORT)), code.icmp("sgt", "%k", "0"))
+        with code.when(code.op2("and", "i1", short, code.icmp("sge", "%rows", str(TURN_FROM)))):
+            _turned(code, module, kind)
+            code.ret()
+        rows, columns = 4, max(lane.count // 4, 2)
+        tall = code.op2("and", "i64", "%rows", str(-rows))
+        straight = code.op2("and", "i64", "%n", str(-columns))
 
-            def together(i: str, j: str, edge: bool) -> None:
-                code.call("void", dot_tile(module, kind, rows, columns, edge=edge), [
-                    ("ptr", code.element("%c", t, code.add(code.mul(i, "%ldc"), j))), ("i64", "%ldc"),
-                    ("ptr", code.element("%a", t, code.mul(i, "%lda"))), ("i64", "%lda"),
-                    ("ptr", code.element("%b", t, code.mul(j, "%ldb"))), ("i64", "%ldb"), ("i64", "%k"),
-                    ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j))])
+        def together(i: str, j: str, edge: bool) -> None:
+            code.call("void", dot_tile(module, kind, rows, columns, edge=edge), [
+                ("ptr", code.element("%c", t, code.add(code.mul(i, "%ldc"), j))), ("i64", "%ldc"),
+                ("ptr", code.element("%a", t, code.mul(i, "%lda"))), ("i64", "%lda"),
+                ("ptr", code.element("%b", t, code.mul(j, "%ldb"))), ("i64", "%ldb"), ("i64", "%k"),
+                ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j))])
 
-            with code.loop("%n", step=columns, rolled=True) as j:
-                inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")
-                with code.loop(inner, step=rows, rolled=True) as i:
-                    together(i.index, j.index, False)
-                with code.loop("%rows", start=inner, step=rows, rolled=True) as i:
-                    together(i.index, j.index, True)
+        with code.loop("%n", step=columns, rolled=True) as j:
+            inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")
+            with code.loop(inner, step=rows, rolled=True) as i:
+                together(i.index, j.index, False)
+            with code.loop("%rows", start=inner, step=rows, rolled=True) as i:
+                together(i.index, j.index, True)
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.dots", kind, one), make)
+    return module.helper(("kernel.dots", kind), make)
 
 
 def _turned(code: Code, module: Module, kind: Prim) -> None:
@@ -149,47 +144,6 @@ def _turned(code: Code, module: Module, kind: Prim) -> None:
         code.call("void", kernel, [
             ("ptr", code.element("%c", t, j.index)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", memory),
             ("i64", "0"), ("i64", str(width)), ("i64", "%rows"), ("i64", wide), ("i64", "%k"), ("i1", "false")])
-
-
-def _row_by_rows(code: Code, lane: Lane) -> None:
-    """The rows of b one after the other, so that memory is read in one stream; the partial sums of as many rows as
-    there are lanes are added up together."""
-    t, count = lane.scalar, lane.count
-    kept = code.alloca(lane.bytes * count, 64)
-
-    def run(row: str, start: str, stop: str, parts: int, sums: Sequence[str]) -> list[str]:
-        with code.loop(stop, [(lane.type, s) for s in sums], start=start, step=count * parts, rolled=True) as turn:
-            at, x = code.element(row, t, turn.index), code.element("%a", t, turn.index)
-            for p in range(parts):
-                a, b = (lane.load(code, code.ptr_add(q, lane.bytes * p)) for q in (x, at))
-                turn.next.append(lane.fma(code, a, b, turn.values[p]))
-        return list(turn.values)
-
-    many = code.op2("and", "i64", "%k", str(-count * PARTS))
-    filled = code.op2("and", "i64", "%k", str(-count))
-    mask = lane.mask(code, code.sub("%k", filled), 0)
-    ragged = code.icmp("slt", filled, "%k")
-    last = lane.load(code, code.element("%a", t, filled), mask)
-    with code.loop("%n", step=count, rolled=True) as j:
-        left = code.sub("%n", j.index)
-        rows = code.call("i64", "@llvm.smin.i64", [("i64", left), ("i64", str(count))])
-        with code.loop(rows, rolled=True) as r:
-            row = code.element("%b", t, code.mul(code.add(j.index, r.index), "%ldb"))
-            sums = run(row, "0", many, PARTS, ["zeroinitializer"] * PARTS)
-            while len(sums) > 1:
-                half = len(sums) // 2
-                sums = [code.op2("fadd", lane.type, sums[i], sums[i + half]) for i in range(half)]
-            (total,) = run(row, many, filled, 1, sums)
-            before, rest, done = code.here, code.label("rest"), code.label("done")
-            code.branch(ragged, rest, done)
-            code.start(rest)
-            more = lane.fma(code, last, lane.load(code, code.element(row, t, filled), mask), total)
-            code.jump(done)
-            code.start(done)
-            total = code.phi(lane.type, [(total, before), (more, rest)])
-            lane.store(code, total, code.element(kept, t, code.mul(r.index, str(count))))
-        vectors = [lane.load(code, code.ptr_add(kept, lane.bytes * i)) for i in range(count)]
-        lane.store(code, lane.sums(code, vectors), code.element("%c", t, j.index), lane.mask(code, left, 0))
 
 
 def pack(module: Module, kind: Prim, transposed: bool) -> str:

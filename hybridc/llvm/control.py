@@ -36,6 +36,7 @@ from hybridc.llvm.layout import HEADER
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
+from hybridc.llvm.tensor_access import tensor_of, writable
 from hybridc.llvm.unit import Join, Unit, fn_symbol, is_quick, leaf_types
 from hybridc.passes.counted import Counted, counted
 
@@ -49,6 +50,11 @@ KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
     "unwrap",
     "release",
     "enum",
+    "dim",
+    "index",
+    "update",
+    "take",
+    "put",
     *(name for name in EMIT if name.startswith("buffer_")),
 }
 """Operators that give no argument, or no part of one that goes on living, another owner."""
@@ -298,9 +304,9 @@ class Writer:
         self.bind(stmt.outs, self.meet(end))
 
     def strips(self, stmt: Loop, turns: Counted) -> None:
-        """A counted loop of quick turns, in strips: the poll, and the test whether a buffer that every turn writes has
-        one owner, stand between strips, so that what is left is a loop that can be vectorised. One that ends within
-        its first strip does not poll: what is around it does."""
+        """A counted loop of quick turns, in strips: the poll, and the test whether a buffer or tensor that every turn
+        writes has one owner, stand between strips, so that what is left is a loop that can be vectorised. One that ends
+        within its first strip does not poll: what is around it does."""
         e = self.e
         end = self.join(stmt.outs, "done")
         self.targets[stmt.label] = end
@@ -379,13 +385,13 @@ class Writer:
         return e.add(index, e.call("i64", "@llvm.umin.i64", [("i64", e.sub(stop, index)), ("i64", str(STRIP))]))
 
     def made_sole(self, stmt: Loop, turns: Counted, hoped: set[int]) -> Leaves:
-        """The parameters at the beginning of a strip, of at least one turn: a buffer that every turn writes is copied
-        now if it has another owner. Adds to `hoped` what has one owner from here on."""
+        """The parameters at the beginning of a strip, of at least one turn: a buffer or tensor that every turn writes
+        is copied now if it has another owner. Adds to `hoped` what has one owner from here on."""
         e = self.e
         written = {
             s.args[0]
             for s in turns.rest.stmts
-            if isinstance(s, Op) and s.op in ("buffer_set", "buffer_take") and s.args[0] in stmt.params
+            if isinstance(s, Op) and s.op in ("buffer_set", "buffer_take", "update") and s.args[0] in stmt.params
         }
         out: list[str] = []
         cleanup = e.owned
@@ -393,9 +399,11 @@ class Writer:
             leaves = e.leaves(p)
             place = len(out)
             if p in written and place not in hoped and (id(stmt), place) not in self.unit.doubtful:
-                assert isinstance(p.type, BufferT)
                 e.owned = tuple(v for v in cleanup if v != p)
-                e.bind(p, (owned(e, p.type.item, leaves[0], may_be_null=True),))
+                if isinstance(p.type, BufferT):
+                    e.bind(p, (owned(e, p.type.item, leaves[0], may_be_null=True),))
+                else:
+                    e.bind(p, writable(e, tensor_of(e, p)).leaves)
                 leaves = e.leaves(p)
                 hoped.add(place)
             out += leaves

@@ -70,6 +70,17 @@ class Lane:
             step *= 2
         return rows
 
+    def rotated(self, k: Code, vector: str, by: str) -> str:
+        """Lane i becomes lane i - by, the first ones the last. For vectors of 64 bytes."""
+        integer, short = {"float": ("i32", "sf"), "double": ("i64", "df")}[self.scalar]
+        wide = f"<{self.count} x {integer}>"
+        distance = by if integer == "i64" else k.convert("trunc", "i64", by, integer)
+        one = k.ins(f"insertelement {wide} poison, {integer} {distance}, i32 0")
+        start = k.ins(f"shufflevector {wide} {one}, {wide} poison, <{self.count} x i32> zeroinitializer")
+        numbers = ", ".join(f"{integer} {i}" for i in range(self.count))
+        lanes = k.ins(f"add {wide} {start}, <{numbers}>")  # the instruction takes them modulo their count
+        return k.call(self.type, f"@llvm.x86.avx512.permvar.{short}.512", [(self.type, vector), (wide, lanes)])
+
     def splat(self, k: Code, value: str) -> str:
         one = k.ins(f"insertelement {self.type} poison, {self.scalar} {value}, i32 0")
         return k.ins(f"shufflevector {self.type} {one}, {self.type} poison, <{self.count} x i32> zeroinitializer")

@@ -82,7 +82,7 @@ def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str) -> str:
         sides = [("ptr", c), ("i64", "%n"), ("ptr", a), ("i64", lda), ("ptr", b), ("i64", ldb)]
         sizes = [("i64", m), ("i64", n), ("i64", "%k")]
         if cut == "dots":
-            code.call("void", dots(module, kind, False), [*sides, *sizes])
+            code.call("void", dots(module, kind), [*sides, *sizes])
             code.ret("0")
         else:
             code.ret(code.call("i32", _blocks(module, kind, ta, tb), [CTX, *sides, *sizes]))

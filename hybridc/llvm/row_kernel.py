@@ -21,6 +21,7 @@ from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.product import DOT_ROWS, PACK_FROM
+from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
@@ -331,9 +332,13 @@ class _Writer(Columns):
             self.by_panels(node, c, a, "", rows)
             return
         ldc, inner, b = self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
-        sizes = [("i64", v) for v in (rows, self.needed(node.space), self.needed(node.args[0].space))]
-        self.k.call("void", dots(self.module, node.type, rows == "1"), [
-            ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", inner), *sizes])
+        sizes = [("i64", v) for v in (self.needed(node.space), self.needed(node.args[0].space))]
+        if rows == "1":
+            self.k.call("void", row_by_rows(self.module, node.type), [
+                ("ptr", c), ("ptr", a), ("ptr", b), ("i64", inner), *sizes])
+            return
+        self.k.call("void", dots(self.module, node.type), [
+            ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", inner), ("i64", rows), *sizes])
 
     def by_panels(self, node: Node, c: str, a: str, packed: str, rows: str) -> None:
         """From the packed matrix, or where it lies."""

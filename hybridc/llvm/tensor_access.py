@@ -114,6 +114,8 @@ LINE = 64
 """Bytes of a line of the cache, and of the widest vectors."""
 SMALL = 256
 """Bytes up to which a tensor begins where its block's header ends."""
+SPARE = LINE - 16
+"""malloc's blocks begin at multiples of 16."""
 
 
 def new_tensor(e: FnEmitter, elem: Prim, dims: Sequence[str], clear: bool = False) -> Tensor:
@@ -124,11 +126,16 @@ def new_tensor(e: FnEmitter, elem: Prim, dims: Sequence[str], clear: bool = Fals
         owner = e.alloc_buffer(size, count, clear)
         data = e.buffer_data(owner)
     else:
-        owner = e.alloc_buffer(size, count, clear, LINE - 16)  # malloc's blocks begin at multiples of 16
-        after = e.ptr_add(e.buffer_data(owner), LINE - 16)
-        data = e.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", after), ("i64", str(-LINE))])
+        owner = e.alloc_buffer(size, count, clear, SPARE)
+        data = _first_line(e, owner)
     e.sole.add(owner)
     return Tensor(elem, owner, data, tuple(dims))
+
+
+def _first_line(k: Code, owner: str) -> str:
+    """The first line of a block with SPARE bytes."""
+    after = k.ptr_add(owner, HEADER + SPARE)
+    return k.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", after), ("i64", str(-LINE))])
 
 
 def element_address(e: Code, t: Tensor, index: str) -> str:
@@ -156,7 +163,7 @@ def writable(e: FnEmitter, t: Tensor) -> Tensor:
         args = [("ptr", CTX), ("ptr", t.owner), ("ptr", t.data), ("i64", str(t.size)), ("i64", count)]
         fresh = e.call("ptr", _copy_helper(e.module), args)
         e.leave_unless(e.icmp("ne", fresh, "null", "ptr"))
-        data = e.buffer_data(fresh)
+        data = _first_line(e, fresh)
         copied = e.here
         e.jump(ready)
     e.start(ready)
@@ -180,16 +187,16 @@ def _alone_helper(module: Module) -> str:
 
 
 def _copy_helper(module: Module) -> str:
-    """ptr (ctx, owner, data, element size, count): a fresh block with the elements, the old owner released; null for no
-    memory, which the context says then."""
+    """ptr (ctx, owner, data, element size, count): a fresh block with the elements from its first line on, the old
+    owner released; null for no memory, which the context says then."""
 
     def make(name: str) -> None:
         params = [("ptr", CTX), ("ptr", "%owner"), ("ptr", "%data"), ("i64", "%size"), ("i64", "%count")]
         code = Code(module, name, params, "ptr", attributes="noinline nounwind")
-        fresh = code.call("ptr", support.allocate_buffer(module, False), [
+        fresh = code.call("ptr", support.allocate_buffer(module, False, SPARE), [
             ("ptr", CTX), ("i64", "%size"), ("i64", "%count")])
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
-            code.copy_bytes(code.ptr_add(fresh, HEADER), "%data", code.mul("%size", "%count"))
+            code.copy_bytes(_first_line(code, fresh), "%data", code.mul("%size", "%count"))
         code.call("void", refcount.release_helper(module), [("ptr", CTX), ("ptr", "%owner")])
         code.ret(fresh)
         code.finish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hybridc.core.ir import Block, Call, Fn, Fused, Loop, Op, Parallel, Type, Var
+from hybridc.core.ir import Block, Call, Fn, Fused, Loop, Op, Parallel, TensorT, Type, Var
 from hybridc.core.walk import calls, count, statements
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.code import Leaves, Module, symbol
@@ -15,7 +15,7 @@ IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_set buffer_take"
-    " retain release enum".split()
+    " retain release enum dim".split()
 )
 """Operators that take no time to speak of."""
 Owned = Mapping[int, tuple[Var, ...]]
@@ -82,11 +82,18 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
 def is_quick(unit: Unit, body: Block) -> bool:
     """Is what the block does over at once?"""
     return not any(
-        isinstance(s, Op) and s.op not in QUICK
+        isinstance(s, Op) and s.op not in QUICK and not _of_element(s)
         or isinstance(s, Call) and s.fn not in unit.quick
         or isinstance(s, Loop | Parallel | Fused)
         for s in statements(body)
     )
+
+
+def _of_element(op: Op) -> bool:
+    """Does it read or write one element of a tensor?"""
+    if op.op == "index":
+        return not isinstance(op.outs[0].type, TensorT)
+    return op.op == "update" and op.attr("axes") == () and not isinstance(op.args[1].type, TensorT)
 
 
 def fn_symbol(name: str) -> str:

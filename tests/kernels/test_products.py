@@ -73,3 +73,28 @@ def test_the_same_bits_wherever_a_row_stands() -> None:
     for first in (0, 14, 200, 290):
         (part,) = run_native(loaded, program.fns["f"], [np.ascontiguousarray(a[first : first + 30]), b])
         np.testing.assert_array_equal(part, whole[first : first + 30])
+
+
+@pytest.mark.parametrize("kind", [F32, F64], ids=["f32", "f64"])
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3"])
+def test_a_row_by_rows_at_any_address(cpu: str, kind: Prim) -> None:
+    """Rows that lie across lines of the cache are read from the line on: the bits are the same, and what lies before
+    and after the matrix does not matter."""
+    program = Program(fns={"f": function("f", kind, False, True)})
+    loaded = Loaded(compile_program(program, ["f"], cpu=cpu))
+    rng = np.random.default_rng(3)
+    dtype = np.float32 if kind == F32 else np.float64
+    for n, k in [(300, 126), (64, 256), (130, 257), (67, 1030), (65, 255), (200, 64), (9, 1000), (1, 70), (640, 96)]:
+        x, w = rng.standard_normal((1, k)).astype(dtype), rng.standard_normal((n, k)).astype(dtype)
+        x[0, 0], x[0, k - 1] = -0.0, 1e20
+        want = x.astype(np.float64) @ w.T.astype(np.float64)
+        bound = np.finfo(dtype).eps * (np.sqrt(k) + 4) * (np.abs(x) @ np.abs(w.T))
+        first = None
+        for offset in range(17):
+            room = np.full(n * k + 64, np.nan, dtype)
+            lies = room[offset : offset + n * k].reshape(n, k)
+            lies[:] = w
+            (got,) = run_native(loaded, program.fns["f"], [x, lies])
+            first = got if first is None else first
+            assert (np.abs(got - want) <= bound).all(), (n, k, offset)
+            np.testing.assert_array_equal(got, first)

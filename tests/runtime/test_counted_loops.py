@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import hybridc
@@ -44,6 +45,29 @@ fn kept(xs: list[int], a: int, b: int) -> list[int]:
     for i in range(len(xs)):
         ys[i] += 10 * xs[i]
     return ys
+
+fn raised(x: f32[N], a: int, b: int) -> (f32[N], f32[N]):
+    var y = x
+    for i in range(a, b):
+        y[i] = y[i] + 1.0
+    return (x, y)
+
+fn marks(bits: int, n: int) -> f32[?]:
+    var x: f32[64] = zeros()
+    for i in range(n):
+        if bits >> i & 1 == 1:
+            x[i] = x[i] + 1.0
+            x[63 - i] += 2.0
+    return x
+
+fn both(x: f32[N]) -> (f32[N], f32[N], f32):
+    # Before each change there is another owner.
+    var y: f32[N] = zeros()
+    var before = y
+    for i in range(N):
+        before = y
+        y[i] = x[i]
+    return (before, y, y[0])
 
 fn halves(n: int) -> (int, int, int, int):
     return (n // 2, n % 2, n // 8, n % 8)
@@ -125,6 +149,28 @@ def test_what_is_shared_is_copied_once(mod):
     assert mod.kept(xs, 0, 9000) == [x + 1 + 10 * x for x in xs]
     assert mod.kept([], 0, 0) == []
     assert mod.kept([1, 2], 1, 1) == [11, 22]
+
+
+def test_a_tensor_that_is_shared_is_copied_once(mod):
+    x = np.arange(9000, dtype=np.float32)
+    kept, found = mod.raised(x, 0, 9000)
+    np.testing.assert_array_equal(kept, np.arange(9000))
+    np.testing.assert_array_equal(found, np.arange(9000) + 1)
+    kept, found = mod.raised(x, 5000, 9000)
+    assert found[4999] == 4999 and found[5000] == 5001 and kept[5000] == x[5000] == 5000
+    with pytest.raises(IndexError, match="index 9000 "):
+        mod.raised(x, 8990, 9001)
+    assert (x == np.arange(9000)).all()
+    before, after, _ = mod.both(np.ones(5, np.float32))
+    assert before.tolist() == [1, 1, 1, 1, 0] and after.tolist() == [1] * 5
+    marks = mod.marks(0b1011, 4)
+    assert marks[:4].tolist() == [1, 1, 0, 1] and marks[60:].tolist() == [2, 0, 2, 2] and marks[4:60].sum() == 0
+
+
+def test_a_tensor_made_here_is_written_without_asking(tmp_path):
+    path = tmp_path / "marks.hyb"
+    path.write_text("fn marks" + SOURCE.split("fn marks")[1].split("fn both")[0])
+    assert "hyb.copy_tensor" not in driver.emit(str(path), "llvm")
 
 
 def test_division_by_powers_of_two(mod):
