@@ -110,13 +110,19 @@ def dots(module: Module, kind: Prim) -> str:
         rows, columns = 4, max(lane.count // 4, 2)
         tall = code.op2("and", "i64", "%rows", str(-rows))
         straight = code.op2("and", "i64", "%n", str(-columns))
+        # The next rows of b are asked for while these are multiplied: half by one tile of them, half by the next; all
+        # if there is one.
+        single, half = code.icmp("sle", "%rows", str(rows)), code.mul("%ldb", str(columns // 2))
+        apart, other = (code.select(single, "i64", *v) for v in ((half, "0"), ("0", half)))
 
         def together(i: str, j: str, edge: bool) -> None:
+            odd = code.icmp("ne", code.op2("and", "i64", i, str(rows)), "0")
             code.call("void", dot_tile(module, kind, rows, columns, edge=edge), [
                 ("ptr", code.element("%c", t, code.add(code.mul(i, "%ldc"), j))), ("i64", "%ldc"),
                 ("ptr", code.element("%a", t, code.mul(i, "%lda"))), ("i64", "%lda"),
                 ("ptr", code.element("%b", t, code.mul(j, "%ldb"))), ("i64", "%ldb"), ("i64", "%k"),
-                ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j))])
+                ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j)),
+                ("i64", code.add(code.mul("%ldb", str(columns)), code.select(odd, "i64", other, "0"))), ("i64", apart)])
 
         with code.loop("%n", step=columns, rolled=True) as j:
             inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")

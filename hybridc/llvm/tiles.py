@@ -59,13 +59,15 @@ def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = 
 
 
 def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:
-    """void (c, ldc, a, lda, b, ldb, k, high, wide): c[i, j] = a[i] . b[j] for i < rows, j < columns; at an edge only
-    for i < high, j < wide (at least one of each)."""
+    """void (c, ldc, a, lda, b, ldb, k, high, wide, ahead, apart): c[i, j] = a[i] . b[j] for i < rows, j < columns, as
+    many sums added up together as there are lanes; at an edge only for i < high, j < wide (at least one of each). What
+    lies `ahead` of the first half of b's rows is asked of memory meanwhile, and what lies `apart` from that."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        k = Code(module, name, [*params, *ints("ldb", "k", "high", "wide")], "void", attributes="noinline nounwind")
+        params += ints("ldb", "k", "high", "wide", "ahead", "apart")
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
         t = lane.scalar
 
         def number(i: int, count: str) -> str:
@@ -89,6 +91,9 @@ def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool)
 
         filled = k.op2("and", "i64", "%k", str(-lane.count))
         with k.loop(filled, [(lane.type, "zeroinitializer")] * (rows * columns), step=lane.count, rolled=True) as turn:
+            for start in ("%ahead", k.add("%ahead", "%apart")):
+                for p in b_at[: columns // 2]:
+                    _ask_for(k, k.element(p, t, k.add(turn.index, start)))
             turn.next = step(turn.index, turn.values, "")
         before, rest, done = k.here, k.label("rest"), k.label("done")
         k.branch(k.icmp("eq", filled, "%k"), done, rest)
@@ -97,25 +102,30 @@ def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool)
         k.jump(done)
         k.start(done)
         sums = [k.phi(lane.type, [(a, before), (b, rest)]) for a, b in zip(turn.values, more, strict=True)]
-        for i in range(rows):
-            to = k.element("%c", t, k.mul("%ldc", lefts[i]) if i else "0")
-            for j in range(0, columns, lane.count):
-                own = sums[i * columns + j : i * columns + min(j + lane.count, columns)]
-                _store(k, lane, own, k.ptr_add(to, j * lane.size), k.sub("%wide", str(j)) if edge else "")
+        mask = Lane(kind, columns * lane.size).mask(k, "%wide", 0) if edge else ""
+        together = lane.count // columns
+        for first in range(0, rows, together):
+            found = lane.sums(k, sums[first * columns : (first + together) * columns])
+            for i in range(first, first + together):
+                to = k.element("%c", t, k.mul("%ldc", lefts[i]) if i else "0")
+                _store(k, lane, found, (i - first) * columns, columns, to, mask)
         k.ret()
         k.finish()
 
     return module.helper((f"kernel.dots{rows}x{columns}", kind, edge), make)
 
 
-def _store(k: Code, lane: Lane, vectors: list[str], to: str, left: str) -> None:
-    """The sums of the lanes of some vectors, side by side; if `left` says so, only the first ones."""
-    part = Lane(lane.kind, len(vectors) * lane.size)
-    value = lane.sums(k, vectors)
-    if part.count != lane.count:
-        numbers = ", ".join(f"i32 {i}" for i in range(part.count))
-        value = k.ins(f"shufflevector {lane.type} {value}, {lane.type} poison, <{part.count} x i32> <{numbers}>")
-    part.store(k, value, to, part.mask(k, left, 0) if left else "")
+def _ask_for(k: Code, address: str) -> None:
+    """Of memory; beyond its end nothing happens."""
+    to_read, near, data = ("i32", "0"), ("i32", "3"), ("i32", "1")
+    k.call("void", "@llvm.prefetch.p0", [("ptr", address), to_read, near, data])
+
+
+def _store(k: Code, lane: Lane, vector: str, first: int, count: int, to: str, mask: str) -> None:
+    """Some lanes of a vector."""
+    numbers = ", ".join(f"i32 {i}" for i in range(first, first + count))
+    value = k.ins(f"shufflevector {lane.type} {vector}, {lane.type} poison, <{count} x i32> <{numbers}>")
+    Lane(lane.kind, count * lane.size).store(k, value, to, mask)
 
 
 def tile_rows(module: Module) -> int:
