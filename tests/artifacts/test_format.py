@@ -20,6 +20,8 @@ import hybridc
 from hybridc import driver, rebuild
 from hybridc.build import write_artifact
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SMALL = """
 fn double(x: int) -> int:
     return 2 * x

@@ -19,6 +19,8 @@ from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.passes import guard
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FAR = 1 << 40
 OF_INTS = {
     "get": "%9: int = buffer_get(%3, i%2)",

@@ -17,6 +17,8 @@ from safetensors.numpy import save_file
 import hybridc
 from hybridc.cli import main
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 PROGRAM = """
 from nn import Linear
 

@@ -9,6 +9,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 LOGITS, X = np.array([0.2, -0.3, 0.4], np.float32), 0.8
 
 

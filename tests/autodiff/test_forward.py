@@ -18,6 +18,8 @@ from hybridc.autodiff.rules import UNSUPPORTED
 from hybridc.core.interp import Interpreter
 from hybridc.core.ops import OPS
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).with_name("forward.hyb")
 
 

@@ -16,6 +16,8 @@ from hybridc.core import ir
 from hybridc.core.printer import print_program
 from hybridc.link import surface
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 PROGRAM = """
 enum Tree:
     Leaf(word: int)

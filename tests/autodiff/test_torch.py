@@ -12,6 +12,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 torch = pytest.importorskip("torch")
 SOURCE = '''
 from nn import Linear

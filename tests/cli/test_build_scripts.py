@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 HYBRIDC = f"{sys.executable} -m hybridc"
 MAIN = "from part import g\n\nfn f() -> int:\n    return g()\n"
 PART = "fn g() -> int:\n    return 1\n"

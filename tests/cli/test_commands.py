@@ -13,6 +13,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 GOOD = '''
 fn mean(xs: list[f64]) -> f64:
     assert len(xs) > 0, "mean of nothing"

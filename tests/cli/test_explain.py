@@ -8,6 +8,8 @@ import pytest
 
 from hybridc.explaining import explain
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = '''\
 fn layer(x: f32[N, 64], w: f32[64, 32]) -> f32[N, 32]:
     return relu(x @ w) + 1.0

@@ -16,6 +16,8 @@ from hybridc.cli import main
 sys.path.insert(0, str(Path(__file__).parent))
 from browser import Browser, find  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SOURCE = """\
 fn layer(x: f32[N, 64], w: f32[64, 256]) -> f32[N, 256]:

@@ -9,6 +9,8 @@ import pytest
 from hybridc import driver
 from hybridc.link.pyi import stub
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 api = pytest.importorskip("mypy.api")
 
 SOURCE = '''

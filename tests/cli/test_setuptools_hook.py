@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hybridc_runtime.artifact import read
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "package"
 BUILD = """
 import os, sys

@@ -14,6 +14,8 @@ from hybridc_runtime.artifact import Contents, read_file
 import hybridc
 from hybridc.build import write_artifact
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 pytest.importorskip("triton")
 TARGETS = "cuda:sm_90,hip:gfx942"
 SMALL = {

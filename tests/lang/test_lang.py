@@ -9,6 +9,7 @@ import pytest
 import hybridc
 from hybridc import driver, loading
 from hybridc.core.interp import Interpreter
+from hybridc.core.ir import Program as Core
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
 from hybridc.link import surface
@@ -22,31 +23,50 @@ EXTERNS = {"memory": {"place": lambda: "memory.store"}}
 """What a program of the examples takes from its host."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
-class TestPrograms:
-    def test_interpreted(self, path: Path) -> None:
-        checked = driver.check(str(path))
-        core, interface = driver.lower(checked, tests=True)
-        assert interface.tests, "no test block"
-        machine = Interpreter(driver.differentiated(core, surface.symbols(interface), checked.sources))
-        for title, symbol in interface.tests:
+class Program:
+    """A file on its way to code, each stage made once for all tests of it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checked = driver.check(str(path))
+        self.core, self.interface = driver.lower(self.checked, tests=True)
+
+    def interpret(self, core: Core) -> None:
+        machine = Interpreter(core)
+        for title, symbol in self.interface.tests:
             assert machine.call(symbol, ()) == (), title
 
-    def test_interpreted_after_the_passes(self, path: Path) -> None:
-        checked = driver.check(str(path))
-        core, interface = driver.lower(checked, tests=True)
-        machine = Interpreter(driver.optimise(core, interface, checked.sources))
-        for title, symbol in interface.tests:
-            assert machine.call(symbol, ()) == (), title
+
+@pytest.fixture(scope="class", params=FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def path(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture(scope="class")
+def program(path: Path) -> Program:
+    return Program(path)
+
+
+class TestPrograms:
+    def test_interpreted(self, program: Program) -> None:
+        assert program.interface.tests, "no test block"
+        roots = surface.symbols(program.interface)
+        program.interpret(driver.differentiated(program.core, roots, program.checked.sources))
+
+    def test_interpreted_after_the_passes(self, program: Program) -> None:
+        program.interpret(driver.optimise(program.core, program.interface, program.checked.sources))
 
     def test_compiled(self, path: Path) -> None:
         assert [call() for _, call in loading.tests(str(path))]
 
-    def test_from_an_artifact(self, path: Path, tmp_path: Path) -> None:
+    def test_from_an_artifact(self, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As LLVM has it before it optimises, where the other compiled code is as it makes it."""
+        monkeypatch.setenv("HYB_OPT", "0")
         file = tmp_path / "program.hybx"
-        file.write_bytes(driver.artifact(driver.check(str(path)), tests=True))
-        rebuilt = FILES.index(path) % 8 == 0  # from the Core that it holds
-        assert [call() for _, call in hybridc.load(str(file), trust=not rebuilt, externs=EXTERNS.get(path.stem))._tests]
+        file.write_bytes(driver.artifact(program.checked, tests=True))
+        rebuilt = FILES.index(program.path) % 8 == 0  # from the Core that it holds
+        externs = EXTERNS.get(program.path.stem)
+        assert [call() for _, call in hybridc.load(str(file), trust=not rebuilt, externs=externs)._tests]
 
     def test_on_the_interpreted_device(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every tensor operator that can be a GPU kernel is one, its Triton source interpreted; host code that reads
@@ -56,8 +76,8 @@ class TestPrograms:
         pytest.importorskip("triton")
         monkeypatch.setenv("HYB_PLACE", "all")
         monkeypatch.setenv("HYB_INTERPRET_APART", "1")
+        monkeypatch.setenv("HYB_OPT", "0")
         assert [call() for _, call in loading.tests(str(path), device="interpret")]
 
-    def test_core_text_round_trip(self, path: Path) -> None:
-        core, _ = driver.lower(driver.check(str(path)), tests=True)
-        assert read(print_program(core)) == (core, [])
+    def test_core_text_round_trip(self, program: Program) -> None:
+        assert read(print_program(program.core)) == (program.core, [])

@@ -19,6 +19,8 @@ from hybridc_runtime import RuntimeFault
 from hybridc.core import ir
 from hybridc.core.interface import Kind
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FN = ir.EnumT("fn(int) -> int")
 CODE = STR + """
 enum `fn(int) -> int` { times(n: int) Host(id: int) }

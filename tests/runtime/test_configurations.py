@@ -14,6 +14,8 @@ from hybridc_runtime import ArgumentError
 import hybridc
 from hybridc import driver
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "programs" / "configurations.hyb"
 
 

@@ -12,6 +12,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = """
 extern fn fill(mut xs: list[int])
 extern fn filled(xs: list[int], mut ys: list[int]) -> int

@@ -12,6 +12,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = '''
 from nn import Linear
 

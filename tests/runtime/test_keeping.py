@@ -11,6 +11,8 @@ from hybridc_runtime import RuntimeFault
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "programs" / "keeping.hyb"
 
 

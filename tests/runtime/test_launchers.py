@@ -16,6 +16,8 @@ from hybridc_runtime.graphs import KEPT, LONGEST
 from hybridc_runtime.hip import Hip
 from hybridc_runtime.memory import allocate, set_word, word
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 KERNEL = KernelInfo(
     "scale", [["o0", "pointer", "fp32"], ["x0", "pointer", "fp32"], ["x1", "scalar", "fp32"], ["n0", "size", "i64"]],
     {"ROWS": 4, "COLUMNS": 128}, ["ROWS", "COLUMNS"],

@@ -10,6 +10,8 @@ from hybridc_runtime import RuntimeFault
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 torch = pytest.importorskip("torch")
 nn = torch.nn
 

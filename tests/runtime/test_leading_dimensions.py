@@ -8,6 +8,8 @@ import pytest
 import hybridc
 from hybridc import driver
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = """
 model Scale(n: int):
     param w: f32[n] = constant(2)

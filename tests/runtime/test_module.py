@@ -6,6 +6,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 
 def test_doc_and_constants(tmp_path):
     file = tmp_path / "shown.hyb"

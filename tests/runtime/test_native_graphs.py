@@ -9,6 +9,8 @@ import pytest
 import hybridc
 from hybridc import driver
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = """
 enum Place:
     Town(name: str, size: int)

@@ -16,6 +16,8 @@ from hybridc_runtime import load_artifact
 import hybridc
 from hybridc import driver
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = """
 enum Tree:
     Leaf(word: int)

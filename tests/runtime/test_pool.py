@@ -9,6 +9,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = """
 enum Tree:
     Node(left: Tree, right: Tree, a: int, b: int)

@@ -166,8 +166,10 @@ def test_a_fault_keeps_nothing_alive(mod, path):
 
 
 @pytest.mark.parametrize("bad, message", [
-    ("", "it is a folder"), ("no/such/place", "there is no folder"), ("a\0b", "null"), (__file__, "MDB_INVALID"),
+    ("", "it is a folder"), ("no/such/place", "there is no folder"), ("a\0b", "null"), ("no.store", "MDB_INVALID"),
 ])
-def test_paths(mod, bad, message):
+def test_paths(mod, bad, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no.store").write_text("something else\n" * 1000)
     with pytest.raises(OSError, match=message):
         mod.size(bad)

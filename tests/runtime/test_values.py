@@ -12,6 +12,8 @@ from hybridc_runtime import ArgumentError, RuntimeFault
 from hybridc.core import ir
 from hybridc.core.interface import Kind
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 TYPES = STR + """
 struct `list[int]` { data: buffer[int], size: int }
 struct `list[list[int]]` { data: buffer[`list[int]`], size: int }
