@@ -13,6 +13,8 @@ from hybridc_runtime.artifact import Contents, read_file
 from hybridc import driver
 from hybridc.build import write_artifact
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 triton = pytest.importorskip("triton")
 BIN = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 SOURCE = """\

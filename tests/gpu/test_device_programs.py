@@ -21,6 +21,8 @@ import hybridc  # noqa: E402
 from tests.fuzz import campaign, engines  # noqa: E402
 from tests.fuzz.program import case, file_of  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 pytest.importorskip("triton")
 CONFORMANCE = ROOT.parent / "shared" / "conformance"
 TENSORS = ("f32[", "f64[", "int[", "from nn", "param ")

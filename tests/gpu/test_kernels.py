@@ -20,6 +20,8 @@ from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.triton.scalars import SUPPORTED
 from hybridc.triton.single import WRITERS
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 triton = pytest.importorskip("triton")
 TURNS = """\
 fn f(x: f32[N], w: f32[N], n: int) -> f32:

@@ -13,6 +13,8 @@ import hybridc
 from hybridc import driver
 from hybridc.triton.source import parameters
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 torch = pytest.importorskip("torch")
 UNARY = "exp log sqrt rsqrt abs sign floor round sin cos tanh sigmoid relu gelu silu softplus erf".split()
 SOURCE = """\

@@ -20,6 +20,8 @@ from hybridc.triton.schedules import by_table, candidates, recalled
 sys.path.insert(0, str(Path(__file__).parent.parent / "runtime"))
 from test_launchers import Driver  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 pytest.importorskip("triton")
 SOURCE = "fn f(x: f32[N, 64]) -> f32[N, 64]:\n    return softmax(x * 2)\n"
 

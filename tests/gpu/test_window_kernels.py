@@ -11,6 +11,8 @@ import pytest
 
 from hybridc import driver
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 SOURCE = """\

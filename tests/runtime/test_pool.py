@@ -93,7 +93,7 @@ def test_contexts_that_end_leave_their_blocks(tmp_path):
         path = tmp_path / f"trees{i}.hyb"
         path.write_text(SOURCE)
         module = hybridc.load(path)
-        assert module.count(module.make(25)) == module.count(module.make(25))
+        assert module.count(module.make.native(25)) == module.count(module.make.native(25))
         del module
         gc.collect()
         if i == 2:
