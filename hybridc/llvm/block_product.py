@@ -1,93 +1,165 @@
 """A block of rows times a matrix, for kernels that hold both in memory.
 
-A matrix whose columns lie side by side is read in panels of two vectors of columns, each for all rows of the block,
-where it lies or from a packed copy (`pack`); what does not fill a panel is masked. A matrix that lies the other way is
-multiplied row by row (`dots`), or packed too.
+The matrix goes panel by panel, a tile's vectors of columns wide, and is read where it lies or from a copy of one panel
+in a small room, which stays in the caches while all rows of the block are multiplied by it. So each line is copied
+once, and no packed matrix goes out to memory and back. A matrix that lies the other way is turned when it is copied;
+few rows are multiplied by its rows instead (`dots`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.lane import Lane
+from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.row_product import row_by_rows
-from hybridc.llvm.tiles import dot_tile, ints, tile, tile_heights
+from hybridc.llvm.strided import least, most, times
+from hybridc.llvm.tiles import Heights, dot_tile, ints, tile, tile_vectors
 
-VECTORS = 2
-"""Of a panel."""
 WIDE = 8
 """Vectors at a time for a single row."""
-SHORT, TURN_FROM = 160, 12
-"""Rows of so many elements, at most, are packed as columns for so many rows, at least, that are multiplied by them."""
+DEPTH_BYTES = 4096
+"""Of k in a block: a panel of it fits the second cache, beside the block's rows."""
+TURN_FROM = 12
+"""Rows from which a matrix that lies the other way is turned."""
+COPY_FROM, COPY_ALIGNED_FROM = 36, 160
+"""Rows from which panels are copied: that pays for vectors that cross the lines of the caches, and at last for any."""
 
 
 def panel_width(module: Module, kind: Prim) -> int:
-    return VECTORS * Lane(kind, module.vector_bytes).count
+    return tile_vectors(module) * Lane(kind, module.vector_bytes).count
 
 
-def panels(module: Module, kind: Prim, heights: Sequence[int], *, whole: bool = False, lies: str = "rows") -> str:
-    """void (c, ldc, a, lda, b, step, ldb, rows, n, k, adds): c = a @ b, or c += a @ b, for `rows` rows in tiles of
-    those heights, panel after panel; `step` is from one panel of b to the next. `whole`: panels fill n. a `lies` as
-    for `tile`, or as `pack_rows` leaves it."""
+def room_of(code: Code, module: Module, kind: Prim, k: str) -> str:
+    """Bytes for a panel."""
+    size = SCALARS[kind.name][1]
+    lines = least(code, k, str(DEPTH_BYTES // size))
+    return times(code, lines, str(panel_width(module, kind) * size))
+
+
+def copies(code: Code, kind: Prim, b: str, ldb: str, rows: str) -> str:
+    """i1: are the panels of a matrix that lies in lines copied for so many rows?"""
+    size = str(SCALARS[kind.name][1])
+    ends = code.op2("or", "i64", code.convert("ptrtoint", "ptr", b, "i64"), code.mul(ldb, size))
+    aligned = code.icmp("eq", code.op2("and", "i64", ends, "63"), "0")
+    return code.icmp("sge", rows, code.select(aligned, "i64", str(COPY_ALIGNED_FROM), str(COPY_FROM)))
+
+
+def panels(
+    module: Module, kind: Prim, heights: Heights, *, turned: bool, whole: bool = False, lies: str = "rows"
+) -> str:
+    """void (c, ldc, a, lda, b, ldb, rows, n, k, room, copies): c = a @ b for `rows` rows in tiles of those heights;
+    `turned`: b is n rows of k. Panels are copied to the room if so said, if b is turned, or if they are not full
+    (`whole`: all are). a `lies` as for `tile`."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
-        t, width = lane.scalar, lane.count * VECTORS
+        t, count = lane.scalar, lane.count
+        vectors, width = tile_vectors(module), panel_width(module, kind)
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        params += [*ints("step", "ldb", "rows", "n", "k"), ("i1", "%adds")]
+        params += [*ints("ldb", "rows", "n", "k"), ("ptr noalias", "%room"), ("i1", "%copies")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
-
-        if len(heights) > 1 and 1 in heights and lies == "rows":
+        alone = lies == "rows" and not turned
+        if alone and any(h == 1 for h, _ in heights):
             with code.when(code.icmp("eq", "%rows", "1")):
-                code.call("void", panels(module, kind, (1,), whole=whole), [
-                    (t.removesuffix(" noalias"), name_) for t, name_ in params])
+                _line_by_lines(code, module, kind)
                 code.ret()
+        with code.loop(most(code, "%k", "1"), step=DEPTH_BYTES // lane.size, rolled=True) as p:
+            deep = least(code, code.sub("%k", p.index), str(DEPTH_BYTES // lane.size))
+            a = code.element("%a", t, p.index if lies == "rows" else code.mul(p.index, "%lda"))
+            first = code.element("%b", t, p.index if turned else code.mul(p.index, "%ldb"))
+            adds = code.icmp("sgt", p.index, "0")
 
-        def row(i: str) -> str:
-            return code.element("%a", t, i if lies == "columns" else code.mul(i, "%lda"))
+            def panel(column: str, across: int, edge: bool) -> None:
+                b = code.element(first, t, code.mul(column, "%ldb") if turned else column)
+                left, strip, step = code.sub("%n", column), code.mul(deep, str(count)), str(count)
+                to_room = [("ptr", "%room"), ("ptr", b), ("i64", "%ldb"), ("i64", left), ("i64", deep)]
+                if turned:
+                    code.call("void", _turn(module, kind), [*to_room, ("i64", str(across))])
+                elif edge:
+                    code.call("void", _copy(module, kind, across, True), to_room)
+                else:
+                    with code.when("%copies"):
+                        code.call("void", _copy(module, kind, across, False), to_room)
+                    strip = code.select("%copies", "i64", strip, str(count))
+                    step = code.select("%copies", "i64", step, "%ldb")
+                code.call("void", _column(module, kind, heights, across, edge, lies), [
+                    ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
+                    ("ptr", "%room" if turned or edge else code.select("%copies", "ptr", "%room", b)), ("i64", strip),
+                    ("i64", step), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", adds)])
 
-        def part(column: str, b: str, vectors: int, masked: bool) -> None:
-            at = "0"
-            for h in heights:
-                rest = code.sub("%rows", at)
-                stop = code.add(at, code.mul(code.op2("udiv", "i64", rest, str(h)), str(h)))
-                kernel = tile(module, kind, h, vectors, masked=masked, lies="rows" if lies == "rows" else "columns")
-                with code.loop(stop, start=at, step=h, rolled=True) as i:
-                    code.call("void", kernel, [
-                        ("ptr", code.element("%c", t, code.add(code.mul(i.index, "%ldc"), column))), ("i64", "%ldc"),
-                        ("ptr", row(i.index)), ("i64", str(h) if lies == "packed" else "%lda"), ("ptr", b),
-                        ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "%adds")])
-                at = stop
-
-        def panel(column: str, masked: bool) -> None:
-            number = code.op2("udiv", "i64", column, str(width))
-            part(column, code.element("%b", t, code.mul(number, "%step")), VECTORS, masked)
-
-        # Where masks cost nothing there are no other tiles.
-        free = module.vector_bytes == 64
-        begin, strip = "0", lane.count * WIDE
-        if tuple(heights) == (1,):
-            # One row alone reads a wide strip at a time, where the columns lie side by side.
-            beside = code.icmp("eq", "%step", str(width))
-            begin = code.select(beside, "i64", "%n" if free else code.op2("and", "i64", "%n", str(-strip)), "0")
-            with code.loop(begin, step=strip, rolled=True) as j:
-                part(j.index, code.element("%b", t, j.index), WIDE, free)
-        if free:
-            with code.loop("%n", start=begin, step=width, rolled=True) as j:
-                panel(j.index, True)
-        else:
             filled = code.op2("and", "i64", "%n", str(-width))
-            with code.loop(filled, start=begin, step=width, rolled=True) as j:
-                panel(j.index, False)
+            with code.loop(filled, step=width, rolled=True) as j:
+                panel(j.index, vectors, False)
             if not whole:
                 with code.when(code.icmp("slt", filled, "%n")):
-                    panel(filled, True)
+                    # Half a panel is a kernel of its own where panels are wide.
+                    if vectors > 2:
+                        half = width // 2
+                        few = code.icmp("sle", code.sub("%n", filled), str(half))
+                        narrow, broad, done = code.label("narrow"), code.label("broad"), code.label("done")
+                        code.branch(few, narrow, broad)
+                        code.start(narrow)
+                        panel(filled, vectors // 2, True)
+                        code.jump(done)
+                        code.start(broad)
+                        panel(filled, vectors, True)
+                        code.jump(done)
+                        code.start(done)
+                    else:
+                        panel(filled, vectors, True)
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.panels", kind, tuple(heights), whole, lies), make)
+    return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies), make)
+
+
+def _column(module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, lies: str) -> str:
+    """void (c, ldc, a, lda, b, strip, step, rows, k, left, adds): all rows by a panel."""
+    # Where masks cost little there are no other tiles.
+    masked = edge or module.vector_bytes == 64
+
+    def make(name: str) -> None:
+        t = SCALARS[kind.name][0]
+        params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
+        params += [*ints("strip", "step", "rows", "k", "left"), ("i1", "%adds")]
+        code = Code(module, name, params, "void", attributes="noinline nounwind")
+        at = "0"
+        for h, end in heights:
+            stop = str(end)
+            if not end:
+                stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
+            with code.loop(stop, start=at, step=h, rolled=True) as i:
+                row = i.index if lies == "columns" else code.mul(i.index, "%lda")
+                code.call("void", tile(module, kind, h, vectors, masked=masked, lies=lies), [
+                    ("ptr", code.element("%c", t, code.mul(i.index, "%ldc"))), ("i64", "%ldc"),
+                    ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", "%b"), ("i64", "%strip"),
+                    ("i64", "%step"), ("i64", "%k"), ("i64", "%left"), ("i1", "%adds")])
+            at = stop
+        code.ret()
+        code.finish()
+
+    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, lies), make)
+
+
+def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
+    """A single row, by wide strips of the lines of a matrix where they lie."""
+    lane = Lane(kind, module.vector_bytes)
+    t, strip = lane.scalar, lane.count * WIDE
+
+    def part(column: str, ragged: bool) -> None:
+        kernel = tile(module, kind, 1, WIDE, masked=ragged, ragged=ragged)
+        code.call("void", kernel, [
+            ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"),
+            ("ptr", code.element("%b", t, column)), ("i64", str(lane.count)), ("i64", "%ldb"), ("i64", "%k"),
+            ("i64", code.sub("%n", column)), ("i1", "false")])
+
+    filled = "0" if module.vector_bytes == 64 else code.op2("and", "i64", "%n", str(-strip))
+    if filled != "0":
+        with code.loop(filled, step=strip, rolled=True) as j:
+            part(j.index, False)
+    with code.loop("%n", start=filled, step=strip, rolled=True) as j:
+        part(j.index, True)
 
 
 def dots(module: Module, kind: Prim) -> str:
@@ -101,11 +173,6 @@ def dots(module: Module, kind: Prim) -> str:
         with code.when(code.icmp("eq", "%rows", "1")):
             sides = [("ptr", f"%{n}") for n in "cab"]
             code.call("void", row_by_rows(module, kind), [*sides, *ints("ldb", "n", "k")])
-            code.ret()
-        # The sums of short rows take longer to add up than to turn the rows.
-        short = code.op2("and", "i1", code.icmp("sle", "%k", str(SHORT)), code.icmp("sgt", "%k", "0"))
-        with code.when(code.op2("and", "i1", short, code.icmp("sge", "%rows", str(TURN_FROM)))):
-            _turned(code, module, kind)
             code.ret()
         rows, columns = 4, max(lane.count // 4, 2)
         tall = code.op2("and", "i64", "%rows", str(-rows))
@@ -136,126 +203,66 @@ def dots(module: Module, kind: Prim) -> str:
     return module.helper(("kernel.dots", kind), make)
 
 
-def _turned(code: Code, module: Module, kind: Prim) -> None:
-    """A panel's rows of b packed as columns, panel after panel, in memory that stays in the first cache."""
-    lane = Lane(kind, module.vector_bytes)
-    t, width = lane.scalar, lane.count * VECTORS
-    memory = code.alloca(SHORT * width * lane.size, 64)
-    kernel = panels(module, kind, tile_heights(module, "%rows"))
-    with code.loop("%n", step=width, rolled=True) as j:
-        wide = code.call("i64", "@llvm.smin.i64", [("i64", code.sub("%n", j.index)), ("i64", str(width))])
-        source = code.element("%b", t, code.mul(j.index, "%ldb"))
-        code.call("void", pack(module, kind, True), [
-            ("ptr", memory), ("ptr", source), ("i64", "%ldb"), ("i64", wide), ("i64", "%k")])
-        code.call("void", kernel, [
-            ("ptr", code.element("%c", t, j.index)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", memory),
-            ("i64", "0"), ("i64", str(width)), ("i64", "%rows"), ("i64", wide), ("i64", "%k"), ("i1", "false")])
+def _copy(module: Module, kind: Prim, vectors: int, edge: bool) -> str:
+    """void (to, b, ldb, left, k): lines of so many vectors, each vector in a strip of its own. At an edge there are
+    `left` columns, and 0 after them."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        params = [("ptr noalias", "%to"), ("ptr", "%b"), *ints("ldb", "left", "k")]
+        code = Code(module, name, params, "void", attributes="noinline nounwind")
+        masks = [lane.mask(code, "%left", v) for v in range(vectors)] if edge else [""] * vectors
+        with code.loop("%k", rolled=True) as i:
+            line = code.element("%b", lane.scalar, code.mul(i.index, "%ldb"))
+            for v, mask in enumerate(masks):
+                at = code.mul(code.add(i.index, code.mul("%k", str(v)) if v else "0"), str(lane.count))
+                value = lane.load(code, code.ptr_add(line, lane.bytes * v), mask)
+                lane.store(code, value, code.element("%to", lane.scalar, at))
+        code.ret()
+        code.finish()
+
+    return module.helper(("kernel.copy", kind, vectors, edge), make)
 
 
-def pack(module: Module, kind: Prim, transposed: bool) -> str:
-    """void (to, b, ldb, n, k): the panels of b one after the other, each k lines of a panel's width. `transposed`: b is
-    n rows of k. What lies beyond n in the last panel is not written."""
+def _turn(module: Module, kind: Prim) -> str:
+    """void (to, b, ldb, left, k, vectors): the same from rows of k, of which there are `left`: after them the last one
+    again."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         t, count = lane.scalar, lane.count
-        width = count * VECTORS
-        params = [("ptr noalias", "%to"), ("ptr", "%b"), *ints("ldb", "n", "k")]
+        params = [("ptr noalias", "%to"), ("ptr", "%b"), *ints("ldb", "left", "k", "vectors")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
-        step = code.mul("%k", str(width))
+        # Addresses of rows stay in memory: there are more than registers, and LLVM would move them about.
+        rows = code.alloca(8 * count)
+        last, end = code.sub("%left", "1"), code.sub("%k", str(count))
+        with code.loop("%vectors", rolled=True) as v:
+            with code.loop(str(count), rolled=True) as r:
+                number = least(code, code.add(code.mul(v.index, str(count)), r.index), last)
+                code.store("ptr", code.element("%b", t, code.mul(number, "%ldb")), code.element(rows, "ptr", r.index))
+            to = code.element("%to", t, code.mul(code.mul(v.index, "%k"), str(count)))
 
-        def place(line: str, column: str) -> str:
-            """Where an element of the matrix is packed."""
-            panel = code.mul(code.op2("udiv", "i64", column, str(width)), step)
-            within = code.op2("and", "i64", column, str(width - 1))
-            return code.element("%to", t, code.add(panel, code.add(code.mul(line, str(width)), within)))
+            def row(r: int, p: str) -> str:
+                start = code.ins(f"load volatile ptr, ptr {code.ptr_add(rows, 8 * r)}")
+                return code.element(start, t, p)
 
-        filled = code.op2("and", "i64", "%n", str(-count))
-        if transposed:
-            lines = code.op2("and", "i64", "%k", str(-count))
-            with code.loop(filled, step=count, rolled=True) as j:
-                with code.loop(lines, step=count, rolled=True) as i:
-                    source = code.element("%b", t, code.add(code.mul(j.index, "%ldb"), i.index))
-                    rows = [lane.load(code, code.element(source, t, code.mul("%ldb", str(r)) if r else "0"))
-                            for r in range(count)]
-                    to = place(i.index, j.index)
-                    for r, v in enumerate(lane.transpose(code, rows)):
-                        lane.store(code, v, code.element(to, t, str(r * width)))
-                _scalars(code, t, place, lines, j.index, code.add(j.index, str(count)))
-            _scalars(code, t, place, "0", filled, "%n")
-        else:
-            mask = lane.mask(code, code.sub("%n", filled), 0)
-            with code.loop("%k", rolled=True) as i:
-                line = code.element("%b", t, code.mul(i.index, "%ldb"))
-                with code.loop(filled, step=count, rolled=True) as j:
-                    lane.store(code, lane.load(code, code.element(line, t, j.index)), place(i.index, j.index))
-                with code.when(code.icmp("slt", filled, "%n")):
-                    value = lane.load(code, code.element(line, t, filled), mask)
-                    lane.store(code, value, place(i.index, filled), mask)
+            short, long, done = code.label("short"), code.label("long"), code.label("done")
+            code.branch(code.icmp("slt", end, "0"), short, long)
+            code.start(long)
+            # The last square repeats some lines of the one before.
+            with code.loop("%k", step=count, rolled=True) as q:
+                at = least(code, q.index, end)
+                for c, value in enumerate(lane.turned(code, lambda r: row(r, at))):
+                    lane.store(code, value, code.element(to, t, code.mul(code.add(at, str(c)), str(count))))
+            code.jump(done)
+            code.start(short)
+            with code.loop(str(count), rolled=True) as r, code.loop("%k", rolled=True) as p:
+                start = code.load("ptr", code.element(rows, "ptr", r.index))
+                place = code.element(to, t, code.add(code.mul(p.index, str(count)), r.index))
+                code.store(t, code.load(t, code.element(start, t, p.index)), place)
+            code.jump(done)
+            code.start(done)
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.pack", kind, transposed), make)
-
-
-def pack_rows(module: Module, kind: Prim, heights: Sequence[int], transposed: bool) -> str:
-    """void (to, a, lda, rows, k): the rows that each tile of those heights multiplies, one tile after the other, each k
-    lines of its height. `transposed`: a is k lines of rows. Up to a vector is written beyond the end."""
-
-    def make(name: str) -> None:
-        lane = Lane(kind, module.vector_bytes)
-        t, count = lane.scalar, lane.count
-        params = [("ptr noalias", "%to"), ("ptr", "%a"), *ints("lda", "rows", "k")]
-        code = Code(module, name, params, "void", attributes="noinline nounwind")
-        filled = code.op2("and", "i64", "%k", str(-count))
-        at = "0"
-        for h in heights:
-            stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
-            with code.loop(stop, start=at, step=h, rolled=True) as i:
-                to = code.element("%to", t, code.mul(i.index, "%k"))
-                if transposed:
-                    with code.loop("%k", rolled=True) as p, code.loop(str(h)) as r:
-                        source = code.element("%a", t, code.add(code.mul(p.index, "%lda"), i.index))
-                        value = code.load(t, code.element(source, t, r.index))
-                        code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
-                else:
-                    source = code.element("%a", t, code.mul(i.index, "%lda"))
-                    # There are few of the lower tiles.
-                    _pack_lines(code, lane, h, to, source, filled if h == heights[0] else "0")
-            at = stop
-        code.ret()
-        code.finish()
-
-    return module.helper(("kernel.pack_rows", kind, tuple(heights), transposed), make)
-
-
-def _pack_lines(code: Code, lane: Lane, h: int, to: str, source: str, filled: str) -> None:
-    """Rows transposed, a square of vectors at a time. Each line of h is written as whole vectors, and the next over
-    what was too much."""
-    t = lane.scalar
-    if filled != "0":
-        _pack_squares(code, lane, h, to, source, filled)
-    with code.loop("%k", start=filled, rolled=True) as p, code.loop(str(h), rolled=True) as r:
-        value = code.load(t, code.element(source, t, code.add(code.mul(r.index, "%lda"), p.index)))
-        code.store(t, value, code.element(to, t, code.add(code.mul(p.index, str(h)), r.index)))
-
-
-def _pack_squares(code: Code, lane: Lane, h: int, to: str, source: str, filled: str) -> None:
-    t, count = lane.scalar, lane.count
-    with code.loop(filled, step=count, rolled=True) as p:
-        for first in range(0, h, count):
-            rows = [
-                lane.load(code, code.element(source, t, code.add(code.mul("%lda", str(first + r)), p.index)))
-                if first + r < h else "zeroinitializer" for r in range(count)
-            ]
-            mask = "" if first == 0 or first + count <= h else lane.mask(code, str(h - first), 0)
-            for q, v in enumerate(lane.transpose(code, rows)):
-                line = code.add(code.mul(code.add(p.index, str(q)), str(h)), str(first))
-                lane.store(code, v, code.element(to, t, line), mask)
-
-
-def _scalars(code: Code, t: str, place, line: str, start: str, stop: str) -> None:  # type: ignore[no-untyped-def]
-    """Elements one by one: columns from start to stop, lines from `line` on."""
-    with code.loop(stop, start=start, rolled=True) as j, code.loop("%k", start=line, rolled=True) as i:
-        source = code.element("%b", t, code.add(code.mul(j.index, "%ldb"), i.index))
-        code.store(t, code.load(t, source), place(i.index, j.index))
+    return module.helper(("kernel.turn", kind), make)

@@ -320,7 +320,8 @@ class Code:
 
     @contextmanager
     def loop(
-        self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int = 1, rolled: bool = False
+        self, count: str, carry: Sequence[tuple[str, str]] = (), start: str = "0", step: int | str = 1,
+        rolled: bool = False,
     ) -> Iterator[Counted]:
         """`for index in range(start, count, step)`: see Counted. `carry` are (type, initial value). `rolled`: LLVM does
         not unroll it (what fills the registers would be spilled)."""
@@ -378,6 +379,10 @@ class Code:
         """zext, sext, trunc, sitofp, fpext, bitcast..."""
         return self.ins(f"{how} {source} {value} to {target}")
 
+    def opaque(self, llvm: str, a: str) -> str:
+        """The same, but LLVM does not know it, so that what is computed from it is not computed from `a`."""
+        return self.ins(f'call {llvm} asm "", "=r,0"({llvm} {a})')
+
     # ---- memory
     def alloca(self, size: int, align: int = 16) -> str:
         """Stack memory for the whole call, reused by every turn of a loop."""
@@ -407,6 +412,11 @@ class Code:
         if llvm == "i1":
             value, llvm = self.ins(f"zext i1 {value} to i8"), "i8"
         self.lines.append(f"  store {llvm} {value}, ptr {address}")
+
+    def prefetch(self, address: str, *, writes: bool = False) -> None:
+        """A line of memory that is used soon; any address will do."""
+        args = [("ptr", address), ("i32", str(int(writes))), ("i32", "3"), ("i32", "1")]
+        self.call("void", "@llvm.prefetch.p0", args)
 
     def load_value(self, t: object, base: str) -> Leaves:
         """A Core value of type `t` from memory."""

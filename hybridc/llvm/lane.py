@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code
 from hybridc.llvm.layout import SCALARS
@@ -54,21 +56,48 @@ class Lane:
         limit = k.ins(f"shufflevector {wide} {one}, {wide} poison, <{self.count} x i32> zeroinitializer")
         return k.ins(f"icmp slt {wide} <{numbers}>, {limit}")
 
-    def transpose(self, k: Code, rows: list[str]) -> list[str]:
-        """Columns of as many rows as there are lanes: blocks of 1, 2, 4... are exchanged."""
-        n, step = self.count, 1
-        while step < n:
-            for i in range(n):
-                if i & step:
-                    continue
-                a, b = rows[i], rows[i + step]
-                low = ", ".join(f"i32 {n + j - step if j & step else j}" for j in range(n))
-                high = ", ".join(f"i32 {n + j if j & step else j + step}" for j in range(n))
-                pair = f"{self.type} {a}, {self.type} {b}, <{n} x i32>"
-                rows[i] = k.ins(f"shufflevector {pair} <{low}>")
-                rows[i + step] = k.ins(f"shufflevector {pair} <{high}>")
-            step *= 2
-        return rows
+    def turned(self, k: Code, row: Callable[[int], str]) -> list[str]:
+        """The columns of a square, whose rows begin at those addresses: pieces of 16 bytes are loaded to where they
+        belong, and what lies within them changes places. (Nothing moves across pieces but what is loaded.)"""
+        per = 16 // self.size
+        # [i][q]: from the rows i, i + per, ... the piece number q.
+        pieces: list[list[str]] = []
+        for i in range(per):
+            rows = [row(i + first) for first in range(0, self.count, per)]
+            pieces.append([self._pieces(k, [k.ptr_add(r, 16 * q) for r in rows]) for q in range(self.count // per)])
+        columns = []
+        for q in range(self.count // per):
+            vectors = [line[q] for line in pieces]
+            step = per // 2
+            while step:
+                pairs = [(vectors[i], vectors[i + per // 2]) for i in range(per // 2)]
+                vectors = [self._woven(k, a, b, per, half) for a, b in pairs for half in (0, per // 2)]
+                step //= 2
+            columns += vectors
+        return columns
+
+    def _pieces(self, k: Code, addresses: list[str]) -> str:
+        """16 bytes from each of some addresses, side by side."""
+        n, per = self.count, 16 // self.size
+        wide = ", ".join(f"i32 {j}" if j < per else "i32 poison" for j in range(n))
+        value = ""
+        for at, address in enumerate(addresses):
+            piece = k.ins(f"load <{per} x {self.scalar}>, ptr {address}, align {self.size}")
+            if len(addresses) > 1:
+                t = f"<{per} x {self.scalar}>"
+                piece = k.ins(f"shufflevector {t} {piece}, {t} poison, <{n} x i32> <{wide}>")
+            if at:
+                lanes = ", ".join(f"i32 {n + j - per * at if 0 <= j - per * at < per else j}" for j in range(n))
+                piece = k.ins(f"shufflevector {self.type} {value}, {self.type} {piece}, <{n} x i32> <{lanes}>")
+            value = piece
+        return value
+
+    def _woven(self, k: Code, a: str, b: str, per: int, first: int) -> str:
+        """From `first` on, elements of a and b in turns, half of each piece."""
+        n = self.count
+        picks = [s + first + j + other for s in range(0, n, per) for j in range(per // 2) for other in (0, n)]
+        lanes = ", ".join(f"i32 {p}" for p in picks)
+        return k.ins(f"shufflevector {self.type} {a}, {self.type} {b}, <{n} x i32> <{lanes}>")
 
     def rotated(self, k: Code, vector: str, by: str) -> str:
         """Lane i becomes lane i - by, the first ones the last. For vectors of 64 bytes."""

@@ -15,20 +15,23 @@ from hybridc.kernels.graph import COSTLY, Graph, Node
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.block_product import dots, pack, panel_width, panels
+from hybridc.llvm.block_product import COPY_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
 from hybridc.llvm.code import Module
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
-from hybridc.llvm.product import DOT_ROWS, PACK_FROM
 from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
-from hybridc.llvm.tiles import ints, tile_heights, tile_rows
+from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
 
 ON_STACK = 1 << 15
 """Bytes of scratch memory up to which it is on the stack."""
+UNIT, BLOCK = 4 * TILE_ROWS, 28 * TILE_ROWS
+"""Rows with products that a thread gets at least, and that go together at most."""
+BLOCK_BYTES = 1 << 19
+"""Of scratch memory, as long as there are more rows than a unit in a block."""
 STRIP = 4096
 """Columns of a unit, where a single row is cut."""
 PIECES = 4
@@ -60,10 +63,10 @@ class _Writer(Columns):
         self.products = graph.of_kind("product")
         self.sizes = self.open_sizes(graph)
         self.fails = bool(self.products) or any(n >= 0 for n in plan.kept.values())
-        self.packed: dict[Node, str] = {}
         self.k = ElementCode(module, "", [], "void")
-        self.block = 1 if self.each == "1" else 4 * tile_rows(module)
-        """Rows in a block."""
+        self.unit = 1 if self.each == "1" else UNIT
+        self.block = self.most_rows()
+        """Rows in a block, at most."""
         self.flat = (
             self.product(graph.rows) == "1" and len(graph.spaces) == 1 and not self.plan.kept
             and all(n.kind in ("load", "scalar", "iota", "map") and n.space in (0, None) for n in graph.nodes)
@@ -74,6 +77,15 @@ class _Writer(Columns):
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
         found = [graph.axes.find(c) for c in classes]
         return tuple(dict.fromkeys(c for c in found if graph.axes.static[c] is None))
+
+    def most_rows(self) -> int:
+        row = "0"
+        for node, number in self.plan.kept.items():
+            if number >= 0:
+                row = plus(self.k, row, times(self.k, self.width(node), str(SCALARS[node.type.name][1])))
+        fits = 0 if row.startswith("%") else BLOCK_BYTES // max(int(row), 1) // UNIT * UNIT
+        rows = min(max(fits, 2 * UNIT), BLOCK)
+        return rows if self.each.startswith("%") else min(rows, int(self.each))
 
     def write(self) -> Kernel:
         params = [("ptr noalias", f"%o{i}") for i in range(len(self.graph.outputs))]
@@ -95,7 +107,7 @@ class _Writer(Columns):
                 self.body("0", self.units())
                 return
             args = [(t.removesuffix(" noalias"), v) for t, v in params]
-            # Each run of blocks packs its matrices again.
+            # Each run of units copies its matrices again.
             status = spread(self.k, part, args, self.units(), self.work(), 1 if self.products else PIECES)
             self.k.ret(status if fails else "")
 
@@ -122,12 +134,12 @@ class _Writer(Columns):
         return self.units() != "1" and int(self.work()) >= LARGE
 
     def units(self) -> str:
-        """What is done as one: a row; a block of rows where there are products; of a single row a strip."""
+        """What is done as one: a row; several where there are products; of a single row a strip."""
         if self.flat:
             return parts(self.k, self.product(self.graph.spaces[0]), STRIP)
         if not self.products:
             return self.product(self.graph.rows)
-        return times(self.k, self.product(self.graph.rows[: self.graph.batch]), self.blocks())
+        return times(self.k, self.product(self.graph.rows[: self.graph.batch]), self.units_of_batch())
 
     def work(self) -> str:
         """As much as so many multiplications within products."""
@@ -149,11 +161,11 @@ class _Writer(Columns):
                 self.begin = times(k, first, str(STRIP))
                 self.end = least(k, times(k, last, str(STRIP)), self.product(graph.spaces[0]))
                 first, last = "0", "1"
-            with self.scratch("1"), self.turns(first, last) as row:
+            with self.scratch(), self.turns(first, last) as row:
                 self.row_loops(self.plan.segments[0], row, "0")
             return
-        batches, blocks = self.product(graph.rows[: graph.batch]), self.blocks()
-        with self.scratch(str(self.block)):
+        batches, blocks = self.product(graph.rows[: graph.batch]), self.units_of_batch()
+        with self.scratch():
             if blocks == "1":
                 with self.turns(first, last) as batch:
                     self.block_rows(batch, "0", "1")
@@ -174,31 +186,39 @@ class _Writer(Columns):
         """Rows of a batch."""
         return self.product(self.graph.rows[self.graph.batch :])
 
-    def blocks(self) -> str:
-        """Of a batch."""
-        return parts(self.k, self.each, self.block)
+    def units_of_batch(self) -> str:
+        return parts(self.k, self.each, self.unit)
 
     def block_rows(self, batch: str, first: str, last: str) -> None:
-        """Blocks of rows of a batch."""
-        k, graph, block, each = self.k, self.graph, str(self.block), self.each
-        self.begin_batch(batch, each)
+        """Units of rows of a batch, in blocks that are about as large as each other."""
+        k, each = self.k, self.each
+        self.begin_batch(batch)
         base = times(k, batch, each)
-        stop = each if first == "0" else least(k, times(k, last, block), each)
-        with k.loop(stop, start=times(k, first, block), step=self.block) as turn:
-            self.poll()
-            rows = "1" if each == "1" else least(k, k.sub(each, turn.index), block)
-            if not each.startswith("%") and int(each) % self.block == 0:
-                rows = block
-            row = k.add(base, turn.index)
-            if self.plan.limited is not None:
-                self.limit = least(k, self.product(graph.spaces[self.plan.limited]), k.add(turn.index, rows))
-            for segment in self.plan.segments:
-                for node in segment.products:
-                    self.multiply(node, row, turn.index, rows, each)
-                if segment.loops or segment.rows:
-                    with self.turns("0", rows) as within:
-                        self.row_loops(segment, k.add(row, within), within)
-        self.end_batch()
+        begin = times(k, first, str(self.unit))
+        end = least(k, times(k, last, str(self.unit)), each)
+        count = end if begin == "0" else k.sub(end, begin)
+        if count == "0":
+            return
+        blocks = most(k, parts(k, count, self.block), "1")
+        if blocks == "1":
+            self.one_block(base, begin, count, each)
+            return
+        step = times(k, parts(k, parts(k, count, blocks), TILE_ROWS), str(TILE_ROWS))
+        with k.loop(end, start=begin, step=step) as turn:
+            self.one_block(base, turn.index, least(k, k.sub(end, turn.index), step), each)
+
+    def one_block(self, base: str, first: str, rows: str, each: str) -> None:
+        """So many rows from `first` of those of a batch, which begin at row `base`."""
+        k, graph, row = self.k, self.graph, plus(self.k, base, first)
+        self.poll()
+        if self.plan.limited is not None:
+            self.limit = least(k, self.product(graph.spaces[self.plan.limited]), plus(k, first, rows))
+        for segment in self.plan.segments:
+            for node in segment.products:
+                self.multiply(node, row, first, rows, each)
+            if segment.loops or segment.rows:
+                with self.turns("0", rows) as within:
+                    self.row_loops(segment, plus(k, row, within), within)
 
     @contextmanager
     def turns(self, first: str, last: str) -> Iterator[str]:
@@ -209,9 +229,11 @@ class _Writer(Columns):
             yield turn.index
 
     @contextmanager
-    def scratch(self, block: str) -> Iterator[None]:
-        """Rows of memory for what is kept, and places for values of rows that later segments need."""
+    def scratch(self) -> Iterator[None]:
+        """Rows of memory for what is kept, places for values of rows that later segments need, and the room where
+        products copy panels."""
         k, total = self.k, "0"
+        block = least(k, self.each, str(self.block)) if self.products else "1"
         offsets: dict[Node, str] = {}
         for node, number in self.plan.kept.items():
             if number >= 0:
@@ -221,27 +243,34 @@ class _Writer(Columns):
                     "and", "i64", k.add(bytes_, "63"), "-64")
                 total = str(int(total) + int(rounded)) if not (total + rounded).count("%") else k.add(total, rounded)
         heap = bool(offsets) and (total.startswith("%") or int(total) > ON_STACK)
+        self.heap: list[str] = []
         memory = self.allocate(total) if heap else k.alloca(int(total), 64) if offsets else ""
         for node, offset in offsets.items():
             self.first[node] = k.ptr_add(memory, offset)
         for node in self.plan.across:
-            self.lasting[node] = k.alloca(int(block) * SCALARS[node.type.name][1])
-        self.heap = [memory] if heap else []
+            self.lasting[node] = k.alloca(self.block * SCALARS[node.type.name][1])
+        self.room = "null"
+        size = self.room_size()
+        if size != "0":
+            fits = not size.startswith("%") and int(size) <= ON_STACK
+            self.room = k.alloca(int(size), 64) if fits else self.allocate(size)
         yield
         for m in self.heap:
             k.call("void", "@free", [("ptr", m)])
 
     def allocate(self, size: str) -> str:
-        memory = self.k.call("ptr", "@malloc", [("i64", size)])
+        """Memory that begins at a line of the caches."""
+        memory = self.k.call("ptr", "@malloc", [("i64", plus(self.k, size, "63"))])
         with self.k.when(self.k.icmp("eq", memory, "null", "ptr")):
             kind = str(fault_code("MemoryError"))
             self.k.call("void", support.set_fault(self.module), [("ptr", CTX), ("i64", kind)])
             self.leave()
-        return memory
+        self.heap.append(memory)
+        return self.k.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", self.k.ptr_add(memory, 63)), ("i64", "-64")])
 
     def leave(self) -> None:
         """Give back the memory and fail."""
-        for m in getattr(self, "heap", []):
+        for m in self.heap:
             self.k.call("void", "@free", [("ptr", m)])
         self.k.ret("1")
 
@@ -254,49 +283,33 @@ class _Writer(Columns):
                 self.leave()
 
     # ---- products
-    def begin_batch(self, batch: str, each: str) -> None:
-        """The matrices of this batch: where they lie, packed if there are many rows."""
-        k = self.k
-        self.mark = len(self.heap)
+    def room_size(self) -> str:
+        """Bytes for a panel of any product that may copy some."""
+        k, size = self.k, "0"
+        for node in self.products:
+            few = not self.each.startswith("%") and int(self.each) < COPY_FROM
+            if self.by_rows(node) or self.each == "1" or few and not node.transposed and self.whole(node):
+                continue
+            size = most(k, room_of(k, self.module, node.type, self.width(node.args[0])), size)
+        return size
+
+    def by_rows(self, node: Node) -> bool:
+        """Are there few rows, known to be, to be multiplied by the rows of a matrix?"""
+        return node.transposed and not self.each.startswith("%") and int(self.each) < TURN_FROM
+
+    def whole(self, node: Node) -> bool:
+        n = self.needed(node.space)
+        return not n.startswith("%") and int(n) % panel_width(self.module, node.type) == 0
+
+    def begin_batch(self, batch: str) -> None:
+        """Where the matrices of this batch lie."""
         for node in dict.fromkeys(p.args[1] for p in self.products):
-            users = [p for p in self.products if p.args[1] is node]
-            n, inner = self.width(users[0]), self.width(users[0].args[0])
             at = "0"
             if node.rows:
-                at = times(k, self.place(node, self.graph.rows[: self.graph.batch], batch), times(k, n, inner))
-            self.memo[node] = k.element(self.names[node], SCALARS[node.type.name][0], at)
-            few = DOT_ROWS if users[0].transposed else PACK_FROM
-            if not each.startswith("%"):
-                if int(each) > few:
-                    self.packed[node] = self.pack(users[0], n, inner)
-                continue
-            before = k.here
-            many, ready = k.label("pack"), k.label("packed")
-            k.branch(k.icmp("sgt", each, str(few)), many, ready)
-            k.start(many)
-            fresh = self.pack(users[0], n, inner)
-            self.heap.pop()
-            after = k.here
-            k.jump(ready)
-            k.start(ready)
-            self.packed[node] = k.phi("ptr", [("null", before), (fresh, after)])
-            self.heap.append(self.packed[node])
-
-    def pack(self, user: Node, n: str, inner: str) -> str:
-        k, kind = self.k, user.type
-        width = panel_width(self.module, kind)
-        count = k.mul(k.op2("udiv", "i64", k.add(n, str(width - 1)), str(width)), str(width * SCALARS[kind.name][1]))
-        memory = self.allocate(k.mul(inner, count))
-        ldb = inner if user.transposed else n
-        args = [("ptr", memory), ("ptr", self.memo[user.args[1]]), ("i64", ldb), ("i64", n), ("i64", inner)]
-        k.call("void", pack(self.module, kind, user.transposed), args)
-        self.heap.append(memory)
-        return memory
-
-    def end_batch(self) -> None:
-        for m in self.heap[self.mark :]:
-            self.k.call("void", "@free", [("ptr", m)])
-        del self.heap[self.mark :]
+                user = next(p for p in self.products if p.args[1] is node)
+                size = times(self.k, self.width(user), self.width(user.args[0]))
+                at = times(self.k, self.place(node, self.graph.rows[: self.graph.batch], batch), size)
+            self.memo[node] = self.k.element(self.names[node], SCALARS[node.type.name][0], at)
 
     def multiply(self, node: Node, first: str, inside: str, rows: str, each: str) -> None:
         """The block's rows of a product: from row `first`, which is row `inside` of the batch."""
@@ -310,27 +323,22 @@ class _Writer(Columns):
         else:
             a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, inner))
         c = self.first[node]
-        packed = self.packed.get(matrix)
-        if packed is not None and not each.startswith("%"):
-            self.by_panels(node, c, a, packed, rows)
-            return
-        if packed is None:
-            self.unpacked(node, c, a, rows)
-            return
-        plain, quick, done = k.label("plain"), k.label("panels"), k.label("done")
-        k.branch(k.icmp("eq", packed, "null", "ptr"), plain, quick)
-        k.start(plain)
-        self.unpacked(node, c, a, rows)
-        k.jump(done)
-        k.start(quick)
-        self.by_panels(node, c, a, packed, rows)
-        k.jump(done)
-        k.start(done)
+        if not node.transposed or not each.startswith("%") and int(each) >= TURN_FROM:
+            self.by_panels(node, c, a, rows)
+        elif self.by_rows(node):
+            self.by_dots(node, c, a, rows)
+        else:
+            dotted, turned, done = k.label("dots"), k.label("panels"), k.label("done")
+            k.branch(k.icmp("slt", each, str(TURN_FROM)), dotted, turned)
+            k.start(dotted)
+            self.by_dots(node, c, a, rows)
+            k.jump(done)
+            k.start(turned)
+            self.by_panels(node, c, a, rows)
+            k.jump(done)
+            k.start(done)
 
-    def unpacked(self, node: Node, c: str, a: str, rows: str) -> None:
-        if not node.transposed:
-            self.by_panels(node, c, a, "", rows)
-            return
+    def by_dots(self, node: Node, c: str, a: str, rows: str) -> None:
         ldc, inner, b = self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
         sizes = [("i64", v) for v in (self.needed(node.space), self.needed(node.args[0].space))]
         if rows == "1":
@@ -340,17 +348,15 @@ class _Writer(Columns):
         self.k.call("void", dots(self.module, node.type), [
             ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", inner), ("i64", rows), *sizes])
 
-    def by_panels(self, node: Node, c: str, a: str, packed: str, rows: str) -> None:
-        """From the packed matrix, or where it lies."""
-        width, ldc, inner = panel_width(self.module, node.type), self.width(node), self.width(node.args[0])
-        n, k = self.needed(node.space), self.needed(node.args[0].space)
-        whole = not n.startswith("%") and int(n) % width == 0
-        helper = panels(self.module, node.type, tile_heights(self.module, rows), whole=whole)
-        step = times(self.k, inner, str(width)) if packed else str(width)
-        sizes = [("i64", s) for s in (step, str(width) if packed else ldc, rows, n, k)]
-        b = packed or self.memo[node.args[1]]
-        args = [("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), *sizes, ("i1", "false")]
-        self.k.call("void", helper, args)
+    def by_panels(self, node: Node, c: str, a: str, rows: str) -> None:
+        k, ldc, inner, b = self.k, self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
+        ldb, turned = inner if node.transposed else ldc, node.transposed
+        copied = "true" if turned else copies(k, node.type, b, ldb, rows)
+        helper = panels(self.module, node.type, tile_heights(rows), turned=turned, whole=self.whole(node))
+        sizes = [("i64", s) for s in (ldb, rows, self.needed(node.space), self.needed(node.args[0].space))]
+        k.call("void", helper, [
+            ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), *sizes, ("ptr", self.room),
+            ("i1", copied)])
 
 
 __all__ = ["Kernel", "kernel_of"]

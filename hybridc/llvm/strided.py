@@ -38,7 +38,9 @@ def least(k: Code, a: str, b: str) -> str:
 
 
 def most(k: Code, a: str, b: str) -> str:
-    return k.call("i64", "@llvm.smax.i64", [("i64", a), ("i64", b)]) if a.startswith("%") else str(max(int(a), int(b)))
+    if not (a + b).count("%"):
+        return str(max(int(a), int(b)))
+    return k.call("i64", "@llvm.smax.i64", [("i64", a), ("i64", b)])
 
 
 def parts(k: Code, count: str, of: int | str) -> str:

@@ -1,6 +1,6 @@
 """The innermost loops of products: a tile of the result stays in registers while the sum over k runs.
 
-`tile` is an outer product at each k (a vector of columns of b by single elements of a). `dot_tile` multiplies rows by
+`tile` is an outer product at each k (vectors of columns of b by single elements of a). `dot_tile` multiplies rows by
 rows, for a right side that lies the other way: each sum is a vector of partial sums, added up at the end.
 """
 
@@ -18,36 +18,60 @@ def ints(*names: str) -> list[tuple[str, str]]:
     return [("i64", f"%{n}") for n in names]
 
 
-def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = False, lies: str = "rows") -> str:
-    """void (c, ldc, a, lda, b, ldb, k, left, adds): a tile of c = a @ b, or of c += a @ b; if masked, of `left`
-    columns. a lies in `rows` (of lda elements) or `columns` (lda from one k to the next)."""
+TILE_ROWS = 6
+"""Of the largest tile: its sums and operands fill the registers."""
+AHEAD = 8
+"""Lines of the right side that a tile asks for before it multiplies them: they may lie a page apart."""
+
+
+def tile(
+    module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = False, ragged: bool = False,
+    lies: str = "rows",
+) -> str:
+    """void (c, ldc, a, lda, b, strip, step, k, left, adds): a tile of c = a @ b, or of c += a @ b. A line of b is
+    vectors that lie `strip` apart, and the next one `step` on. a lies in `rows` (of lda elements) or `columns` (lda
+    from one k to the next). If masked, there are `left` columns of c, and if ragged of b too."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        k = Code(module, name, [*params, *ints("ldb", "k", "left"), ("i1", "%adds")], "void",
+        k = Code(module, name, [*params, *ints("strip", "step", "k", "left"), ("i1", "%adds")], "void",
                  attributes="noinline nounwind")
         masks = [lane.mask(k, "%left", v) for v in range(vectors)] if masked else [""] * vectors
+        apart = [k.mul("%strip", str(v)) if v else "0" for v in range(vectors)]
 
         def places() -> list[tuple[str, str]]:
             lines = [k.element("%c", lane.scalar, k.mul("%ldc", str(r)) if r else "0") for r in range(rows)]
             return [(k.ptr_add(line, lane.bytes * v), masks[v]) for line in lines for v in range(vectors)]
 
-        before, loaded, run = k.here, k.label("loaded"), k.label("run")
-        k.branch("%adds", loaded, run)
+        fresh, loaded, run = k.label("fresh"), k.label("loaded"), k.label("run")
+        k.branch("%adds", loaded, fresh)
         k.start(loaded)
         old = [lane.load(k, *place) for place in places()]
         k.jump(run)
+        k.start(fresh)
+        for place, _ in places():
+            k.prefetch(place, writes=True)
+        k.jump(run)
         k.start(run)
-        sums = [(lane.type, k.phi(lane.type, [("zeroinitializer", before), (v, loaded)])) for v in old]
+        sums = [(lane.type, k.phi(lane.type, [("zeroinitializer", fresh), (v, loaded)])) for v in old]
+        # Few registers hold addresses: those of three rows are a multiple of lda from one of them.
         across = lies == "rows"
-        starts = [k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0") for r in range(rows * across or 1)]
+        bases = [k.opaque("ptr", k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0"))
+                 for r in range(0, rows * across or 1, 3)]
+        ahead = k.opaque("ptr", k.ins(f"getelementptr {lane.scalar}, ptr %b, i64 {k.mul('%step', str(AHEAD))}"))
         with k.loop("%k", sums, rolled=True) as turn:
-            line = k.element("%b", lane.scalar, k.mul(turn.index, "%ldb"))
-            bs = [lane.load(k, k.ptr_add(line, lane.bytes * v), masks[v]) for v in range(vectors)]
-            at = "" if across else k.element("%a", lane.scalar, k.mul(turn.index, "%lda"))
+            at = k.mul(turn.index, "%step")
+            for v in range(vectors):
+                k.prefetch(k.ins(f"getelementptr {lane.scalar}, ptr {ahead}, i64 {k.add(at, apart[v])}"))
+            line = k.element("%b", lane.scalar, at)
+            bs = [lane.load(k, k.element(line, lane.scalar, apart[v]), masks[v] if ragged else "")
+                  for v in range(vectors)]
+            start = turn.index if across else k.mul(turn.index, "%lda")
+            lefts = [k.element(base, lane.scalar, start) for base in bases]
             for r in range(rows):
-                place = k.element(starts[r], lane.scalar, turn.index) if across else k.element(at, lane.scalar, str(r))
+                offset = str(r) if not across else k.mul("%lda", str(r % 3)) if r % 3 else "0"
+                place = k.element(lefts[r // 3 * across], lane.scalar, offset)
                 a = lane.splat(k, k.load(lane.scalar, place))
                 turn.next += [lane.fma(k, a, b, turn.values[r * vectors + v]) for v, b in enumerate(bs)]
         for value, (to, mask) in zip(turn.values, places(), strict=True):
@@ -55,7 +79,7 @@ def tile(module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = 
         k.ret()
         k.finish()
 
-    return module.helper((f"kernel.tile{rows}x{vectors}", kind, masked, lies), make)
+    return module.helper((f"kernel.tile{rows}x{vectors}", kind, masked, ragged, lies), make)
 
 
 def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:
@@ -93,7 +117,7 @@ def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool)
         with k.loop(filled, [(lane.type, "zeroinitializer")] * (rows * columns), step=lane.count, rolled=True) as turn:
             for start in ("%ahead", k.add("%ahead", "%apart")):
                 for p in b_at[: columns // 2]:
-                    _ask_for(k, k.element(p, t, k.add(turn.index, start)))
+                    k.prefetch(k.element(p, t, k.add(turn.index, start)))
             turn.next = step(turn.index, turn.values, "")
         before, rest, done = k.here, k.label("rest"), k.label("done")
         k.branch(k.icmp("eq", filled, "%k"), done, rest)
@@ -115,12 +139,6 @@ def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool)
     return module.helper((f"kernel.dots{rows}x{columns}", kind, edge), make)
 
 
-def _ask_for(k: Code, address: str) -> None:
-    """Of memory; beyond its end nothing happens."""
-    to_read, near, data = ("i32", "0"), ("i32", "3"), ("i32", "1")
-    k.call("void", "@llvm.prefetch.p0", [("ptr", address), to_read, near, data])
-
-
 def _store(k: Code, lane: Lane, vector: str, first: int, count: int, to: str, mask: str) -> None:
     """Some lanes of a vector."""
     numbers = ", ".join(f"i32 {i}" for i in range(first, first + count))
@@ -128,16 +146,21 @@ def _store(k: Code, lane: Lane, vector: str, first: int, count: int, to: str, ma
     Lane(lane.kind, count * lane.size).store(k, value, to, mask)
 
 
-def tile_rows(module: Module) -> int:
-    """Rows of the largest tile of two vectors of columns: its sums and operands fill the registers."""
-    return 14 if module.vector_bytes == 64 else 6
+def tile_vectors(module: Module) -> int:
+    """Vectors of columns of a tile. A wide one reads its rows less often, and less for each multiplication."""
+    return 4 if module.vector_bytes == 64 else 2
 
 
-def tile_heights(module: Module, rows: str) -> Sequence[int]:
-    """Heights of tiles that cover a block of rows, the tallest first; as even as can be where the number is known."""
-    full = tile_rows(module)
+Heights = Sequence[tuple[int, int]]
+"""Of tiles that cover a block of rows one after the other, each with the row at which it ends; 0 where the next would
+not fit."""
+
+
+def tile_heights(rows: str) -> Heights:
+    """As even as can be where the number of rows is known."""
     if rows.startswith("%"):
-        return (full, 4, 2, 1)
+        return tuple((h, 0) for h in (TILE_ROWS, 4, 2, 1))
     count = max(int(rows), 1)
-    each, more = divmod(count, -(-count // full))
-    return (each + 1, each) if more else (each,)
+    each, more = divmod(count, -(-count // TILE_ROWS))
+    tall = (each + 1) * more
+    return ((each + 1, tall), (each, count)) if more else ((each, count),)

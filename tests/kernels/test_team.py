@@ -139,13 +139,13 @@ try:
     mod.for_ever(a)
 except KeyboardInterrupt:
     print("interrupted", time.perf_counter() - start < 5)
-w = np.zeros((3000, 3000), np.float32)
-many = np.zeros((4000, 3000), np.float32)
+w, v = np.zeros((200_000, 8), np.float32), np.zeros((16, 200_000), np.float32)
+many = np.zeros((4000, 8), np.float32)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000,) * 2)
 try:
-    # There is room for the result, and none for the packed matrices of two threads.
-    mod.layers(many, w, np.zeros((3000, 3000), np.float32))
+    # There is room for the result, and none for the rows between the products of two threads.
+    mod.layers(many, w, v)
 except MemoryError as e:
     print(type(e).__mro__[1].__name__)
 print(float(mod.product(a[:10], a).sum()))
