@@ -14,6 +14,7 @@ from hybridc.autodiff.convert import absorb, give
 from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.push import Push, custom
+from hybridc.autodiff.readonly import only_read
 from hybridc.autodiff.replacer import Replacer
 from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.rules import Refused
@@ -130,7 +131,8 @@ class Driver:
         self.tangents = Tangents(program)
         self.activity = Activity(self.tangents)
         self.apply = rules.apply
-        self._derived: dict[tuple[str, Mask], Derived] = {}
+        self._derived: dict[tuple[str, Mask, bool], Derived] = {}
+        """The last says whether it is the outermost and holds arguments."""
         self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
         self._called: dict[str, str] = {}
@@ -155,10 +157,12 @@ class Driver:
         return self._recursive[name]
 
     # ---- the two parts
-    def derive(self, name: str, mask: Mask) -> Derived:
+    def derive(self, name: str, mask: Mask, outermost: bool = False) -> Derived:
+        """`outermost`: for whoever takes the derivative of the function, and holds its arguments."""
         if self.program.fns[name].adjoint:
-            return self.derive(self.called(name), mask)
-        key = (name, mask)
+            return self.derive(self.called(name), mask, outermost)
+        held = only_read(self.activity.body(name)) if outermost and not self.recursive(name) else set()
+        key = (name, mask, bool(held))
         found = self._derived.get(key)
         if found is not None:
             return found
@@ -172,7 +176,7 @@ class Driver:
             self._derived[key] = Derived(forward, reverse, tape, results)
         if gradients(self.program.fns[name]):
             return self.own(key, forward, reverse, results)
-        part = Reverse(self, self.activity.body(name), mask)
+        part = Reverse(self, self.activity.body(name), mask, held)
         within = reverse
         if part.kept.matrices:
             within = self.claim(f"{reverse} within")
@@ -213,7 +217,7 @@ class Driver:
                 self.program.fns[found] = Push(self, self.activity.body(name), mask).build(found)
         return found
 
-    def own(self, key: tuple[str, Mask], forward: str, reverse: str, results: Mask) -> Derived:
+    def own(self, key: tuple[str, Mask, bool], forward: str, reverse: str, results: Mask) -> Derived:
         """Of a function that takes a derivative which is just being made: a fault."""
         fn = self.program.fns[key[0]]
         b = Builder(highest_id(fn) + 1)

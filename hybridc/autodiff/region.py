@@ -12,7 +12,7 @@ variable that the reverse part needs is *saved* with its region, or computed aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from hybridc.autodiff.heads import Head, Step, steps_of
@@ -24,7 +24,6 @@ from hybridc.core.ir import (
     Atom,
     Block,
     BufferT,
-    Const,
     EnumT,
     Fn,
     If,
@@ -47,7 +46,9 @@ CHEAP = VIEWS | frozenset(
     "add sub mul neg eq ne lt le gt ge not bit_and bit_or bit_xor select minimum maximum cast dim buffer_len unwrap"
     " is_some tag destruct".split()
 )
-"""Computed again where everything they need is there anyway."""
+"""Computed again where everything they need is there anyway, or is computed again from what is there."""
+DEPTH = 4
+"""So many after one another."""
 
 
 @dataclass
@@ -84,6 +85,14 @@ class Region:
             region = region.parent
 
     @property
+    def complete(self) -> bool:
+        """Has everything in it been done wherever the reverse part comes to it? An early end leaves the rest undone."""
+        region: Region | None = self
+        while region is not None and region.kind == "arm":
+            region = region.parent
+        return region is not None and region.head is not None
+
+    @property
     def record(self) -> Type:
         """The type of a loop's record."""
         kinds = [v.type for v in self.saved]
@@ -93,9 +102,10 @@ class Region:
 class Regions:
     """Of one function in the form of structure.py. New variables come from `b`."""
 
-    def __init__(self, fn: Fn, b: Builder, block_of: Callable[[Sequence[Type]], EnumT]):
-        """`block_of` declares a block that holds values of these types."""
+    def __init__(self, fn: Fn, b: Builder, block_of: Callable[[Sequence[Type]], EnumT], held: Set[Var]):
+        """`block_of` declares a block that holds values of these types. Elements of what is `held` are read again."""
         self.b = b
+        self.held = held
         self.block_of = block_of
         self.root = Region("function")
         self.of: dict[int, Region] = {p.id: self.root for p in fn.params}
@@ -217,19 +227,43 @@ class Regions:
                     todo.sort(key=lambda v: -self.order.get(v.id, -1))
                 again[v.id] = Op((v,), "add", (op.args[0], integer(0)))
                 continue
-            if op is None or op.op not in CHEAP or may_fault(op):
+            if op is None:
                 continue
-            if op.op in VIEWS:
-                for a in op.args:
-                    if isinstance(a, Var) and a not in self.of[a.id].needed:
-                        self.need(a)
-                        if self.of[a.id] is region:
-                            todo.append(a)
-                            todo.sort(key=lambda v: -self.order.get(v.id, -1))
-            elif not all(isinstance(a, Const) or a in self.of[a.id].needed for a in op.args):
+            brought = op.args if op.op in VIEWS else self._made_of(v)
+            if not brought:
                 continue
+            for a in brought:
+                if isinstance(a, Var) and a not in self.of[a.id].needed:
+                    self.need(a)
+                    if self.of[a.id] is region:
+                        todo.append(a)
+                        todo.sort(key=lambda v: -self.order.get(v.id, -1))
             again[v.id] = op
         region.again = list(dict.fromkeys(again[i] for i in sorted(again, key=lambda i: self.order[i])))
+
+    def _made_of(self, v: Var, depth: int = DEPTH) -> tuple[Atom, ...]:
+        """What the operator that makes it takes, and what makes that, up to what is needed anyway; nothing if it cannot
+        be computed again from there cheaply."""
+        op = self.makers.get(v.id)
+        if op is None or depth == 0:
+            return ()
+        if op.op == "buffer_get":
+            if op.args[0] not in self.held or not self.of[v.id].complete:
+                return ()
+        elif op.op == "place":
+            if not self.is_index(op.args[0]):
+                return ()
+        elif op.op not in CHEAP or may_fault(op):
+            return ()
+        found: list[Atom] = []
+        for a in op.args[:1] if op.op == "place" else op.args:
+            found.append(a)
+            if isinstance(a, Var) and a not in self.of[a.id].needed and a not in self.steps and a not in self.held:
+                inner = self._made_of(a, depth - 1)
+                if not inner:
+                    return ()
+                found += inner
+        return tuple(found)
 
     def index_of(self, a: Atom) -> Atom:
         """The index, without the check that it has passed."""

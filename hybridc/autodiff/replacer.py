@@ -104,7 +104,7 @@ class Replacer:
     def gradient(self, op: Op, fn: Fn) -> None:
         b, tangents = self.b, self.tangents
         mask, wrt, g = self.mask(op, fn)
-        derived = self.driver.derive(fn.name, mask)
+        derived = self.driver.derive(fn.name, mask, outermost=True)
         n = len(fn.results)
         if g is None:
             tape = [b.var(k) for k in derived.tape]
@@ -166,7 +166,7 @@ class Replacer:
         """A reverse pass for each element of the result, all over one tape."""
         b, tangents = self.b, self.tangents
         mask, wrt, _ = self.mask(op, fn)
-        derived = self.driver.derive(fn.name, mask)
+        derived = self.driver.derive(fn.name, mask, outermost=True)
         tape = [b.var(k) for k in derived.tape]
         results = [b.var(k) for k in fn.results]
         b.add(Call((*results, *tape), derived.forward, op.args, op.span))

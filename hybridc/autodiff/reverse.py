@@ -7,7 +7,7 @@ if it is a tensor that has the shape of its variable; else it may be without ele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -71,13 +71,14 @@ class Context:
 class Reverse:
     """Of one function and set of active arguments."""
 
-    def __init__(self, driver: Driver, fn: Fn, mask: Mask):
+    def __init__(self, driver: Driver, fn: Fn, mask: Mask, held: Set[Var] = frozenset()):
+        """`held` are buffers that are there until the reverse part is done."""
         self.driver = driver
         self.tangents = driver.tangents
         self.fn = fn
         self.mask = mask
         self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
-        self.regions = Regions(fn, self.b, self.block_of)
+        self.regions = Regions(fn, self.b, self.block_of, held)
         self.active = driver.activity.variables(fn.name, mask)
         self.env: dict[Key, Adjoint] = {}
         self.tapes: dict[int, list[Var]] = {}
