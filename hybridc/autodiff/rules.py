@@ -191,6 +191,7 @@ UNSUPPORTED = {
     **dict.fromkeys(DERIVATIVES, "the pass has written it out"),
     "bitcast": "the bits of a number have no derivative",
     "reshaped": "ownership comes after differentiation",
+    "part": "ownership comes after differentiation",
     "to_device": "placement comes after differentiation",
     "to_host": "placement comes after differentiation",
     "orthogonal": "making a matrix orthogonal has no derivative here",

@@ -3,7 +3,7 @@
 
 b borrows, c consumes its argument. "n", "i" and so on are ints; `t` is a tensor; a tensor type of no dimension is its
 scalar, and where `t or x` stands a scalar is allowed. Results never share storage with their arguments except those
-of `reshape` (which consumes), `reshaped` and `tensor_view` (aliases of their parents). Sizes that do not fit are
+of `reshape` (which consumes), `reshaped`, `part` and `tensor_view` (aliases of their parents). Sizes that do not fit are
 ValueErrors that name both shapes; an index out of range is an IndexError. `axis` attributes are never negative.
 
 shape       dim[axis](b t) -> int                     the size of a dimension
@@ -27,6 +27,8 @@ parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis
                                                       counts from the end, the axis goes), "" (whole), or letters of
                                                       "abc" in this order: start, stop, step, each an int argument,
                                                       as in a Python slice (clamped; step 0 ValueError)
+            part[kinds](b t, i...) -> t               the same where it lies side by side, only looked at
+                                                      (passes/ownership.py)
             update[kinds, axes, fn](c t, b v, i...)   -> t: t with the part index[kinds] would give replaced by v,
                                                       broadcast to it by `axes`; fn="add": v is added to the part
             take[axis, wrap](b t, b idx)              idx: an int or a tensor of ints; axis of t becomes idx's axes.
@@ -469,6 +471,7 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("cumsum", _cumsum, 1, faults=False),
     _row("matmul", _matmul, 2, fault_if=_matmul_faults),
     _row("index", _index, 1, more=True, fault_if=_index_faults),
+    _row("part", _index, 1, more=True, alias=True, fault_if=_index_faults),
     _row("update", _update, 2, more=True, own="cb"),
     _row("take", _take, 2),
     _row("put", _put, 3, own="cb"),

@@ -269,6 +269,13 @@ def emit_index(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
+def emit_part(e: FnEmitter, op: Op) -> Results:
+    """Where it lies."""
+    x = tensor_of(e, op.args[0])
+    part = Part(e, x, _kinds(op), [e.one(a) for a in op.args[1:]])
+    return ((x.owner, e.element(x.data, x.llvm, part.offset), *part.counts),)
+
+
 def check_update(e: FnEmitter, op: Op, part: Part) -> None:
     """ValueError unless the value fits in the part."""
     value, axes = op.args[1], op.attr("axes")
@@ -437,6 +444,6 @@ def emit_view(e: FnEmitter, op: Op) -> Results:
 
 ROWS = {
     "dim": emit_dim, "reshape": emit_reshape, "reshaped": emit_reshaped, "transpose": emit_transpose,
-    "broadcast": emit_broadcast, "index": emit_index, "update": emit_update, "concat": emit_concat,
+    "broadcast": emit_broadcast, "index": emit_index, "part": emit_part, "update": emit_update, "concat": emit_concat,
     "stack": emit_stack, "join": emit_join, "tensor": emit_tensor, "iota": emit_iota, "tensor_view": emit_view,
 }  # fmt: skip

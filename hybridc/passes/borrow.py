@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
+
 from hybridc.core.ir import Call, Exit, Fault, Fn, Loop, Match, Op, Program, TensorT, Var, Yield
 from hybridc.core.ops import OPS, may_fault
 from hybridc.core.walk import all_blocks
@@ -16,6 +18,17 @@ def renames(op: Op) -> bool:
     """Does it only give a tensor other sizes, without a question?"""
     return op.op == "reshape" and not may_fault(op) and all(
         isinstance(v.type, TensorT) and v.type.dims for v in (op.outs[0], op.args[0]))
+
+
+def lies_together(op: Op) -> bool:
+    """Is it a part of a tensor whose elements lie side by side: at an index along the first axes, from one index to
+    another along the next, and all of the others?"""
+    if op.op != "index" or not isinstance(op.outs[0].type, TensorT) or op.outs[0].type.device:
+        return False
+    kinds = op.attr("kinds")
+    assert isinstance(kinds, tuple)
+    rest = list(dropwhile(lambda kind: kind == "i", kinds))
+    return "c" not in rest[0] and not any(rest[1:])
 
 
 def infer_borrowed(program: Program, counted: Counted) -> Borrowed:

@@ -4,8 +4,8 @@ What the code generator is given, and has to do
 - `retain(x)` (no result) adds one count to every counted block in x; `release(x)` gives one back. A variable is a name
   for a value; its counts belong to the variable, so after `retain(x)` two consumers may take x.
 - An operator takes over the arguments that its row marks `c` and only reads the others; its results are new counts of
-  their own, except that the result of an `alias` row (get, unwrap, tensor_view, reshaped) is a part of its argument and
-  carries none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts as the owners:
+  their own, except that the result of an `alias` row (get, unwrap, tensor_view, reshaped, part) is a part of its
+  argument and carries none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts as the owners:
   there is nothing to do.) So `buffer_get` retains what it copies; the fields of a `match` arm are parts of the subject.
 - `borrowed[fn][i]`: a call reads argument i; else the callee takes it over, also when it faults (it then releases it,
   in its prologue too, if the call depth is exceeded). Results of calls are owned by the caller.
@@ -24,7 +24,7 @@ What the code generator is given, and has to do
 How it decides
     A variable of a counted type is, at each point, owned (its count is this frame's to give back), an alias of a parent
     (part of a value that stays alive as long as the alias is needed; or, only to be looked at, a tensor under other
-    sizes, or a tuple or struct put together of such values), or borrowed for good. The last use of an owner
+    sizes, a part of a tensor that nobody takes over, or a tuple or struct put together of such values), or borrowed for good. The last use of an owner
     moves it where it is consumed; a use that is not the last, or of an alias, is preceded by a retain; an owner that is
     needed no more is released right after the statement of its last use, at the head of the branch that does not use
     it, or before the exit. So a list that nobody else holds reaches `buffer_set` with a count of one, and is written in
@@ -63,7 +63,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.types import parts
 from hybridc.core.walk import args_of, diverges, highest_id, map_blocks
-from hybridc.passes.borrow import TOGETHER, Borrowed, consumed_vars, infer_borrowed, renames
+from hybridc.passes.borrow import TOGETHER, Borrowed, consumed_vars, infer_borrowed, lies_together, renames
 from hybridc.passes.hoist import hoist_gets
 from hybridc.passes.liveness import Counted, Live, Liveness
 
@@ -369,6 +369,11 @@ class _Frame:
         if renames(op) and op.outs[0].id not in self.consumed:
             self.alias(replace(op, op="reshaped"), after, owned, out)
             return
+        if lies_together(op) and op.outs[0].id not in self.consumed and self.stays(op.args[0]):
+            op = replace(op, op="part")
+            self.record(op, owned)
+            self.alias(op, after, owned, out)
+            return
         if op.op in TOGETHER and op.outs[0].id not in self.consumed:
             self.view(op, out)
             return
@@ -379,6 +384,15 @@ class _Frame:
         self.record(op, owned)  # even one that cannot fault may find no memory
         out.append(op)
         self.acquire(op.outs, owned)
+
+    def stays(self, whole: Atom) -> bool:
+        """Is a tensor never taken over, nor what it is a part of? Else it could be written in place after this, which
+        would copy it while somebody looks at a part."""
+        assert isinstance(whole, Var)
+        found = [whole.id]
+        for v in found:
+            found += self.parents.get(v, ())
+        return self.consumed.isdisjoint(found)
 
     def alias(self, op: Op, after: Live, owned: Owned, out: list[Stmt]) -> None:
         out.append(op)

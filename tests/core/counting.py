@@ -323,7 +323,7 @@ class Counting:
                 data, size, count = str_value(str(op.attr("text")))
                 cell = Cell(BufferT(Prim("u8")), data.items(), immortal=True)
                 return ((cell, size, count),)
-            case "tensor_view" | "reshaped" if args[0] is not None and isinstance(op.outs[0].type, TensorT):
+            case "tensor_view" | "reshaped" | "part" if args[0] is not None and isinstance(op.outs[0].type, TensorT):
                 array = MAKERS[op.op](op, self.plain)(args[0].array, *args[1:])
                 return (TensorValue(args[0].block, array),)
             case "buffer_len":
