@@ -405,10 +405,10 @@ def _equal(op: Op, machine: Machine) -> Callable[..., object]:
 
 TENSOR_MAKERS: dict[str, Maker] = {
     "dim": _dim, "reshape": _reshape, "reshaped": _reshape, "transpose": _transpose, "broadcast": _broadcast,
-    "map": _map, "reduce": _reduce, "cumsum": _cumsum, "matmul": _matmul, "index": _index, "part": _index, "update": _update,
-    "take": _take, "put": _put, "gather": _gather, "scatter": _scatter, "nonzero": _nonzero, "concat": _concat,
-    "stack": _stack, "join": _join, "windows": _windows, "argsort": _argsort, "tensor": _make, "iota": _iota,
-    "orthogonal": _orthogonal, "tensor_view": _view, "tensor_equal": _equal,
+    "map": _map, "reduce": _reduce, "cumsum": _cumsum, "matmul": _matmul, "index": _index, "part": _index,
+    "update": _update, "take": _take, "put": _put, "gather": _gather, "scatter": _scatter, "nonzero": _nonzero,
+    "concat": _concat, "stack": _stack, "join": _join, "windows": _windows, "argsort": _argsort,
+    "tensor": _make, "iota": _iota, "orthogonal": _orthogonal, "tensor_view": _view, "tensor_equal": _equal,
     "accumulate": _accumulate, "shaped": _shaped, "to_device": _moved, "to_host": _moved,
 }  # fmt: skip
 """By operator; core/values.py says what a Maker is, core/interp.py: DTYPES how numpy holds elements."""

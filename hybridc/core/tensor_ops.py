@@ -3,8 +3,8 @@
 
 b borrows, c consumes its argument. "n", "i" and so on are ints; `t` is a tensor; a tensor type of no dimension is its
 scalar, and where `t or x` stands a scalar is allowed. Results never share storage with their arguments except those
-of `reshape` (which consumes), `reshaped`, `part` and `tensor_view` (aliases of their parents). Sizes that do not fit are
-ValueErrors that name both shapes; an index out of range is an IndexError. `axis` attributes are never negative.
+of `reshape` (which consumes), `reshaped`, `part` and `tensor_view` (aliases of their parents). Sizes that do not fit
+are ValueErrors that name both shapes; an index out of range is an IndexError. `axis` attributes are never negative.
 
 shape       dim[axis](b t) -> int                     the size of a dimension
             reshape(c t or x, b n...) -> t or x       same elements in row-major order; one n may be -1 (what is left)

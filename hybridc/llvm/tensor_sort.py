@@ -12,8 +12,9 @@ from hybridc.llvm.tensor_access import new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
 
 Results = tuple[Leaves, ...]
-FEW = 8
-"""A line's first places are kept in a heap if they are at most the FEWth part of it; else it is sorted whole."""
+FEW, ALWAYS = 8, 4
+"""A line's first places are kept in a heap if they are at most the FEWth part of it, or so many; else it is sorted
+whole."""
 
 
 # ---- whole lines -----------------------------------------------------------------------------------------------------
@@ -194,7 +195,8 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
         release_tensor(e, scratch)
         return (out.leaves,)
     few, many, done = e.label("few"), e.label("many"), e.label("places")
-    e.branch(e.icmp("sle", e.mul(dims[-1], str(FEW)), n), few, many)
+    heap = e.op2("or", "i1", e.icmp("sle", e.mul(dims[-1], str(FEW)), n), e.icmp("sle", dims[-1], str(ALWAYS)))
+    e.branch(heap, few, many)
     e.start(few)
     e.call("void", _first_kernel(e.module, x.elem, down), [("ptr", out.data), *ends, ("i64", dims[-1])])
     e.jump(done)

@@ -5,8 +5,9 @@ What the code generator is given, and has to do
   for a value; its counts belong to the variable, so after `retain(x)` two consumers may take x.
 - An operator takes over the arguments that its row marks `c` and only reads the others; its results are new counts of
   their own, except that the result of an `alias` row (get, unwrap, tensor_view, reshaped, part) is a part of its
-  argument and carries none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts as the owners:
-  there is nothing to do.) So `buffer_get` retains what it copies; the fields of a `match` arm are parts of the subject.
+  argument and carries none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts as
+  the owners: there is nothing to do.) So `buffer_get` retains what it copies; the fields of a `match` arm are parts of
+  the subject.
 - `borrowed[fn][i]`: a call reads argument i; else the callee takes it over, also when it faults (it then releases it,
   in its prologue too, if the call depth is exceeded). Results of calls are owned by the caller.
 - The values of `exit`, `yield` and of a fault (the message) are handed over. Everything else that a function owns has
@@ -24,11 +25,11 @@ What the code generator is given, and has to do
 How it decides
     A variable of a counted type is, at each point, owned (its count is this frame's to give back), an alias of a parent
     (part of a value that stays alive as long as the alias is needed; or, only to be looked at, a tensor under other
-    sizes, a part of a tensor that nobody takes over, or a tuple or struct put together of such values), or borrowed for good. The last use of an owner
-    moves it where it is consumed; a use that is not the last, or of an alias, is preceded by a retain; an owner that is
-    needed no more is released right after the statement of its last use, at the head of the branch that does not use
-    it, or before the exit. So a list that nobody else holds reaches `buffer_set` with a count of one, and is written in
-    place.
+    sizes, a part of a tensor that nobody takes over, or a tuple or struct put together of such values), or borrowed for
+    good. The last use of an owner moves it where it is consumed; a use that is not the last, or of an alias, is
+    preceded by a retain; an owner that is needed no more is released right after the statement of its last use, at the
+    head of the branch that does not use it, or before the exit. So a list that nobody else holds reaches `buffer_set`
+    with a count of one, and is written in place.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybridc.core.interp import InterpFault, Interpreter
-from hybridc.core.ir import INT, Program
+from hybridc.core.ir import INT, Op, Program
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
 from hybridc.core.values import Buffer, EnumValue, Some
@@ -222,3 +222,34 @@ fn size(t%1: Tree) -> (int) {
     c.retains = 0
     assert c.run("size", [grown]) == (1,)
     assert c.retains == 0
+
+
+LOOKED_AT = """
+fn f(x%1: f32[?, ?], i%2: int) -> (f32) {
+  %3: f32[?] = index[kinds=("i", "",)](x%1, i%2)
+  %4: f32[?, ?] = index[kinds=("ab", "",)](x%1, 0, i%2)
+  %5: f32[?] = index[kinds=("", "i",)](x%1, i%2)
+  %6: f32 = reduce[axes=(0,), fn="sum"](%3)
+  %7: f32 = reduce[axes=(0, 1,), fn="sum"](%4)
+  %8: f32 = reduce[axes=(0,), fn="sum"](%5)
+  %9: f32 = add(%6, %7)
+  %10: f32 = add(%8, %9)
+  yield %10
+}
+
+fn g(x%1: f32[?, ?], i%2: int) -> (f32, f32[?, ?]) {
+  %3: f32[?] = index[kinds=("i", "",)](x%1, i%2)
+  %4: f32[?, ?] = update[axes=(), kinds=("i", "i",)](x%1, f32(1.0), i%2, i%2)
+  %5: f32 = reduce[axes=(0,), fn="sum"](%3)
+  yield %5, %4
+}
+"""
+
+
+def test_parts_that_lie_together_and_are_looked_at_are_no_copies() -> None:
+    program, diagnostics = read(LOOKED_AT)
+    assert not diagnostics
+    owned = own(program).program
+    made = {name: [s.op for s in fn.body.stmts if isinstance(s, Op)] for name, fn in owned.fns.items()}
+    assert made["f"].count("part") == 2 and made["f"].count("index") == 1 and "retain" not in made["f"]
+    assert "part" not in made["g"] and "retain" not in made["g"]  # what is written later is not held back
