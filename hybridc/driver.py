@@ -38,7 +38,22 @@ from hybridc.link import pace, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
-from hybridc.passes import ahead, bounds, dce, fuse, guard, inline, place, share, simplify, sink, trap, unpack, whole
+from hybridc.passes import (
+    ahead,
+    bounds,
+    dce,
+    fuse,
+    guard,
+    inline,
+    options,
+    place,
+    share,
+    simplify,
+    sink,
+    trap,
+    unpack,
+    whole,
+)
 from hybridc.triton import binaries
 from hybridc.triton.source import KernelInfo, module_of, record
 
@@ -53,6 +68,7 @@ PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("simplify", lambda core, roots: simplify.run(core)),
     ("inline", inline.run),
     ("prune", dce.prune),
+    ("options", lambda core, roots: options.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("ahead", lambda core, roots: ahead.run(core)),
     ("dce", lambda core, roots: dce.run(core)),

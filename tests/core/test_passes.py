@@ -12,14 +12,16 @@ from hybridc.core.printer import print_program
 from hybridc.core.reader import read
 from hybridc.core.values import Buffer
 from hybridc.core.verify import check_after, verify
-from hybridc.passes import bounds, dce, inline, simplify
+from hybridc.passes import bounds, dce, inline, options, simplify
 from hybridc.passes.ownership import own
 from tests.core.counting import Counting
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
 
-PASSES = {"inline": inline.run, "simplify": simplify.run, "dce": dce.run, "bounds": bounds.run}
-PIPELINE = ("simplify", "inline", "simplify", "dce", "simplify", "dce", "bounds")
+PASSES = {
+    "inline": inline.run, "simplify": simplify.run, "dce": dce.run, "bounds": bounds.run, "options": options.run,
+}
+PIPELINE = ("simplify", "inline", "options", "simplify", "dce", "simplify", "options", "dce", "bounds")
 
 
 def optimised(program: Program) -> Program:
@@ -106,6 +108,61 @@ fn f(x%1: int, y%2: f64) -> (int, f64) {
         ),
         "struct P { a: int, b: f64 } enum E { A(x: int) B } fn f(x%1: int, y%2: f64) -> (int, f64) { exit 0 x%1, y%2 }",
     )
+
+
+FOUND = """
+fn f(x%1: int, xs%2: buffer[f64]) -> (f64) {
+  n%3: int = buffer_len(xs%2)
+  o%4: f64? = scope 1 {
+    gone%5: bool = ge(x%1, n%3)
+    if gone%5 { none%6: f64? = none() exit 1 none%6 } else { yield }
+    v%7: f64 = buffer_get(xs%2, x%1)
+    some%8: f64? = some(v%7)
+    yield some%8
+  }
+  there%9: bool = is_some(o%4)
+  r%10: f64 = if there%9 { v%11: f64 = unwrap(o%4) yield v%11 } else { yield 0.5 }
+  exit 0 r%10
+}
+"""
+
+
+def test_an_option_that_is_only_looked_at_is_a_branch() -> None:
+    same_text(
+        after(FOUND, "options", "simplify", "dce"),
+        """
+fn f(x%1: int, xs%2: buffer[f64]) -> (f64) {
+  n%3: int = buffer_len(xs%2)
+  gone%5: bool = ge(x%1, n%3)
+  %13: f64 = if gone%5 {
+    %14: f64 = zero()
+    yield %14
+  } else {
+    v%7: f64 = buffer_get(xs%2, x%1)
+    yield v%7
+  }
+  r%10: f64 = if gone%5 { yield 0.5 } else { yield %13 }
+  exit 0 r%10
+}
+""",
+    )
+
+
+def test_an_option_that_goes_elsewhere_stays() -> None:
+    """Given away, or made by something that is no branch: another early end, or one that is decided further within."""
+    kept = FOUND.replace("-> (f64)", "-> (f64, f64?)").replace("exit 0 r%10", "exit 0 r%10, o%4")
+    text = after(kept, "options")
+    assert "is_some(o%4)" in text and "scope" not in text
+    twice = FOUND.replace("v%7: f64 = buffer_get", """low%15: bool = lt(x%1, 0)
+    if low%15 { none%16: f64? = none() exit 1 none%16 } else { yield }
+    v%7: f64 = buffer_get""")
+    assert "scope 1" in after(twice, "options")
+    for text, args in ((FOUND, (3, 0)), (kept, (3, 0)), (twice, (3, 0, -1))):
+        before, later = (Interpreter(read(t)[0]) for t in (text, after(text, "options")))  # type: ignore[arg-type]
+        for x in args:
+            given = (x, Buffer([1.25, 2.5]))
+            assert x == 0 or before.call("f", given)[0] == 0.5
+            assert before.call("f", given) == later.call("f", given)
 
 
 def test_dead_results_and_loop_parameters() -> None:
