@@ -99,16 +99,24 @@ class Lane:
         lanes = ", ".join(f"i32 {p}" for p in picks)
         return k.ins(f"shufflevector {self.type} {a}, {self.type} {b}, <{n} x i32> <{lanes}>")
 
-    def rotated(self, k: Code, vector: str, by: str) -> str:
-        """Lane i becomes lane i - by, the first ones the last. For vectors of 64 bytes."""
-        integer, short = {"float": ("i32", "sf"), "double": ("i64", "df")}[self.scalar]
-        wide = f"<{self.count} x {integer}>"
-        distance = by if integer == "i64" else k.convert("trunc", "i64", by, integer)
-        one = k.ins(f"insertelement {wide} poison, {integer} {distance}, i32 0")
-        start = k.ins(f"shufflevector {wide} {one}, {wide} poison, <{self.count} x i32> zeroinitializer")
-        numbers = ", ".join(f"{integer} {i}" for i in range(self.count))
-        lanes = k.ins(f"add {wide} {start}, <{numbers}>")  # the instruction takes them modulo their count
-        return k.call(self.type, f"@llvm.x86.avx512.permvar.{short}.512", [(self.type, vector), (wide, lanes)])
+    @property
+    def places(self) -> str:
+        """Vectors of numbers of lanes, as wide as the elements."""
+        return f"<{self.count} x i{8 * self.size}>"
+
+    def numbers(self, k: Code) -> str:
+        """0, 1, ... in memory, twice as many as there are lanes."""
+        integer, count = f"i{8 * self.size}", 2 * self.count
+        values = ", ".join(f"{integer} {i}" for i in range(count))
+        return k.module.constant(f"[{count} x {integer}]", f"[{values}]", 64)
+
+    def load_numbers(self, k: Code, address: str) -> str:
+        return k.ins(f"load {self.places}, ptr {address}, align {self.size}")
+
+    def picked(self, k: Code, a: str, b: str, places: str) -> str:
+        """Lanes of two vectors of 64 bytes, numbered from the first of a to the last of b."""
+        name = f"@llvm.x86.avx512.vpermi2var.{'ps' if self.size == 4 else 'pd'}.512"
+        return k.call(self.type, name, [(self.type, a), (self.places, places), (self.type, b)])
 
     def splat(self, k: Code, value: str) -> str:
         one = k.ins(f"insertelement {self.type} poison, {self.scalar} {value}, i32 0")
