@@ -4,8 +4,8 @@ The peers are C++ (g++ -O3 -march=native), numba, Python with numpy or PyTorch, 
 they are installed JAX with mctx and OpenSpiel (`pip install jax mctx open_spiel`), with the same weights; what they
 give is compared before anything is timed. Each round times every contender once, in turn; the table has medians, the
 ratio of Hyb's to the peer's named first, and lines of code. One thread, but where a row says
-two: those are measured by `--threads 2`, in a process of its own. `--write` puts the rows into docs/benchmarks.md and
-their plot beside it (`pip install matplotlib`).
+two: those are measured by `--threads 2`, in a process of its own. `--write` puts the rows that were measured in the
+place of those of the same name in docs/benchmarks.md, and the plot of all beside it (`pip install matplotlib`).
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ def main() -> None:
     if options.write:
         begin, end = (f"<!-- models, {options.threads}: {word} -->\n" for word in ("begin", "end"))
         page = PAGE.read_text()
-        before, after = page.split(begin)[0], page.split(end)[1]
-        PAGE.write_text(before + begin + "\n".join([*HEAD, *(r.markdown() for r in rows)]) + "\n" + end + after)
+        before, (table, after) = page.split(begin)[0], page.split(begin)[1].split(end)
+        lines = {line.split("|")[1].strip(): line for line in table.splitlines()[len(HEAD) :]}
+        lines |= {r.name: r.markdown() for r in rows}
+        PAGE.write_text(before + begin + "\n".join([*HEAD, *lines.values()]) + "\n" + end + after)
         import plot
 
         plot.draw(PAGE, PAGE.with_name("models.svg"))
