@@ -381,12 +381,13 @@ class Oracle(Places):
                 target = self.ref(e.args[0].value)
                 return models.put(target, self.eval(e.args[1].value))
             case s.Name(id=n):
-                args = [self.eval(a.value) for a in e.args if not a.name]
+                values = [(a.name, self.eval(a.value)) for a in e.args]
+                args = [v for name, v in values if not name]
                 if n in models.FUNCTIONS:
                     return models.FUNCTIONS[n](*args)
                 if n in tensors.MADE or any(isinstance(a, Array) for a in args):
-                    return tensors.function(n, args, {a.name: self.eval(a.value) for a in e.args if a.name})
-                return methods.function(n, [self.eval(a.value) for a in e.args])
+                    return tensors.function(n, args, {name: v for name, v in values if name})
+                return methods.function(n, [v for _, v in values])
             case s.Attribute(value=v, name=n):
                 return self.method(v, n, e.args)
         return self.apply(self.eval(fn), [self.eval(a.value) for a in e.args])

@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from tests.fuzz import campaign, compare, engines, shrink, source  # noqa: E402
+from tests.fuzz.oracle import Oracle  # noqa: E402
 from tests.fuzz.program import case, file_of  # noqa: E402
 
 SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "30"))
@@ -69,3 +70,8 @@ def test_what_is_wrong_is_seen() -> None:
     assert campaign.isolated(lambda: time.sleep(60), 0.5) == ("hang", None)
     refused = campaign.run_source("fn run_a(p: int, q: int, x: f64, s: str) -> str:\n    return p\n", 60)
     assert campaign.failure_of(refused, "")[0].kind == "refused HYB301"
+
+
+def test_the_oracle_evaluates_what_it_is_given_once() -> None:
+    text = "fn run_k(p: int, q: int, x: f64, s: str) -> str:\n    var xs = [0.5, 2]\n    return f'{exp(xs.pop() - 2)} {xs}'\n"
+    assert [o.text for o in Oracle(text).outcomes("run_k")] == ["1.0 [0.5]"] * len(engines.INPUTS)
