@@ -57,9 +57,11 @@ def _power_of_two(k: Code | Wide, n: str) -> str:
 
 
 def exp(k: Code | Wide, x: str) -> str:
-    # Beyond these the result is 0 or infinity; nan goes through both comparisons.
+    # Beyond these the result is 0 or infinity; nan goes through both comparisons. What gives 0 is put in at the end:
+    # where a multiplication underflows, as for all that a mask has set to -inf, processors take a hundred cycles.
     x = k.select(k.fcmp("ogt", "float", x, constant(90.0)), "float", constant(90.0), x)
-    x = k.select(k.fcmp("olt", "float", x, constant(-105.0)), "float", constant(-105.0), x)
+    none = k.fcmp("olt", "float", x, constant(-105.0))
+    x = k.select(none, "float", constant(0.0), x)
     rounded = k.op2("fadd", "float", k.op2("fmul", "float", x, constant(LOG2E)), constant(ROUNDER))
     whole = k.op2("fsub", "float", rounded, constant(ROUNDER))
     n = k.op2("sub", "i32", k.convert("bitcast", "float", rounded, "i32"), str(ROUNDER_BITS))
@@ -70,11 +72,13 @@ def exp(k: Code | Wide, x: str) -> str:
     p = _fma(k, p, _mul(k, r, r), r)
     p = k.op2("fadd", "float", p, constant(1.0))
     if isinstance(k, Wide) and k.module.vector_bytes == 64:  # one instruction there
-        return k.call("float", "@llvm.ldexp.f32.i32", [("float", p), ("i32", n)])
+        y = k.call("float", "@llvm.ldexp.f32.i32", [("float", p), ("i32", n)])
+        return k.select(none, "float", constant(0.0), y)
     # In two steps, so that neither factor leaves the range when the result is subnormal.
     half = k.op2("ashr", "i32", n, "1")
     p = k.op2("fmul", "float", p, _power_of_two(k, half))
-    return k.op2("fmul", "float", p, _power_of_two(k, k.op2('sub', 'i32', n, half)))
+    y = k.op2("fmul", "float", p, _power_of_two(k, k.op2('sub', 'i32', n, half)))
+    return k.select(none, "float", constant(0.0), y)
 
 
 def sigmoid(k: Code | Wide, x: str) -> str:
