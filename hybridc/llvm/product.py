@@ -18,7 +18,7 @@ from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
 
 MATRICES = [("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b")]
 
-ROWS_IN_BLOCK = 84 * TILE_ROWS
+ROWS_IN_BLOCK = 90 * TILE_ROWS
 """Few blocks copy the right side seldom; the rows of one are read again for each panel."""
 PANELS_IN_BLOCK = 8
 """Between two looks whether to stop."""
@@ -105,8 +105,11 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) ->
     room = code.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", code.ptr_add(memory, 63)), ("i64", "-64")])
     flag = code.load("ptr", support.context_field(code, "flag"))
     kernel = panels(module, kind, tile_heights("%m"), turned=tb, lies="columns" if ta else "rows")
-    with code.loop("%m", step=ROWS_IN_BLOCK) as i, code.loop("%n", step=most) as j:
-        rows = least(code, code.sub("%m", i.index), str(ROWS_IN_BLOCK))
+    # Blocks of rows are about as large as each other, since each copies the right side.
+    some = parts(code, "%m", ROWS_IN_BLOCK)
+    high = code.mul(parts(code, parts(code, "%m", some), TILE_ROWS), str(TILE_ROWS))
+    with code.loop("%m", step=high) as i, code.loop("%n", step=most) as j:
+        rows = least(code, code.sub("%m", i.index), high)
         wide = least(code, code.sub("%n", j.index), str(most))
         a = code.element("%a", t, i.index if ta else code.mul(i.index, "%lda"))
         b = code.element("%b", t, code.mul(j.index, "%ldb") if tb else j.index)
