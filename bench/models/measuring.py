@@ -7,7 +7,6 @@ import io
 import statistics
 import subprocess
 import tempfile
-import time
 import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,8 +56,9 @@ class Row:
         return f"| {self.name} | {1000 * self.times['Hyb']:.2f} | {beside} | {'; '.join(ratios)} | {lines} |"
 
 
-def measure(w: Workload) -> Row:
-    """Compares what all give, then times each once in every round, in turn."""
+def measure(w: Workload, clock: Callable[[], float]) -> Row:
+    """Compares what all give, then times each once in every round, in turn; each round begins with another one, since
+    what has just run changes the caches, the memory that is at hand, and the processor's frequency."""
     contenders = {"Hyb": w.hyb, **w.peers}
     wanted = w.hyb[0]()
     for name, (run, _) in w.peers.items():
@@ -66,11 +66,12 @@ def measure(w: Workload) -> Row:
         if name not in w.unlike and not w.same(wanted, got):
             raise SystemExit(f"{w.name}: Hyb gives {wanted}, {name} {got}")
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(w.rounds):
-        for name, (run, _) in contenders.items():
-            start = time.perf_counter()
+    order = list(contenders.items())
+    for i in range(w.rounds):
+        for name, (run, _) in order[i % len(order) :] + order[: i % len(order)]:
+            start = clock()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     share = w.share or {}
     return Row(w.name, {name: share.get(name, 1.0) * statistics.median(t) for name, t in times.items()}, w.aims,
                {name: lines for name, (_, lines) in contenders.items()})

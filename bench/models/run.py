@@ -3,15 +3,17 @@
 The peers are C++ (g++ -O3 -march=native), numba, Python with numpy or PyTorch, PyTorch eager and compiled, and where
 they are installed JAX with mctx and OpenSpiel (`pip install jax mctx open_spiel`), with the same weights; what they
 give is compared before anything is timed. Each round times every contender once, in turn; the table has medians, the
-ratio of Hyb's to the peer's named first, and lines of code. One thread, but where a row says
-two: those are measured by `--threads 2`, in a process of its own. `--write` puts the rows that were measured in the
-place of those of the same name in docs/benchmarks.md, and the plot of all beside it (`pip install matplotlib`).
+ratio of Hyb's to the peer's named first, and lines of code. One thread, by the time that the processor gave; two where
+a row says so, by the clock: those are measured by `--threads 2`, in a process of its own. `--write` puts the rows that
+were measured in the place of those of the same name in docs/benchmarks.md, and the plot of all beside it (`pip install
+matplotlib`).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmarks.md"
@@ -42,7 +44,7 @@ def main() -> None:
     for group in workloads.ALL:
         if options.only in group.__name__:
             for w in group(options.threads):
-                rows.append(measure(w))
+                rows.append(measure(w, time.process_time if options.threads == 1 else time.perf_counter))
                 print(rows[-1].markdown(), flush=True)
     if options.write:
         begin, end = (f"<!-- models, {options.threads}: {word} -->\n" for word in ("begin", "end"))

@@ -79,7 +79,7 @@ def moves(mod, player, library, network, ours, theirs, weights, p) -> Iterator[W
             aims[name], share[name] = 0.1, 1 / batch
     yield Workload(
         f"Connect-Four, a move of {SIMULATIONS} simulations with the network",
-        (lambda: player.search(p, SIMULATIONS, mod.Guide.Network, 0.0, g), ours), peers, aims, near(0.02), 5,
+        (lambda: player.search(p, SIMULATIONS, mod.Guide.Network, 0.0, g), ours), peers, aims, near(0.02), 9,
         frozenset(share), share)
     peers = {"C++, xorshift": (lambda: cpp(ctypes.c_void_p(None)), theirs)}
     aims = {}
@@ -104,7 +104,7 @@ def moves(mod, player, library, network, ours, theirs, weights, p) -> Iterator[W
             (learn, lines_between(ALPHAZERO, "struct Position", "# ---- how well it plays")),
             {"OpenSpiel's Python search + torch": (spiel_peers.learning(weights, count, sims, steps),
                                                    lines_between(SPIEL, "class Network"))},
-            {"OpenSpiel's Python search + torch": 1 / 20}, near(2.0), 3)
+            {"OpenSpiel's Python search + torch": 1 / 20}, near(2.0), 15)
 
 
 def games(mod, player, library, network, ours, theirs) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
