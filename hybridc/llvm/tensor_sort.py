@@ -1,4 +1,4 @@
-"""Sorting along the last axis: whole lines by merging, the first few places of a line by a heap of them."""
+"""Sorting along the last axis: whole lines by merging runs, the first few places of a line by a heap of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hybridc.llvm.casts import widen
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.strided import least
 from hybridc.llvm.tensor_access import new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
 
@@ -15,6 +16,8 @@ Results = tuple[Leaves, ...]
 FEW, ALWAYS = 8, 4
 """A line's first places are kept in a heap if they are at most the FEWth part of it, or so many; else it is sorted
 whole."""
+RUN = 8
+"""Elements that are sorted by insertion before runs are merged."""
 
 
 # ---- whole lines -----------------------------------------------------------------------------------------------------
@@ -34,7 +37,7 @@ def _before(k: Code, kind: Prim, a: str, b: str, descending: bool) -> str:
 
 
 def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
-    """void (out, scratch, in, rows, n): merge sort of positions, from runs of one upwards; stable."""
+    """void (out, scratch, in, rows, n): merge sort of positions, from short runs upwards; stable."""
 
     def make(name: str) -> None:
         params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
@@ -43,13 +46,35 @@ def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
         with k.loop("%rows") as row:
             base = k.mul(row.index, "%n")
             result, x = k.element("%out", "i64", base), k.element("%x", llvm, base)
-            with k.loop("%n") as i:
-                k.store("i64", i.index, k.element(result, "i64", i.index))
+            with k.loop("%n", step=RUN) as start:
+                with k.loop(least(k, k.add(start.index, str(RUN)), "%n"), start=start.index) as i:
+                    _insert(k, kind, descending, result, x, start.index, i.index)
             _passes(k, kind, llvm, descending, result, x)
         k.ret()
         k.finish()
 
     return module.helper(("kernel.argsort", kind, descending), make)
+
+
+def _insert(k: Code, kind: Prim, descending: bool, result: str, x: str, start: str, position: str) -> None:
+    """Put a position where it belongs among those from `start` on."""
+    llvm = SCALARS[kind.name][0]
+    value = k.load(llvm, k.element(x, llvm, position))
+    before, head, look, move, done = k.here, *(k.label(n) for n in ("head", "look", "move", "found"))
+    k.jump(head)
+    k.start(head)
+    at, slot = k.phi_slot("i64")
+    k.branch(k.icmp("sgt", at, start), look, done)
+    k.start(look)
+    left = k.sub(at, "1")
+    other = k.load("i64", k.element(result, "i64", left))
+    k.branch(_before(k, kind, value, k.load(llvm, k.element(x, llvm, other)), descending), move, done)
+    k.start(move)
+    k.store("i64", other, k.element(result, "i64", at))
+    k.fill_phi(slot, [(position, before), (left, move)])
+    k.jump(head)
+    k.start(done)
+    k.store("i64", position, k.element(result, "i64", at))
 
 
 def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: str) -> None:
@@ -82,7 +107,7 @@ def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: st
             k.store("i64", k.select(first, "i64", right, left), k.element(target, "i64", place.index))
             moved = k.convert("zext", "i1", first, "i64")
             place.next = [k.add(i, k.op2("xor", "i64", moved, "1")), k.add(j, moved)]
-    k.fill_phi(width_slot, [("1", before), (double, k.here)])
+    k.fill_phi(width_slot, [(str(RUN), before), (double, k.here)])
     k.fill_phi(source_slot, [(result, before), (target, k.here)])
     k.fill_phi(target_slot, [("%scratch", before), (source, k.here)])
     k.jump(head)
