@@ -14,7 +14,7 @@ from hybridc.llvm.lane import Lane
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.strided import least, most, times
-from hybridc.llvm.tiles import Heights, dot_tile, ints, tile, tile_vectors
+from hybridc.llvm.tiles import LINE, TILE_ROWS, Heights, dot_tile, ints, tile, tile_vectors
 
 WIDE = 8
 """Vectors at a time for a single row."""
@@ -54,7 +54,7 @@ def panels(
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
-        t, count = lane.scalar, lane.count
+        t = lane.scalar
         vectors, width = tile_vectors(module), panel_width(module, kind)
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
         params += [*ints("ldb", "rows", "n", "k"), ("ptr noalias", "%room"), ("i1", "%copies")]
@@ -71,22 +71,35 @@ def panels(
             adds = code.icmp("sgt", p.index, "0")
 
             def panel(column: str, across: int, edge: bool) -> None:
-                b = code.element(first, t, code.mul(column, "%ldb") if turned else column)
-                left, strip, step = code.sub("%n", column), code.mul(deep, str(count)), str(count)
+                b, left = code.element(first, t, code.mul(column, "%ldb") if turned else column), code.sub("%n", column)
+
+                def multiply(by: str, strips: bool, later: str = "%room") -> None:
+                    code.call("void", _column(module, kind, heights, across, edge, strips, lies), [
+                        ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
+                        ("ptr", by), ("i64", "%ldb"), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", adds),
+                        ("ptr", later)])
+
                 to_room = [("ptr", "%room"), ("ptr", b), ("i64", "%ldb"), ("i64", left), ("i64", deep)]
                 if turned:
                     code.call("void", _turn(module, kind), [*to_room, ("i64", str(across))])
+                    # The next panel is asked of memory while this one is multiplied, if it lies together.
+                    next_ = code.beyond(b, t, code.mul("%ldb", str(width)))
+                    more = code.op2("and", "i1", code.icmp("eq", deep, "%ldb"), code.icmp("sgt", left, str(width)))
+                    multiply("%room", True, code.select(more, "ptr", next_, "%room"))
                 elif edge:
                     code.call("void", _copy(module, kind, across, True), to_room)
+                    multiply("%room", True)
                 else:
-                    with code.when("%copies"):
-                        code.call("void", _copy(module, kind, across, False), to_room)
-                    strip = code.select("%copies", "i64", strip, str(count))
-                    step = code.select("%copies", "i64", step, "%ldb")
-                code.call("void", _column(module, kind, heights, across, edge, lies), [
-                    ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
-                    ("ptr", "%room" if turned or edge else code.select("%copies", "ptr", "%room", b)), ("i64", strip),
-                    ("i64", step), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", adds)])
+                    placed, copied, done = code.label("placed"), code.label("copied"), code.label("done")
+                    code.branch("%copies", copied, placed)
+                    code.start(copied)
+                    code.call("void", _copy(module, kind, across, False), to_room)
+                    multiply("%room", True)
+                    code.jump(done)
+                    code.start(placed)
+                    multiply(b, False)
+                    code.jump(done)
+                    code.start(done)
 
             filled = code.op2("and", "i64", "%n", str(-width))
             with code.loop(filled, step=width, rolled=True) as j:
@@ -114,16 +127,21 @@ def panels(
     return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies), make)
 
 
-def _column(module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, lies: str) -> str:
-    """void (c, ldc, a, lda, b, strip, step, rows, k, left, adds): all rows by a panel."""
+def _column(
+    module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, strips: bool, lies: str
+) -> str:
+    """void (c, ldc, a, lda, b, step, rows, k, left, adds, later): all rows by a panel. The first tiles ask memory for a
+    panel that lies at `later`, k lines of the caches each."""
     # Where masks cost little there are no other tiles.
     masked = edge or module.vector_bytes == 64
 
     def make(name: str) -> None:
-        t = SCALARS[kind.name][0]
+        lane = Lane(kind, module.vector_bytes)
+        t, line = lane.scalar, LINE // lane.size
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        params += [*ints("strip", "step", "rows", "k", "left"), ("i1", "%adds")]
+        params += [*ints("step", "rows", "k", "left"), ("i1", "%adds"), ("ptr", "%later")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
+        last = max(lane.bytes * vectors // LINE, 1) * TILE_ROWS
         at = "0"
         for h, end in heights:
             stop = str(end)
@@ -131,15 +149,19 @@ def _column(module: Module, kind: Prim, heights: Heights, vectors: int, edge: bo
                 stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
             with code.loop(stop, start=at, step=h, rolled=True) as i:
                 row = i.index if lies == "columns" else code.mul(i.index, "%lda")
-                code.call("void", tile(module, kind, h, vectors, masked=masked, lies=lies), [
+                number = code.op2("udiv", "i64", i.index, str(TILE_ROWS))
+                part = code.beyond("%later", t, code.mul(code.mul(number, "%k"), str(line)))
+                later = code.select(code.icmp("slt", i.index, str(last)), "ptr", part, "%b")
+                kernel = tile(module, kind, h, vectors, strips=strips, masked=masked, lies=lies)
+                code.call("void", kernel, [
                     ("ptr", code.element("%c", t, code.mul(i.index, "%ldc"))), ("i64", "%ldc"),
-                    ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", "%b"), ("i64", "%strip"),
-                    ("i64", "%step"), ("i64", "%k"), ("i64", "%left"), ("i1", "%adds")])
+                    ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", "%b"), ("i64", "%step"),
+                    ("i64", "%k"), ("i64", "%left"), ("i1", "%adds"), ("ptr", later)])
             at = stop
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, lies), make)
+    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, strips, lies), make)
 
 
 def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
@@ -148,11 +170,11 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
     t, strip = lane.scalar, lane.count * WIDE
 
     def part(column: str, ragged: bool) -> None:
-        kernel = tile(module, kind, 1, WIDE, masked=ragged, ragged=ragged)
+        kernel = tile(module, kind, 1, WIDE, strips=False, masked=ragged, ragged=ragged)
+        b = code.element("%b", t, column)
         code.call("void", kernel, [
-            ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"),
-            ("ptr", code.element("%b", t, column)), ("i64", str(lane.count)), ("i64", "%ldb"), ("i64", "%k"),
-            ("i64", code.sub("%n", column)), ("i1", "false")])
+            ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", b),
+            ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "false"), ("ptr", b)])
 
     filled = "0" if module.vector_bytes == 64 else code.op2("and", "i64", "%n", str(-strip))
     if filled != "0":

@@ -413,9 +413,13 @@ class Code:
             value, llvm = self.ins(f"zext i1 {value} to i8"), "i8"
         self.lines.append(f"  store {llvm} {value}, ptr {address}")
 
-    def prefetch(self, address: str, *, writes: bool = False) -> None:
-        """A line of memory that is used soon; any address will do."""
-        args = [("ptr", address), ("i32", str(int(writes))), ("i32", "3"), ("i32", "1")]
+    def beyond(self, base: str, llvm: str, index: str) -> str:
+        """&base[index], which may be no element."""
+        return base if index == "0" else self.ins(f"getelementptr {llvm}, ptr {base}, i64 {index}")
+
+    def prefetch(self, address: str, *, writes: bool = False, near: bool = True) -> None:
+        """A line of memory that is used soon, to the first cache or the second; any address will do."""
+        args = [("ptr", address), ("i32", str(int(writes))), ("i32", "3" if near else "2"), ("i32", "1")]
         self.call("void", "@llvm.prefetch.p0", args)
 
     def load_value(self, t: object, base: str) -> Leaves:

@@ -21,24 +21,30 @@ def ints(*names: str) -> list[tuple[str, str]]:
 TILE_ROWS = 6
 """Of the largest tile: its sums and operands fill the registers."""
 AHEAD = 8
-"""Lines of the right side that a tile asks for before it multiplies them: they may lie a page apart."""
+"""Lines of the right side where it lies that a tile asks for before it multiplies them: they may lie a page apart."""
+LINE = 64
+"""Bytes of a line of the caches."""
 
 
 def tile(
-    module: Module, kind: Prim, rows: int, vectors: int, *, masked: bool = False, ragged: bool = False,
+    module: Module, kind: Prim, rows: int, vectors: int, *, strips: bool, masked: bool = False, ragged: bool = False,
     lies: str = "rows",
 ) -> str:
-    """void (c, ldc, a, lda, b, strip, step, k, left, adds): a tile of c = a @ b, or of c += a @ b. A line of b is
-    vectors that lie `strip` apart, and the next one `step` on. a lies in `rows` (of lda elements) or `columns` (lda
-    from one k to the next). If masked, there are `left` columns of c, and if ragged of b too."""
+    """void (c, ldc, a, lda, b, step, k, left, adds, later): a tile of c = a @ b, or of c += a @ b. The vectors of a
+    line of b lie side by side, and the next line `step` on; or each vector in a strip of its own, of k lines (`step` is
+    not looked at), and meanwhile k lines of the caches at `later` are asked of memory. a lies in `rows` (of lda
+    elements) or `columns` (lda from one k to the next). If masked, there are `left` columns of c, and if ragged of b
+    too."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        k = Code(module, name, [*params, *ints("strip", "step", "k", "left"), ("i1", "%adds")], "void",
-                 attributes="noinline nounwind")
+        params += [*ints("step", "k", "left"), ("i1", "%adds"), ("ptr", "%later")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
         masks = [lane.mask(k, "%left", v) for v in range(vectors)] if masked else [""] * vectors
-        apart = [k.mul("%strip", str(v)) if v else "0" for v in range(vectors)]
+        step, strip = ("%step", str(lane.count)) if not strips else (str(lane.count), k.mul("%k", str(lane.count)))
+        apart = [k.mul(strip, str(v)) if v else "0" for v in range(vectors)]
+        later = k.opaque("ptr", "%later" if strips else k.beyond("%b", lane.scalar, k.mul(step, str(AHEAD))))
 
         def places() -> list[tuple[str, str]]:
             lines = [k.element("%c", lane.scalar, k.mul("%ldc", str(r)) if r else "0") for r in range(rows)]
@@ -59,12 +65,11 @@ def tile(
         across = lies == "rows"
         bases = [k.opaque("ptr", k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0"))
                  for r in range(0, rows * across or 1, 3)]
-        ahead = k.opaque("ptr", k.ins(f"getelementptr {lane.scalar}, ptr %b, i64 {k.mul('%step', str(AHEAD))}"))
         with k.loop("%k", sums, rolled=True) as turn:
-            at = k.mul(turn.index, "%step")
-            for v in range(vectors):
-                k.prefetch(k.ins(f"getelementptr {lane.scalar}, ptr {ahead}, i64 {k.add(at, apart[v])}"))
-            line = k.element("%b", lane.scalar, at)
+            soon = k.beyond(later, lane.scalar, k.mul(turn.index, str(LINE // lane.size) if strips else step))
+            for v in range(0, LINE if strips else lane.bytes * vectors, LINE):
+                k.prefetch(k.beyond(soon, "i8", str(v)), near=not strips)
+            line = k.element("%b", lane.scalar, k.mul(turn.index, step))
             bs = [lane.load(k, k.element(line, lane.scalar, apart[v]), masks[v] if ragged else "")
                   for v in range(vectors)]
             start = turn.index if across else k.mul(turn.index, "%lda")
@@ -79,7 +84,7 @@ def tile(
         k.ret()
         k.finish()
 
-    return module.helper((f"kernel.tile{rows}x{vectors}", kind, masked, ragged, lies), make)
+    return module.helper((f"kernel.tile{rows}x{vectors}", kind, strips, masked, ragged, lies), make)
 
 
 def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:
