@@ -22,8 +22,12 @@ DEPTH_BYTES = 4096
 """Of k in a block: a panel of it fits the second cache, beside the block's rows."""
 TURN_FROM = 12
 """Rows from which a matrix that lies the other way is turned."""
-COPY_FROM, COPY_ALIGNED_FROM = 36, 160
-"""Rows from which panels are copied: that pays for vectors that cross the lines of the caches, and at last for any."""
+COPY_FROM, COPY_ALIGNED_FROM, COPY_CROWDED_FROM = 36, 160, 12
+"""Rows from which panels are copied: where vectors cross the lines of the caches, where they do not, and where a
+panel's lines crowd in few sets of the second cache, so that it does not keep them."""
+CROWD = 1 << 20
+"""Lines of a panel, times the power of two in the distance between them, beyond which they crowd: the second cache is
+of that size, or twice."""
 
 
 def panel_width(module: Module, kind: Prim) -> int:
@@ -37,12 +41,16 @@ def room_of(code: Code, module: Module, kind: Prim, k: str) -> str:
     return times(code, lines, str(panel_width(module, kind) * size))
 
 
-def copies(code: Code, kind: Prim, b: str, ldb: str, rows: str) -> str:
+def copies(code: Code, kind: Prim, b: str, ldb: str, rows: str, k: str) -> str:
     """i1: are the panels of a matrix that lies in lines copied for so many rows?"""
-    size = str(SCALARS[kind.name][1])
-    ends = code.op2("or", "i64", code.convert("ptrtoint", "ptr", b, "i64"), code.mul(ldb, size))
-    aligned = code.icmp("eq", code.op2("and", "i64", ends, "63"), "0")
-    return code.icmp("sge", rows, code.select(aligned, "i64", str(COPY_ALIGNED_FROM), str(COPY_FROM)))
+    size = SCALARS[kind.name][1]
+    distance = code.mul(ldb, str(size))
+    ends = code.op2("or", "i64", code.convert("ptrtoint", "ptr", b, "i64"), distance)
+    aligned = code.icmp("eq", code.op2("and", "i64", ends, str(LINE - 1)), "0")
+    power = code.op2("and", "i64", distance, code.sub("0", distance))
+    crowd = code.icmp("sgt", code.mul(least(code, k, str(DEPTH_BYTES // size)), power), str(CROWD))
+    few = code.select(aligned, "i64", str(COPY_ALIGNED_FROM), str(COPY_FROM))
+    return code.icmp("sge", rows, code.select(crowd, "i64", str(COPY_CROWDED_FROM), few))
 
 
 def panels(

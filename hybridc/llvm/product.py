@@ -114,7 +114,7 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) ->
         a = code.element("%a", t, i.index if ta else code.mul(i.index, "%lda"))
         b = code.element("%b", t, code.mul(j.index, "%ldb") if tb else j.index)
         c = code.element("%c", t, code.add(code.mul(i.index, "%ldc"), j.index))
-        copied = "true" if tb else copies(code, kind, b, "%ldb", rows)
+        copied = "true" if tb else copies(code, kind, b, "%ldb", rows, "%k")
         code.call("void", kernel, [
             ("ptr", c), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"), ("ptr", b), ("i64", "%ldb"), ("i64", rows),
             ("i64", wide), ("i64", "%k"), ("ptr", room), ("i1", copied)])

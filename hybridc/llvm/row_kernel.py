@@ -15,7 +15,7 @@ from hybridc.kernels.graph import COSTLY, Graph, Node
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.block_product import COPY_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
+from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
 from hybridc.llvm.code import Module
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
@@ -287,7 +287,7 @@ class _Writer(Columns):
         """Bytes for a panel of any product that may copy some."""
         k, size = self.k, "0"
         for node in self.products:
-            few = not self.each.startswith("%") and int(self.each) < COPY_FROM
+            few = not self.each.startswith("%") and int(self.each) < COPY_CROWDED_FROM
             if self.by_rows(node) or self.each == "1" or few and not node.transposed and self.whole(node):
                 continue
             size = most(k, room_of(k, self.module, node.type, self.width(node.args[0])), size)
@@ -351,7 +351,7 @@ class _Writer(Columns):
     def by_panels(self, node: Node, c: str, a: str, rows: str) -> None:
         k, ldc, inner, b = self.k, self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
         ldb, turned = inner if node.transposed else ldc, node.transposed
-        copied = "true" if turned else copies(k, node.type, b, ldb, rows)
+        copied = "true" if turned else copies(k, node.type, b, ldb, rows, inner)
         helper = panels(self.module, node.type, tile_heights(rows), turned=turned, whole=self.whole(node))
         sizes = [("i64", s) for s in (ldb, rows, self.needed(node.space), self.needed(node.args[0].space))]
         k.call("void", helper, [
