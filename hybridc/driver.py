@@ -136,9 +136,10 @@ def optimise(
 def passed(
     name: str, run: Callable[[ir.Program, Sequence[str]], ir.Program], core: ir.Program, roots: Sequence[str]
 ) -> ir.Program:
+    before = ir.Program(dict(core.structs), dict(core.enums), dict(core.fns))  # a pass may add to its own
     core = run(core, roots)
     if knobs.verify():
-        check_after(name, core)
+        check_after(name, core, before)
     return core
 
 

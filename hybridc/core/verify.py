@@ -40,7 +40,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.tensor_ops import ANYWHERE
 from hybridc.core.types import on_host, same, show_type
-from hybridc.core.walk import diverges
+from hybridc.core.walk import diverges, mentions
 
 RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "i32": (-(1 << 31), (1 << 31) - 1), "u8": (0, 255)}
 FAULT_KINDS = (
@@ -53,8 +53,9 @@ class CoreError(Exception):
     """Core that is not well formed: a mistake of the compiler, never of the user."""
 
 
-def verify(program: Program) -> list[str]:
-    """What is wrong, each naming its function and statement; [] for a good program."""
+def verify(program: Program, before: Program | None = None) -> list[str]:
+    """What is wrong, each naming its function and statement; [] for a good program. A function that a good program
+    `before` had, and what it calls has the same types as there, is not looked at again."""
     errors: list[str] = []
     for table in (program.structs, program.enums, program.fns):
         errors += [f"{name}: stands under the name {d.name}" for name, d in table.items() if d.name != name]  # type: ignore[attr-defined]
@@ -73,14 +74,31 @@ def verify(program: Program) -> list[str]:
     if errors:
         return errors
     good_types: set[Type] = set()
-    for fn in program.fns.values():
+    for fn in program.fns.values() if before is None else _others(program, before):
         errors += _Checker(program, fn, good_types).check()
     return errors
 
 
-def check_after(pass_name: str, program: Program) -> None:
-    """CoreError if the program is not well formed, naming the pass that made it."""
-    errors = verify(program)
+def _others(program: Program, before: Program) -> list[Fn]:
+    """The functions that may be wrong although `before` is good."""
+    for new, old in ((program.structs, before.structs), (program.enums, before.enums)):
+        if any(new.get(name) is not d for name, d in old.items()):  # type: ignore[attr-defined]
+            return list(program.fns.values())
+    others = {
+        name for name, fn in before.fns.items()
+        if name not in program.fns or program.fns[name] is not fn and _signature(program.fns[name]) != _signature(fn)
+    }
+    return [fn for fn in program.fns.values()
+            if before.fns.get(fn.name) is not fn or others and not others.isdisjoint(mentions(fn))]
+
+
+def _signature(fn: Fn) -> tuple[object, ...]:
+    return tuple(p.type for p in fn.params), fn.results
+
+
+def check_after(pass_name: str, program: Program, before: Program | None = None) -> None:
+    """CoreError if the program is not well formed, naming the pass that made it, of a good one `before`."""
+    errors = verify(program, before)
     if errors:
         more = f"\n... and {len(errors) - 20} more" if len(errors) > 20 else ""
         raise CoreError(f"after {pass_name}:\n" + "\n".join(errors[:20]) + more)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import is_
 
 from hybridc.core.ir import (
     RETURN,
@@ -12,7 +13,6 @@ from hybridc.core.ir import (
     Block,
     Call,
     Exit,
-    Fault,
     Fn,
     Fused,
     If,
@@ -191,47 +191,73 @@ def exits_to(block: Block, label: int) -> bool:
 
 
 # ---- rebuilding ------------------------------------------------------------------------------------------------------
+def rebuilt(block: Block, stmts: Sequence[Stmt], tail: Tail) -> Block:
+    """With these statements and tail; the block itself if they are its own. So what a pass leaves as it was stays the
+    same object, which need not be verified again."""
+    own = block.stmts
+    if tail is block.tail and len(stmts) == len(own) and all(map(is_, stmts, own)):
+        return block
+    return Block(tuple(stmts), tail)
+
+
+def unchanged(old: Stmt, new: Stmt) -> bool:
+    """Does the new statement hold the blocks of the old one, and name and define what that does?"""
+    return (type(old) is type(new) and outs_of(old) == outs_of(new) and all(map(is_, args_of(old), args_of(new)))
+            and all(map(is_, blocks_of(old), blocks_of(new))) and bound_in(old) == bound_in(new))
+
+
+def with_body(fn: Fn, body: Block) -> Fn:
+    """The function itself if the body is its own."""
+    return fn if body is fn.body else replace(fn, body=body)
+
+
 def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
-    """With `f` applied to the atoms the statement itself names."""
+    """With `f` applied to the atoms the statement itself names; the statement itself if they stay."""
     match stmt:
         case Op(outs, op, args, attrs, span):
-            return Op(outs, op, tuple(map(f, args)), attrs, span)
+            new = tuple(map(f, args))
+            return stmt if all(map(is_, new, args)) else Op(outs, op, new, attrs, span)
         case Call(outs, fn, args, span):
-            return Call(outs, fn, tuple(map(f, args)), span)
+            new = tuple(map(f, args))
+            return stmt if all(map(is_, new, args)) else Call(outs, fn, new, span)
         case If():
-            return replace(stmt, cond=f(stmt.cond))
+            cond = f(stmt.cond)
+            return stmt if cond is stmt.cond else replace(stmt, cond=cond)
         case Match():
-            return replace(stmt, subject=f(stmt.subject))
+            subject = f(stmt.subject)
+            return stmt if subject is stmt.subject else replace(stmt, subject=subject)
         case Loop():
-            return replace(stmt, inits=tuple(map(f, stmt.inits)))
+            inits = tuple(map(f, stmt.inits))
+            return stmt if all(map(is_, inits, stmt.inits)) else replace(stmt, inits=inits)
         case Parallel():
-            return replace(stmt, count=f(stmt.count))
+            count = f(stmt.count)
+            return stmt if count is stmt.count else replace(stmt, count=count)
         case Fused():
-            ops = tuple(map_atoms(op, f) for op in stmt.ops)
-            return replace(stmt, body=Block(ops, map_tail(stmt.body.tail, f)))
+            body = rebuilt(stmt.body, [map_atoms(op, f) for op in stmt.ops], map_tail(stmt.body.tail, f))
+            return stmt if body is stmt.body else replace(stmt, body=body)
         case Scope():
             return stmt
 
 
 def map_tail(tail: Tail, f: Callable[[Atom], Atom]) -> Tail:
-    match tail:
-        case Yield(values):
-            return Yield(tuple(map(f, values)))
-        case Exit(label, values):
-            return Exit(label, tuple(map(f, values)))
-        case Fault(kind, values, span):
-            return Fault(kind, tuple(map(f, values)), span)
+    values = tuple(map(f, tail.values))
+    return tail if all(map(is_, values, tail.values)) else replace(tail, values=values)
 
 
 def map_blocks(stmt: Stmt, f: Callable[[Block], Block]) -> Stmt:
-    """With `f` applied to each block the statement holds."""
+    """With `f` applied to each block the statement holds; the statement itself if they stay."""
     match stmt:
-        case If():
-            return replace(stmt, then=f(stmt.then), orelse=f(stmt.orelse))
+        case If(_, _, before, after):
+            then, orelse = f(before), f(after)
+            return stmt if then is before and orelse is after else replace(stmt, then=then, orelse=orelse)
         case Match():
-            return replace(stmt, arms=tuple(Arm(a.case, a.fields, f(a.body)) for a in stmt.arms))
+            bodies = [f(a.body) for a in stmt.arms]
+            if all(b is a.body for a, b in zip(stmt.arms, bodies, strict=True)):
+                return stmt
+            return replace(stmt, arms=tuple(replace(a, body=b) for a, b in zip(stmt.arms, bodies, strict=True)))
         case Loop() | Scope() | Parallel():
-            return replace(stmt, body=f(stmt.body))
+            body = f(stmt.body)
+            return stmt if body is stmt.body else replace(stmt, body=body)
     return stmt
 
 
@@ -251,7 +277,7 @@ def substitute(block: Block, values: Mapping[Var, Atom]) -> Block:
         return values.get(a, a) if isinstance(a, Var) else a
 
     def inner(b: Block) -> Block:
-        return Block(tuple(map_blocks(map_atoms(s, atom), inner) for s in b.stmts), map_tail(b.tail, atom))
+        return rebuilt(b, [map_blocks(map_atoms(s, atom), inner) for s in b.stmts], map_tail(b.tail, atom))
 
     return inner(block)
 

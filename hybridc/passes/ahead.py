@@ -14,7 +14,16 @@ from hybridc.core import tensor_build as tb
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import Atom, Block, Const, Exit, Fn, Loop, Op, Program, Scope, Stmt, Var, Yield
 from hybridc.core.tensor_ops import rank
-from hybridc.core.walk import all_blocks, highest_id, map_blocks, outs_of, statements, uses
+from hybridc.core.walk import (
+    all_blocks,
+    highest_id,
+    map_blocks,
+    outs_of,
+    rebuilt,
+    statements,
+    uses,
+    with_body,
+)
 from hybridc.passes.counted import Counted, counted, within
 
 MOST = 16
@@ -34,7 +43,7 @@ class _Ahead:
         self.made_by = {o.id: s for s in statements(fn.body) if isinstance(s, Op) for o in s.outs}
 
     def run(self) -> Fn:
-        return replace(self.fn, body=self.block(self.fn.body))
+        return with_body(self.fn, self.block(self.fn.body))
 
     def block(self, b: Block) -> Block:
         stmts: list[Stmt] = []
@@ -44,7 +53,7 @@ class _Ahead:
                 stmts += self.loop(stmt)
             else:
                 stmts.append(stmt)
-        return Block(tuple(stmts), b.tail)
+        return rebuilt(b, stmts, b.tail)
 
     def loop(self, loop: Loop) -> list[Stmt]:
         """The loop, and before it what its turns need no more."""

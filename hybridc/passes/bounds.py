@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Fn, If, Loop, Op, Parallel, Program, Stmt, Var, Yield
-from hybridc.core.walk import Freshener, count, highest_id, highest_label, map_blocks, outs_of, statements, substitute
+from hybridc.core.walk import (
+    Freshener,
+    count,
+    highest_id,
+    highest_label,
+    map_blocks,
+    outs_of,
+    rebuilt,
+    statements,
+    substitute,
+)
 from hybridc.passes.counted import Counted, counted, innermost, within
 from hybridc.passes.simplify import simplify_fn
 
@@ -55,7 +65,7 @@ class _Versions:
                 out += self.loop(_hoisted(stmt, out), ROUNDS)
             else:
                 out.append(map_blocks(stmt, self.block))
-        return Block(tuple(out), b.tail)
+        return rebuilt(b, out, b.tail)
 
     def loop(self, loop: Loop, rounds: int) -> Sequence[Stmt]:
         """The loop in two versions, and the one without checks once more: what it reads at every turn is now known
@@ -131,9 +141,10 @@ def _hoisted(loop: Loop, out: list[Stmt], known: frozenset[int] = frozenset()) -
                 inside.difference_update(o.id for o in stmt.outs)
             else:
                 kept.append(map_blocks(stmt, inner))
-        return Block(tuple(kept), b.tail)
+        return rebuilt(b, kept, b.tail)
 
-    return replace(loop, body=inner(loop.body))
+    body = inner(loop.body)
+    return loop if body is loop.body else replace(loop, body=body)
 
 
 def _checks(loop: Loop, turn: Counted) -> dict[int, tuple[_Affine, Atom]]:
@@ -188,7 +199,7 @@ def _without(body: Block, checks: dict[int, tuple[_Affine, Atom]]) -> tuple[Bloc
                 instead[stmt.outs[0]] = stmt.args[0]
             else:
                 kept.append(map_blocks(stmt, inner))
-        return Block(tuple(kept), b.tail)
+        return rebuilt(b, kept, b.tail)
 
     stripped = inner(body)
     # An index may itself be the place of another: what stands for it is looked up to the end.

@@ -31,7 +31,18 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import is_pure
-from hybridc.core.walk import all_blocks, args_of, blocks_of, calls, diverges, mentions, statements
+from hybridc.core.walk import (
+    all_blocks,
+    args_of,
+    blocks_of,
+    calls,
+    diverges,
+    mentions,
+    rebuilt,
+    statements,
+    unchanged,
+    with_body,
+)
 
 
 def prune(program: Program, roots: Iterable[str]) -> Program:
@@ -90,7 +101,7 @@ class _Dce:
         while self.grew:
             self.grew = False
             self.mark(self.fn.body, results)
-        return replace(self.fn, body=self.sweep(self.fn.body, results))
+        return with_body(self.fn, self.sweep(self.fn.body, results))
 
     # ---- what is needed
     def need(self, atoms: Iterable[Atom]) -> None:
@@ -168,12 +179,16 @@ class _Dce:
         tail: Tail = b.tail
         match tail:
             case Yield(values) if not _cut(b):
-                tail = Yield(self.kept(yields, values))
+                tail = _with(tail, self.kept(yields, values))
             case Exit(label, values):
-                tail = Exit(label, self.kept(self.targets[label], values))
-        return Block(stmts, tail)
+                tail = _with(tail, self.kept(self.targets[label], values))
+        return rebuilt(b, stmts, tail)
 
     def one(self, stmt: Stmt) -> Stmt:
+        new = self.swept(stmt)
+        return stmt if unchanged(stmt, new) else new
+
+    def swept(self, stmt: Stmt) -> Stmt:
         match stmt:
             case If(outs, cond, then, orelse, span):
                 return If(self.vars(outs), cond, self.sweep(then, outs), self.sweep(orelse, outs), span)
@@ -192,6 +207,10 @@ class _Dce:
 
     def vars(self, vs: tuple[Var, ...]) -> tuple[Var, ...]:
         return tuple(v for v in vs if v.id in self.needed)
+
+
+def _with(tail: Tail, values: tuple[Atom, ...]) -> Tail:
+    return tail if len(values) == len(tail.values) else replace(tail, values=values)
 
 
 def _cut(b: Block) -> bool:

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field, replace
 from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
 from hybridc.core.tensor_ops import rank, sizes_agree
-from hybridc.core.walk import args_of, blocks_of, free_vars, highest_id, map_blocks, outs_of, uses
+from hybridc.core.walk import (
+    args_of,
+    blocks_of,
+    free_vars,
+    highest_id,
+    map_blocks,
+    outs_of,
+    rebuilt,
+    uses,
+    with_body,
+)
 from hybridc.kernels.graph import FUSIBLE, IMPLICIT, Unfit, build
 from hybridc.passes import sizes
 
@@ -67,7 +77,7 @@ class _Fuser:
         self.fusible = FUSIBLE if judge is on_cpu else (*FUSIBLE, *IMPLICIT)
 
     def run(self) -> Fn:
-        return replace(self.fn, body=self.block(self.fn.body))
+        return with_body(self.fn, self.block(self.fn.body))
 
     def block(self, b: Block) -> Block:
         stmts = [map_blocks(s, self.block) for s in b.stmts]
@@ -82,7 +92,7 @@ class _Fuser:
                 at.update(dict.fromkeys(g.members))
                 at[g.members[-1]] = self.fused(ops)  # type: ignore[arg-type]
         kept = [at.get(i, s) for i, s in enumerate(stmts)]
-        return Block(tuple(s for s in kept if s is not None), b.tail)
+        return rebuilt(b, [s for s in kept if s is not None], b.tail)
 
     def place(self, stmts: Sequence[Stmt], i: int, op: Op, groups: list[Group]) -> None:
         wanted = {a.id for a in op.args if isinstance(a, Var)}

@@ -40,6 +40,8 @@ from hybridc.core.walk import (
     map_atoms,
     map_blocks,
     map_tail,
+    rebuilt,
+    with_body,
 )
 from hybridc.passes.dce import pure_functions
 
@@ -122,7 +124,7 @@ class _Inliner:
         self.value: dict[int, Atom] = {}
 
     def run(self) -> Fn:
-        return replace(self.fn, body=self.block(self.fn.body))
+        return with_body(self.fn, self.block(self.fn.body))
 
     def atom(self, a: Atom) -> Atom:
         return self.value.get(a.id, a) if isinstance(a, Var) else a
@@ -139,7 +141,7 @@ class _Inliner:
                 out.append(map_blocks(stmt, self.block))
                 if diverges(out[-1]):  # what was inlined may never return
                     return Block(tuple(out), Yield())
-        return Block(tuple(out), map_tail(b.tail, self.atom))
+        return rebuilt(b, out, map_tail(b.tail, self.atom))
 
     def call(self, stmt: Call, out: list[Stmt]) -> Tail | None:
         """Append what the callee does; a tail if it never returns."""

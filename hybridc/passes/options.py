@@ -6,8 +6,6 @@ scope with one early end, which is a branch; then no option is made, and where t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hybridc.core.ir import (
     BOOL,
     Atom,
@@ -33,8 +31,10 @@ from hybridc.core.walk import (
     map_atoms,
     map_blocks,
     map_tail,
+    rebuilt,
     statements,
     tail_values,
+    with_body,
 )
 
 LOOKS = frozenset({"is_some", "unwrap"})
@@ -59,7 +59,7 @@ class _Options:
         self.value: dict[Atom, Atom] = {}
 
     def run(self) -> Fn:
-        return replace(self.fn, body=self.block(self.fn.body))
+        return with_body(self.fn, self.block(self.fn.body))
 
     def atom(self, a: Atom) -> Atom:
         return self.value.get(a, a)
@@ -68,7 +68,7 @@ class _Options:
         out: list[Stmt] = []
         for s in b.stmts:
             self.statement(s, out)
-        return Block(tuple(out), map_tail(b.tail, self.atom))
+        return rebuilt(b, out, map_tail(b.tail, self.atom))
 
     def statement(self, s: Stmt, out: list[Stmt]) -> None:
         if isinstance(s, Scope):

@@ -13,12 +13,12 @@ from itertools import takewhile
 
 from hybridc.core.ir import Atom, Block, Call, Const, Op, Prim, Program, Scope, Stmt, Var
 from hybridc.core.ops import OPS
-from hybridc.core.walk import calls, map_atoms, map_blocks, map_tail, statements
+from hybridc.core.walk import calls, map_atoms, map_blocks, map_tail, rebuilt, statements, with_body
 
 
 def run(program: Program) -> Program:
     repeatable = _repeatable(program)
-    fns = {n: replace(f, body=_Sharer(repeatable).block(f.body)) for n, f in program.fns.items()}
+    fns = {n: with_body(f, _Sharer(repeatable).block(f.body)) for n, f in program.fns.items()}
     return Program(program.structs, program.enums, fns)
 
 
@@ -66,7 +66,7 @@ class _Sharer:
             self.statement(stmt, out)
         tail = map_tail(b.tail, self.atom)
         self.known = before
-        return Block(tuple(out), tail)
+        return rebuilt(b, out, tail)
 
     def statement(self, stmt: Stmt, out: list[Stmt]) -> None:
         if isinstance(stmt, Scope):
@@ -74,7 +74,8 @@ class _Sharer:
             first = list(takewhile(lambda s: isinstance(s, (Op, Call)), stmt.body.stmts))
             for s in first:
                 self.statement(s, out)
-            stmt = replace(stmt, body=replace(stmt.body, stmts=stmt.body.stmts[len(first) :]))
+            if first:
+                stmt = replace(stmt, body=replace(stmt.body, stmts=stmt.body.stmts[len(first) :]))
         stmt = map_atoms(stmt, self.atom)
         key = self.key(stmt)
         if not isinstance(stmt, (Op, Call)) or key is None:

@@ -36,7 +36,18 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.values import InterpFault
-from hybridc.core.walk import all_blocks, diverges, exits_to, map_atoms, map_tail, substitute
+from hybridc.core.walk import (
+    all_blocks,
+    diverges,
+    exits_to,
+    map_atoms,
+    map_blocks,
+    map_tail,
+    rebuilt,
+    substitute,
+    unchanged,
+    with_body,
+)
 from hybridc.passes.counted import within
 
 EXACT = frozenset(
@@ -52,7 +63,7 @@ def run(program: Program) -> Program:
 
 
 def simplify_fn(fn: Fn, program: Program) -> Fn:
-    return replace(fn, body=_Simplifier(program).block(fn.body))
+    return with_body(fn, _Simplifier(program).block(fn.body))
 
 
 class _Simplifier:
@@ -71,7 +82,7 @@ class _Simplifier:
     def block(self, b: Block) -> Block:
         out: list[Stmt] = []
         ended = self.into(b, out)
-        return Block(tuple(out), ended)
+        return rebuilt(b, out, ended)
 
     def into(self, b: Block, out: list[Stmt]) -> Tail:
         """Append the block's statements; its tail, or the tail of a branch that is always taken and ends it."""
@@ -111,9 +122,9 @@ class _Simplifier:
             case Scope(outs, label, body, _):
                 if not exits_to(body, label):
                     return self.splice(body, outs, out)
-                out.append(replace(stmt, body=self.block(body)))
+                out.append(map_blocks(stmt, self.block))
             case Parallel():
-                out.append(replace(stmt, body=self.block(stmt.body)))
+                out.append(map_blocks(stmt, self.block))
         return None
 
     # ---- control
@@ -139,8 +150,11 @@ class _Simplifier:
             if reached:
                 self.join(stmt, cond, then, orelse, out)
                 return None
-        out.append(If(stmt.outs, cond, then, orelse, stmt.span))
+        self.put(stmt, If(stmt.outs, cond, then, orelse, stmt.span), out)
         return None
+
+    def put(self, old: Stmt, new: Stmt, out: list[Stmt]) -> None:
+        out.append(old if unchanged(old, new) else new)
 
     def join(self, stmt: If, cond: Atom, then: Block, orelse: Block, out: list[Stmt]) -> None:
         """Results that are the same from both branches need no branch; nothing at all needs no `if`."""
@@ -158,8 +172,9 @@ class _Simplifier:
                 firsts.append(x)
                 seconds.append(y)
         if outs or then.stmts or orelse.stmts:
-            first, second = Block(then.stmts, Yield(tuple(firsts))), Block(orelse.stmts, Yield(tuple(seconds)))
-            out.append(If(tuple(outs), cond, first, second, stmt.span))
+            if len(outs) < len(stmt.outs):
+                then, orelse = Block(then.stmts, Yield(tuple(firsts))), Block(orelse.stmts, Yield(tuple(seconds)))
+            self.put(stmt, If(tuple(outs), cond, then, orelse, stmt.span), out)
 
     def match(self, stmt: Match, out: list[Stmt]) -> Tail | None:
         subject = stmt.subject
@@ -179,7 +194,7 @@ class _Simplifier:
                 self.made.pop(subject.id, None)
             else:
                 self.made[subject.id] = made
-        out.append(Match(stmt.outs, subject, tuple(arms), stmt.span))
+        self.put(stmt, Match(stmt.outs, subject, tuple(arms), stmt.span), out)
         return None
 
     def loop(self, stmt: Loop, out: list[Stmt]) -> None:
@@ -204,7 +219,7 @@ class _Simplifier:
         params, inits = tuple(stmt.params[i] for i in kept), tuple(stmt.inits[i] for i in kept)
         loop = _without_idle(Loop(stmt.outs, stmt.label, params, inits, body, stmt.span))
         self.settled(loop)
-        out.append(loop)
+        self.put(stmt, loop, out)
 
     def settled(self, loop: Loop) -> None:
         """A result that is one value from outside, whichever way the loop is left, is that value."""

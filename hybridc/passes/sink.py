@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hybridc.core.ir import Atom, Block, Fn, Op, Program, Stmt, TensorT, Var
 from hybridc.core.tensor_ops import INT_FAULTS, rank
-from hybridc.core.walk import highest_id, map_blocks, uses
+from hybridc.core.walk import highest_id, map_blocks, rebuilt, uses, with_body
 
 
 def run(program: Program) -> Program:
@@ -38,7 +38,7 @@ class _Sink:
             if not gone:
                 break
             body, self.done = _without(body, gone), self.done - gone
-        return replace(self.fn, body=body)
+        return with_body(self.fn, body)
 
     def block(self, b: Block) -> Block:
         out: list[Stmt] = []
@@ -50,7 +50,7 @@ class _Sink:
                 for op in moved or [stmt]:
                     self.note(op)
             out += moved or [stmt]
-        return Block(tuple(out), b.tail)
+        return rebuilt(b, out, b.tail)
 
     def note(self, op: Op) -> None:
         of = {a.id for a in op.args if isinstance(a, Var)}

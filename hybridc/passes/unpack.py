@@ -12,7 +12,16 @@ from dataclasses import replace
 
 from hybridc.core.ir import Atom, Block, Call, Fn, Op, Program, Stmt, StructT, TupleT, Type, Var
 from hybridc.core.types import parts
-from hybridc.core.walk import all_blocks, args_of, highest_id, map_atoms, map_blocks, map_tail
+from hybridc.core.walk import (
+    all_blocks,
+    args_of,
+    highest_id,
+    map_atoms,
+    map_blocks,
+    map_tail,
+    rebuilt,
+    with_body,
+)
 
 MOST = 12
 """Parts beyond which an aggregate stays whole."""
@@ -102,7 +111,8 @@ class _Unpacker:
                 params += self.parts[p.id]
             else:
                 params.append(p)
-        return replace(self.fn, params=tuple(params), body=self.block(self.fn.body))
+        body = self.block(self.fn.body)
+        return replace(self.fn, params=tuple(params), body=body) if self.parts else with_body(self.fn, body)
 
     def atom(self, a: Atom) -> Atom:
         return self.instead.get(a.id, a) if isinstance(a, Var) else a
@@ -114,9 +124,10 @@ class _Unpacker:
                 continue
             stmt = map_atoms(stmt, self.atom)
             if isinstance(stmt, Call):
-                stmt = replace(stmt, args=self.args(stmt, out))
+                args = self.args(stmt, out)
+                stmt = stmt if args == stmt.args else replace(stmt, args=args)
             out.append(map_blocks(stmt, self.block))
-        return Block(tuple(out), map_tail(b.tail, self.atom))
+        return rebuilt(b, out, map_tail(b.tail, self.atom))
 
     def named(self, op: Op) -> bool:
         """Whether it only names parts that there are already."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hybridc.base.names import unused
 from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt, Type
-from hybridc.core.walk import DERIVATIVES, calls, count, gradients, map_blocks
+from hybridc.core.walk import DERIVATIVES, calls, count, gradients, map_blocks, rebuilt, with_body
 from hybridc.passes.dce import pure_functions
 from hybridc.passes.inline import LARGEST, ONCE, callees_first, differentiates, inlined
 
@@ -77,6 +77,6 @@ def _with(fn: Fn, called: dict[str, str], differentiated: dict[str, str]) -> Fn:
         return map_blocks(s, block)
 
     def block(b: Block) -> Block:
-        return Block(tuple(map(stmt, b.stmts)), b.tail)
+        return rebuilt(b, list(map(stmt, b.stmts)), b.tail)
 
-    return replace(fn, body=block(fn.body))
+    return with_body(fn, block(fn.body))

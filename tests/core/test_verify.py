@@ -77,3 +77,40 @@ def test_assigned_twice_and_unknown_types() -> None:
     assert program is not None and verify(program) == ["struct A: contains itself"]
     with pytest.raises(CoreError, match="after dance:\nstruct A: contains itself"):
         check_after("dance", program)
+
+
+CALLS = """
+struct P { a: int, b: int }
+fn low "low"(x%1: int) -> (int) { exit 0 x%1 }
+fn high "high"(x%1: int) -> (int) { y%2: int = call low(x%1) exit 0 y%2 }
+fn made "made"(x%1: int) -> (P) { p%2: P = struct(x%1, x%1) exit 0 p%2 }
+"""
+
+
+def changed(**others: str) -> tuple[Program, Program]:
+    """The program, and one with other declarations where the rest is the same objects; "" for none."""
+    good, _ = read(CALLS)
+    assert good is not None and verify(good) == []
+    new = Program(dict(good.structs), dict(good.enums), dict(good.fns))
+    for name, text in others.items():
+        found = read("\n".join(line for line in CALLS.splitlines() if f" {name} " not in line) + "\n" + text)[0]
+        assert found is not None
+        for mine, theirs in ((new.structs, found.structs), (new.fns, found.fns)):
+            mine.pop(name, None)  # type: ignore[attr-defined]
+            if name in theirs:
+                mine[name] = theirs[name]  # type: ignore[index]
+    return good, new
+
+
+@pytest.mark.parametrize(("others", "message"), [
+    ({"low": 'fn low "low"(x%1: int) -> (f64) { exit 0 x%1 }'}, "value 0 is int instead of f64"),
+    ({"low": 'fn low "low"(x%1: f64) -> (int) { exit 0 2 }'}, "high"),
+    ({"low": ""}, "no such function"),
+    ({"P": "struct P { a: int, b: f64 }"}, "made"),
+])
+def test_what_was_good_before(others: dict[str, str], message: str) -> None:
+    """Only what changed is looked at, and what it changes for others."""
+    good, new = changed(**others)
+    assert any(message in e for e in verify(new, good)) and verify(new, good) == verify(new)
+    same, other = changed(low='fn low "low"(x%1: int) -> (int) { y%2: int = add(x%1, 1) exit 0 y%2 }')
+    assert verify(other, same) == []
