@@ -298,13 +298,18 @@ def _embedding(lw: Lowerer, node: tree.Builtin) -> Value:
 def _cross_entropy(lw: Lowerer, node: tree.Builtin) -> Value:
     logits, labels = args(lw, node)
     b = lw.b
-    logs = log_softmax(lw, logits, rank(logits.type) - 1)
-    if rank(logits.type) == 1:
-        return t.map(b, "neg", [t.take(b, logs, 0, labels, False)])
+    last = rank(logits.type) - 1
+    top = constant(lw, t.reduce(b, "max", logits, (last,), least=True))
+    spread = t.map(b, "sub", [logits, top], [tuple(range(last + 1)), t.left_out(last + 1, (last,))])
+    total = t.map(b, "log", [t.reduce(b, "sum", t.map(b, "exp", [spread]), (last,))])
+    # The label's logit is taken from the logits: nobody needs the logarithms of all the other probabilities.
+    if last == 0:
+        picked = t.take(b, logits, 0, labels, False)
+        return t.map(b, "sub", [total, t.map(b, "sub", [picked, top])])
     n = t.dim(b, logits, 0)
     require_equal(lw, n, t.dim(b, labels, 0), "cross_entropy: as many labels as rows of logits")
-    picked = t.gather(b, logs, 1, t.reshape(b, labels, [n, integer(1)]))
-    return t.map(b, "neg", [mean(lw, picked, (0, 1))])
+    picked = t.reshape(b, t.gather(b, logits, 1, t.reshape(b, labels, [n, integer(1)])), [n])
+    return mean(lw, t.map(b, "sub", [total, t.map(b, "sub", [picked, top])]), (0,))
 
 
 @lowers("mse")
