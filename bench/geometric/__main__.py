@@ -16,6 +16,9 @@ parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--compile", action="store_true")
 parser.add_argument("--seconds", type=float, default=0.6, help="of measuring, for each of a workload's peers")
 options = parser.parse_args()
+PAUSE = 0.15
+"""Seconds after each block with several threads: those of a library spin when it is done, onnxruntime's for 50 ms, on a
+core that the next one needs."""
 if options.threads == 1:
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -68,6 +71,9 @@ def measure(w: Workload) -> tuple[dict[str, float], dict[str, object]]:
     stop = time.perf_counter() + options.seconds * len(runs)
     while time.perf_counter() < stop or len(times["Hyb"]) < 5:
         for p, f in runs.items():
+            if options.threads > 1:
+                time.sleep(PAUSE)
+                f()
             start = time.perf_counter()
             for _ in range(block[p]):
                 f()
@@ -83,6 +89,8 @@ def forest() -> None:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(9):
         for name, run in runs.items():
+            if options.threads > 1:
+                time.sleep(PAUSE)
             start = time.perf_counter()
             run()
             times[name].append((time.perf_counter() - start) / nodes * 1e6)
