@@ -1,4 +1,4 @@
-"""Generated programs with fixed seeds agree on every engine. `HYB_FUZZ_SECONDS` is how long each test may take: 80 s
+"""Generated programs with fixed seeds agree on every engine. `HYB_FUZZ_SECONDS` is how long each test may take: 50 s
 unless given; `make fuzz` gives more."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.fuzz import campaign, compare, engines, shrink, source  # noqa: E402
 from tests.fuzz.oracle import Oracle  # noqa: E402
 from tests.fuzz.program import case, file_of  # noqa: E402
 
-SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "80"))
+SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "50"))
 
 
 @pytest.mark.parametrize("subject, size", [("all", 20), ("tiny", 100), ("gradients", 20)])
