@@ -187,22 +187,22 @@ def _norm(lw: Lowerer, node: tree.Builtin) -> Value:
     return _kept(lw, node, x, y, axes)
 
 
-def _shifted(lw: Lowerer, x: ir.Atom, axis: int) -> tuple[ir.Atom, list[t.Axes]]:
-    """x less its greatest along the axis, and how the two stand beside each other."""
+def _shifted(lw: Lowerer, x: ir.Atom, axis: int) -> tuple[ir.Atom, ir.Atom, list[t.Axes]]:
+    """x less its greatest along the axis, the greatest, and how the two stand beside each other."""
     count = rank(x.type)
     beside = [tuple(range(count)), t.left_out(count, (axis,))]
     top = constant(lw, t.reduce(lw.b, "max", x, (axis,), least=True))  # the result does not depend on it
-    return t.map(lw.b, "sub", [x, top], beside), beside
+    return t.map(lw.b, "sub", [x, top], beside), top, beside
 
 
 def softmax(lw: Lowerer, x: ir.Atom, axis: int) -> ir.Atom:
-    shifted, beside = _shifted(lw, x, axis)
+    shifted, _, beside = _shifted(lw, x, axis)
     e = t.map(lw.b, "exp", [shifted])
     return t.map(lw.b, "div", [e, t.reduce(lw.b, "sum", e, (axis,))], beside)
 
 
 def log_softmax(lw: Lowerer, x: ir.Atom, axis: int) -> ir.Atom:
-    shifted, beside = _shifted(lw, x, axis)
+    shifted, _, beside = _shifted(lw, x, axis)
     total = t.map(lw.b, "log", [t.reduce(lw.b, "sum", t.map(lw.b, "exp", [shifted]), (axis,))])
     return t.map(lw.b, "sub", [shifted, total], beside)
 
@@ -299,9 +299,8 @@ def _cross_entropy(lw: Lowerer, node: tree.Builtin) -> Value:
     logits, labels = args(lw, node)
     b = lw.b
     last = rank(logits.type) - 1
-    top = constant(lw, t.reduce(b, "max", logits, (last,), least=True))
-    spread = t.map(b, "sub", [logits, top], [tuple(range(last + 1)), t.left_out(last + 1, (last,))])
-    total = t.map(b, "log", [t.reduce(b, "sum", t.map(b, "exp", [spread]), (last,))])
+    shifted, top, _ = _shifted(lw, logits, last)
+    total = t.map(b, "log", [t.reduce(b, "sum", t.map(b, "exp", [shifted]), (last,))])
     # The label's logit is taken from the logits: nobody needs the logarithms of all the other probabilities.
     if last == 0:
         picked = t.take(b, logits, 0, labels, False)

@@ -93,10 +93,11 @@ class _Options:
         self.next += 1
         inverted = False
         for k, o in enumerate(s.outs):
+            if not isinstance(o.type, OptionT) or o in self.used:
+                continue
             arms = (s.then, s.orelse)
             made = [_made(arm, k) if _yields(arm) else None for arm in arms]
-            if (not isinstance(o.type, OptionT) or o in self.used or not any(made)
-                    or any(m is None and _yields(arm) for m, arm in zip(made, arms, strict=True))):
+            if not any(made) or any(m is None and _yields(arm) for m, arm in zip(made, arms, strict=True)):
                 continue
             held = Var(self.next, o.type.item)
             self.next += 1
