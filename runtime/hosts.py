@@ -114,7 +114,7 @@ class Exchange:
 
 LETTERS: dict[str, Callable[[str], str | bool]] = {
     "_str_lower": str.lower, "_str_upper": str.upper, "_str_is_alpha": str.isalpha, "_str_is_alnum": str.isalnum,
-    "_str_is_digit": str.isdigit,
+    "_str_is_digit": str.isdigit, "_str_is_printable": str.isprintable,
 }  # fmt: skip
 """What Python knows of characters beyond ASCII."""
 

@@ -37,27 +37,29 @@ DTYPES = {
     "f16": np.float16, "bf16": np.float32,
 }  # fmt: skip
 """How numpy holds the elements of a tensor; bf16 as float32 that holds rounded values."""
+LETTERS: dict[str, Callable[[str], str | bool]] = {
+    "_str_lower": str.lower, "_str_upper": str.upper, "_str_is_alpha": str.isalpha, "_str_is_alnum": str.isalnum,
+    "_str_is_digit": str.isdigit, "_str_is_printable": str.isprintable,
+}  # fmt: skip
+"""What Python knows of characters beyond ASCII."""
 FRAMES_PER_CALL = 12
 """Python's frames for one Core call, at most: blocks that lie deep are functions of their own."""
 
 
 def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> Sequence[object]:
     """The default host: prints, knows characters beyond ASCII, and no externs."""
-    match name:
-        case "print":
-            print(str_text(args[0]))
-            return ()
-        case "_str_lower":
-            return (str_value(str_text(args[0]).lower()),)
-        case "_str_upper":
-            return (str_value(str_text(args[0]).upper()),)
-        case "_str_is_alpha":
-            return (str_text(args[0]).isalpha(),)
-        case "_str_is_alnum":
-            return (str_text(args[0]).isalnum(),)
-        case "_str_is_digit":
-            return (str_text(args[0]).isdigit(),)
+    if name == "print":
+        print(str_text(args[0]))
+        return ()
+    if name in LETTERS:
+        return letters(name, args)
     raise InterpFault("HostError", f"there is no host function {name}")
+
+
+def letters(name: str, args: Sequence[object]) -> Sequence[object]:
+    """A service of `LETTERS`."""
+    found = LETTERS[name](str_text(args[0]))
+    return (str_value(found) if isinstance(found, str) else found,)
 
 
 class Interpreter:

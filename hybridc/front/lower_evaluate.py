@@ -8,7 +8,7 @@ from typing import Any
 
 from hybridc.base.types import STD_TYPES, STR, Named, TupleType, Type
 from hybridc.core import ir
-from hybridc.core.interp import Interpreter
+from hybridc.core.interp import LETTERS, Interpreter, letters
 from hybridc.core.interp_ops import str_text
 from hybridc.core.values import Buffer, InterpFault
 from hybridc.front import tree
@@ -42,7 +42,7 @@ def evaluate(inner: Context, finish: Callable[[Context], None], lw: Lowerer, e: 
     if inner.diagnostics:
         raise Refused(inner.diagnostics[0])
     try:
-        found = Interpreter(inner.core, _no_host, DEPTH, TURNS).call(name, ())[0]
+        found = Interpreter(inner.core, _letters_only, DEPTH, TURNS).call(name, ())[0]
     except InterpFault as fault:
         message = f"this is computed when the program is compiled, and cannot be: {fault.message or fault.kind}"
         raise lw.refuse("HYB805", message, e.span) from None
@@ -68,7 +68,9 @@ def _outer(lw: Lowerer, e: tree.Expr) -> dict[tree.Var, Any]:
     return names
 
 
-def _no_host(name: str, args: Sequence[object], types: Sequence[ir.Type]) -> Sequence[object]:
+def _letters_only(name: str, args: Sequence[object], types: Sequence[ir.Type]) -> Sequence[object]:
+    if name in LETTERS:
+        return letters(name, args)
     raise InterpFault("HostError", f"`{name.lstrip('_')}` cannot be called while the program is compiled")
 
 

@@ -26,13 +26,26 @@ static int fail(int code, const char *text) {
 
 static int no_memory(void) { return fail(MEMORY_ERROR, "not enough memory"); }
 
+/* Has a text no control characters? What else is not printable, only Python knows: it is shown as it is. */
+static int printable(const core_str *text) {
+    const unsigned char *c = text->size ? (const unsigned char *)text->data->data : NULL;
+    for (int64_t i = 0; i < text->size; i++) {
+        int latin = i + 1 < text->size && c[i] == 0xc2;  /* U+0080 to U+00BF */
+        if (c[i] < 32 || c[i] == 127 || (latin && (c[i + 1] <= 0xa0 || c[i + 1] == 0xad))) return 0;
+    }
+    return 1;
+}
+
 /* ---- services */
 static int32_t host(void *ctx, int64_t id, void *args, void *results) {
-    (void)results;
     if (services[id] == PRINT) {
         core_str *text = args;
         if (text->size) fwrite(text->data->data, 1, (size_t)text->size, stdout);
         putchar('\n');
+        return 0;
+    }
+    if (services[id] == IS_PRINTABLE) {
+        *(unsigned char *)results = printable(args);
         return 0;
     }
     FIELD(ctx, FAULT, int64_t) = HOST_ERROR;

@@ -235,16 +235,18 @@ class Library:
         """The C file of the library. `abi`: offsets and sizes by the names that c_support.c has for them."""
         m = self.manifest
         sites = [(None, 0) if hidden else (path, line) for path, line, _, _, hidden in m.sites]
-        prints = ["1" if name in ("print", "_print") else "0" for name, _, _ in m.hosts]
+        known = {"print": "PRINT", "_print": "PRINT", "_str_is_printable": "IS_PRINTABLE"}
+        services = [known.get(name, "0") for name, _, _ in m.hosts]
         lines = [f"#define {name} {value}" for name, value in abi.items()]
         lines += [f"#define SITES {len(sites)}", f"#define FAULT_KINDS {len(fault_names)}", "#define PRINT 1",
+                  "#define IS_PRINTABLE 2",
                   "#include <stddef.h>", f'#include "{self.prefix}.h"',
                   '#define PUBLIC __attribute__((visibility("default")))',
                   f"static const char *const faults[] = {{{_strings(fault_names)}}};",
                   f"static const char *const messages[] = {{{_strings(DEFAULTS.get(n, '') for n in fault_names)}}};",
                   "static const struct { const char *path; int line; } sites[] = {"
                   + (", ".join(f"{{{_text(path)}, {line}}}" for path, line in sites) or "{0, 0}") + "};",
-                  f"static const char services[] = {{{', '.join([*prints, '0'])}}};",
+                  f"static const char services[] = {{{', '.join([*services, '0'])}}};",
                   "struct tensor_place { const char *name; int64_t offset, size; };",
                   SUPPORT.read_text(encoding="utf-8")]
         for name, c in self.externs.items():

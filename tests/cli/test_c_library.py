@@ -92,6 +92,9 @@ fn lower(s: str) -> str:
 
 fn apply(f: fn(int) -> int) -> int:
     return f(1)
+
+fn shown(s: str) -> str:
+    return f"{[s]}"
 '''
 
 
@@ -132,6 +135,8 @@ TRY(p_greet("\xc3\x9cml", &s)); printf("%s\n", s); p_free(s);
 TRY(p_greet("nobody", &s)); printf("%s\n", s); p_free(s);
 TRY(p_lower("ABC", &s)); printf("%s\n", s); p_free(s);
 TRY(p_lower("\xc3\x9c", &s));
+TRY(p_shown("\xe6\x97\xa5\xc3\xa9", &s)); printf("%s\n", s); p_free(s);
+TRY(p_shown("\xc3\xa9\xc2\x85\xc2\xa0\x01", &s)); printf("%s\n", s); p_free(s);
 TRY(p_free_(&n)); printf("%ld\n", (long)n);
 ''', tmp_path) == """n7 49 3 1 1 2.5 none 0
 n7 49 4 1 0 0 yes 1
@@ -154,6 +159,8 @@ hello nobody
 nobody!
 abc
 HostError: this needs Python (p.hyb:40)
+['\u65e5\u00e9']
+['\u00e9\\x85\\xa0\\x01']
 2
 """
     header = (tmp_path / "p.h").read_text()
