@@ -6,7 +6,7 @@ SHARED := ../shared/conformance/run.py
 # One of them is a test of text that is no program.
 HYB_FILES := $(shell find hybridc tests examples bench -name '*.hyb' ! -name errors_syntax.hyb)
 
-.PHONY: demo test fuzz bench lint format conformance bless clean
+.PHONY: demo test pytest fuzz bench lint format conformance bless clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,9 +30,14 @@ format: $(VENV)/.installed
 conformance: $(VENV)/.installed
 	if [ -e $(SHARED) ]; then $(BIN)/python $(SHARED) --jobs 2; fi
 
-test: lint
-	$(BIN)/python -m pytest -q -n 2
+# mypy keeps one core busy for a while, which the tests then have to themselves.
+test: $(VENV)/.installed
+	$(MAKE) -j 2 -Oline lint pytest
 	$(MAKE) conformance
+
+# Work is taken over from the other process at the end only, so what a module's tests share is mostly made once.
+pytest: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 # Random programs and hostile text for FUZZ_SECONDS each, with the seeds of CI; other seeds: python -m tests.fuzz --help
 FUZZ_SECONDS ?= 300

@@ -16,6 +16,7 @@ from hybridc_runtime.module import Module
 
 import hybridc
 from hybridc import checking, driver
+from hybridc.base.source import Source
 from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.interp import Interpreter, str_text, str_value
@@ -61,7 +62,7 @@ class Unit:
     def __init__(self, path: Path):
         self.path = path
         self.checked = checking.check(str(path))
-        self.text = path.read_text()
+        self.source = Source(str(path), path.read_text())
         self.core, self.interface = driver.lower(self.checked)
         surface.without_curvatures(self.interface)
         self.names = [name for name in self.interface.fns if name.startswith("run_")]
@@ -72,9 +73,6 @@ class Unit:
         core = driver.optimise(self.core, self.interface, self.checked.sources, guarded=guarded)
         check_after("all passes", core)
         return core
-
-    def line(self, offset: int) -> int:
-        return self.text.count("\n", 0, offset) + 1
 
     def interpreted(self, core: ir.Program | None = None) -> dict[str, list[Outcome]]:
         """Every case on the reference interpreter."""
@@ -95,7 +93,7 @@ class Unit:
                         outcome.text = str_text(machine.call(entry.symbol, (p, q, x, str_value(s)))[0])
                     except InterpFault as fault:
                         places = [span for _, span in fault.trace if span.path == str(self.path)]
-                        line = self.line(places[0].start) if places else 0
+                        line = self.source.line_column(places[0].start)[0] if places else 0
                         outcome.fault = (fault.kind, fault.message, line)
                 outcome.printed = printed.getvalue()
                 found[name].append(outcome)

@@ -53,9 +53,9 @@ class _Return(Exception):
 
 class Oracle(Places):
     def __init__(self, text: str):
-        file, wrong = parse(Source("case.hyb", text))
+        self.source = Source("case.hyb", text)
+        file, wrong = parse(self.source)
         assert file is not None and not wrong
-        self.text = text
         self.fns: dict[str, s.Fn] = {}
         self.structs: dict[str, s.Struct] = {}
         self.cases: dict[str, tuple[str, s.EnumCase]] = {}
@@ -144,7 +144,7 @@ class Oracle(Places):
         self.steps += 1
         if self.steps > 200_000:
             raise Unknown("too long")
-        self.line = self.text.count("\n", 0, stmt.span.start) + 1
+        self.line = self.source.line_column(stmt.span.start)[0]
         e = self.eval
         match stmt:
             case s.Let(pattern=p, type=t, value=v):
@@ -167,7 +167,7 @@ class Oracle(Places):
                 self.block(then if e(c) else orelse)
             case s.While(cond=c, body=body):
                 while True:
-                    self.line = self.text.count("\n", 0, stmt.span.start) + 1
+                    self.line = self.source.line_column(stmt.span.start)[0]
                     if not e(c):
                         break
                     try:
@@ -213,7 +213,7 @@ class Oracle(Places):
             names: dict[str, Any] = {}
             if self.bound(case.pattern, value, names):
                 if case.guard is not None:
-                    self.line = self.text.count("\n", 0, case.span.start) + 1
+                    self.line = self.source.line_column(case.span.start)[0]
                     self.scopes = [*self.scopes, names]
                     holds = self.eval(case.guard)
                     self.scopes = self.scopes[:-1]
@@ -426,7 +426,7 @@ class Oracle(Places):
             saved = self.scopes
             names = {p.name: self.coerced(a, p.type) for p, a in zip(f.fn.params, args, strict=True)}
             self.scopes = [*(dup_scope(x) for x in f.scopes), names]
-            self.line = self.text.count("\n", 0, f.fn.span.start) + 1
+            self.line = self.source.line_column(f.fn.span.start)[0]
             result = self.eval(f.fn.body)
             self.scopes = saved
         self.line = line

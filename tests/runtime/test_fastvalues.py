@@ -433,10 +433,12 @@ def test_nothing_leaks(mod):
     tracemalloc.start()
     work(3)
     # What leaks grows every time; other threads of the test process allocate now and then.
-    grown = min(growth() for _ in range(3))
+    grown = [growth()]
+    while min(grown) >= 5_000 and len(grown) < 3:
+        grown.append(growth())
     tracemalloc.stop()
     # A state that grows is one list with one block.
-    assert live() == before and grown < 5_000, grown
+    assert live() == before and min(grown) < 5_000, grown
 
 
 # ---- the machine code itself

@@ -165,9 +165,14 @@ class Programs:
     def __init__(self, cases: Sequence[Case], opt: int = 1):
         self.cases = cases
         self.program = Program()
-        for i, case in enumerate(cases):
-            fn = function(f"f{i}", case)
-            self.program.fns[fn.name] = fn
+        self.names: list[str] = []
+        """Of the function of each case; cases that differ in values only have the same."""
+        made: dict[str, str] = {}
+        for case in cases:
+            fn = function("f", case)
+            name = made.setdefault(f"{fn}", f"f{len(made)}")
+            self.names.append(name)
+            self.program.fns.setdefault(name, replace(fn, name=name))
         verify(self.program)
         self.interpreter = Interpreter(self.program)
         outs = [c.out for c in cases if isinstance(c.out, TensorT)]
@@ -188,7 +193,7 @@ class Programs:
             else:
                 args.append(value)
         try:
-            return self.interpreter.call(f"f{i}", args)[0]
+            return self.interpreter.call(self.names[i], args)[0]
         except InterpFault as fault:
             return fault
 
@@ -219,7 +224,7 @@ class Programs:
         else:
             results = _struct([C[case.out.name]])()  # type: ignore[union-attr]
         try:
-            loaded.call(f"f{i}", ctypes.addressof(args), ctypes.addressof(results), context)
+            loaded.call(self.names[i], ctypes.addressof(args), ctypes.addressof(results), context)
         except NativeFault as fault:
             if isinstance(context, DeviceContext) and context.error is not None:
                 raise context.error from None
