@@ -61,11 +61,14 @@ def _key(v: Any) -> Any:
     return functools.cmp_to_key(lambda a, b: -1 if compare("<", a, b) else 1 if compare("<", b, a) else 0)(v)
 
 
-def _largest(items: list[Any], least: bool) -> Any:
+def _largest(items: list[Any], least: bool, signs: bool = False) -> Any:
+    """The first of the largest or least; by `signs` -0.0 is less than 0.0 (IEEE 754's minimum and maximum)."""
     best = items[0]
     for x in items[1:]:
         if isinstance(x, float) and (math.isnan(x) or math.isnan(best)):
             best = math.nan
+        elif signs and x == best == 0 and isinstance(x, float):
+            best = x if (math.copysign(1, x) < 0) == least else best
         elif compare("<", x, best) if least else compare("<", best, x):
             best = x
     return best
@@ -101,7 +104,7 @@ def function(name: str, args: list[Any]) -> Any:
             elif any(hasattr(a, "kind") for a in args):
                 kind = next(a.kind for a in args if hasattr(a, "kind"))
                 args = [cast(kind, int(a)) for a in args]
-            return _largest(args, name == "min")
+            return _largest(args, name == "min", signs=True)
         case "sum":
             total: Any = 0
             for x in first:

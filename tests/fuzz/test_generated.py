@@ -76,3 +76,11 @@ def test_what_is_wrong_is_seen() -> None:
 def test_the_oracle_evaluates_what_it_is_given_once() -> None:
     text = "fn run_k(p: int, q: int, x: f64, s: str) -> str:\n    var xs = [0.5, 2]\n    return f'{exp(xs.pop() - 2)} {xs}'\n"
     assert [o.text for o in Oracle(text).outcomes("run_k")] == ["1.0 [0.5]"] * len(engines.INPUTS)
+
+
+def test_the_oracle_knows_the_signs_of_zeros(tmp_path: Path) -> None:
+    values = "{min(z, -z)} {min(-z, z)} {max(-z, z)} {max(z, -z)} {min([z, -z])} {max([-z, z])}"
+    text = f"fn run_k(p: int, q: int, x: f64, s: str) -> str:\n    let z = f64(q - q)\n    return f'{values}'\n\nexport run_k\n"
+    assert [o.text for o in Oracle(text).outcomes("run_k")] == ["-0.0 -0.0 0.0 0.0 0.0 -0.0"] * len(engines.INPUTS)
+    (tmp_path / "case.hyb").write_text(text)
+    assert {o.text for o in engines.run(tmp_path / "case.hyb", ["interpreter", "O0"]).outcomes["O0"]["run_k"]} == {"-0.0 -0.0 0.0 0.0 0.0 -0.0"}
