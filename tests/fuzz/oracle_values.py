@@ -256,6 +256,8 @@ def equal(a: Any, b: Any) -> bool:
         return set(a) == set(b)
     if isinstance(a, dict):
         return len(a) == len(b) and all(k in b and equal(v, b[k]) for k, v in a.items())
+    if isinstance(a, Heap):
+        return equal([(p, x) for p, _, x in a.held], [(p, x) for p, _, x in b.held])
     if isinstance(a, Graph):
         return equal(a.nodes, b.nodes) and all(equal(a.of(u), b.of(u)) for u in range(len(a)))
     if isinstance(a, Obj):

@@ -84,3 +84,9 @@ def test_the_oracle_knows_the_signs_of_zeros(tmp_path: Path) -> None:
     assert [o.text for o in Oracle(text).outcomes("run_k")] == ["-0.0 -0.0 0.0 0.0 0.0 -0.0"] * len(engines.INPUTS)
     (tmp_path / "case.hyb").write_text(text)
     assert {o.text for o in engines.run(tmp_path / "case.hyb", ["interpreter", "O0"]).outcomes["O0"]["run_k"]} == {"-0.0 -0.0 0.0 0.0 0.0 -0.0"}
+
+
+def test_the_oracle_compares_heaps_by_what_they_give() -> None:
+    body = ["let a = heap[int, str]()", "var b = a", "b.push(q, s)", "return f'{a == b} {b == b} {[b].index(b)}'"]
+    text = "fn run_k(p: int, q: int, x: f64, s: str) -> str:\n    " + "\n    ".join(body) + "\n"
+    assert [o.text for o in Oracle(text).outcomes("run_k")] == ["false true 0"] * len(engines.INPUTS)
