@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+from collections.abc import Sequence
 
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Model
@@ -12,8 +13,13 @@ class _Stub:
     def __init__(self, interface: Interface, program: ir.Program):
         self.interface = interface
         self.program = program
-        self.titles = {core: title for title, core in interface.classes.items()}
-        """The classes of the stub by the name in Core."""
+        self.instances: dict[str, list[str]] = {}
+        """The names in Core of each class of the stub: of a generic one all its instances."""
+        for title, core in sorted(interface.classes.items()):
+            generic = core.partition("[")[0]
+            alike = [n for n, kind in interface.kinds.items() if kind.title and n.partition("[")[0] == generic]
+            self.instances[title] = [core, *sorted(n for n in alike if n != core)]
+        self.titles = {core: title for title, names in self.instances.items() for core in names}
 
     def type(self, t: ir.Type | None) -> str:
         match t:
@@ -65,8 +71,10 @@ class _Stub:
         lines = ["from collections import deque", "from collections.abc import Callable"]
         lines += ["from typing import Any, overload", ""]
         lines += ["import numpy as np", ""]
-        for title, name in sorted(self.interface.classes.items()):
-            lines += self.klass(title, name)
+        for name, value in sorted(self.interface.constants.items()):
+            lines += [f"{name}: {_constant(value)}", ""]
+        for title, names in self.instances.items():
+            lines += self.klass(title, names)
         by_name: dict[str, list[Model]] = {}
         for model in self.interface.models:
             by_name.setdefault(model.name, []).append(model)
@@ -84,26 +92,33 @@ class _Stub:
             lines.append("")
         return "\n".join(lines).rstrip() + "\n"
 
-    def klass(self, title: str, name: str) -> list[str]:
+    def klass(self, title: str, names: list[str]) -> list[str]:
+        name = names[0]
         lines = [f"class {title}:"]
         if name in self.program.structs:
-            fields = self.program.structs[name].fields
-            lines += [f"    {_name(field)}: {self.type(t)}" for field, t in fields]
+            fields = self.united([self.program.structs[n].fields for n in names])
+            lines += [f"    {_name(field)}: {t}" for field, t in fields]
             helpers = self.interface.kinds[name].helpers if name in self.interface.kinds else {}
             first = next((i for i, (f, _) in enumerate(fields) if f"default.{f}" in helpers), len(fields))
-            params = ", ".join(f"{_name(f)}: {self.type(t)}" + (" = ..." if i >= first else "")
-                               for i, (f, t) in enumerate(fields))
+            params = ", ".join(f"{_name(f)}: {t}" + (" = ..." if i >= first else "") for i, (f, t) in enumerate(fields))
             lines.append(f"    def __init__(self, {params}) -> None: ...")
         else:
-            for case, fields in self.program.enums[name].cases:
-                if not fields:
+            enums = [self.program.enums[n].cases for n in names]
+            for i, (case, here) in enumerate(enums[0]):
+                if not here:
                     lines.append(f"    {case}: {title}")
                     continue
+                fields = self.united([cases[i][1] for cases in enums])
                 lines.append(f"    class {case}({title}):  # type: ignore[name-defined]")
-                lines += [f"        {_name(field)}: {self.type(t)}" for field, t in fields]
-                params = ", ".join(f"{_name(f)}: {self.type(t)}" for f, t in fields)
+                lines += [f"        {_name(field)}: {t}" for field, t in fields]
+                params = ", ".join(f"{_name(f)}: {t}" for f, t in fields)
                 lines.append(f"        def __init__(self, {params}) -> None: ...")
         return [*lines, ""]
+
+    def united(self, instances: Sequence[Sequence[tuple[str, ir.Type]]]) -> list[tuple[str, str]]:
+        """The fields, each of any of the types that it has in the instances."""
+        columns = zip(*instances, strict=True)
+        return [(column[0][0], " | ".join({self.type(t): None for _, t in column})) for column in columns]
 
     def model(self, name: str, models: list[Model]) -> list[str]:
         declared = next((m for m in self.interface.model_classes.values() if m.key == models[0].key), None)
@@ -137,6 +152,11 @@ def _config(shown: str) -> str:
     """A configuration argument's type, as shown, in Python."""
     plain = {"int": "int", "bool": "bool", "str": "str", "f32": "float", "f64": "float"}
     return plain.get(shown, "Any")
+
+
+def _constant(value: object) -> str:
+    """The type of a constant's value; of what a sequence holds nothing is said."""
+    return type(value).__name__
 
 
 def _doc(text: str) -> str:

@@ -15,6 +15,12 @@ api = pytest.importorskip("mypy.api")
 
 SOURCE = '''
 """A module."""
+struct Pair[T]:
+    a: T
+    b: list[T] = []
+enum Maybe[T]:
+    Some(value: T)
+    Missing
 enum Tree:
     Leaf(word: int)
     Node(left: Tree, right: Tree)
@@ -35,6 +41,12 @@ fn parts(q: deque[int], s: set[str], m: map[str, list[Point]], lambda: int, t: T
     return ([], t)
 fn use(m: Net, f: fn(int) -> str) -> f32:
     return 1.0
+fn turned(p: Pair[int], q: Pair[str]) -> Maybe[Pair[str]]:
+    return Some(q)
+fn asked(m: Maybe[int]) -> int:
+    return 0
+export turned
+export asked
 export Net(2, 3)
 export Net(2, 4) as small
 export parts
@@ -55,6 +67,8 @@ n.value_and_grad("step", 1), n.to_torch(), n.state_dict()["w"]
 t: m.Tree = m.Tree.Node(m.Tree.Leaf(1), m.Tree.Nothing)
 names, tree = m.parts(deque([1]), {"a"}, {"b": [m.Point(1.0)]}, 3, t)
 f: float = m.use(n, str)
+some: m.Maybe = m.turned(m.Pair(1, [2]), m.Pair("a"))
+asked: int = m.asked(m.Maybe.Some(3)) + m.asked(m.Maybe.Missing)
 '''
 BAD = '''
 import m
@@ -64,6 +78,7 @@ m.small(3)
 x: str = m.use(m.small(), str)
 m.Tree.Leaf("a")
 m.Point()
+m.Pair(b"")
 '''
 
 
@@ -90,4 +105,11 @@ def test_what_is_right_passes(check):
 
 def test_what_is_wrong_is_found(check):
     found = check(BAD)
-    assert [line.split(":")[:2] for line in found if ": error:" in line] == [["use.py", str(n)] for n in range(3, 9)]
+    assert [line.split(":")[:2] for line in found if ": error:" in line] == [["use.py", str(n)] for n in range(3, 10)]
+
+
+def test_constants(tmp_path):
+    (tmp_path / "c.hyb").write_text("const RATE = 1 / 3\nconst SIZES = [3, 4]\nconst BIG = 2 ** 70\nconst NAME = 'a'\n")
+    core, interface = driver.lower(driver.check(str(tmp_path / "c.hyb")))
+    lines = stub(interface, core).splitlines()
+    assert {"RATE: float", "SIZES: list", "BIG: int", "NAME: str"} <= set(lines)
