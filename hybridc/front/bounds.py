@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from hybridc.base.dims import Dim
 from hybridc.base.types import (
+    BF16,
     BOOL,
     BUFFER,
+    F16,
+    F32,
+    F64,
     FLOATS,
+    I32,
+    INT,
     INTS,
     NUMBERS,
     RNG,
     STD_TYPES,
     STR,
+    U8,
     FnType,
     ModelType,
     Named,
@@ -36,6 +43,7 @@ _IMPLIED: dict[str, frozenset[str]] = {
     "order": frozenset({"order"}),
     "model": frozenset({"model"}),
 }
+_WIDEST_FIRST = (F64, F32, BF16, F16, INT, I32, U8)
 _NO_KEYS = frozenset(
     {STD_TYPES[n] for n in ("list", "map", "set", "heap", "deque", "graph", "store", "rng")} | {BUFFER})
 
@@ -122,6 +130,17 @@ def bound_phrase(t: Type, bound: str) -> str:
     if isinstance(t, TypeVar):
         return f"`{t}` may be any type, and here it must be {_WORDS.get(bound, bound)}"
     return f"{t} is not {_WORDS.get(bound, bound)}"
+
+
+def key_help(world: World, t: Type) -> str:
+    """What keys are made of, and the part of `t` that is something else, where that is hidden in it."""
+    def within(p: Type) -> bool:
+        made_of_others = isinstance(p, TupleType) or isinstance(p, Named) and p.key not in _NO_KEYS
+        return not made_of_others and not satisfies(world, p, "key")
+
+    found = _contains(world, t, within)
+    hidden = f"; {t} holds a {found}" if found is not None and found != t else ""
+    return "keys are made of ints, bools, strings, tuples, enums and structs of these" + hidden
 
 
 def wanted(bound: str) -> str:
@@ -234,6 +253,11 @@ def is_float(t: Type) -> bool:
 
 def is_int(t: Type) -> bool:
     return t in INTS or (isinstance(t, TypeVar) and "int" in implied(t.bound))
+
+
+def wider(a: Type, b: Type) -> Type:
+    """Which of two types of numbers a cast should be to: it keeps more of both."""
+    return min(a, b, key=lambda t: _WIDEST_FIRST.index(t) if t in _WIDEST_FIRST else 0)
 
 
 def elem_of(t: Type) -> Type:

@@ -193,6 +193,8 @@ class Checker:
         model = self.world.sigs.get(sig.owner) if sig.owner is not None else None
         c = self.body(module, source.reader, key, source.unit.std, model if isinstance(model, ModelSig) else None)
         c.sig = sig
+        # what is not known in the body may be so for what is wrong in the signature
+        c.had_errors = any(isinstance(t, Poison) for t in (sig.result, *(p.type for p in sig.params)))
         decl = self._fn_body(c, sig, source.fn)
         self._checking.pop()
         module.decls[key] = self.world.decls[key] = c.finish(decl)

@@ -29,7 +29,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import check_builtin, check_dims, check_expr, check_fit, syntax, tree
-from hybridc.front.bounds import implied, is_resource, satisfies, wanted
+from hybridc.front.bounds import implied, is_resource, key_help, satisfies, wanted
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.narrowing import path_of
@@ -255,7 +255,7 @@ class Body:
                 word = bound.split()[0]
                 help = f"declare it `[{h.name}: {word}]`"
             elif bound == "key":
-                help = "keys are made of ints, bools, strings, tuples, enums and structs of these"
+                help = key_help(self.world, self.resolve(t))
             self.error("HYB309", f"{what}: {shown} is not {wanted(bound)}", span, help=help)
 
     # -- expressions ---------------------------------------------------------------------------------------------------

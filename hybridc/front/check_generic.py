@@ -128,8 +128,17 @@ def check_demand(c: Body, sig: FnSig, m: MethodSig, actual: Type, s: Substitutio
         c.solver.unify(substitute(method.params[0].type, ms), t)
     link_models(c, method, ms)
     params = tuple((substitute(p.type, ms), p.mut) for p in method.params[1:])
-    if not _unify_method(c, m, params, substitute(method.result or VOID, ms), s):
-        c.error("HYB309", f"`{m.name}` of {c.show(t)} does not have the signature that `{sig.name}` asks for", span)
+    result = substitute(method.result or VOID, ms)
+    found = _signature(c, m.name, params, result)
+    if not _unify_method(c, m, params, result, s):
+        expected = _signature(c, m.name, m.params, m.result)
+        c.error("HYB309", f"`{m.name}` of {c.show(t)} does not have the signature that `{sig.name}` asks for: expected "
+                f"{expected}, found {found}", span)
+
+
+def _signature(c: Body, name: str, params: tuple[tuple[Type, bool], ...], result: Type) -> str:
+    shown = ", ".join("mut " * mut + c.show(t) for t, mut in params)
+    return f"`{name}({shown})" + (f" -> {c.show(result)}`" if result != VOID else "`")
 
 
 def _unify_method(c: Body, m: MethodSig, params: tuple[tuple[Type, bool], ...], result: Type, s: Substitution) -> bool:

@@ -20,7 +20,7 @@ from hybridc.base.types import (
     substitute,
 )
 from hybridc.front import check_expr, check_place, syntax, tree
-from hybridc.front.bounds import elem_of, is_float, is_int, is_number, is_resource, not_comparable
+from hybridc.front.bounds import elem_of, is_float, is_int, is_number, is_resource, not_comparable, wider
 from hybridc.front.check_literal import literal, numeric_hint, open_literal, untyped
 from hybridc.front.infer import Meta
 from hybridc.front.narrowing import facts
@@ -160,7 +160,7 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
         return tree.Cast(t, left.span, left, True), right, t
     if t == INT and is_float(s):
         return left, tree.Cast(s, right.span, right, True), s
-    help = f"cast one of them, `{s if is_float(s) else t}(...)`"
+    help = f"cast one of them, `{wider(s, t)}(...)`"
     if isinstance(s, TypeVar) or isinstance(t, TypeVar):
         help = "a type parameter mixes with literals and with itself only"
     for x, other in ((left, t), (right, s)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hybridc.base.dims import Dim
 from hybridc.base.source import Span
 from hybridc.base.types import (
+    RNG,
     ModelType,
     Named,
     Option,
@@ -78,7 +79,8 @@ def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
         return None
     if c.parallel and outside_parallel(c, name):
         c.error("HYB510", f"the body of `parallel` may not change `{name}`, which stands outside of it", span,
-                help="give back the value as the element")
+                help=f"`{name}.at(i)` is the generator of turn i" if c.resolve(var.type) == RNG
+                else "give back the value as the element")
         return None
     return tree.PlaceVar(var.type, span, var)
 

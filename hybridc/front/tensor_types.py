@@ -31,6 +31,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import syntax, tree
+from hybridc.front.bounds import wider
 from hybridc.front.soft import widened
 
 
@@ -175,10 +176,12 @@ def join(
         target = float_kinds[0]
         strange = [k for k in kinds if k != target and k != INT]
         if strange:
-            ctx.error("HYB303", f"{what} mixes {target} and {strange[0]}", span, f"cast one of them, `{target}(x)`")
+            ctx.error("HYB303", f"{what} mixes {target} and {strange[0]}", span,
+                      f"cast one of them, `{wider(target, strange[0])}(x)`")
             raise Stop
     elif len(kinds) > 1:
-        ctx.error("HYB303", f"{what} mixes {kinds[0]} and {kinds[1]}", span, f"cast one of them, `{kinds[0]}(x)`")
+        ctx.error("HYB303", f"{what} mixes {kinds[0]} and {kinds[1]}", span,
+                  f"cast one of them, `{wider(kinds[0], kinds[1])}(x)`")
         raise Stop
     elif kinds and not isinstance(kinds[0], (Prim, TypeVar)):
         ctx.error("HYB302", f"{what} is for numbers and tensors, not {kinds[0]}", span)

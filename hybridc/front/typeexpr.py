@@ -27,7 +27,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import syntax
-from hybridc.front.bounds import bound_phrase, is_resource, satisfies
+from hybridc.front.bounds import bound_phrase, is_resource, key_help, satisfies
 from hybridc.front.config_fns import named_fn
 from hybridc.front.config_values import config_item, fit_config, ints, worded
 from hybridc.front.consts import NotConst, constant
@@ -237,7 +237,7 @@ class TypeReader:
                 if isinstance(value, TypeVar):
                     self.world.missing_bounds.add((value, p.bound))
                 self.report("HYB309", f"{value} cannot be the {p.name} of a {sig.name}: "
-                            f"{bound_phrase(value, p.bound)}", a.span, help=_bound_help(value, p.bound))
+                            f"{bound_phrase(value, p.bound)}", a.span, help=_bound_help(self.world, value, p.bound))
                 bad = True
         return POISON if bad else Named(sig.key, tuple(values))
 
@@ -473,11 +473,11 @@ def _resource_word(t: Type) -> str:
     return t.name if isinstance(t, Named) else f"model with a store ({t})"
 
 
-def _bound_help(t: Type, bound: str) -> str | None:
+def _bound_help(world: World, t: Type, bound: str) -> str | None:
     if isinstance(t, TypeVar):
         return f"declare it `[{t.name}: {bound}]`"
     if bound == "key":
-        return "keys are made of ints, bools, strings, tuples, enums and structs of these"
+        return key_help(world, t)
     return None
 
 
