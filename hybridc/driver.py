@@ -34,7 +34,7 @@ from hybridc.front.scope import ParamSig, World
 from hybridc.kernels.device import Kernels, refusal
 from hybridc.kernels.show import show_kernels
 from hybridc.link import artifact as container
-from hybridc.link import pace, surface
+from hybridc.link import pace, stays, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
@@ -214,6 +214,7 @@ def finish(
     text = print_program(dce.prune(core, surface.symbols(interface))) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
     better = optimise(core, interface, sources, guarded=guarded)
+    stays.mark(better, interface)
     codes = native(better, interface, cpus)
     manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].sites, codes[0].hosts, sources)
     more = [container.values(name, data) for name, data in sorted(given.items())]
@@ -246,6 +247,7 @@ def launchable(
     machine code."""
     name = Path(path).stem
     better = optimise(core, interface, sources, device=True, guarded=guarded)
+    stays.mark(better, interface)
     codes = native(better, interface, cpus)
     manifest = manifest_of(name, path, interface, better, codes[0].sites, codes[0].hosts, sources)
     source, infos = module_of(name, codes[0].kernels)

@@ -21,9 +21,6 @@ from hybridc_runtime.memory import MEMORY, align_up, allocate, free, zero
 from hybridc_runtime.native import Context
 from hybridc_runtime.values import Native, Owned, rng
 
-STEAL = 1 << 14
-"""A result array of at least so many bytes keeps the memory that compiled code made for it."""
-
 
 class Caller:
     """One entry. Values come complete and in order; defaults and names are the caller's business."""
@@ -120,7 +117,7 @@ class Caller:
 
     def _finish(self, values: Any, target: int, native: bool, torch: bool) -> Any:
         codec = self.codec
-        reading = Reading(torch)
+        reading = Reading(torch, alone=True)
         try:
             result, first = None, 0
             if self.entry.result is not None:
@@ -128,7 +125,7 @@ class Caller:
                 if native:
                     result = Native(self._take(0, target))
                 else:
-                    result = self._read(0, target, reading)
+                    result = codec.readers.read(self.results[0], target + self.result_offsets[0], reading)
             news = []
             for k, i in enumerate(self.muts, first):
                 if getattr(values[i], "_owned", None) is not None:
@@ -168,11 +165,12 @@ class Caller:
             for i, (write, pack) in enumerate(parts):
                 value = values[i]
                 at = base + self.offsets[i]
+                writing.copy = keep and self.entry.params[i].stays
                 if type(value) is Native:
                     pack(MEMORY, at, *self._native(value, i, writing))
                 else:
                     pack(MEMORY, at, *write(value, writing, at))
-            writing.finish()
+                    writing.finish()
         except Misfit as e:
             writing.undo()
             param, beyond = self.entry.params[i], self._beyond(i, values[i]) or 0
@@ -232,27 +230,6 @@ class Caller:
         leaves = layout.struct.unpack_from(MEMORY, at)
         layout.struct.pack_into(MEMORY, at, *layout.zeros)
         return Owned(self.codec, t, leaves)
-
-    def _read(self, k: int, target: int, reading: Reading) -> Any:
-        t, at = self.results[k], target + self.result_offsets[k]
-        if not isinstance(t, str) and t[0] == "tensor":
-            array = self._steal(t, at)
-            if array is not None:
-                return arrays.to_torch(array, t[1]) if reading.torch else array
-        return self.codec.readers.read(t, at, reading)
-
-    def _steal(self, t: Type, at: int) -> Any:
-        """A large array over the memory compiled code made, if nobody else has it."""
-        layout = self.codec.layouts.of(t)
-        owner, data, *dims = layout.struct.unpack_from(MEMORY, at)
-        size = arrays.DTYPES[t[1]].itemsize
-        for d in dims:
-            size *= d
-        if size < STEAL or not owner or t[1] == "bf16" or MEMORY[owner:owner + 8] != b"\1\0\0\0\0\0\0\0":
-            return None
-        layout.struct.pack_into(MEMORY, at, *layout.zeros)
-        holder = arrays.Holder(data, size, lambda: self.codec.program.drop_block(owner))
-        return np.frombuffer(holder.memory, arrays.DTYPES[t[1]]).reshape(dims)
 
     # ---- mut arguments
     def takes_models(self, values: Any) -> bool:

@@ -26,17 +26,18 @@ EXACT = {"int": int, "i32": int, "u8": int, "f64": float, "f32": float, "bool": 
 
 
 class Writing:
-    """One call's way in. `keep`: compiled code may hold on to what it gets, so arrays are copied."""
+    """One call's way in. `keep`: compiled code may hold on to what it gets; `copy`: to the arrays of the argument that
+    is written now, so they are copied."""
 
-    __slots__ = ("codec", "log", "jobs", "seen", "open", "keep", "torch", "guests", "callables")
+    __slots__ = ("codec", "log", "jobs", "seen", "open", "keep", "copy", "torch", "guests", "callables")
 
     def __init__(self, codec: Codec, keep: bool):
         self.codec = codec
         self.log: list[Any] = []
         self.jobs: list[tuple[Callable[..., None], Any, int]] = []
-        self.seen: dict[tuple[str, int], int] = {}
+        self.seen: dict[tuple[str, int, bool], int] = {}
         self.open: set[int] = set()
-        self.keep = keep
+        self.keep = self.copy = keep
         self.torch = False
         self.guests: list[Any] = []
         """What must stay alive until the call has ended."""
@@ -49,9 +50,9 @@ class Writing:
             write, value, address = jobs.pop()
             write(value, self, address)
 
-    def block(self, size: int) -> int:
-        """A counted block with one owner, zeros after its count."""
-        address = allocate(size)
+    def block(self, size: int, *, filled: bool = False) -> int:
+        """A counted block with one owner, zeros after its count, if it is not to be `filled` anyway."""
+        address = allocate(size, filled=filled)
         set_word(address, 1)
         self.log.append(address)
         return address
@@ -227,7 +228,7 @@ class Writers:
                 return tag
             if fill is None:
                 return static(tag)
-            key = (name, id(v))
+            key = (name, id(v), c.copy)
             block = c.seen.get(key)
             if block is not None:
                 if block in c.open:

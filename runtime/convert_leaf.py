@@ -150,10 +150,10 @@ def tensor_writer(t: Type) -> Writer:
         for i, d in fixed:
             if shape[i] != d:
                 raise Misfit(expected, arrays.shown(elem, shape))
-        if not c.keep:
+        if not c.copy:
             return 0, a.__array_interface__["data"][0], *shape
         # Compiled code may hold on to it, so it gets a copy, which nobody changes under it.
-        block = c.block(HEADER + a.nbytes)
+        block = c.block(HEADER + a.nbytes, filled=True)
         set_word(block + 8, a.size)
         if a.size:
             MEMORY[block + HEADER:block + HEADER + a.nbytes] = a.reshape(-1).view(np.uint8).data

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hybridc_runtime import arrays
 from hybridc_runtime.manifest import Type
-from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TAGGED
+from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TAGGED, set_word, word
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -22,21 +22,27 @@ if TYPE_CHECKING:
 Reader = Callable[..., Any]
 
 
+STEAL = 1 << 14
+"""An array of at least so many bytes keeps the memory that compiled code made for it, if nobody else will have it."""
+
+
 class Reading:
-    """One value's way out: work to do, temporaries to release, and what was read before, by address."""
+    """One value's way out: work to do, temporaries to release, and what was read before, by address. `alone`: what
+    holds the part that is read now has one owner, who lets go of it after the reading."""
 
-    __slots__ = ("jobs", "temps", "seen", "torch")
+    __slots__ = ("jobs", "temps", "seen", "torch", "alone")
 
-    def __init__(self, torch: bool = False):
-        self.jobs: list[tuple[Callable[..., None], int, Any]] = []
+    def __init__(self, torch: bool = False, *, alone: bool = False):
+        self.jobs: list[tuple[Callable[..., None], int, Any, bool]] = []
+        """What to call, with which address and target, and whether alone."""
         self.temps: list[tuple[Type, int]] = []
         self.seen: dict[int, Any] = {}
-        self.torch = torch
+        self.torch, self.alone = torch, alone
 
     def finish(self) -> None:
         jobs = self.jobs
         while jobs:
-            fill, address, target = jobs.pop()
+            fill, address, target, self.alone = jobs.pop()
             fill(address, target, self)
 
 
@@ -84,7 +90,7 @@ class Readers:
                 rank = len(t[2])
                 names = [next(leaves) for _ in range(2 + rank)]
                 dims = ", ".join(names[2:])
-                return f"{self._name(tensor_reader(t[1]))}({names[1]}, ({dims},), r)"
+                return f"{self._name(self._tensor_reader(t[1]))}({names[0]}, {names[1]}, ({dims},), r)"
             case "tuple":
                 items = [self.expression(i, leaves) for i in t[1]]
                 return "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
@@ -163,7 +169,41 @@ class Readers:
         value = self.expression(item, iter(names))
         source = f"{self._name(unpack)}(MEMORY[block + {HEADER}:block + {HEADER} + n * {size}])"
         target = ", ".join(names) + ("," if len(names) == 1 else "")
-        return self._compile(["block", "n", "r"], f"return [{value} for {target} in {source}] if n else []")
+        read = self._compile(["block", "n", "r"], f"return [{value} for {target} in {source}] if n else []")
+        if not layout.blocks:
+            return read
+
+        def items(block: int, n: int, r: Reading) -> Any:
+            before = r.alone
+            r.alone = before and n > 0 and word(block) == 1
+            found = read(block, n, r)
+            r.alone = before
+            return found
+
+        return items
+
+    def _tensor_reader(self, elem: str) -> Reader:
+        """f(owner, data, dims, reading) -> an array, new or over the memory that compiled code made"""
+        dtype = arrays.DTYPES[elem]
+        size, drop = dtype.itemsize, self.codec.program.drop_block
+
+        def tensor(owner: int, data: int, dims: tuple[int, ...], r: Reading) -> Any:
+            count = 1
+            for d in dims:
+                count *= d
+            if r.alone and count * size >= STEAL and owner and elem != "bf16" and word(owner) == 1:
+                set_word(owner, 2)
+                holder = arrays.Holder(data, count * size, lambda: drop(owner))
+                a = np.frombuffer(holder.memory, dtype).reshape(dims)
+            else:
+                a = np.empty(dims, dtype)
+                if count:
+                    a.reshape(-1).view(np.uint8)[:] = MEMORY[data:data + count * size]
+            if r.torch:
+                return arrays.to_torch(a, elem)
+            return arrays.from_bf16(a) if elem == "bf16" else a
+
+        return tensor
 
     def _enum_reader(self, t: Type) -> Reader:
         """f(pointer, reading) -> instance, its fields to come"""
@@ -188,7 +228,7 @@ class Readers:
                 value = r.seen[pointer] = new(case)
             else:
                 value = new(case)
-            r.jobs.append((fill, pointer, value.__dict__))
+            r.jobs.append((fill, pointer, value.__dict__, r.alone and owners == 1))
             return value
 
         return enum
@@ -223,7 +263,7 @@ class Readers:
 
         def later(empty: Any, values: Any, r: Reading) -> Any:
             # The keys can be hashed when their fields are there: below everything pushed for them.
-            r.jobs.append((collect, 0, (empty, values)))
+            r.jobs.append((collect, 0, (empty, values), False))
             return empty
 
         def container(*args: Any) -> Any:
@@ -261,23 +301,4 @@ def _bf16(bits: int) -> float:
     return float(arrays.from_bf16(np.array([bits], np.uint16))[0])
 
 
-def tensor_reader(elem: str) -> Reader:
-    """f(data, dims, reading) -> a new array"""
-    dtype = arrays.DTYPES[elem]
-    size = dtype.itemsize
-
-    def tensor(data: int, dims: tuple[int, ...], r: Reading) -> Any:
-        count = 1
-        for d in dims:
-            count *= d
-        a = np.empty(dims, dtype)
-        if count:
-            a.reshape(-1).view(np.uint8)[:] = MEMORY[data:data + count * size]
-        if r.torch:
-            return arrays.to_torch(a, elem)
-        return arrays.from_bf16(a) if elem == "bf16" else a
-
-    return tensor
-
-
-__all__ = ["Reading", "Readers", "read_text", "tensor_reader"]
+__all__ = ["Reading", "Readers", "read_text"]

@@ -28,10 +28,16 @@ def write_all(head: int, args: int, base: int, log: int) -> int:
                     return 0
             row += plan.RESULT
             muts -= 1
+    flags = word(log + plan.LOG_FLAGS)
+    shown = flags - (flags & plan.KEEP)
     p = head + plan.PARAMS
     i = 0
     while i < n:
         obj = word(args + 8 * i)
+        if word(p + 24) == 0:
+            set_word(log + plan.LOG_FLAGS, shown)
+        else:
+            set_word(log + plan.LOG_FLAGS, flags)
         if write(node_of(p, obj), obj, base + word(p + 8), log) == 0:
             return 0
         p += plan.PARAM

@@ -34,12 +34,12 @@ LEAF = 24
 (ENTRY, CELL, ARGS, FLAGS, RESULTS_AT, VALUES, MUTS, LIVE, FAULT, COMPLETE) = range(0, 80, 8)
 """The entry's address; the cell; how many arguments; flags; where results go; 1 if the function has a value; how many
 `mut` parameters; the count of live blocks; what raises the fault; what reads the results where this code does not."""
-PARAMS, PARAM = 80, 24
-"""Of each parameter its node, offset, and the node of a native value given for it (0: none can be); then of each result
-node, offset, release, and which argument it replaces."""
+PARAMS, PARAM = 80, 32
+"""Of each parameter its node, offset, the node of a native value given for it (0: none can be), and whether what it
+holds may stay with the results; then of each result node, offset, release, and which argument it replaces."""
 RESULT = 32
 LONG, DEEP, LOCKED, KEEP = 1, 2, 4, 8
-"""It may last; it may call itself; the first argument is a model that is locked; arrays must be copied."""
+"""It may last; it may call itself; the first argument is a model that is locked; what stays has its arrays copied."""
 MOST = 12
 """Arguments."""
 

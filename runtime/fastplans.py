@@ -220,8 +220,8 @@ class Plans:
             function, self.cell.address, len(types), flags, results_at, values, len(caller.muts),
             self.codec.program.live, self._object(self.cell.fault), self._object(caller.complete),
         ]
-        for t, offset in zip(types, caller.offsets, strict=True):
-            words += [self._need(t), offset, self._native_or_none(t)]
+        for t, offset, param in zip(types, caller.offsets, entry.params, strict=True):
+            words += [self._need(t), offset, self._native_or_none(t), int(param.stays)]
         for k, (t, offset) in enumerate(zip(caller.results, caller.result_offsets, strict=True)):
             mut = k - values
             if mut < 0 and not self.readable(t):

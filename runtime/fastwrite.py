@@ -78,7 +78,10 @@ def commit(log: int) -> None:
 
 def block_of(size: int, log: int) -> int:
     """A counted block with one owner, zeros after its count; 0 if there is no memory."""
-    block = api.calloc(1, size)
+    return owned_block(api.calloc(1, size), log)
+
+
+def owned_block(block: int, log: int) -> int:
     if block != 0:
         set_word(block, 1)
         if note(log, block) == 0:
@@ -170,7 +173,7 @@ def write_array(node: int, obj: int, to: int, log: int) -> int:
         set_word(to + 8, word(obj + plan.DATA))
         return 1
     size = count * word(node + plan.ITEM_SIZE)
-    block = block_of(plan.HEADER + size, log)
+    block = owned_block(api.malloc(plan.HEADER + size), log)
     if block == 0:
         return 0
     set_word(block + 8, count)

@@ -23,7 +23,7 @@ INT, REAL = "i64", "double"
 VOID, HALF = "void", "i32"
 
 API: dict[str, tuple[str, str]] = {
-    "calloc": (INT, "ii"), "free": (VOID, "i"), "realloc": (INT, "ii"), "memcpy": (INT, "iii"),
+    "calloc": (INT, "ii"), "malloc": (INT, "i"), "free": (VOID, "i"), "realloc": (INT, "ii"), "memcpy": (INT, "iii"),
     "PyLong_AsLongLongAndOverflow": (INT, "ii"), "PyLong_AsDouble": (REAL, "i"), "PyLong_FromLongLong": (INT, "i"),
     "PyFloat_FromDouble": (INT, "d"), "PyBool_FromLong": (INT, "i"), "PyErr_Occurred": (INT, ""),
     "PyErr_Clear": (VOID, ""), "Py_IncRef": (VOID, "i"), "Py_DecRef": (VOID, "i"),

@@ -53,9 +53,9 @@ def set_word(address: int, value: int) -> None:
     WORD.pack_into(MEMORY, address, value)
 
 
-def allocate(size: int) -> int:
-    """Memory full of zeros."""
-    address = calloc(1, size or 1)
+def allocate(size: int, *, filled: bool = False) -> int:
+    """Memory full of zeros, if it is not to be `filled` at once."""
+    address = malloc(size or 1) if filled else calloc(1, size or 1)
     if not address:
         raise MemoryError(f"no memory for {size} bytes")
     return address

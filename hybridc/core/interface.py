@@ -15,7 +15,7 @@ from hybridc.core.ir import Type
 class Param:
     """`default` is the name of a Core function of no parameters that gives the default, or None; `shown` is the type as
     the source has it; `pack` is the first name of any number of dimensions (`*B`) in it, which stands for `leading` of
-    them here."""
+    them here. What it holds may be part of what the call gives if it `stays` (link/stays.py)."""
 
     name: str
     type: Type
@@ -24,6 +24,7 @@ class Param:
     shown: str = ""
     pack: str = ""
     leading: int = 0
+    stays: bool = True
 
 
 @dataclass

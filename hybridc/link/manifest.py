@@ -55,7 +55,9 @@ def type_of_record(t: Any) -> ir.Type:
 
 
 def _entry(e: stored.Entry) -> Entry:
-    params = [Param(p.name, type_of_record(p.type), p.mut, p.default, p.shown, p.pack, p.leading) for p in e.params]
+    params = [
+        Param(p.name, type_of_record(p.type), p.mut, p.default, p.shown, p.pack, p.leading, p.stays) for p in e.params
+    ]
     result = None if e.result is None else type_of_record(e.result)
     return Entry(e.symbol, params, result, e.result_shown, e.doc, e.pace, [_entry(v) for v in e.variants])
 
