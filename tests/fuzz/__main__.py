@@ -26,15 +26,17 @@ def main() -> None:
 @click.option("--timeout", default=240.0, help="seconds for one file")
 @click.option("--subject", default="all")
 @click.option("--engines", "which", default=",".join(engines.ENGINES), help="also passes, guarded, device, and oracle: the meaning in Python")
+@click.option("--variants", default=0, help="one of so many files is also written another way")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="a folder for what fails")
 def programs(
-    seed: str, count: int, first: int, size: int, seconds: float | None, timeout: float, subject: str, which: str, out: Path | None
+    seed: str, count: int, first: int, size: int, seconds: float | None, timeout: float, subject: str, which: str, variants: int,
+    out: Path | None,
 ) -> None:
     """Run random programs on every engine."""
     started = time.monotonic()
-    tally = campaign.run(seed, count, size, timeout, out, subject, seconds, first, which=which.split(","))
+    tally = campaign.run(seed, count, size, timeout, out, subject, seconds, first, which=which.split(","), every=variants)
     spent = time.monotonic() - started
-    print(f"{tally.cases} programs, {tally.calls} calls, {tally.faults} faults, {tally.judged} judged by the oracle, {tally.lines} lines in {spent:.0f} s: "
+    print(f"{tally.cases} programs and {tally.variants} variants, {tally.calls} calls, {tally.faults} faults, {tally.judged} judged by the oracle, {tally.lines} lines in {spent:.0f} s: "
           f"{60 * tally.cases / spent:.0f} programs a minute; {len(tally.failures)} failures")
     raise SystemExit(bool(tally.failures))
 

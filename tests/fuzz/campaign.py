@@ -188,15 +188,17 @@ def make(seed: str, first: int, count: int, subject: str) -> list[Case]:
 def run(
     seed: str, count: int, size: int, timeout: float, out: Path | None, subject: str = "all",
     seconds: float | None = None, first: int = 0, say: Callable[[str], None] = print,
-    which: Sequence[str] = engines.ENGINES,
+    which: Sequence[str] = engines.ENGINES, every: int = 0,
 ) -> Tally:
-    """`count` cases, `size` in a file, or as many as `seconds` allow. Failures are written to `out`, a file each."""
+    """`count` cases, `size` in a file, or as many as `seconds` allow. One of `every` files has a variant (of tiny cases
+    one of ten, else one of four, unless said). Failures are written to `out`, a file each."""
     total, started, kinds = Tally(), time.monotonic(), dict[str, int]()
+    every = every or (10 if subject == "tiny" else 4)
     at = first
     while at < first + count and (seconds is None or time.monotonic() - started < seconds):
         cases = make(seed, at, min(size, first + count - at), subject)
+        found = batch(cases, timeout, which, variant="artifact" in which and at // size % every == 0)
         at += len(cases)
-        found = batch(cases, timeout, which, variant="artifact" in which and (at // size) % (10 if subject == "tiny" else 4) == 0)
         total.cases += found.cases
         total.variants += found.variants
         total.constant += found.constant
