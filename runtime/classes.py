@@ -123,6 +123,15 @@ def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]], doc: str 
     return base
 
 
+def fixed(x: object) -> bool:
+    """Is it a value that nobody can change: a scalar, text, none, a case without fields, or a tuple of these?"""
+    if isinstance(x, tuple):
+        return all(map(fixed, x))
+    return x is None or isinstance(x, (bool, int, float, str)) or (
+        isinstance(x, Record) and x._hyb_frozen and not x._hyb_fields
+    )
+
+
 # ---- whole values, without recursion
 def _is_array(x: object) -> bool:
     return hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, Record)

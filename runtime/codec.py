@@ -113,7 +113,18 @@ class Codec:
         return cls
 
     def _default(self, symbol: str, t: Type) -> Callable[[], Any]:
-        return lambda: self.helper(symbol, [], t)(())
+        """The default of a field: computed once if nothing outside can change it, nor who gets it."""
+        known: list[Any] = []
+
+        def default() -> Any:
+            if known:
+                return known[0]
+            value = self.helper(symbol, [], t)(())
+            if classes.fixed(value) and not self.manifest.externs:
+                known.append(value)
+            return value
+
+        return default
 
     def holds_pointers(self, t: Type) -> bool:
         """May its conversion leave work for later: does it contain an enum with fields, at any distance?"""

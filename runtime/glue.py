@@ -12,7 +12,9 @@ from __future__ import annotations
 LIVE, POOL, SEED, TEAM, LISTS, CLASSES = 136, 144, 152, 160, 168, 8
 """Fields of the context: live blocks, the pool, the seed of hashes, the team of threads; for each class of sizes free
 blocks, spare ones, and a length."""
-TRACE = LISTS + 24 * CLASSES
+BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 32
+"""Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
+TRACE = SPARE_BUFFERS + 16 * SPARES
 CONTEXT_SIZE = TRACE + 8 * 64
 POOL_SIZE = 16 * CLASSES
 SERVICE = CONTEXT_SIZE

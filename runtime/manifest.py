@@ -1,6 +1,6 @@
 """The manifest: everything that Python needs to know of a compiled program, as JSON.
 
-    {"version": 4, "name": "tree", "path": "tree.hyb", "doc": null,
+    {"version": 5, "name": "tree", "path": "tree.hyb", "doc": null,
      "structs": {NAME: [[FIELD, TYPE], ...]}, "enums": {NAME: [[CASE, [[FIELD, TYPE], ...]], ...]},
      "kinds": {NAME: KIND}, "fns": {NAME: [ENTRY, ...]}, "classes": {TITLE: NAME}, "models": [MODEL, ...],
      "model_classes": {NAME: MODELCLASS}, "exports": {NAME: [MODEL KEY, [CONFIG, ...]]}, "constants": {NAME: VALUE},
@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, get_args
 
 from hybridc_runtime.more import Table
 
-VERSION = 4
+VERSION = 5
 Type: TypeAlias = "str | tuple[Any, ...]"
 FLOATS = ("f16", "bf16", "f32", "f64")
 

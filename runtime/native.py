@@ -81,6 +81,10 @@ _release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(release_hold)
 
 
 # ---- contexts
+SPARE_BYTES = 8 << 20
+"""Of free buffers that a context keeps for the next call."""
+
+
 class Context:
     """One call's context, with scratch memory for its arguments and results."""
 
@@ -110,6 +114,7 @@ class Context:
         set_word(a + glue.POOL, jit().pool)
         set_word(a + glue.SEED, limits.hash_seed())
         set_word(a + glue.TEAM, team.CELL)
+        set_word(a + glue.BUDGET, SPARE_BYTES)
         program.contexts.add(a)
         self.interrupted = False
         """Did the poll end the call?"""
@@ -378,6 +383,12 @@ class Program:
         for i in range(glue.CLASSES):
             for place in (0, 8):
                 jit().give(jit().pool + 16 * i, word(context + glue.LISTS + 24 * i + place))
+        for i in range(glue.SPARES):
+            block = word(context + glue.SPARE_BUFFERS + 16 * i)
+            while block:
+                after = word(block)
+                free(block)
+                block = after
 
 
 __all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "jit"]

@@ -19,6 +19,8 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     team       address of three words, or 0 to run alone: void (ptr job, ptr data, i32 size, i32 0), which calls
                job(data) on some threads at once, or 0; the size to give it; into how many parts a kernel is best cut
     nodes, spare, length  three fields for each class: free blocks of enum values (pool.py)
+    budget, held  bytes of free buffers that the context may keep, 0 for none, and those that it keeps (spares.py)
+    spare_block, spare_size  two fields for each place of the table of these
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ FAULTS = (
 )
 CLASSES = 8
 """Blocks of enum values are pooled by size: 32 bytes, 48, 64..."""
+SPARES = 32
+"""Places of the table of free buffers."""
 FIELDS = (
     "fault",
     "a",
@@ -61,6 +65,9 @@ FIELDS = (
     "seed",
     "team",
     *(f"{field}{i}" for i in range(CLASSES) for field in ("nodes", "spare", "length")),
+    "budget",
+    "held",
+    *(f"{field}{i}" for i in range(SPARES) for field in ("spare_block", "spare_size")),
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
 TRACE_LENGTH = 64

@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 from hybridc.llvm.abi import OFFSET, TRACE_LENGTH, fault_code
 from hybridc.llvm.code import Code, Module, symbol
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.spares import keep_spare, take_spare
 
 LIVE = symbol("hyb.live")
 """Counted blocks that the host allocated, less those it freed; compiled code counts in its context."""
@@ -50,8 +51,8 @@ def no_memory(code: Code) -> None:
     code.call("void", set_fault(code.module), [CTX, ("i64", str(fault_code("MemoryError")))])
 
 
-def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
-    """ptr (ctx, element size, count): a buffer with count 1, and `spare` bytes after its elements; without memory null,
+def allocate_buffer(module: Module, clear: bool, room: int = 0) -> str:
+    """ptr (ctx, element size, count): a buffer with count 1, and `room` bytes after its elements; without memory null,
     and the context holds the fault."""
 
     def make(name: str) -> None:
@@ -61,20 +62,32 @@ def allocate_buffer(module: Module, clear: bool, spare: int = 0) -> str:
         wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
         huge = code.op2("or", "i1", wrapped, code.icmp("ugt", size, str(LIMIT)))
         # More than there can be, so that malloc refuses.
-        total = code.select(huge, "i64", str(LIMIT), code.add(size, str(HEADER + spare)))
-        block = _memory(code, total, clear)
-        with code.when(code.icmp("eq", block, "null", "ptr")):
+        total = code.select(huge, "i64", str(LIMIT), code.add(size, str(HEADER + room)))
+        kept, fresh, ready = code.label("kept"), code.label("fresh"), code.label("ready")
+        spare = code.call("ptr", take_spare(module), [CTX, ("i64", total)])
+        code.branch(code.icmp("ne", spare, "null", "ptr"), kept, fresh)
+        code.start(kept)
+        if clear:
+            code.zero_bytes(code.ptr_add(spare, HEADER), code.sub(total, str(HEADER)))
+        code.jump(ready)
+        code.start(fresh)
+        made = _memory(code, total, clear)
+        with code.when(code.icmp("eq", made, "null", "ptr")):
             no_memory(code)
             code.ret("null")
         with code.when(code.icmp("uge", total, str(LARGE))):
-            code.call("void", in_large_pages(module), [("ptr", block), ("i64", total)])
+            code.call("void", in_large_pages(module), [("ptr", made), ("i64", total)])
+        after = code.here
+        code.jump(ready)
+        code.start(ready)
+        block = code.phi("ptr", [(spare, kept), (made, after)])
         code.store("i64", "%count", code.ptr_add(block, 8))
         code.store("i64", "1", block)
         count_live(code, 1)
         code.ret(block)
         code.finish()
 
-    return module.helper(("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", spare), make)
+    return module.helper(("hyb.allocate_buffer" if clear else "hyb.allocate_buffer_raw", room), make)
 
 
 SMALL = 1024
@@ -131,7 +144,7 @@ def free_block(module: Module) -> str:
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("ptr", "%block")], "void")
         count_live(code, -1)
-        code.call("void", "@free", [("ptr", "%block")])
+        code.call("void", keep_spare(module), [CTX, ("ptr", "%block")])
         code.ret()
         code.finish()
 
