@@ -77,7 +77,7 @@ class Library:
         if result:
             head.append(_declared(result.public, "*result"))
         prototype = f"int {c_name}({', '.join(head) or 'void'})"
-        doc = (entry.doc or "").strip().replace("*/", "* /")
+        doc = _comment((entry.doc or "").strip())
         self.functions.append((f"/* {doc} */\n" if doc else "") + prototype + ";")
         self.code.append(f"PUBLIC {prototype} {{\n{self.body(entry, params, result)}}}")
 
@@ -154,7 +154,7 @@ class Library:
         handle, core, layout = f"{self.prefix}_{name}", f"core_{name}", self.types.layouts.of(("struct", m.struct))
         elem, release = self.elem(m), self.release(("struct", m.struct))
         offsets = [layout.offsets[i] for i in layout.blocks]
-        places = ", ".join(f'{{"{p.path}", {p.offset}, {_product(p.shape)}}}' for p in m.params)
+        places = ", ".join(f'{{{_text(p.path)}, {p.offset}, {_product(p.shape)}}}' for p in m.params)
         self.types.public.append(f"typedef struct {handle} {handle};")
         self.types.private.append(
             f"typedef struct {{ _Alignas({layout.align}) char bytes[{max(layout.size, 1)}]; }} {core};\n"
@@ -162,7 +162,7 @@ class Library:
             f"static const int counted_{name}[] = {{{', '.join(map(str, [*offsets, -1]))}}};\n"
             f"static const struct tensor_place tensors_{name}[] = {{{places or '{0, 0, 0}'}}};")
         self.functions += [
-            f"/* {m.shown}, its parameters as the seed says; {handle}_free ends it. Calls that do not change it may be"
+            f"/* {_comment(m.shown)}, its parameters as the seed says; {handle}_free ends it. Calls that do not change it may be"
             f" made from several threads at once. */\nint {handle}_new(int64_t seed, {handle} **result);",
             f"void {handle}_free({handle} *model);",
             f"/* Its {m.size} parameters, one after the other: */\n"
@@ -184,7 +184,7 @@ class Library:
             f"static int put_{name}({handle} *model, block *b) {{\n    block **owner = (block **)&model->value;\n"
             f"    drop(*owner);\n    *owner = b;\n    {vector} = ({elem} *)b->data;\n    return 0;\n}}\n"
             f"PUBLIC int {handle}_set_params({handle} *model, const {elem} *values, int64_t count) {{\n"
-            f"    if (count != {m.size}) return fail(VALUE_ERROR, \"{m.shown} has {m.size} parameters\");\n"
+            f"    if (count != {m.size}) return fail(VALUE_ERROR, {_text(f'{m.shown} has {m.size} parameters')});\n"
             f"    block *b = new_block({m.size}, {m.size} * sizeof({elem}));\n    if (!b) return no_memory();\n"
             f"    if ({m.size}) memcpy(b->data, values, {m.size} * sizeof({elem}));\n"
             f"    return put_{name}(model, b);\n}}\n"
@@ -200,7 +200,7 @@ class Library:
     # ---- the files
     def header(self) -> str:
         guard = f"HYB_{self.prefix.upper()}_H"
-        absent = "".join(f"   {line}\n" for line in self.absent)
+        absent = "".join(f"   {_comment(line)}\n" for line in self.absent)
         return "\n".join([
             f"/* {self.manifest.name}, compiled by hybridc. A function gives 0, or the number of a fault, and then"
             f" {self.prefix}_error()\n   says what it was; `result` and `mut` arguments are as before. Text is UTF-8."
@@ -265,6 +265,11 @@ def _declared(type_: str, name: str) -> str:
 
 def _text(s: str | None) -> str:
     return "NULL" if s is None else json.dumps(s, ensure_ascii=False)
+
+
+def _comment(s: str) -> str:
+    """Text within a comment, which it does not end."""
+    return s.replace("*/", "* /")
 
 
 def _strings(texts: Iterable[str]) -> str:

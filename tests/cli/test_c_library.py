@@ -172,7 +172,7 @@ HostError: this needs Python (p.hyb:40)
 NET = '''
 from nn import Linear
 
-model Net(width: int = 8):
+model Net(width: int = 8, name: str = "q\\"*/"):
     let a = Linear(4, width)
     state seen: int = 0
     state names: list[str] = []
@@ -229,7 +229,7 @@ AssertionError: as asked (p.hyb:16)
 2
 0.5
 14
-ValueError: Net[3] has 15 parameters
+ValueError: Net[3, "q\\"*/"] has 15 parameters
 0
 ValueError: main.c is not a .safetensors file
 OSError: none cannot be read
