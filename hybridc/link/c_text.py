@@ -163,7 +163,8 @@ class Library:
             f"static const struct tensor_place tensors_{name}[] = {{{places or '{0, 0, 0}'}}};")
         self.functions += [
             f"/* {_comment(m.shown)}, its parameters as the seed says; {handle}_free ends it. Calls that do not"
-            f" change it may be made from several threads at once. */\nint {handle}_new(int64_t seed, {handle} **result);",
+            f" change it may be made from several threads at once. */\n"
+            f"int {handle}_new(int64_t seed, {handle} **result);",
             f"void {handle}_free({handle} *model);",
             f"/* Its {m.size} parameters, one after the other: */\n"
             f"int {handle}_get_params(const {handle} *model, {elem} *values);\n"
