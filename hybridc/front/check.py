@@ -269,6 +269,7 @@ class Checker:
             x = None
             if default is not None:
                 c = self.body(module, reader, f"{key}.{f.name}", reader.std)
+                c.had_errors = isinstance(f.type, Poison)
                 c.frames.append(Frame(None, None))
                 x = c.finish(c.typed(default, f.type, f"the default of `{f.name}`"))
             out.append(tree.FieldDecl(f.name, f.type, x))

@@ -196,6 +196,8 @@ def model_member(c: Body, value: tree.Expr, t: Type, name: str, span: Span) -> t
 
 def config_value(c: Body, config: ConfigSig, span: Span) -> tree.Expr:
     """A configuration argument by its bare name, inside its model."""
+    if isinstance(config.type, Poison):
+        return c.poison(span)
     if isinstance(config.var, DimVar):
         return tree.DimValue(INT, span, Dim.of(config.var))
     assert c.model is not None

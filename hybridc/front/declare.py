@@ -20,6 +20,7 @@ from hybridc.base.types import (
     ModelType,
     Named,
     Option,
+    Poison,
     Prim,
     Tensor,
     TupleType,
@@ -327,7 +328,7 @@ class Declarer:
             else:
                 self.report("HYB601", f"`{p.name}` needs a type", p.span, help=f"write `{p.name}: int`")
             var: DimVar | TypeVar
-            if t == PRIMS["int"]:
+            if t == PRIMS["int"] or isinstance(t, Poison):
                 var = DimVar(f"{key}.{p.name}", p.name)
             else:
                 var = TypeVar(f"{key}.{p.name}", p.name, "model" if is_model else "config")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybridc.base.types import STD_TYPES, Named, TupleType
+from hybridc.base.types import STD_TYPES, Named, Poison, TupleType
 from hybridc.front import syntax, tree
 from hybridc.front.tensor_args import Arguments
 from hybridc.front.tensor_rules import rule
@@ -316,6 +316,8 @@ def _operands(a: Arguments, expected: Type | None) -> tuple[list[tree.Expr], tre
         value = a.ctx.expr(items[0])
         t = a.ctx.resolve(value.type)
         item = _list_item(a, t)
+        if isinstance(item, Poison):
+            raise Stop
         if item is not None:
             return [], value, item
     if not items:
