@@ -198,7 +198,8 @@ class Declarer:
         try:
             sig.value = constant(decl.value, lookup)
         except NotConst as error:
-            known = [n for n, e in self.world.modules[unit.name].names.items() if e.kind == "const"]
+            # of what cannot be imported that is said where it is imported
+            known = [n for n, e in self.world.modules[unit.name].names.items() if e.kind in ("const", "missing")]
             if isinstance(error.at, syntax.Name) and error.at.id not in known:
                 self.report("HYB201", f"there is no constant `{error.at.id}`", error.at.span,
                             help=nearest(error.at.id, known) or "a constant is made of literals and other constants")

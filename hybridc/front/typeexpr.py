@@ -401,6 +401,8 @@ class TypeReader:
                 return Dim.of(value)
             self.report("HYB403", f"the constant `{name}` is {_show_const(value)}; a dimension is an int", span)
             return self.unknown()
+        if entity is not None and entity.kind == "missing":
+            return self.unknown()
         if name[:1].isupper() and self.binding and name not in self.types:
             var = DimVar(f"{self.key}.{name}", name)
             self.new_dims.append(var)
