@@ -128,7 +128,8 @@ def _float_divmod(e: FnEmitter, u: Use) -> tuple[str, str]:
     a, b = u.args
     t = u.llvm
     zero, one, half = (float_text(x, t) for x in (0.0, 1.0, 0.5))
-    r = e.call(t, "@fmod" if t == "double" else "@fmodf", [(t, a), (t, b)])
+    # Not `fmod`: where its errno cannot matter, LLVM 22 makes it a `frem nnan`, whose nan is then any number.
+    r = e.op2("frem", t, a, b)
     exact = e.fcmp("oeq", t, r, zero)
     differs = e.op2("xor", "i1", e.fcmp("olt", t, r, zero), e.fcmp("olt", t, b, zero))
     shift = e.op2("and", "i1", e.fcmp("une", t, r, zero), differs)
