@@ -178,7 +178,8 @@ class Statements(Base):
             return value
         self.restyled_count += 1
         name = f"s{self.restyled_count}"  # not numbered as others are: names of types are shown
-        changes = re.search(r"\bmut |\bmem\d|\.pop|\.m\d+\(|\bself\b|\b[rf]\w*k\w*\(", value)
+        stores = [v.name for v in self.scope if v.type.kind == "store"]
+        changes = re.search("|".join([r"\bmut |\.pop|\.m\d+\(|\bself\b|\b[rf]\w*k\w*\(", *(rf"\b{s}\b" for s in stores)]), value)
         match self.style.randint(0, 3):
             case 0:
                 self.line(f"let {name}: {t} = {value}")
