@@ -192,6 +192,7 @@ UNSUPPORTED = {
     "bitcast": "the bits of a number have no derivative",
     "reshaped": "ownership comes after differentiation",
     "part": "ownership comes after differentiation",
+    "buffer_part": "ownership comes after differentiation",
     "to_device": "placement comes after differentiation",
     "to_host": "placement comes after differentiation",
     "orthogonal": "making a matrix orthogonal has no derivative here",

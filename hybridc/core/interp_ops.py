@@ -163,6 +163,11 @@ def buffer_copy(dst: Buffer, at: int, src: Buffer, start: int, n: int) -> Buffer
     return dst.write(at, items[start : start + n]) if n else dst
 
 
+def buffer_part(b: Buffer, start: int, n: int) -> Buffer:
+    assert 0 <= start and 0 <= n and start + n <= len(b), (start, n, len(b))
+    return Buffer(b.items()[start : start + n])
+
+
 def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:
     x, y = a.items(), b.items()
     assert 0 <= n <= min(len(x), len(y)), (n, len(x), len(y))
@@ -261,6 +266,7 @@ MAKERS: dict[str, Maker] = {
     "buffer_resize": _buffer_resize,
     "buffer_move": _buffer_move,
     "buffer_copy": _function(buffer_copy),
+    "buffer_part": _function(buffer_part),
     "buffer_compare": _function(buffer_compare),
     "buffer_match": _function(buffer_match),
     "buffer_hash": _function(buffer_hash),

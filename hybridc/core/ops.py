@@ -328,6 +328,8 @@ _ROWS: list[OpRow] = [
           doc="(b, dst, src, n): n elements from src moved to dst; places left that are not written become zero"),
     OpRow("buffer_copy", _on_buffer(lambda b: (INT, b, INT, INT), lambda b: (b,)), own="cb",
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
+    OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)),
+          doc="(b, start, n): n elements of b from start, only to be looked at while b stays as it is"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
     OpRow("buffer_match", _signature((BufferT(I32), INT, U8), (INT,)),
           doc="(b, start, x): of the 16 bytes of 4 elements from start, the low one of each first, those that are x, as"

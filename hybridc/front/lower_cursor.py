@@ -258,7 +258,7 @@ def _split(lw: Lowerer, e: tree.Call) -> Cursor | None:
         STR,
         place("_first_part", given) if given else place("_next_word", [integer(0)]),
         lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
-        lambda s: lw.call_method(STR, "_part", [text, *s])[0],
+        lambda s: lw.call_method(STR, "_walked_part", [text, *s])[0],
         next,
         ["start", "end"],
     )

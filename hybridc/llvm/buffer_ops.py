@@ -322,6 +322,13 @@ def _copy_helper(module: Module, item: Type) -> str:
     return module.helper(("hyb.copy", _key(module, item)), make)
 
 
+def _part(e: FnEmitter, op: Op) -> Results:
+    """An address from which the elements are found as those of a block are; there is no count at it, and no length."""
+    block, start, _ = (e.one(a) for a in op.args)
+    size = e.layouts.shape(_item(op)).size
+    return ((e.ptr_add(block, e.mul(start, str(size)) if start.startswith("%") else size * int(start)),),)
+
+
 # ---- bytes
 def _compare(e: FnEmitter, op: Op) -> Results:
     a, b, count = (e.one(x) for x in op.args)
@@ -453,6 +460,7 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_resize": _resize,
     "buffer_move": _move,
     "buffer_copy": _copy,
+    "buffer_part": _part,
     "buffer_compare": _compare,
     "buffer_match": _match,
     "buffer_hash": _hash,

@@ -37,6 +37,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "release",
     "buffer_len",
     "buffer_get",
+    "buffer_part",
     "buffer_compare",
     "buffer_match",
     "buffer_hash",

@@ -64,6 +64,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.types import parts
 from hybridc.core.walk import args_of, diverges, highest_id, map_blocks
+from hybridc.passes import views
 from hybridc.passes.borrow import TOGETHER, Borrowed, consumed_vars, infer_borrowed, lies_together, renames
 from hybridc.passes.hoist import hoist_gets
 from hybridc.passes.liveness import Counted, Live, Liveness
@@ -85,6 +86,7 @@ def own(program: Program) -> OwnedProgram:
     """Insert retains and releases. The program must not contain any yet."""
     counted = Counted(program)
     prepared = Program(program.structs, program.enums, {n: hoist_gets(f, counted) for n, f in program.fns.items()})
+    prepared = views.run(prepared, counted)
     borrowed = infer_borrowed(prepared, counted)
     cleanup: Cleanup = {}
     fns = {n: _Frame(prepared, f, borrowed, counted, cleanup).run() for n, f in prepared.fns.items()}
@@ -375,7 +377,7 @@ class _Frame:
             self.record(op, owned)
             self.alias(op, after, owned, out)
             return
-        if op.op in TOGETHER and op.outs[0].id not in self.consumed:
+        if op.op in TOGETHER and op.outs[0].id not in self.consumed or op.op == "buffer_part":
             self.view(op, out)
             return
         taken = [a for i, a in enumerate(op.args) if row.mode(i) == "c"]
@@ -410,7 +412,7 @@ class _Frame:
             self.split(whole, after, owned, out)
 
     def view(self, op: Op, out: list[Stmt]) -> None:
-        """What is put together only to be looked at is an alias of its parts."""
+        """What is put together only to be looked at is an alias of its parts; so is a part of a buffer of that."""
         out.append(op)
         self.views.add(op.outs[0].id)
         for a in dict.fromkeys(op.args):

@@ -49,6 +49,14 @@ class Cell:
         self.immortal = immortal
 
 
+class Part(Cell):
+    """Some elements of a buffer, only to be looked at: it has no count, and the buffer must stay as it was."""
+
+    def __init__(self, whole: Cell, start: int, n: int):
+        super().__init__(whole.type, whole.items[start : start + n])
+        self.whole, self.start = whole, start
+
+
 class TensorValue:
     """A tensor: the block that holds its elements, or a part of one."""
 
@@ -133,6 +141,11 @@ class Counting:
             raise Miscounted(f"{cell!r} is no block")
         if cell.count <= 0:
             raise Miscounted("use after free")
+        if isinstance(cell, Part):
+            self.use(cell.whole)
+            now = cell.whole.items[cell.start : cell.start + len(cell.items)]
+            if any(a is not b for a, b in zip(cell.items, now, strict=True)):
+                raise Miscounted("what is looked at has changed")
         return cell
 
     def cells(self, t: Type, value: object) -> list[Cell]:
@@ -149,11 +162,15 @@ class Counting:
 
     def retain(self, t: Type, value: object) -> None:
         for c in self.cells(t, value):
+            if isinstance(c, Part):
+                raise Miscounted("a part has no count")
             if not c.immortal:
                 c.count += 1
 
     def release(self, t: Type, value: object) -> None:
         for c in self.cells(t, value):
+            if isinstance(c, Part):
+                raise Miscounted("a part has no count")
             if c.immortal:
                 continue
             c.count -= 1
@@ -328,6 +345,8 @@ class Counting:
                 return (TensorValue(args[0].block, array),)
             case "buffer_len":
                 return (len(args[0].items) if args[0] else 0,)
+            case "buffer_part":
+                return (Part(args[0], args[1], args[2]) if args[0] else self.cell(op.outs[0].type, []),)
             case "buffer_get":
                 value = args[0].items[args[1]]
                 self.retain(op.outs[0].type, value)

@@ -156,6 +156,7 @@ class _Maker:
     # ---- statements
     def statement(self, depth: int) -> None:
         choices = [self.make, self.set, self.set, self.read, self.take, self.parts, self.parts, self.bulk, self.unsafe]
+        choices.append(self.look)
         if depth < 4:
             choices += [self.if_, self.match, self.option, self.scope, self.call]
             if self.loops < 2:
@@ -198,6 +199,25 @@ class _Maker:
                 source = b
             self.add(self.b.op("buffer_copy", [b, integer(0), source, integer(0), integer(2)], b.type))
             self.add(source)
+
+    def look(self, depth: int) -> None:
+        """A copy of a part, for reading and perhaps for more."""
+        source, item = self.buffer()
+        self.add(source)
+        new = self.b.op("buffer_new", [integer(2)], source.type)
+        start = integer(self.rng.randint(0, 1))
+        part = self.b.op("buffer_copy", [new, integer(0), source, start, integer(2)], source.type)
+        if self.rng.random() < 0.3:
+            self.add(part)
+        if depth < 4:
+            env = list(self.env)
+            self.env.append(part)
+            cond, types = self.cond(), self.outs()
+            then = self.block(types, depth + 1)
+            self.env = env
+            for v in self.b.if_(cond, then, self.block(types, depth + 1, isinstance(then.tail, Yield)), types):
+                self.add(v)
+        self.add(self.b.op("buffer_get", [part, integer(self.rng.randint(0, 1))], item))
 
     def unsafe(self, depth: int) -> None:
         if self.rng.random() < 0.5:

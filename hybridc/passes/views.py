@@ -1,0 +1,306 @@
+"""Before ownership: a copy of a part of a buffer that is only read is not made.
+
+`b = buffer_copy(buffer_new(n), 0, source, start, n)` becomes `b = buffer_part(source, start, n)`, which looks into the
+source, where every use of `b` only reads elements. A word of a text that is looked up in a map is such a copy. Where
+uses that keep `b` (put it into a container, say, or hand it on) all stand in one branch below, the copy is made there.
+
+The source must stay as it is meanwhile, else its own update would have to copy it: from the copy on, up to the last
+statement of the block that uses `b`, nothing takes the source over, nor anything that it may be a part of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hybridc.core.ir import (
+    INT,
+    RETURN,
+    Atom,
+    Block,
+    BufferT,
+    Call,
+    Const,
+    Exit,
+    Fault,
+    Fn,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Program,
+    Stmt,
+    Tail,
+    Var,
+)
+from hybridc.core.ops import OPS
+from hybridc.core.walk import all_blocks, args_of, blocks_of, highest_id, map_blocks, statements, substitute, uses
+from hybridc.passes.borrow import TOGETHER, Borrowed, infer_borrowed
+from hybridc.passes.liveness import Counted
+
+READS: dict[str, tuple[int, ...]] = {
+    "buffer_get": (0,), "buffer_copy": (2,), "buffer_compare": (0, 1), "buffer_hash": (0,), "buffer_find": (0, 3),
+    "parse_float": (0,),
+}  # fmt: skip
+"""Which arguments of an operator it only reads elements of, and not where they end."""
+LENGTH = "buffer_len"
+
+Places = set[tuple[str, int]]
+"""Parameters, by function and position."""
+
+
+def run(program: Program, counted: Counted) -> Program:
+    copying = [n for n, f in program.fns.items() if any(_is(s, "buffer_copy") for s in statements(f.body))]
+    if not copying:
+        return program
+    reading, borrowed = _reading(program), infer_borrowed(program, counted)
+    fns = {n: _Views(program.fns[n], reading, borrowed, counted).run() for n in copying}
+    return Program(program.structs, program.enums, {**program.fns, **fns})
+
+
+def _reading(program: Program) -> Places:
+    """The greatest set of parameters of which only elements are read, or that are handed on as one of the set."""
+    found: Places = set()
+    handed_on: dict[tuple[str, int], Places] = {}
+    for name, fn in program.fns.items():
+        places = {p.id: (name, i) for i, p in enumerate(fn.params) if isinstance(p.type, BufferT)}
+        if not places:
+            continue
+        found.update(places.values())
+        for b in all_blocks(fn.body):
+            for stmt in b.stmts:
+                for i, a in enumerate(args_of(stmt)):
+                    if not isinstance(a, Var) or a.id not in places:
+                        continue
+                    if isinstance(stmt, Call):
+                        handed_on.setdefault(places[a.id], set()).add((stmt.fn, i))
+                    elif not _reads(stmt, i):
+                        found.discard(places[a.id])
+            found -= {places[a.id] for a in b.tail.values if isinstance(a, Var) and a.id in places}
+    changed = True
+    while changed:
+        lost = {place for place in found if not handed_on.get(place, set()) <= found}
+        found -= lost
+        changed = bool(lost)
+    return found
+
+
+def _reads(stmt: Stmt, i: int) -> bool:
+    return isinstance(stmt, Op) and i in READS.get(stmt.op, ())
+
+
+def _is(stmt: Stmt, op: str) -> bool:
+    return isinstance(stmt, Op) and stmt.op == op
+
+
+class _Families:
+    """Variables that may be parts of one value that this function names: what takes one over takes the others."""
+
+    def __init__(self, fn: Fn):
+        self.leader: dict[int, int] = {}
+        for stmt in statements(fn.body):
+            match stmt:
+                case Op() if OPS[stmt.op].alias:
+                    self.join(stmt.outs[0], stmt.args[0])
+                case Op() if stmt.op in TOGETHER or stmt.op == "destruct":
+                    for v in (*stmt.outs, *stmt.args):
+                        self.join(v, (*stmt.outs, *stmt.args)[0])
+                case Match():
+                    for arm in stmt.arms:
+                        for f in arm.fields:
+                            self.join(f, stmt.subject)
+
+    def join(self, a: Atom, b: Atom) -> None:
+        if isinstance(a, Var) and isinstance(b, Var):
+            self.leader[self.of(a)] = self.of(b)
+
+    def of(self, v: Var) -> int:
+        """The same number for all of a family."""
+        found = v.id
+        while self.leader.get(found, found) != found:
+            found = self.leader[found]
+        return found
+
+
+@dataclass
+class _Copy:
+    """A copy that need not be made as it is: the numbers of two statements of a block, its result, the operators of the
+    block that hold it (which only the branch needs), and the branch in which it is kept, if it is."""
+
+    new: int
+    copy: int
+    result: Var
+    wrapped: list[Op]
+    keeper: Block | None
+
+
+class _No(Exception):
+    """The copy has to be made."""
+
+
+class _Views:
+    def __init__(self, fn: Fn, reading: Places, borrowed: Borrowed, counted: Counted):
+        self.fn, self.reading, self.borrowed, self.counted = fn, reading, borrowed, counted
+        self.next_id = highest_id(fn) + 1
+        self.families = _Families(fn)
+        self.times = uses(fn.body)
+        self.parts: set[Var] = set()
+
+    def run(self) -> Fn:
+        return replace(self.fn, body=self.block(self.fn.body))
+
+    def block(self, b: Block) -> Block:
+        at = 0
+        while at < len(b.stmts):
+            copy = self.copy(b, at)
+            if copy is not None:
+                b, at = self.without(b, copy), copy.new
+            at += 1
+        return Block(tuple(map_blocks(s, self.block) for s in b.stmts), b.tail)
+
+    # ---- finding
+    def copy(self, b: Block, at: int) -> _Copy | None:
+        """What the statement at this place ends, if that need not be made."""
+        stmt = b.stmts[at]
+        if not isinstance(stmt, Op) or stmt.op != "buffer_copy":
+            return None
+        fresh, to, source, _, count = stmt.args
+        if not isinstance(source, Var) or source in self.parts or to != Const(0, INT):
+            return None
+        if not isinstance(fresh, Var) or self.times[fresh] != 1:
+            return None
+        for i in range(at):
+            new = b.stmts[i]
+            if isinstance(new, Op) and new.op == "buffer_new" and new.outs == (fresh,) and new.args == (count,):
+                try:
+                    return self.examined(b, i, at, stmt.outs[0], source)
+                except _No:
+                    return None
+        return None
+
+    def examined(self, b: Block, new: int, at: int, result: Var, source: Var) -> _Copy:
+        names, last = {result}, at
+        wrapped: list[Op] = []
+        keepers: list[Block] = []
+        for i in range(at + 1, len(b.stmts)):
+            stmt = b.stmts[i]
+            if isinstance(stmt, Op) and stmt.op in TOGETHER and not names.isdisjoint(stmt.args):
+                names.add(stmt.outs[0])
+                wrapped.append(stmt)
+                last = i
+            elif self.uses(stmt, result, names, b, keepers):
+                last = i
+        if not names.isdisjoint(b.tail.values):
+            raise _No
+        for stmt in b.stmts[at + 1 : last + 1]:
+            self.stays(stmt, self.families.of(source))
+        return _Copy(new, at, result, wrapped, self.branch(b, keepers) if keepers else None)
+
+    def uses(self, stmt: Stmt, result: Var, names: set[Var], inside: Block, keepers: list[Block]) -> bool:
+        """Does the statement use it? Adds the blocks where it is kept."""
+        found = not names.isdisjoint(args_of(stmt))
+        if any(a in names and not (a == result and self.looks(stmt, i)) for i, a in enumerate(args_of(stmt))):
+            keepers.append(inside)
+        for inner in blocks_of(stmt):
+            within = any([self.uses(s, result, names, inner, keepers) for s in inner.stmts])
+            if not names.isdisjoint(inner.tail.values):
+                keepers.append(inner)
+                within = True
+            if within and isinstance(stmt, Parallel):
+                raise _No
+            found = found or within
+        return found
+
+    def looks(self, stmt: Stmt, i: int) -> bool:
+        return (stmt.fn, i) in self.reading if isinstance(stmt, Call) else _reads(stmt, i) or _is(stmt, LENGTH)
+
+    def branch(self, b: Block, keepers: list[Block]) -> Block:
+        """The innermost block that holds all these, if it is a branch below."""
+        found = b
+        while not any(k is found for k in keepers):
+            inner = [(s, i) for s in found.stmts for i in blocks_of(s) if _within(i, keepers[0])]
+            stmt, block = inner[0]
+            if not all(_within(block, k) for k in keepers):
+                break
+            if isinstance(stmt, Loop):
+                raise _No  # it would be made at every turn
+            found = block
+        if found is b:
+            raise _No
+        return found
+
+    def stays(self, stmt: Stmt, family: int) -> None:
+        """Nothing of the family is taken over by the statement."""
+        taken: list[Atom] = []
+        match stmt:
+            case Op() if stmt.op not in TOGETHER:
+                taken += [a for i, a in enumerate(stmt.args) if OPS[stmt.op].mode(i) == "c"]
+            case Call():
+                taken += [a for a, keeps in zip(stmt.args, self.borrowed[stmt.fn], strict=True) if not keeps]
+            case Loop():
+                taken += stmt.inits
+        for inner in blocks_of(stmt):
+            taken += [] if _leaves(inner.tail) else inner.tail.values
+            for s in inner.stmts:
+                self.stays(s, family)
+        if any(isinstance(a, Var) and self.counted(a) and self.families.of(a) == family for a in taken):
+            raise _No
+
+    # ---- rebuilding
+    def without(self, b: Block, copy: _Copy) -> Block:
+        """The block with a part in place of the copy."""
+        new, old = b.stmts[copy.new], b.stmts[copy.copy]
+        assert isinstance(new, Op) and isinstance(old, Op)
+        _, _, source, start, count = old.args
+        self.parts.add(copy.result)
+        part = Op((copy.result,), "buffer_part", (source, start, count), (), old.span)
+        stmts = [part if s is old else s for s in b.stmts if s is not new and not any(s is w for w in copy.wrapped)]
+        made = [new, old, *copy.wrapped]
+        lengths: dict[Var, Atom] = {}
+
+        def inner(block: Block) -> Block:
+            kept: list[Stmt] = []
+            for i, stmt in enumerate(block.stmts):
+                if block is copy.keeper and self.keeps(stmt, made):
+                    return self.kept(kept, Block(block.stmts[i:], block.tail), made)
+                if _is(stmt, LENGTH) and args_of(stmt) == (copy.result,):
+                    lengths[stmt.outs[0]] = count  # type: ignore[union-attr]
+                else:
+                    kept.append(map_blocks(stmt, inner))
+            if block is copy.keeper:
+                return self.kept(kept, Block((), block.tail), made)
+            return Block(tuple(kept), block.tail)
+
+        return substitute(inner(Block(tuple(stmts), b.tail)), lengths)
+
+    def keeps(self, stmt: Stmt, made: list[Op]) -> bool:
+        """Is it kept by the statement or within?"""
+        result = made[1].outs[0]
+        keepers: list[Block] = []
+        self.uses(stmt, result, {result, *(w.outs[0] for w in made[2:])}, NOWHERE, keepers)
+        return bool(keepers)
+
+    def kept(self, before: list[Stmt], rest: Block, made: list[Op]) -> Block:
+        """The branch in which the copy is made after all."""
+        values: dict[Var, Atom] = {}
+        again: list[Stmt] = []
+        for op in made:
+            out = Var(self.next_id, op.outs[0].type, op.outs[0].name)
+            self.next_id += 1
+            self.times[out] = self.times[op.outs[0]]
+            self.families.join(out, op.outs[0])
+            again.append(replace(op, outs=(out,), args=tuple(values.get(a, a) for a in op.args)))  # type: ignore[arg-type]
+            values[op.outs[0]] = out
+        rest = substitute(rest, values)
+        return Block((*before, *again, *rest.stmts), rest.tail)
+
+
+NOWHERE = Block((), Fault("ValueError", ()))
+
+
+def _within(block: Block, wanted: Block) -> bool:
+    return any(b is wanted for b in all_blocks(block))
+
+
+def _leaves(tail: Tail) -> bool:
+    """Is nothing of the function needed after it?"""
+    return isinstance(tail, Fault) or isinstance(tail, Exit) and tail.label == RETURN
