@@ -7,6 +7,9 @@ import os
 import signal
 
 import pytest
+from hybridc_runtime.module import Part
+
+from tests.leaks import Leaks
 
 # Threads of OpenMP that wait sleep, since other tests run beside.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -37,6 +40,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if reason and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_leaks():
+    """At the end of all tests, modules that are gone have left no block behind."""
+    leaks = Leaks()
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Part, "__init__", leaks.watching(Part.__init__))
+    yield
+    patch.undo()
+    found = leaks.found()
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="module", params=["cpu", "interpret"])

@@ -2,7 +2,8 @@
 
 The peers in the .cpp files are built with g++ -O3 -march=native. Each round times every contender of a workload once,
 in turn; the table has medians of processor time, and the ratio of Hyb's to the best peer's named first. `--write` puts
-the rows into docs/benchmarks.md. All contenders must give the same answer.
+the rows into docs/benchmarks.md. All contenders must give the same answer. `--memory` measures the most memory that a
+call takes instead.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ import hybridc
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- discrete: begin -->\n", "<!-- discrete: end -->\n"
+MARK = "<!-- discrete{}: {} -->\n"
+MEMORY_AIM = 1.2
+NEGLIGIBLE = 1 << 20
+"""Peaks below so many bytes are those of pages of code and of the stack."""
 INTS = ctypes.POINTER(ctypes.c_int64)
 FLOATS = ctypes.POINTER(ctypes.c_double)
+LIBC = ctypes.CDLL(None)
 
 
 @dataclass
@@ -229,6 +234,37 @@ def measure(w: Workload) -> dict[str, float]:
     return {name: statistics.median(t) for name, t in times.items()}
 
 
+def peak(run: Callable[[], object]) -> int:
+    """By how many bytes one call makes a process grow at most."""
+    LIBC.malloc_trim(0)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    child = os.fork()
+    if not child:
+        try:
+            run()
+        finally:
+            os._exit(0)
+    return os.wait4(child, 0)[2].ru_maxrss * 1024 - before
+
+
+def memory_row(w: Workload) -> str:
+    """Each contender in a process of its own, none having run before; less what a process takes that calls next to
+    nothing."""
+    mod = hybridc.load(str(HERE / "containers.hyb"))
+    mod.scrambled(1)
+    hyb = max(peak(w.hyb) - peak(lambda: mod.scrambled(1)), 0)
+    nothing = peak(lambda: None)
+    others = [max(peak(run) - nothing, 0) for run in w.peers.values()]
+    beside = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in zip(w.peers, others, strict=True))
+    peers = {name: size for name, size in zip(w.peers, others, strict=True) if name.startswith(("C++", "std::"))}
+    if hyb < NEGLIGIBLE or not peers:
+        return f"| {w.name} | {hyb / 1e6:.1f} | {beside} | |"
+    name = next(iter(peers))
+    ratio = hyb / max(peers[name], 1)
+    verdict = "" if ratio <= MEMORY_AIM else ": **not reached**"
+    return f"| {w.name} | {hyb / 1e6:.1f} | {beside} | {ratio:.2f} × {name} (≤ {MEMORY_AIM:.2f}{verdict}) |"
+
+
 def row(w: Workload, medians: dict[str, float]) -> str:
     hyb = medians["Hyb"]
     beside = ", ".join(f"{name} {1000 * medians[name]:.1f}" for name in w.peers)
@@ -245,13 +281,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="workloads whose name contains this; several are joined by |")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--memory", action="store_true", help="the most memory that a call takes, not its time")
     options = parser.parse_args()
+    unit, what = ("MB", " memory") if options.memory else ("ms", "")
     library = peers()
     try:
         import numba_peers as numba
     except ImportError:
         numba = None
-    lines = ["| workload | Hyb ms | beside it, ms | ratio (aim) |", "| --- | --- | --- | --- |"]
+    lines = [f"| workload | Hyb {unit} | beside it, {unit} | ratio (aim) |", "| --- | --- | --- | --- |"]
     print("\n".join(lines))
     wanted = options.only.split("|")
     for group in (numeric, control, hash_tables, sorting, graphs):
@@ -259,13 +297,14 @@ def main() -> None:
             continue
         for w in group(library, numba):
             if any(word in w.name for word in wanted):
-                lines.append(row(w, measure(w)))
+                lines.append(memory_row(w) if options.memory else row(w, measure(w)))
                 print(lines[-1], flush=True)
     if options.write:
         page = PAGE.read_text()
-        before, _, rest = page.partition(BEGIN)
-        old, _, after = rest.partition(END)
-        PAGE.write_text(before + BEGIN + merged(old.splitlines(), lines) + END + after)
+        begin, end = MARK.format(what, "begin"), MARK.format(what, "end")
+        before, _, rest = page.partition(begin)
+        old, _, after = rest.partition(end)
+        PAGE.write_text(before + begin + merged(old.splitlines(), lines) + end + after)
 
 
 def merged(old: list[str], new: list[str]) -> str:
