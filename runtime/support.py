@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
 CODE = ("fastwrite.py", "fastread.py", "fastcode.py")
 SOURCES = (*CODE, "fastplan.py", "glue.py", "machine.py", "support.py", "team.py")
+TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
+"""As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
 EXPORTED = ("hyb_fast", "hyb_vector")
 TABLE = "hyb_known"
 NAMES = (*glue.NAMES, *team.NAMES, *EXPORTED, TABLE)
@@ -39,7 +41,7 @@ class Support:
 def _make(opt: int) -> Support:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    source = "\n".join((HERE / name).read_text(encoding="utf-8") for name in CODE)
+    source = "\n".join(TEXTS[name].decode() for name in CODE)
     unit = machine.Unit(source, vars(fastplan), EXPORTED)
     module = llvm.parse_assembly(glue.IR + team.IR + unit.text)
     target = llvm.Target.from_default_triple().create_target_machine(opt=opt, codemodel="large", jit=True)
@@ -52,7 +54,7 @@ def _make(opt: int) -> Support:
 def _path() -> Path:
     state = hashlib.sha256(f"{llvmlite.__version__} {llvm.get_process_triple()}".encode())
     for name in SOURCES:
-        state.update((HERE / name).read_bytes())
+        state.update(TEXTS[name])
     return MADE / f"support-{state.hexdigest()}.o"
 
 

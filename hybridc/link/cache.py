@@ -10,7 +10,6 @@ read-only home, another process at the same moment) means compiling again. Entri
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -38,9 +37,12 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@functools.cache
 def compiler_digest() -> str:
     """Of the compiler's own sources: another compiler never finds this one's entries."""
+    return _COMPILER
+
+
+def _digest_of_sources() -> str:
     state = hashlib.sha256()
     for root in PACKAGES:
         for path in _sources(root):
@@ -56,6 +58,10 @@ def _sources(root: str) -> list[str]:
         folders[:] = [f for f in folders if f not in ("made", "__pycache__")]
         found += [os.path.join(folder, n) for n in names if n.endswith((".py", ".hyb", ".lark"))]
     return sorted(found)
+
+
+_COMPILER = _digest_of_sources()
+"""As it is imported: the package may be replaced while a process runs, which would keep what it makes as the new one's."""
 
 
 def name_of(parts: Iterable[object]) -> str:

@@ -119,6 +119,13 @@ def test_other_circumstances(what: str, tmp_path: Path, compiles: list[str], mon
     assert len(compiles) == 2
 
 
+def test_a_compiler_that_is_replaced_while_a_process_runs() -> None:
+    """What the process makes is the old compiler's: it is not kept as the new one's."""
+    code = "from hybridc.link import cache; cache.PACKAGES = (); print(cache.compiler_digest())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == cache.compiler_digest()
+
+
 # ---- damage
 def test_every_damage(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "a.hyb"

@@ -455,6 +455,13 @@ def test_the_made_object_is_checked(tmp_path, monkeypatch):
     assert again.object == made.object and support._read(path).known == made.known
 
 
+def test_the_made_object_is_of_what_was_imported(tmp_path, monkeypatch):
+    """Though the package is replaced meanwhile: else this process's code would be kept as the new one's."""
+    path = support._path()
+    monkeypatch.setattr(support, "HERE", tmp_path)
+    assert support._path() == path and support._make(0).known == support.support().known
+
+
 def test_machine_code_says_what_it_does_not_know():
     for body in ("return [x]", "return x if x else 1", "return x + 1.0", "for i in x:\n        pass", "return NOTHING", "return plan.NOTHING"):
         with pytest.raises((TypeError, NameError)):
