@@ -61,7 +61,8 @@ def _sources(root: str) -> list[str]:
 
 
 _COMPILER = _digest_of_sources()
-"""As it is imported: the package may be replaced while a process runs, which would keep what it makes as the new one's."""
+"""As it is imported: the package may be replaced while a process runs, which would keep what it makes as the new one's.
+"""
 
 
 def name_of(parts: Iterable[object]) -> str:
