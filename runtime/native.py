@@ -95,6 +95,7 @@ class Context:
     )
 
     def __init__(self, program: Program):
+        self.address = self.flag = self.scratch = 0
         self.program = program
         self.address = allocate(glue.FULL_SIZE)
         self.flag = self.address + glue.FLAG
@@ -123,8 +124,12 @@ class Context:
         self.revive()
 
     def __del__(self) -> None:
+        # None where its making ended early, as at Python's limit of calls.
+        address = getattr(self, "address", 0)
+        if not address:
+            return
         # Collected in one cycle with values whose release wants a context: they must see that this one is gone.
-        address, self.address = self.address, 0
+        self.address = 0
         interrupts.active.discard(self.flag)
         self.program.retire(address)
         free(self.scratch)

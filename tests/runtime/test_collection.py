@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from hybridc_runtime import native
+from hybridc_runtime.memory import allocate
 
 SOURCE = """
 enum T:
@@ -40,3 +45,29 @@ def test_a_cycle_of_a_module_and_its_values(tmp_path: Path) -> None:
     file.write_text(SOURCE)
     run = subprocess.run([sys.executable, "-c", SCRIPT, str(file)], capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr
+
+
+def test_a_context_whose_making_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at Python's limit of calls, before its first line or within: nothing is left, and nothing is said."""
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    native.Context.__new__(native.Context).__del__()
+    for turn in range(2):
+        lent: list[int] = []
+
+        def lend(size: int, *, turn: int = turn, lent: list[int] = lent) -> int:
+            if len(lent) == turn:
+                raise RecursionError
+            lent.append(allocate(size))
+            return lent[-1]
+
+        monkeypatch.setattr(native, "allocate", lend)
+        with pytest.raises(RecursionError):
+            native.Context(Retired())  # type: ignore[arg-type]
+        gc.collect()
+    assert said == []
+
+
+class Retired:
+    def retire(self, context: int) -> None:
+        assert context
