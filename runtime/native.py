@@ -81,8 +81,8 @@ _release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(release_hold)
 
 
 # ---- contexts
-SPARE_BYTES = 8 << 20
-"""Of free buffers that a context keeps for the next call."""
+SPARE_BYTES = 1 << 20
+"""Of free buffers that a context keeps for the next call. It adds to what a tape of a stated size takes."""
 
 
 class Context:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from hybridc.llvm.abi import OFFSET, SPARES
 from hybridc.llvm.code import Code, Module
 
-LARGEST = 4 << 20
-"""Bytes of a block that is kept."""
+LARGEST = 64 << 10
+"""Bytes of a block that is kept: of larger ones malloc's part is small."""
 CTX = ("ptr", "%ctx")
 MIX = 0x9E3779B1
 """Of a size, the upper bits of its product with this number are its place."""
