@@ -16,7 +16,7 @@ from hybridc.base.made import write
 from hybridc.link.c_text import Library
 from hybridc.link.c_types import identifier
 from hybridc.llvm import backend
-from hybridc.llvm.abi import CLASSES, CONTEXT_SIZE, FAULTS, OFFSET, TRACE_LENGTH, fault_code
+from hybridc.llvm.abi import CLASSES, CONTEXT_SIZE, FAULTS, NODE_CLASSES, OFFSET, TRACE_LENGTH, fault_code
 
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wl,--build-id=none", "-s"]
 
@@ -34,7 +34,7 @@ def abi() -> dict[str, int]:
     codes = {"INDEX_ERROR": "IndexError", "VALUE_ERROR": "ValueError", "MEMORY_ERROR": "MemoryError",
              "OS_ERROR": "OSError", "HOST_ERROR": "HostError"}
     sizes = {"CONTEXT_SIZE": CONTEXT_SIZE, "TRACE_SLOTS": TRACE_LENGTH, "POOL_CLASSES": CLASSES, "STACK": STACK,
-             "MARGIN": MARGIN}
+             "TEXTS": OFFSET[f"nodes{NODE_CLASSES}"], "MARGIN": MARGIN}
     return {name: OFFSET[f] for name, f in fields.items()} | {n: fault_code(k) for n, k in codes.items()} | sizes
 
 

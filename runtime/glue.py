@@ -9,9 +9,9 @@ would let it escape into ctypes, which prints and forgets it.
 
 from __future__ import annotations
 
-LIVE, POOL, SEED, TEAM, LISTS, CLASSES = 136, 144, 152, 160, 168, 8
+LIVE, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 136, 144, 152, 160, 168, 12, 8
 """Fields of the context: live blocks, the pool, the seed of hashes, the team of threads; for each class of sizes free
-blocks, spare ones, and a length."""
+blocks, spare ones, and a length. The classes from the one named on are those of short buffers."""
 BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 32
 """Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
 TRACE = SPARE_BUFFERS + 16 * SPARES

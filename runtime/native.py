@@ -370,7 +370,12 @@ class Program:
         if jit().drop(block):
             if word(block + 8) == -1:
                 release_hold(word(block + 16))
-            free(block)
+            if block & 8:  # of compiled code's pool (hybridc/llvm/pool.py)
+                number = glue.TEXT_CLASS + (max(word(block + 8), 1) - 1) // 16
+                set_word(block, 0)
+                jit().give(jit().pool + 16 * number, block)
+            else:
+                free(block)
             self.count_live(-1)
 
     def count_live(self, change: int) -> None:

@@ -102,9 +102,20 @@ static void retain(block *b) {
         atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);
 }
 
+static void free_block(block *b) {
+    if (!((size_t)b & 8)) {
+        free(b);
+        return;
+    }
+    /* One of compiled code's pool: the first of the free ones of its size. */
+    void **list = &FIELD(context, TEXTS + 24 * ((b->length > 1 ? b->length - 1 : 0) / 16), void *);
+    *(void **)b = *list;
+    *list = b;
+}
+
 static void drop(block *b) {
     if (b && atomic_load_explicit(&b->count, memory_order_relaxed) >= 0 &&
-        atomic_fetch_sub_explicit(&b->count, 1, memory_order_acq_rel) == 1) free(b);
+        atomic_fetch_sub_explicit(&b->count, 1, memory_order_acq_rel) == 1) free_block(b);
 }
 
 static void retain_all(void *value, const int *offsets) {

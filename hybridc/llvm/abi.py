@@ -18,7 +18,7 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     seed       of hashes, the same for all contexts of the process
     team       address of three words, or 0 to run alone: void (ptr job, ptr data, i32 size, i32 0), which calls
                job(data) on some threads at once, or 0; the size to give it; into how many parts a kernel is best cut
-    nodes, spare, length  three fields for each class: free blocks of enum values (pool.py)
+    nodes, spare, length  three fields for each class: free blocks of a size (pool.py)
     budget, held  bytes of free buffers that the context may keep, 0 for none, and those that it keeps (spares.py)
     spare_block, spare_size  two fields for each place of the table of these
 """
@@ -38,8 +38,9 @@ FAULTS = (
     "KeyboardInterrupt",
     "HostError",
 )
-CLASSES = 8
-"""Blocks of enum values are pooled by size: 32 bytes, 48, 64..."""
+NODE_CLASSES, TEXT_CLASSES = 8, 4
+"""Blocks of enum values are pooled by size, 32 bytes, 48, 64 ..., and so are buffers of a few bytes."""
+CLASSES = NODE_CLASSES + TEXT_CLASSES
 SPARES = 32
 """Places of the table of free buffers."""
 FIELDS = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import BufferT, Op, Type
-from hybridc.llvm import refcount, support
+from hybridc.llvm import pool, refcount, support
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
@@ -33,6 +33,13 @@ def _item(op: Op) -> Type:
     return t.item
 
 
+def _fresh(code: Code, size: int, count: str, clear: bool) -> str:
+    """A buffer with one owner, or null, and then the context holds the fault."""
+    if size == 1:
+        return code.call("ptr", pool.allocate_bytes(code.module, clear), [CTX, ("i64", count)])
+    return code.call("ptr", support.allocate_buffer(code.module, clear), [CTX, ("i64", str(size)), ("i64", count)])
+
+
 # ---- one owner
 def unique_helper(module: Module, item: Type) -> str:
     """ptr (ctx, block): a block of the same contents with one owner, in exchange for the caller's; null stays null, and
@@ -46,7 +53,7 @@ def unique_helper(module: Module, item: Type) -> str:
             code.ret("%block")
         length = code.load("i64", code.ptr_add("%block", 8))
         size = code.layouts.shape(item).size
-        fresh = code.call("ptr", support.allocate_buffer(module, False), [CTX, ("i64", str(size)), ("i64", length)])
+        fresh = _fresh(code, size, length, False)
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
             copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), length)
         code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
@@ -129,7 +136,8 @@ def _new(e: FnEmitter, op: Op) -> Results:
     count = e.one(op.args[0])
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    block = e.alloc_buffer(e.layouts.shape(t.item).size, count)
+    block = _fresh(e, e.layouts.shape(t.item).size, count, True)
+    e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     e.sole.add(block)
     return ((block,),)
 
@@ -207,10 +215,13 @@ def _resize_helper(module: Module, item: Type) -> str:
         test = code.label("test")
         code.branch(code.icmp("eq", "%block", "null", "ptr"), shared, test)
         code.start(test)
-        code.branch(refcount.unique(code, "%block"), alone, shared)
+        in_place = refcount.unique(code, "%block")
+        if size == 1:
+            in_place = code.op2("and", "i1", in_place, code.op2("xor", "i1", pool.pooled(code, "%block"), "true"))
+        code.branch(in_place, alone, shared)
 
         code.start(shared)
-        fresh = code.call("ptr", support.allocate_buffer(module, True), [CTX, ("i64", str(size)), ("i64", "%count")])
+        fresh = _fresh(code, size, "%count", True)
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
             kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
             copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), kept)

@@ -1,40 +1,52 @@
-"""Blocks of enum values: free ones are kept in lists, by size, so that making and dropping nodes needs no malloc.
+"""Blocks of enum values and short text: free ones are kept in lists, by size, so that making and dropping them needs no
+malloc.
 
 A context has for each class of sizes a list of free blocks (linked by their first word), its length, and a spare list.
 A list that has grown to a batch becomes the spare one; the spare one before goes to the process's pool, where contexts
 that have none look before they ask malloc for the memory of a batch. So blocks that one thread makes and another drops
 come back. The pool is under a lock that nobody waits for: who does not get it at once goes on without.
-The upper half of a pooled block's tag is 1: blocks that the host made are malloc's, and go back there. Buffers are not
-pooled: they are reallocated, and the host frees some.
+
+Blocks that the host made are malloc's, and go back there. The upper half of a pooled enum block's tag is 1. A pooled
+buffer (of elements of one byte) has an address of 8 beyond a multiple of 16, where malloc gives none; the host knows
+those too, since it frees some. Other buffers are not pooled: they are reallocated as they grow.
 """
 
 from __future__ import annotations
 
-from hybridc.llvm.abi import CLASSES, OFFSET
+from hybridc.llvm.abi import NODE_CLASSES, OFFSET, TEXT_CLASSES
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.layout import HEADER
-from hybridc.llvm.support import CTX, count_live, free_block, no_memory
+from hybridc.llvm.support import CTX, allocate_buffer, count_live, free_block, no_memory
 
 POOLED = 1 << 32
 """Marks the tag of a block of the pool."""
 STEP = 16
 SLAB = 32768
-"""Bytes of a batch."""
+"""Bytes of a batch of enum blocks."""
+TEXTS = 512
+"""Blocks of a batch of buffers."""
+APART = 8
+"""By how much addresses of pooled buffers are no multiples of 16."""
+LONGEST = STEP * TEXT_CLASSES
+"""Elements of the largest buffer that is pooled."""
 
 
 def size_class(payload: int) -> tuple[int, int]:
     """(class, bytes) of a block with so many bytes after its header; without a class it is -1."""
     number = max(-(-payload // STEP), 1) - 1
-    return (number if number < CLASSES else -1), HEADER + STEP * (number + 1)
+    return (number if number < NODE_CLASSES else -1), HEADER + STEP * (number + 1)
 
 
-def _field(code: Code, name: str, number: int) -> str:
-    return code.ptr_add("%ctx", OFFSET[f"{name}{number}"])
+def _field(code: Code, name: str, number: str) -> str:
+    """The address of a field of a class, which may be known only when it runs."""
+    if not number.startswith("%"):
+        return code.ptr_add("%ctx", OFFSET[f"{name}{number}"])
+    return code.ptr_add(code.ptr_add("%ctx", OFFSET[f"{name}0"]), code.mul(number, "24"))
 
 
-def _pool(code: Code, number: int) -> str:
+def _pool(code: Code, number: str) -> str:
     """The address of a class in the process's pool, which may be null."""
-    return code.ptr_add(code.load("ptr", code.ptr_add("%ctx", OFFSET["pool"])), 16 * number)
+    return code.ptr_add(code.load("ptr", code.ptr_add("%ctx", OFFSET["pool"])), code.mul(number, "16"))
 
 
 def _locked(code: Code, cell: str) -> str:
@@ -52,16 +64,7 @@ def allocate_node(module: Module, payload: int) -> str:
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX], "ptr")
-        at = _field(code, "nodes", number)
-        block = code.load("ptr", at)
-        with code.when(code.icmp("eq", block, "null", "ptr")):
-            code.ret(code.call("ptr", _refill(module, number, size), [CTX]))
-        code.store("ptr", code.load("ptr", block), at)
-        length = _field(code, "length", number)
-        code.store("i64", code.sub(code.load("i64", length), "1"), length)
-        code.store("i64", "1", block)
-        count_live(code, 1)
-        code.ret(block)
+        code.ret(_taken(code, str(number), str(size), str(SLAB // size), 0))
         code.finish()
 
     return module.helper(("hyb.allocate_node", number), make)
@@ -77,29 +80,108 @@ def free_node(module: Module, payload: int) -> str:
         with code.when(code.icmp("eq", mark, "0", "i32")):
             code.call("void", free_block(module), [CTX, ("ptr", "%block")])
             code.ret()
-        at = _field(code, "nodes", number)
-        length_at = _field(code, "length", number)
-        code.store("ptr", code.load("ptr", at), "%block")
-        code.store("ptr", "%block", at)
-        length = code.add(code.load("i64", length_at), "1")
-        code.store("i64", length, length_at)
-        count_live(code, -1)
-        with code.when(code.icmp("eq", length, str(SLAB // size))):
-            code.call("void", _give_back(module, number), [CTX])
+        _put(code, str(number), str(SLAB // size))
         code.ret()
         code.finish()
 
     return module.helper(("hyb.free_node", number), make)
 
 
-def _give_back(module: Module, number: int) -> str:
-    """void (ctx): the list is as long as a batch."""
+# ---- buffers of elements of one byte
+def _text_class(code: Code, count: str) -> str:
+    """The class of a pooled buffer with so many elements."""
+    last = code.sub(code.call("i64", "@llvm.umax.i64", [("i64", count), ("i64", "1")]), "1")
+    return code.add(code.op2("lshr", "i64", last, str(STEP.bit_length() - 1)), str(NODE_CLASSES))
+
+
+def allocate_bytes(module: Module, clear: bool) -> str:
+    """ptr (ctx, count): a buffer of elements of one byte, as allocate_buffer gives it."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX], "void", attributes="noinline nounwind")
-        spare = _field(code, "spare", number)
+        code = Code(module, name, [CTX, ("i64", "%count")], "ptr", attributes="noinline nounwind")
+        with code.when(code.icmp("ugt", "%count", str(LONGEST))):
+            args = [CTX, ("i64", "1"), ("i64", "%count")]
+            code.ret(code.call("ptr", allocate_buffer(module, clear), args))
+        number = _text_class(code, "%count")
+        size = code.mul(code.sub(number, str(NODE_CLASSES - 2)), str(STEP))
+        block = _taken(code, number, size, str(TEXTS), APART)
+        with code.when(code.icmp("eq", block, "null", "ptr")):
+            code.ret("null")
+        code.store("i64", "%count", code.ptr_add(block, 8))
+        if clear:
+            data = code.ptr_add(block, HEADER)
+            for word in range(0, STEP, 8):
+                code.store("i64", "0", code.ptr_add(data, word))
+            with code.when(code.icmp("ugt", "%count", str(STEP))):
+                code.zero_bytes(code.ptr_add(data, STEP), code.sub("%count", str(STEP)))
+        code.ret(block)
+        code.finish()
+
+    return module.helper("hyb.allocate_bytes" if clear else "hyb.allocate_bytes_raw", make)
+
+
+def pooled(code: Code, block: str) -> str:
+    """i1: this buffer, or null, is one of the pool."""
+    address = code.convert("ptrtoint", "ptr", block, "i64")
+    return code.icmp("ne", code.op2("and", "i64", address, str(APART)), "0")
+
+
+def free_bytes(module: Module) -> str:
+    """void (ctx, block): this pooled buffer is free."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%block")], "void")
+        _put(code, _text_class(code, code.load("i64", code.ptr_add("%block", 8))), str(TEXTS))
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.free_bytes", make)
+
+
+# ---- lists of a class
+def _taken(code: Code, number: str, size: str, batch: str, apart: int) -> str:
+    """A block of a class, whose blocks have `size` bytes, with count 1; or null, and the context holds the fault."""
+    at = _field(code, "nodes", number)
+    first = code.load("ptr", at)
+    empty, there, done = code.label("empty"), code.label("there"), code.label("taken")
+    code.branch(code.icmp("eq", first, "null", "ptr"), empty, there)
+    code.start(empty)
+    args = [CTX, ("i64", number), ("i64", size), ("i64", batch), ("i64", str(apart))]
+    fresh = code.call("ptr", _refill(code.module), args)
+    after = code.here
+    code.jump(done)
+    code.start(there)
+    code.store("ptr", code.load("ptr", first), at)
+    length = _field(code, "length", number)
+    code.store("i64", code.sub(code.load("i64", length), "1"), length)
+    code.store("i64", "1", first)
+    count_live(code, 1)
+    code.jump(done)
+    code.start(done)
+    return code.phi("ptr", [(fresh, after), (first, there)])
+
+
+def _put(code: Code, number: str, batch: str) -> None:
+    """%block goes to the free ones of a class."""
+    at = _field(code, "nodes", number)
+    length_at = _field(code, "length", number)
+    code.store("ptr", code.load("ptr", at), "%block")
+    code.store("ptr", "%block", at)
+    length = code.add(code.load("i64", length_at), "1")
+    code.store("i64", length, length_at)
+    count_live(code, -1)
+    with code.when(code.icmp("eq", length, batch)):
+        code.call("void", _give_back(code.module), [CTX, ("i64", number)])
+
+
+def _give_back(module: Module) -> str:
+    """void (ctx, class): the list is as long as a batch."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("i64", "%class")], "void", attributes="noinline nounwind")
+        spare = _field(code, "spare", "%class")
         old = code.load("ptr", spare)
-        pool = _pool(code, number)
+        pool = _pool(code, "%class")
         with code.when(code.icmp("ne", old, "null", "ptr")):
             with code.when(_no_pool(code)):
                 code.ret()
@@ -111,26 +193,27 @@ def _give_back(module: Module, number: int) -> str:
             code.store("ptr", code.load("ptr", lists), code.ptr_add(old, 8))
             code.store("ptr", old, lists)
             _unlock(code, pool)
-        nodes = _field(code, "nodes", number)
+        nodes = _field(code, "nodes", "%class")
         code.store("ptr", code.load("ptr", nodes), spare)
         code.store("ptr", "null", nodes)
-        code.store("i64", "0", _field(code, "length", number))
+        code.store("i64", "0", _field(code, "length", "%class"))
         code.ret()
         code.finish()
 
-    return module.helper(("hyb.give_back", number), make)
+    return module.helper("hyb.give_back", make)
 
 
 def _no_pool(code: Code) -> str:
     return code.icmp("eq", code.load("ptr", code.ptr_add("%ctx", OFFSET["pool"])), "null", "ptr")
 
 
-def _refill(module: Module, number: int, size: int) -> str:
-    """ptr (ctx): a block, when the list is empty."""
+def _refill(module: Module) -> str:
+    """ptr (ctx, class, size, blocks of a batch, apart): a block, when the list is empty."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX], "ptr", attributes="noinline nounwind")
-        spare_at = _field(code, "spare", number)
+        params = [CTX, *(("i64", f"%{x}") for x in ("class", "size", "batch", "apart"))]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        spare_at = _field(code, "spare", "%class")
         take, fresh, ask, locked = (code.label(x) for x in ("take", "fresh", "ask", "locked"))
         found: list[tuple[str, str]] = []
         spare = code.load("ptr", spare_at)
@@ -139,7 +222,7 @@ def _refill(module: Module, number: int, size: int) -> str:
         code.branch(code.icmp("ne", spare, "null", "ptr"), take, ask)
 
         code.start(ask)
-        pool = _pool(code, number)
+        pool = _pool(code, "%class")
         attempt = code.label("attempt")
         code.branch(_no_pool(code), fresh, attempt)
         code.start(attempt)
@@ -154,24 +237,26 @@ def _refill(module: Module, number: int, size: int) -> str:
         code.branch(code.icmp("ne", first, "null", "ptr"), take, fresh)
 
         code.start(fresh)
-        slab = code.call("ptr", "@malloc", [("i64", str(SLAB // size * size))])
+        slab = code.call("ptr", "@malloc", [("i64", code.add(code.mul("%batch", "%size"), "%apart"))])
         with code.when(code.icmp("eq", slab, "null", "ptr")):
             no_memory(code)
             code.ret("null")
-        with code.loop(str(SLAB // size - 1)) as turn:
-            at = code.ptr_add(slab, code.mul(turn.index, str(size)))
-            code.store("ptr", code.ptr_add(at, size), at)
-        code.store("ptr", "null", code.ptr_add(slab, (SLAB // size - 1) * size))
-        found.append((slab, code.here))
+        made = code.ptr_add(slab, "%apart")
+        last = code.sub("%batch", "1")
+        with code.loop(last) as turn:
+            at = code.ptr_add(made, code.mul(turn.index, "%size"))
+            code.store("ptr", code.ptr_add(at, "%size"), at)
+        code.store("ptr", "null", code.ptr_add(made, code.mul(last, "%size")))
+        found.append((made, code.here))
         code.jump(take)
 
         code.start(take)
         block = code.phi("ptr", found)
-        code.store("ptr", code.load("ptr", block), _field(code, "nodes", number))
-        code.store("i64", str(SLAB // size - 1), _field(code, "length", number))
+        code.store("ptr", code.load("ptr", block), _field(code, "nodes", "%class"))
+        code.store("i64", code.sub("%batch", "1"), _field(code, "length", "%class"))
         code.store("i64", "1", block)
         count_live(code, 1)
         code.ret(block)
         code.finish()
 
-    return module.helper(("hyb.refill", number), make)
+    return module.helper("hyb.refill", make)

@@ -12,7 +12,7 @@ from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.layout import HEADER, Shape
-from hybridc.llvm.pool import free_node, size_class
+from hybridc.llvm.pool import free_bytes, free_node, pooled, size_class
 from hybridc.llvm.support import COLD, CTX, free_block
 
 ADDRESS_BITS = 48
@@ -119,6 +119,9 @@ def _free_helper(module: Module, kind: BufferT | EnumT) -> str:
         if module.layouts.counted(kind.item):
             _release_elements(code, kind)
         else:
+            with code.when(pooled(code, "%block")):
+                code.call("void", free_bytes(module), [CTX, ("ptr", "%block")])
+                code.ret()
             _release_foreign(code)
         code.call("void", free_block(module), [CTX, ("ptr", "%block")])
         code.ret()

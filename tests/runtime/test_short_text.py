@@ -1,0 +1,48 @@
+"""Short buffers of bytes are pooled: every size around those of the pool, growing, dropped by Python, by other threads
+and as the message of a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hybridc
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
+
+@pytest.fixture(scope="module")
+def mod():
+    return hybridc.load(Path(__file__).parent / "programs" / "short_text.hyb")
+
+
+def live(mod) -> int:
+    return sum(p.program.live_blocks() for p in mod._parts)
+
+
+def wanted(n: int) -> list[str]:
+    return [f"r{i}" + "abcdefgh" * (i % 12) for i in range(n)]
+
+
+def test_every_size(mod) -> None:
+    for n in (0, 1, 13, 700, 3000):
+        assert mod.grown(n) == wanted(n)
+        kept = mod.grown.native(n)
+        assert mod.joined(kept) == "".join(wanted(n))
+        del kept
+        assert mod.flags(n) == [i % 3 == 0 for i in range(n)]
+    assert live(mod) == 0
+
+
+def test_other_threads(mod) -> None:
+    assert mod.spread(400) == sum(len("".join(wanted(i % 40))) for i in range(400))
+    assert live(mod) == 0
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 63, 64, 65, 90])
+def test_the_message_of_a_fault(mod, size: int) -> None:
+    for _ in range(600):  # more than a batch
+        with pytest.raises(hybridc.RuntimeFault, match="^" + "x" * size + "$"):
+            mod.refused(["x"] * size)
+    assert live(mod) == 0
