@@ -175,7 +175,7 @@ def comprehension(c: Body, e: syntax.Comprehension, expected: Type | None) -> tr
     c.narrowed = saved & c.narrowed
     if e.kind == "map":
         assert value is not None
-        t: Type = Named(key, (element.type, value.type))
+        t: Type = Named(key, (element.type, outliving(c, value.type)))
     else:
         t = Named(key, (outliving(c, element.type),))
     if e.kind != "list":
