@@ -35,8 +35,8 @@ from hybridc.core.types import is_counted
 from hybridc.core.walk import calls
 from hybridc.link import surface
 
-COPIES = frozenset({"buffer_get", "accumulate"})
-"""Operators that only look at an argument and may still give a part of it, with a count of its own."""
+COPIES = frozenset({"buffer_get", "buffer_copy", "buffer_part", "accumulate"})
+"""Operators that only look at an argument and may still give a part of it, or a value that holds one."""
 
 
 @dataclass

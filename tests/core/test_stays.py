@@ -42,6 +42,11 @@ fn kept(xs%1: buffer[f32[?]], x%2: f32[?], y%3: f32[?]) -> (f32[?], buffer[f32[?
   yield %6, %5
 }
 
+fn joined(xs%1: buffer[f32[?]], ys%2: buffer[f32[?]], n%3: int) -> (buffer[f32[?]]) {
+  %4: buffer[f32[?]] = buffer_copy(xs%1, 0, ys%2, 0, n%3)
+  yield %4
+}
+
 fn leftmost(t%1: Tree, other%2: f32[?]) -> (f32[?]) {
   %6: f32[?] = match t%1 {
     Leaf(x%3: f32[?]) {
@@ -76,6 +81,7 @@ fn asked(a%1: f32[?], b%2: f32[?]) -> (f32) {
         ("part", [0b01, 0b10], 0),
         ("loops", [0b11], 0),
         ("kept", [0b101, 0b011], 0),
+        ("joined", [0b011], 0),
         ("leftmost", [0b01], 0),
         ("through", [0, 0b01], 0),
         ("asked", [0], 0b10),

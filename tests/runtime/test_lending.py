@@ -56,6 +56,17 @@ def test_what_stays_is_copied(mod, repeat):
     assert entry(mod, "store_one").params[1].stays
 
 
+@pytest.mark.parametrize("repeat", [1, 4])
+def test_what_a_native_list_takes_over_is_copied(mod, repeat):
+    xs = mod.many.native(N)
+    for i in range(repeat):
+        rows = [ones() * 2, ones() * 3]
+        assert mod.joined(xs, rows) == 5 + 2 * i
+        rows[0][:], rows[1][:] = 7, 8
+        del rows
+    assert [float(x[0]) for x in xs.to_python()] == [1, 1, 0] + [2, 3] * repeat
+
+
 def test_what_is_looked_at_is_not(mod):
     m, x = mod.M(N), ones()
     for _ in range(4):
