@@ -50,6 +50,7 @@ from hybridc.passes import (
     share,
     simplify,
     sink,
+    spread,
     trap,
     unpack,
     whole,
@@ -78,6 +79,7 @@ PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
 PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     *PRIMAL,
     ("prune", dce.prune),
+    ("spread", lambda core, roots: spread.run(core)),
     ("share", lambda core, roots: share.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
@@ -91,6 +93,7 @@ DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]
     ("ahead", lambda core, roots: ahead.run(core)),
     ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
+    ("spread", lambda core, roots: spread.run(core)),
     ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core, refusal)),
     ("place", lambda core, roots: place.run(core, everything=knobs.place_everything())),

@@ -1,0 +1,80 @@
+"""A tensor that is only spread to the sizes of another operand of the same `map` is not made: a map spreads its
+operands itself, and compares the sizes that the broadcast would have compared. Such broadcasts come with the
+derivatives of sums; where sizes are open, one could stop the program, and so is no part of the kernel that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hybridc.core.ir import Atom, Block, Const, Fn, Op, Program, Stmt, TensorT, Var
+from hybridc.core.ops import is_pure
+from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
+
+
+def run(program: Program) -> Program:
+    return Program(program.structs, program.enums, {n: _Spread(f).run() for n, f in program.fns.items()})
+
+
+class _Spread:
+    def __init__(self, fn: Fn):
+        self.fn = fn
+        self.uses = uses(fn.body)
+        self.made: dict[int, Op] = {}
+
+    def run(self) -> Fn:
+        return with_body(self.fn, self.block(self.fn.body))
+
+    def block(self, b: Block) -> Block:
+        out: list[Stmt] = []
+        for stmt in b.stmts:
+            if isinstance(stmt, Op):
+                if stmt.op == "map":
+                    stmt = self.unspread(stmt, out)
+                if len(stmt.outs) == 1:
+                    self.made[stmt.outs[0].id] = stmt
+            else:
+                stmt = map_blocks(stmt, self.block)
+            out.append(stmt)
+        return rebuilt(b, out, b.tail)
+
+    def unspread(self, op: Op, out: list[Stmt]) -> Op:
+        """A map of what its broadcast operands were made from; the broadcasts are taken out of the block so far."""
+        for k, a in enumerate(op.args):
+            spread = self.made.get(a.id) if isinstance(a, Var) else None
+            if spread is None or spread.op != "broadcast" or self.uses[a] != 1 or not self.needless(op, k, spread):  # type: ignore[index]
+                continue
+            at = next((i for i, s in enumerate(out) if s is spread), -1)
+            if at < 0 or not _quiet(out[at + 1 :]):
+                continue
+            del out[at]
+            args, axes = list(op.args), list(op.attr("axes"))  # type: ignore[call-overload]
+            args[k] = spread.args[0]
+            axes[k] = tuple(None if i is None else spread.attr("axes")[i] for i in axes[k])  # type: ignore[index]
+            attrs = tuple((name, tuple(axes) if name == "axes" else value) for name, value in op.attrs)
+            op = replace(op, args=tuple(args), attrs=attrs)
+        return op
+
+    def needless(self, op: Op, k: int, spread: Op) -> bool:
+        """Has each axis of operand k, by another operand, the size to which it was spread?"""
+        axes = op.attr("axes")
+        assert isinstance(axes, tuple)
+        shown = {
+            at for i, at in enumerate(axes[k]) if at is not None and any(
+                j != k and named[i] is not None and self.is_size(spread.args[1 + at], op.args[j], named[i])
+                for j, named in enumerate(axes))
+        }
+        return len(shown) == len(spread.args) - 1
+
+    def is_size(self, n: Atom, x: Atom, axis: int) -> bool:
+        """Is n known to be the size of x along an axis?"""
+        assert isinstance(x.type, TensorT)
+        if isinstance(n, Const):
+            return x.type.dims[axis] == n.value
+        asked = self.made.get(n.id)
+        return asked is not None and asked.op == "dim" and asked.args[0] == x and asked.attr("axis") == axis
+
+
+def _quiet(stmts: Sequence[Stmt]) -> bool:
+    """Can none of them stop the program or be seen from outside?"""
+    return all(isinstance(s, Op) and is_pure(s) for s in stmts)
