@@ -39,6 +39,7 @@ from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
 from hybridc.passes import (
+    add_into,
     ahead,
     bounds,
     dce,
@@ -82,6 +83,7 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("spread", lambda core, roots: spread.run(core)),
     ("share", lambda core, roots: share.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
+    ("add_into", lambda core, roots: add_into.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""

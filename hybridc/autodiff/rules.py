@@ -193,6 +193,7 @@ UNSUPPORTED = {
     "reshaped": "ownership comes after differentiation",
     "part": "ownership comes after differentiation",
     "buffer_part": "ownership comes after differentiation",
+    "add_product": "it is made after differentiation",
     "to_device": "placement comes after differentiation",
     "to_host": "placement comes after differentiation",
     "orthogonal": "making a matrix orthogonal has no derivative here",

@@ -194,6 +194,24 @@ def _shaped(op: Op, machine: Machine) -> Callable[..., object]:
     return lambda x, *sizes: x if x.size else np.zeros(sizes, x.dtype)
 
 
+def _add_product(op: Op, machine: Machine) -> Callable[..., object]:
+    kind = elem(op.outs[0].type)
+    wide = _sum_type(kind)
+
+    def run(v: Array, a: Array, b: Array, at: int) -> object:
+        count = a.shape[1] * b.shape[1]
+        if a.shape[0] != b.shape[0] or at < 0 or at + count > v.size:
+            shown = f"shapes {show(a.shape[::-1])} and {show(b.shape)}"
+            raise value_error(f"the product of {shown} does not fit in a vector of {v.size} from {at} on")
+        new = v.copy()
+        with np.errstate(all="ignore"):
+            made: Array = np.matmul(a.T.astype(wide, copy=False), b.astype(wide, copy=False))
+            new[at : at + count] = finish(new[at : at + count] + made.reshape(-1), kind)
+        return new
+
+    return run
+
+
 def _positions(idx: object, n: int, wrap: bool) -> Array:
     """Checked indices, the first wrong one in order reported."""
     flat = np.asarray(idx, np.int64)
@@ -409,7 +427,7 @@ TENSOR_MAKERS: dict[str, Maker] = {
     "update": _update, "take": _take, "put": _put, "gather": _gather, "scatter": _scatter, "nonzero": _nonzero,
     "concat": _concat, "stack": _stack, "join": _join, "windows": _windows, "argsort": _argsort,
     "tensor": _make, "iota": _iota, "orthogonal": _orthogonal, "tensor_view": _view, "tensor_equal": _equal,
-    "accumulate": _accumulate, "shaped": _shaped, "to_device": _moved, "to_host": _moved,
+    "accumulate": _accumulate, "shaped": _shaped, "add_product": _add_product, "to_device": _moved, "to_host": _moved,
 }  # fmt: skip
 """By operator; core/values.py says what a Maker is, core/interp.py: DTYPES how numpy holds elements."""
 __all__ = ["F32", "TENSOR_MAKERS"]

@@ -54,6 +54,8 @@ making      tensor(b x...) -> t                       of scalars, the dims of it
 adjoints    accumulate(c t, b v) -> t                 t + v, where either may have no elements, which stands for zeros
                                                       of the other's shape
             shaped(c t, b n...) -> t                  t; if it has no elements, zeros of the sizes n...
+            add_product(c v[n], b a, b b, at) -> v    v with a.T @ b of two matrices added, flat, from `at` on
+                                                      (passes/add_into.py); ValueError where they do not fit
 compare     tensor_equal(b t, b t) -> bool            same shape and equal elements (nan differs)
 transfers   to_device(b t) -> t                       a copy in the GPU's memory
             to_host(b t) -> t                         a copy in the host's; waits for the kernels that make t
@@ -70,7 +72,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
 from hybridc.base.types import FLOATS, INTS, NUMBERS
-from hybridc.core.ir import BOOL, I32, INT, U8, Atom, BufferT, Const, Op, Prim, Program, TensorT, Type
+from hybridc.core.ir import BOOL, F32, F64, I32, INT, U8, Atom, BufferT, Const, Op, Prim, Program, TensorT, Type
 from hybridc.core.optable import OpRow
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
@@ -250,6 +252,13 @@ def _shaped(args: Args, attrs: Attrs, outs: Args) -> None:
     _ints(args[1:])
     _need(len(args) - 1 == rank(_tensor(args[0])), "a size for each axis")
     _result(outs, elem(args[0]), rank(args[0]))
+
+
+def _add_product(args: Args, attrs: Attrs, outs: Args) -> None:
+    _ints(args[3:])
+    _need(rank(args[0]) == 1 and rank(args[1]) == rank(args[2]) == 2, "a vector and two matrices")
+    _need(elem(args[0]) == elem(args[1]) == elem(args[2]) in (F32, F64), "all f32 or all f64")
+    _result(outs, elem(args[0]), 1)
 
 
 def _take(args: Args, attrs: Attrs, outs: Args) -> None:
@@ -489,6 +498,7 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
     _row("accumulate", _accumulate, 2, own="cb"),
     _row("shaped", _shaped, 1, more=True, own="cb"),
+    _row("add_product", _add_product, 4, own="cb"),
     _row("tensor_equal", _equal, 2, faults=False),
     _row("to_device", _moved(True), 1),
     _row("to_host", _moved(False), 1),

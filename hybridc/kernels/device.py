@@ -38,7 +38,7 @@ HOST_ONLY = {
     "orthogonal": "it runs once, for an initial value", "tensor": "it is made of the host's scalars",
     "tensor_equal": "the program goes on by its result", "dim": "sizes are the host's",
     "reshape": "it only renames sizes", "reshaped": "it only renames sizes",
-    "part": "it is made after kernels are",
+    "part": "it is made after kernels are", "add_product": "the CPU's own way to add a product",
     "tensor_view": "it is a part of a vector, without a copy",
     "to_device": "it is a transfer", "to_host": "it is a transfer",
 }

@@ -54,7 +54,8 @@ def copies(code: Code, kind: Prim, b: str, ldb: str, rows: str, k: str) -> str:
 
 
 def panels(
-    module: Module, kind: Prim, heights: Heights, *, turned: bool, whole: bool = False, lies: str = "rows"
+    module: Module, kind: Prim, heights: Heights, *, turned: bool, whole: bool = False, lies: str = "rows",
+    adds: bool = False,
 ) -> str:
     """void (c, ldc, a, lda, b, ldb, rows, n, k, room, copies): c = a @ b for `rows` rows in tiles of those heights;
     `turned`: b is n rows of k. Panels are copied to the room if so said, if b is turned, or if they are not full
@@ -76,7 +77,7 @@ def panels(
             deep = least(code, code.sub("%k", p.index), str(DEPTH_BYTES // lane.size))
             a = code.element("%a", t, p.index if lies == "rows" else code.mul(p.index, "%lda"))
             first = code.element("%b", t, p.index if turned else code.mul(p.index, "%ldb"))
-            adds = code.icmp("sgt", p.index, "0")
+            goes_on = "true" if adds else code.icmp("sgt", p.index, "0")
 
             def panel(column: str, across: int, edge: bool) -> None:
                 b, left = code.element(first, t, code.mul(column, "%ldb") if turned else column), code.sub("%n", column)
@@ -84,7 +85,7 @@ def panels(
                 def multiply(by: str, strips: bool, later: str = "%room") -> None:
                     code.call("void", _column(module, kind, heights, across, edge, strips, lies), [
                         ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
-                        ("ptr", by), ("i64", "%ldb"), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", adds),
+                        ("ptr", by), ("i64", "%ldb"), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", goes_on),
                         ("ptr", later)])
 
                 to_room = [("ptr", "%room"), ("ptr", b), ("i64", "%ldb"), ("i64", left), ("i64", deep)]
@@ -132,7 +133,7 @@ def panels(
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies), make)
+    return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies, adds), make)
 
 
 def _column(

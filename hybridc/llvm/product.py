@@ -24,9 +24,10 @@ PANELS_IN_BLOCK = 8
 """Between two looks whether to stop."""
 
 
-def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
-    """i32 (ctx, c, a, b, m, n, k): c = a @ b, either side transposed; nonzero after a fault (no memory to pack, or an
-    interrupt)."""
+def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool = False) -> str:
+    """i32 (ctx, c, a, b, m, n, k): c = a @ b, or of a transposed left side c += a @ b; either side transposed; nonzero
+    after a fault (no memory to pack, or an interrupt)."""
+    assert ta or not adds
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX, *MATRICES, *ints("m", "n", "k")], "i32", attributes="noinline nounwind")
@@ -37,20 +38,21 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
         panels_ = parts(code, "%n", panel_width(module, kind))
         if tb and not ta:
             with code.when(code.icmp("slt", "%m", str(TURN_FROM))):
-                code.ret(spread(code, _part(module, kind, ta, tb, "dots"), args, panels_, work))
+                code.ret(spread(code, _part(module, kind, ta, tb, "dots", adds), args, panels_, work))
         with code.when(code.icmp("sle", "%k", "0")):
-            code.zero_bytes("%c", code.mul(code.mul("%m", "%n"), str(SCALARS[kind.name][1])))
+            if not adds:
+                code.zero_bytes("%c", code.mul(code.mul("%m", "%n"), str(SCALARS[kind.name][1])))
             code.ret("0")
         # Of the side that is not cut each thread copies all.
         with code.when(code.icmp("sge", code.mul("%n", "2"), "%m")):
-            code.ret(spread(code, _part(module, kind, ta, tb, "columns"), args, panels_, work))
-        code.ret(spread(code, _part(module, kind, ta, tb, "rows"), args, parts(code, "%m", TILE_ROWS), work))
+            code.ret(spread(code, _part(module, kind, ta, tb, "columns", adds), args, panels_, work))
+        code.ret(spread(code, _part(module, kind, ta, tb, "rows", adds), args, parts(code, "%m", TILE_ROWS), work))
         code.finish()
 
-    return module.helper(("kernel.product", kind, ta, tb), make)
+    return module.helper(("kernel.product", kind, ta, tb, adds), make)
 
 
-def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str) -> str:
+def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) -> str:
     """i32 (ctx, c, a, b, m, n, k, first, last): those panels of columns (by `dots`, or as `columns`), or `rows` by the
     tallest tile, of a product."""
 
@@ -76,26 +78,26 @@ def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str) -> str:
             code.call("void", dots(module, kind), [*sides, *sizes])
             code.ret("0")
         else:
-            code.ret(code.call("i32", _blocks(module, kind, ta, tb), [CTX, *sides, *sizes]))
+            code.ret(code.call("i32", _blocks(module, kind, ta, tb, adds), [CTX, *sides, *sizes]))
         code.finish()
 
-    return module.helper(("kernel.part", kind, ta, tb, cut), make)
+    return module.helper(("kernel.part", kind, ta, tb, cut, adds), make)
 
 
-def _blocks(module: Module, kind: Prim, ta: bool, tb: bool) -> str:
+def _blocks(module: Module, kind: Prim, ta: bool, tb: bool, adds: bool) -> str:
     """i32 (ctx, c, ldc, a, lda, b, ldb, m, n, k): a product, block by block."""
 
     def make(name: str) -> None:
         params = [CTX, ("ptr", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
         code = Code(module, name, [*params, *ints("ldb", "m", "n", "k")], "i32", attributes="noinline nounwind")
-        _write_blocks(code, module, kind, ta, tb)
+        _write_blocks(code, module, kind, ta, tb, adds)
         code.ret("0")
         code.finish()
 
-    return module.helper(("kernel.blocks", kind, ta, tb), make)
+    return module.helper(("kernel.blocks", kind, ta, tb, adds), make)
 
 
-def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) -> None:
+def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool, adds: bool) -> None:
     t = SCALARS[kind.name][0]
     most = PANELS_IN_BLOCK * panel_width(module, kind)
     memory = code.call("ptr", "@malloc", [("i64", code.add(room_of(code, module, kind, "%k"), "64"))])
@@ -104,7 +106,7 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool) ->
         code.ret("1")
     room = code.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", code.ptr_add(memory, 63)), ("i64", "-64")])
     flag = code.load("ptr", support.context_field(code, "flag"))
-    kernel = panels(module, kind, tile_heights("%m"), turned=tb, lies="columns" if ta else "rows")
+    kernel = panels(module, kind, tile_heights("%m"), turned=tb, lies="columns" if ta else "rows", adds=adds)
     # Blocks of rows are about as large as each other, since each copies the right side.
     some = parts(code, "%m", ROWS_IN_BLOCK)
     high = code.mul(parts(code, parts(code, "%m", some), TILE_ROWS), str(TILE_ROWS))

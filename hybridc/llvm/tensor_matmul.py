@@ -5,11 +5,11 @@ from __future__ import annotations
 from hybridc.base.types import BF16, F16, F32, F64, Prim
 from hybridc.core.ir import Op
 from hybridc.llvm.code import Code, Leaves, Module
-from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.emitter import CTX, FnEmitter, N
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.product import matrix_product
 from hybridc.llvm.strided import times
-from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, release_tensor, tensor_of
+from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, release_tensor, tensor_of, writable
 from hybridc.llvm.tensor_map import map_kernel, message, product, same_size
 from hybridc.llvm.tiles import ints
 
@@ -120,4 +120,23 @@ def _call(e: FnEmitter, kernel: str, args: list[tuple[str, str]]) -> None:
     e.leave_unless(e.icmp("eq", failed, "0", "i32"))
 
 
-ROWS = {"matmul": emit_matmul}
+def emit_add_product(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
+    v, a, b = (tensor_of(e, x) for x in op.args[:3])
+    at = e.one(op.args[3])
+    (k, m), (inner, n) = a.dims, b.dims
+    with e.giving_up(op.args[:1]):
+        shown = ["the product of ", *message("shapes ", [m, k], " and ", b.dims, " does not fit in a vector of ")]
+        shown += [N(v.dims[0]), " from ", N(at), " on"]
+        same_size(e, k, inner, shown)
+        end = e.add(at, times(e, m, n))
+        fits = e.op2("and", "i1", e.icmp("sge", at, "0"), e.icmp("sle", end, v.dims[0]))
+        e.check(fits, "ValueError", *shown)
+    v = writable(e, v)
+    kernel = matrix_product(e.module, v.elem, True, False, adds=True)
+    with e.holding(v.owner):
+        places = [e.element(v.data, v.llvm, at), a.data, b.data]
+        _call(e, kernel, [*(("ptr", p) for p in places), *(("i64", size) for size in (m, n, k))])
+    return (v.leaves,)
+
+
+ROWS = {"matmul": emit_matmul, "add_product": emit_add_product}

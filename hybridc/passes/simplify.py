@@ -278,6 +278,8 @@ class _Simplifier:
                 return made.args[0]
             case "cast" if args[0].type == op.outs[0].type:
                 return args[0]
+            case "accumulate" if made is not None and made.op == "zero" and args[1].type == op.outs[0].type:
+                return args[1]
             case "select":
                 if isinstance(args[0], Const):
                     return args[1] if args[0].value else args[2]

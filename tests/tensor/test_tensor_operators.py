@@ -146,6 +146,22 @@ def test_matmul():
     run(cases)
 
 
+def test_add_product():
+    cases = []
+    for t in (F32, F64):
+        for k, m, n in ((1, 1, 1), (3, 2, 4), (5, 7, 17), (9, 1, 70), (11, 20, 16), (0, 2, 3), (3, 0, 2), (600, 13, 65)):
+            if t == F32 and k == 600:
+                continue  # rounds further than it is compared
+            for at in (0, 5):
+                values = [tensor(t, m * n + 9), tensor(t, k, m), tensor(t, k, n), (at, INT)]
+                cases.append(Case("add_product", values, of(t, 1)))
+    a, b = tensor(F32, 3, 2), tensor(F32, 3, 4)
+    cases += [Case("add_product", [tensor(F32, n), a, b, (at, INT)], of(F32, 1))
+              for n, at in ((8, 0), (7, 0), (8, 1), (20, -1), (20, 13), (20, 1 << 62), (0, 0))]
+    cases.append(Case("add_product", [tensor(F32, 20), a, tensor(F32, 2, 4), (0, INT)], of(F32, 1)))
+    run(cases)
+
+
 def test_shape():
     sizes = [(2, INT), (3, INT)]
     run(
