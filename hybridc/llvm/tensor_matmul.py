@@ -128,8 +128,8 @@ def emit_add_product(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
         shown = ["the product of ", *message("shapes ", [m, k], " and ", b.dims, " does not fit in a vector of ")]
         shown += [N(v.dims[0]), " from ", N(at), " on"]
         same_size(e, k, inner, shown)
-        end = e.add(at, times(e, m, n))
-        fits = e.op2("and", "i1", e.icmp("sge", at, "0"), e.icmp("sle", end, v.dims[0]))
+        last = e.sub(v.dims[0], times(e, m, n))
+        fits = e.op2("and", "i1", e.icmp("sge", at, "0"), e.icmp("sle", at, last))
         e.check(fits, "ValueError", *shown)
     v = writable(e, v)
     kernel = matrix_product(e.module, v.elem, True, False, adds=True)

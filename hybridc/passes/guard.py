@@ -39,7 +39,7 @@ from hybridc.core.types import without_dims
 from hybridc.core.walk import Freshener, bound_in, highest_id, highest_label, map_blocks, outs_of, statements
 from hybridc.passes.guard_values import Values
 
-MADE_LATER = ("retain", "release", "shaped", "accumulate", "to_device", "to_host", "made", "buffer_part")
+MADE_LATER = ("retain", "release", "shaped", "accumulate", "to_device", "to_host", "made", "buffer_part", "add_product")
 """Operators that no program has before passes."""
 MOST_DIGITS = 100_000
 """Of a number's text."""
