@@ -32,7 +32,7 @@ conformance: $(VENV)/.installed
 
 # mypy keeps one core busy for a while, which the tests then have to themselves.
 test: $(VENV)/.installed
-	$(MAKE) -j 2 -Oline lint pytest
+	$(MAKE) -j 2 lint pytest
 	$(MAKE) conformance
 
 # Work is taken over from the other process at the end only, so what a module's tests share is mostly made once.

@@ -67,14 +67,17 @@ def device(request: pytest.FixtureRequest):
     patch.setenv("HYB_PLACE", "all")
     patch.setenv("HYB_INTERPRET_APART", "1")
     patch.setenv("HYB_OPT", "0")
+    patch.setenv("HYB_VERIFY", "0")
     yield request.param
     patch.undo()
 
 
 @pytest.fixture(scope="module")
 def unoptimised():
-    """LLVM leaves code as it is, for tests that are about something else than code: it takes a quarter of the time."""
+    """LLVM leaves code as it is, and Core is not verified after each pass, for tests that are about something else than
+    code: they take a quarter of the time."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
+    patch.setenv("HYB_VERIFY", "0")
     yield
     patch.undo()
