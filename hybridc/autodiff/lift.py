@@ -6,13 +6,37 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybridc.core.ir import Block, Const, Fn, Loop, Op, Stmt
+from hybridc.core.ir import Atom, Block, Const, Fn, If, Loop, Op, Stmt, Var, Yield
 from hybridc.core.ops import is_pure
-from hybridc.core.walk import all_blocks, bound_in, map_blocks, outs_of
+from hybridc.core.walk import all_blocks, bound_in, map_blocks, outs_of, statements, substitute
 
 VIEWS = ("get", "tensor_view")
 COMPUTED = ("iota", "map", "reduce", "reshape", "transpose", "concat", "matmul", "cumsum", "index")
 """Where they cannot fault."""
+
+
+def without_packing(fn: Fn) -> Fn:
+    """With the branches taken that a processor without the operator `packs` takes: what sorts there moves the elements
+    with operators that have derivatives."""
+    asked = {o for s in statements(fn.body) if isinstance(s, Op) and s.op == "packs" for o in s.outs}
+    return replace(fn, body=_decided(fn.body, asked)) if asked else fn
+
+
+def _decided(block: Block, asked: set[Var]) -> Block:
+    """Without the branches on these conditions, which do not hold."""
+    out: list[Stmt] = []
+    known: dict[Var, Atom] = {}
+    for stmt in block.stmts:
+        if isinstance(stmt, If) and stmt.cond in asked:
+            other = _decided(stmt.orelse, asked)
+            out += other.stmts
+            if not isinstance(other.tail, Yield):
+                return Block(tuple(out), other.tail)
+            values = (known.get(v, v) if isinstance(v, Var) else v for v in other.tail.values)
+            known.update(zip(stmt.outs, values, strict=True))
+        else:
+            out.append(map_blocks(stmt, lambda b: _decided(b, asked)))
+    return substitute(Block(tuple(out), block.tail), known)
 
 
 def lifted(fn: Fn) -> Fn:

@@ -168,6 +168,13 @@ def buffer_part(b: Buffer, start: int, n: int) -> Buffer:
     return Buffer(b.items()[start : start + n])
 
 
+def sort_words(b: Buffer, n: int) -> Buffer:
+    found = b.items()[:n]
+    assert 0 <= n <= len(b), (n, len(b))
+    words = np.array(found, np.float64).view(np.int64).tolist() if found and isinstance(found[0], float) else found
+    return b.write(0, [found[i] for i in sorted(range(n), key=words.__getitem__)]) if found else b
+
+
 def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:
     x, y = a.items(), b.items()
     assert 0 <= n <= min(len(x), len(y)), (n, len(x), len(y))
@@ -267,6 +274,8 @@ MAKERS: dict[str, Maker] = {
     "buffer_move": _buffer_move,
     "buffer_copy": _function(buffer_copy),
     "buffer_part": _function(buffer_part),
+    "sort_words": _function(sort_words),
+    "packs": _function(lambda: True),
     "buffer_compare": _function(buffer_compare),
     "buffer_match": _function(buffer_match),
     "buffer_hash": _function(buffer_hash),

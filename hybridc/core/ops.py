@@ -160,6 +160,12 @@ def _on_buffer(wanted: Callable[[BufferT], Types], given: Callable[[BufferT], Ty
     return rule
 
 
+def _sort_words(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if not args or args[0] not in (BufferT(INT), BufferT(F64)):
+        return f"is not for {_show(args)}"
+    return _mismatch(args, outs, (args[0], INT), args[:1])
+
+
 def _buffer_new(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
     if len(outs) != 1 or not isinstance(outs[0], BufferT):
         return f"gives one buffer, not {_show(outs)}"
@@ -330,6 +336,10 @@ _ROWS: list[OpRow] = [
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)),
           doc="(b, start, n): n elements of b from start, only to be looked at while b stays as it is"),
+    OpRow("sort_words", _sort_words, own="cb", doc="(b, n): with the first n elements in the order of their bits as ints"),
+    OpRow("packs", _signature((), (BOOL,)),
+          doc="does the processor pack the chosen elements of a vector, which makes `sort_words` fast? Autodiff takes it"
+          " for no"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
     OpRow("buffer_match", _signature((BufferT(I32), INT, U8), (INT,)),
           doc="(b, start, x): of the 16 bytes of 4 elements from start, the low one of each first, those that are x, as"

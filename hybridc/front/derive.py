@@ -107,6 +107,24 @@ def rank(lw: Lowerer, t: Type, a: ir.Atom, exact: bool = True) -> ir.Atom:
     return lw.op("select", [unordered, integer((1 << 63) - 1), ordered], ir.INT)
 
 
+def is_word(t: Type) -> bool:
+    """Are its values scalars of 64 bits?"""
+    return t in (INT, F64)
+
+
+def of_word(lw: Lowerer, t: Type, bits: ir.Atom) -> ir.Atom:
+    """The scalar of 64 bits that has these; of another type, its zero."""
+    t = erase(lw.concrete(t))
+    if t == INT:
+        return bits
+    return lw.op("bitcast", [bits], ir.F64) if t == F64 else lw.op("zero", [], lw.ctx.types.core(t))
+
+
+def sorted_words(lw: Lowerer, t: Type, data: ir.Atom, n: ir.Atom) -> ir.Atom:
+    """A buffer whose first elements are in the order of their bits; of other elements than words, as it is."""
+    return lw.op("sort_words", [data, n], data.type) if is_word(erase(lw.concrete(t))) else data
+
+
 def mixed(lw: Lowerer, seed: ir.Atom, more: ir.Atom) -> ir.Atom:
     """The hash of what came before together with one more."""
     turned = lw.op("mul", [lw.op("bit_xor", [seed, more], ir.INT), integer(PRIME)], ir.INT)

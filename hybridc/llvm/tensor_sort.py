@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from hybridc.base.types import BF16, F16, F32, FLOATS, INT, Prim
+from hybridc.base.types import BF16, F16, F32, F64, FLOATS, INT, Prim
 from hybridc.core.ir import Op
 from hybridc.llvm.casts import widen
 from hybridc.llvm.code import Code, Leaves, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.strided import least
-from hybridc.llvm.tensor_access import new_tensor, release_tensor, tensor_of
+from hybridc.llvm.tensor_access import Tensor, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
+from hybridc.llvm.vector_sort import packs, sort_kernel
 
 Results = tuple[Leaves, ...]
 FEW, ALWAYS = 8, 4
@@ -116,6 +117,128 @@ def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: st
         k.copy_bytes(result, source, k.mul("%n", "8"))
 
 
+# ---- whole lines, as words ---------------------------------------------------------------------------------------------
+def _rank(k: Code, kind: Prim, x: str, descending: bool) -> str:
+    """An i64 that is as great among the ranks as the element in the order: equal ones for 0.0 and -0.0, and nan after
+    everything."""
+    llvm = SCALARS[kind.name][0]
+    if kind in (F16, BF16):
+        x, kind, llvm = widen(k, x, kind), F32, "float"
+    if kind in FLOATS:
+        bits = 64 if kind == F64 else 32
+        number = f"i{bits}"
+        word = k.convert("bitcast", llvm, x, number)
+        # The bits of a negative number grow with its size.
+        turned = k.op2("lshr", number, k.op2("ashr", number, word, str(bits - 1)), "1")
+        word = k.op2("xor", number, word, turned)
+        word = k.select(k.fcmp("oeq", llvm, x, "0.0"), number, "0", word)
+        x = k.select(k.fcmp("uno", llvm, x, x), number, str((1 << bits - 1) - 1), word)
+        llvm = number
+    if llvm != "i64":
+        x = k.convert("zext" if kind.name in ("u8", "bool") else "sext", llvm, x, "i64")
+    return k.op2("xor", "i64", x, "-1") if descending else x
+
+
+def _word_kernel(module: Module, kind: Prim, descending: bool) -> str:
+    """void (out, scratch, in, rows, n): the leading digits of each rank and its place make one number, these are sorted,
+    and ranks that differ only in what was left out are put right by insertion; or by merging, where that is much."""
+
+    def make(name: str) -> None:
+        params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        llvm = SCALARS[kind.name][0]
+        place = _width(k, k.sub("%n", "1"))
+        mask = k.sub(k.op2("shl", "i64", "1", place), "1")
+        with k.loop("%rows") as row:
+            base = k.mul(row.index, "%n")
+            result, x = k.element("%out", "i64", base), k.element("%x", llvm, base)
+            ends = [("i64", str((1 << 63) - 1)), ("i64", str(-1 << 63))]
+            with k.loop("%n", ends) as i:
+                r = _rank(k, kind, k.load(llvm, k.element(x, llvm, i.index)), descending)
+                i.next = [least(k, i.values[0], r), k.call("i64", "@llvm.smax.i64", [("i64", i.values[1]), ("i64", r)])]
+            low, high = i.values
+            bits = _width(k, k.sub(high, low))
+            skip = k.call("i64", "@llvm.smax.i64", [("i64", k.sub(k.add(bits, place), "63")), ("i64", "0")])
+            with k.loop("%n") as i:
+                r = k.sub(_rank(k, kind, k.load(llvm, k.element(x, llvm, i.index)), descending), low)
+                leading = k.op2("shl", "i64", k.op2("lshr", "i64", r, skip), place)
+                k.store("i64", k.op2("or", "i64", leading, i.index), k.element(result, "i64", i.index))
+            k.call("void", sort_kernel(module), [("ptr", result), ("ptr", "%scratch"), ("i64", "%n")])
+            with k.when(k.icmp("ne", skip, "0")):
+                args = [("ptr", result), ("ptr", x), ("i64", "%n"), ("i64", place)]
+                good = k.call("i1", _put_right(module, kind, descending), args)
+                with k.when(k.op2("xor", "i1", good, "true")):
+                    lines = [("ptr", result), ("ptr", "%scratch"), ("ptr", x), ("i64", "1"), ("i64", "%n")]
+                    k.call("void", _sort_kernel(module, kind, descending), lines)
+            with k.loop("%n") as i:  # of places alone this changes nothing
+                at = k.element(result, "i64", i.index)
+                k.store("i64", k.op2("and", "i64", k.load("i64", at), mask), at)
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.argsort_words", kind, descending), make)
+
+
+def _width(k: Code, x: str) -> str:
+    """How many binary digits a number without sign has."""
+    return k.sub("64", k.call("i64", "@llvm.ctlz.i64", [("i64", x), ("i1", "false")]))
+
+
+def _put_right(module: Module, kind: Prim, descending: bool) -> str:
+    """i1 (words, x, n, place): insertion of what has the leading digits of its neighbour and a smaller rank; false after
+    four moves for each element."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%words"), ("ptr", "%x"), ("i64", "%n"), ("i64", "%place")]
+        k = Code(module, name, params, "i1", attributes="noinline nounwind")
+        llvm = SCALARS[kind.name][0]
+        mask = k.sub(k.op2("shl", "i64", "1", "%place"), "1")
+
+        def rank_of(word: str) -> str:
+            return _rank(k, kind, k.load(llvm, k.element("%x", llvm, k.op2("and", "i64", word, mask))), descending)
+
+        with k.loop("%n", [("i64", k.mul("%n", "4"))], "1") as i:
+            word = k.load("i64", k.element("%words", "i64", i.index))
+            before = k.here
+            head, look, same, move, done = (k.label(n) for n in ("head", "look", "same", "move", "found"))
+            k.jump(head)
+            k.start(head)
+            at, slot = k.phi_slot("i64")
+            k.branch(k.icmp("sgt", at, "0"), look, done)
+            k.start(look)
+            left = k.sub(at, "1")
+            other = k.load("i64", k.element("%words", "i64", left))
+            differ = k.op2("lshr", "i64", k.op2("xor", "i64", other, word), "%place")
+            k.branch(k.icmp("eq", differ, "0"), same, done)
+            k.start(same)
+            k.branch(k.icmp("sgt", rank_of(other), rank_of(word)), move, done)
+            k.start(move)
+            k.store("i64", other, k.element("%words", "i64", at))
+            k.fill_phi(slot, [(i.index, before), (left, move)])
+            k.jump(head)
+            k.start(done)
+            k.store("i64", word, k.element("%words", "i64", at))
+            room = k.sub(i.values[0], k.sub(i.index, at))
+            with k.when(k.icmp("slt", room, "0")):
+                k.ret("false")
+            i.next = [room]
+        k.ret("true")
+        k.finish()
+
+    return module.helper(("kernel.put_right", kind, descending), make)
+
+
+def _whole_lines(e: FnEmitter, x: Tensor, descending: bool, out: str, scratch: str, rows: str) -> None:
+    n = x.dims[-1]
+    args = [("ptr", out), ("ptr", scratch), ("ptr", x.data), ("i64", rows), ("i64", n)]
+    merging = _sort_kernel(e.module, x.elem, descending)
+    if not packs(e.module):
+        e.call("void", merging, args)
+        return
+    kernel = e.select(e.icmp("sgt", n, str(RUN)), "ptr", _word_kernel(e.module, x.elem, descending), merging)
+    e.call("void", kernel, args)
+
+
 # ---- the first places ------------------------------------------------------------------------------------------------
 def _after(k: Code, kind: Prim, x: str, p: str, q: str, descending: bool) -> str:
     """Does position p come after position q? Of equal elements the later does."""
@@ -216,7 +339,7 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
     if len(op.args) == 1:
         with e.holding(out.owner):
             scratch = new_tensor(e, INT, [n])
-        e.call("void", _sort_kernel(e.module, x.elem, down), [("ptr", out.data), ("ptr", scratch.data), *ends])
+        _whole_lines(e, x, down, out.data, scratch.data, rows)
         release_tensor(e, scratch)
         return (out.leaves,)
     few, many, done = e.label("few"), e.label("many"), e.label("places")
@@ -230,7 +353,7 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
         whole = new_tensor(e, INT, [*x.dims[:-1], n])
     with e.holding(out.owner), e.holding(whole.owner):
         scratch = new_tensor(e, INT, [n])
-    e.call("void", _sort_kernel(e.module, x.elem, down), [("ptr", whole.data), ("ptr", scratch.data), *ends])
+    _whole_lines(e, x, down, whole.data, scratch.data, rows)
     with e.loop(rows) as row:
         target = e.element(out.data, "i64", e.mul(row.index, dims[-1]))
         e.copy_bytes(target, e.element(whole.data, "i64", e.mul(row.index, n)), e.mul(dims[-1], "8"))

@@ -134,6 +134,10 @@ def _first(b: Tests, op: Op) -> Atom:
     return b.within(integer(0), op.args[1], b.length(op.args[0]))
 
 
+def _leading(b: Tests, op: Op) -> Atom:
+    return b.within(integer(0), op.args[1], b.length(op.args[0]))
+
+
 def _move(b: Tests, op: Op) -> Atom:
     whole, dst, src, n = op.args
     size = b.length(whole)
@@ -198,6 +202,7 @@ CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     **dict.fromkeys(("buffer_hash", "stack", "join"), _first),
     "buffer_move": _move,
     "buffer_copy": _copy,
+    "sort_words": _leading,
     "buffer_compare": _compare,
     "buffer_match": _match,
     "buffer_find": _find,

@@ -33,6 +33,7 @@ OF_INTS = {
     "copy_to": "%8: buffer[int] = buffer_copy(%3, i%2, %3, 0, 1) %9: int = buffer_len(%8)",
     "copy_from": "%8: buffer[int] = buffer_copy(%3, 0, %3, i%2, 1) %9: int = buffer_len(%8)",
     "copy_wraps": "%8: buffer[int] = buffer_copy(%3, 9223372036854775807, %3, 0, 1) %9: int = buffer_len(%8)",
+    "sort": "%8: buffer[int] = sort_words(%3, i%2) %9: int = buffer_len(%8)",
     "compare": "%7: buffer[u8] = buffer_new(2) %9: int = buffer_compare(%7, %7, i%2)",
     "match_bytes": "%7: buffer[i32] = buffer_new(4) %9: int = buffer_match(%7, i%2, u8(0))",
     "hash": "%7: buffer[u8] = buffer_new(2) %9: int = buffer_hash(%7, i%2, 0)",

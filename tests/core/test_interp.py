@@ -159,6 +159,14 @@ def test_old_versions_of_a_buffer_stay_as_they_were() -> None:
             model[i % 5] = i
 
 
+def test_words() -> None:
+    ints = Buffer([3, -1, 1 << 62, -1 << 63, 0, 7])
+    assert apply("sort_words", "buffer[int] int", "buffer[int]", ints, 5).items() == [-1 << 63, -1, 0, 3, 1 << 62, 7]
+    floats = Buffer([1.5, -2.0, -0.0, 0.0, -1.0])
+    assert str(apply("sort_words", "buffer[f64] int", "buffer[f64]", floats, 5).items()) == "[-0.0, -1.0, -2.0, 0.0, 1.5]"
+    assert apply("packs", "", "bool") is True
+
+
 def test_bytes() -> None:
     def data(s: str) -> Buffer:
         return Buffer(list(s.encode()))

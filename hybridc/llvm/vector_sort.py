@@ -1,0 +1,415 @@
+"""Sorting words of 64 bits as ints, where vectors can pack their chosen elements (AVX-512): quicksort, down to what
+networks in registers put in order.
+
+After Bramas, "A Novel Hybrid Quicksort Algorithm
+Vectorized using AVX-512 on Intel Skylake", 2017. Here what goes to the right is written to another stretch of memory, so that
+nothing is overwritten before it is read, and packed in a register, since packing into memory is slow on some processors.
+
+Elsewhere nothing calls this but by a name: the library sorts by digits there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hybridc.core.ir import INT, BufferT, Op
+from hybridc.llvm import refcount, support
+from hybridc.llvm.buffer_ops import Results, owned
+from hybridc.llvm.code import Code, Module
+from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.layout import HEADER
+
+LANES = 8
+VECTOR = f"<{LANES} x i64>"
+CHOICE = f"<{LANES} x i1>"
+EIGHT = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6), (0, 4), (3, 7), (1, 5), (2, 6),
+         (1, 4), (3, 6), (2, 4), (3, 5), (3, 4))
+"""The least network that sorts eight: Knuth, "Sorting and Searching", 5.3.4."""
+ORDERED = 128
+"""Words that a network puts in order at most."""
+SPLITS = 64
+"""So many times all words are split before what is left is sorted by a heap (Musser, "Introspective Sorting and
+Selection Algorithms", 1997)."""
+MANY, SOME, LONG = 64, 16, 1024
+"""Words that are looked at for a pivot, of a stretch that is LONG and of a shorter one."""
+PLACES = "<" + ", ".join(f"i64 {i}" for i in range(LANES)) + ">"
+
+
+def packs(module: Module) -> bool:
+    return module.vector_bytes == 8 * LANES
+
+
+# ---- vectors
+class _Vectors:
+    """Instructions on vectors of words."""
+
+    def __init__(self, code: Code):
+        self.code = code
+
+    def pick(self, a: str, b: str, lanes: Sequence[int]) -> str:
+        """Elements of both, those of `b` numbered after those of `a`."""
+        numbers = ", ".join(f"i32 {i}" for i in lanes)
+        return self.code.ins(f"shufflevector {VECTOR} {a}, {VECTOR} {b}, <{LANES} x i32> <{numbers}>")
+
+    def back_to_front(self, a: str) -> str:
+        return self.pick(a, "poison", range(LANES - 1, -1, -1))
+
+    def least(self, a: str, b: str) -> str:
+        return self.code.call(VECTOR, f"@llvm.smin.v{LANES}i64", [(VECTOR, a), (VECTOR, b)])
+
+    def greatest(self, a: str, b: str) -> str:
+        return self.code.call(VECTOR, f"@llvm.smax.v{LANES}i64", [(VECTOR, a), (VECTOR, b)])
+
+    def splat(self, x: str) -> str:
+        first = self.code.ins(f"insertelement {VECTOR} poison, i64 {x}, i64 0")
+        return self.pick(first, "poison", [0] * LANES)
+
+    def below(self, count: str) -> str:
+        """Which lanes are among the first `count`."""
+        return self.code.ins(f"icmp slt {VECTOR} {PLACES}, {self.splat(count)}")
+
+    def packed(self, a: str, chosen: str) -> str:
+        """The chosen elements first."""
+        name = f"@llvm.experimental.vector.compress.v{LANES}i64"
+        return self.code.call(VECTOR, name, [(VECTOR, a), (CHOICE, chosen), (VECTOR, "poison")])
+
+    def count(self, chosen: str) -> str:
+        code = self.code
+        bits = code.ins(f"bitcast {CHOICE} {chosen} to i{LANES}")
+        return code.convert("zext", f"i{LANES}", code.call(f"i{LANES}", f"@llvm.ctpop.i{LANES}",
+                                                           [(f"i{LANES}", bits)]), "i64")
+
+    def load(self, at: str) -> str:
+        return self.code.ins(f"load {VECTOR}, ptr {at}, align 8")
+
+    def store(self, a: str, at: str) -> None:
+        self.code.do(f"store {VECTOR} {a}, ptr {at}, align 8")
+
+    def load_some(self, at: str, lanes: str, other: str) -> str:
+        name = f"@llvm.masked.load.v{LANES}i64.p0"
+        return self.code.call(VECTOR, name, [("ptr", at), ("i32", "8"), (CHOICE, lanes), (VECTOR, other)])
+
+    def store_some(self, a: str, at: str, lanes: str) -> None:
+        name = f"@llvm.masked.store.v{LANES}i64.p0"
+        self.code.call("void", name, [(VECTOR, a), ("ptr", at), ("i32", "8"), (CHOICE, lanes)])
+
+
+# ---- the operator
+def _sort_words(e: FnEmitter, op: Op) -> Results:
+    block, n = owned(e, op.args[0].type.item, e.one(op.args[0])), e.one(op.args[1])  # type: ignore[union-attr]
+    e.leave_unless(e.call("i1", _sorted_buffer(e.module), [("ptr", "%ctx"), ("ptr", e.buffer_data(block)), ("i64", n)]))
+    return ((block,),)
+
+
+def _packs(e: FnEmitter, op: Op) -> Results:
+    return (("true" if packs(e.module) else "false",),)
+
+
+def _sorted_buffer(module: Module) -> str:
+    """i1 (ctx, data, n): false if there is no memory, and then the context holds that."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%ctx"), ("ptr", "%data"), ("i64", "%n")], "i1", attributes="noinline nounwind")
+        with code.when(code.icmp("sle", "%n", str(ORDERED))):
+            code.call("void", sort_kernel(module), [("ptr", "%data"), ("ptr", "null"), ("i64", "%n")])
+            code.ret("true")
+        args = [("ptr", "%ctx"), ("i64", "8"), ("i64", "%n")]
+        spare = code.call("ptr", support.allocate_buffer(module, False), args)
+        with code.when(code.icmp("eq", spare, "null", "ptr")):
+            code.ret("false")
+        room = code.ptr_add(spare, HEADER)
+        code.call("void", sort_kernel(module), [("ptr", "%data"), ("ptr", room), ("i64", "%n")])
+        code.call("void", refcount.release_helper(module, BufferT(INT)), [("ptr", "%ctx"), ("ptr", spare)])
+        code.ret("true")
+        code.finish()
+
+    return module.helper("hyb.sorted", make)
+
+
+# ---- quicksort
+def sort_kernel(module: Module) -> str:
+    """void (data, spare, n): the n words at `data` in order; at `spare` are n more places, if n > ORDERED."""
+    return module.helper("kernel.sort_words", lambda name: (_quicksort if packs(module) else _heap_alone)(module, name))
+
+
+SORT = [("ptr", "%data"), ("ptr", "%spare"), ("i64", "%n")]
+
+
+def _heap_alone(module: Module, name: str) -> None:
+    code = Code(module, name, SORT, "void", attributes="noinline nounwind")
+    code.call("void", _heapsort(module), [("ptr", "%data"), ("i64", "%n")])
+    code.ret()
+    code.finish()
+
+
+def _quicksort(module: Module, name: str) -> None:
+    """A stretch lies at `data` or, where `aside`, in the same places at `spare`. What is less than the pivot stays, the
+    rest changes sides; the shorter part is sorted first, so that few wait."""
+    k = Code(module, name, SORT, "void", attributes="noinline nounwind")
+    waits = k.alloca(3 * 8 * 64)
+    before, head, large, split, slow, short, following, pop, done = k.here, *map(k.label, (
+        "stretch", "large", "split", "slow", "short", "next", "pop", "sorted"))
+    k.jump(head)
+    k.start(head)
+    slots = [k.phi_slot(t) for t in ("i64", "i64", "i1", "i64", "i64")]
+    low, high, aside, before_this, waiting = (out for out, _ in slots)
+    arrivals: list[tuple[tuple[str, ...], str]] = [(("0", "%n", "false", "0", "0"), before)]
+    size = k.sub(high, low)
+    here, there = k.select(aside, "ptr", "%spare", "%data"), k.select(aside, "ptr", "%data", "%spare")
+    start, home = k.element(here, "i64", low), k.element("%data", "i64", low)
+    k.branch(k.icmp("sle", size, str(ORDERED)), short, large)
+
+    k.start(short)
+    k.call("void", _order_kernel(module), [("ptr", start), ("ptr", home), ("i64", size)])
+    k.jump(following)
+
+    k.start(large)
+    spent = k.add(before_this, size)
+    k.branch(k.icmp("sgt", k.op2("udiv", "i64", spent, str(SPLITS)), "%n"), slow, split)
+    k.start(slow)
+    k.call("void", _heapsort(module), [("ptr", start), ("i64", size)])
+    k.copy_bytes(home, start, k.mul(size, "8"), move=True)
+    k.jump(following)
+
+    k.start(split)
+    pivot = k.call("i64", _pivot(module), [("ptr", start), ("i64", size)])
+    stretch = [("i64", low), ("i64", high)]
+    end = k.call("i64", _split(module), [("ptr", here), ("ptr", there), *stretch, ("i64", pivot)])
+    least, parts, over, equal = (k.label(x) for x in ("least", "parts", "over", "equal"))
+    k.branch(k.icmp("eq", end, low), least, parts)
+
+    k.start(least)  # all went over: what equals the pivot comes first, and is in order
+    k.branch(k.icmp("eq", pivot, str((1 << 63) - 1)), equal, over)
+    k.start(over)
+    more = k.call("i64", _split(module), [("ptr", there), ("ptr", here), *stretch, ("i64", k.add(pivot, "1"))])
+    k.jump(equal)
+    k.start(equal)
+    stop = k.phi("i64", [(high, least), (more, over)])
+    k.copy_bytes(home, k.element(there, "i64", low), k.mul(k.sub(stop, low), "8"), move=True)
+    arrivals.append(((stop, high, aside, spent, waiting), k.here))
+    k.jump(head)
+
+    k.start(parts)
+    other = k.op2("xor", "i1", aside, "true")
+    first = k.icmp("slt", k.sub(end, low), k.sub(high, end))
+    place = k.element(waits, "i64", waiting)
+    k.store("i64", k.select(first, "i64", end, low), place)
+    k.store("i64", k.select(first, "i64", high, end), k.ptr_add(place, 8))
+    k.store("i1", k.select(first, "i1", other, aside), k.ptr_add(place, 16))
+    arrivals.append(((k.select(first, "i64", low, end), k.select(first, "i64", end, high),
+                      k.select(first, "i1", aside, other), spent, k.add(waiting, "3")), k.here))
+    k.jump(head)
+
+    k.start(following)
+    k.branch(k.icmp("eq", waiting, "0"), done, pop)
+    k.start(pop)
+    last = k.sub(waiting, "3")
+    place = k.element(waits, "i64", last)
+    arrivals.append(((k.load("i64", place), k.load("i64", k.ptr_add(place, 8)), k.load("i1", k.ptr_add(place, 16)),
+                      before_this, last), k.here))
+    k.jump(head)
+    for i, (_, slot) in enumerate(slots):
+        k.fill_phi(slot, [(values[i], block) for values, block in arrivals])
+    k.start(done)
+    k.ret()
+    k.finish()
+
+
+def _pivot(module: Module) -> str:
+    """i64 (data, n): the median of some words."""
+
+    def make(name: str) -> None:
+        k = Code(module, name, [("ptr", "%data"), ("i64", "%n")], "i64", attributes="noinline nounwind")
+        sample = k.alloca(8 * MANY)
+        count = k.select(k.icmp("sgt", "%n", str(LONG)), "i64", str(MANY), str(SOME))
+        step = k.op2("udiv", "i64", "%n", count)
+        with k.loop(count) as turn:
+            x = k.load("i64", k.element("%data", "i64", k.mul(turn.index, step)))
+            k.store("i64", x, k.element(sample, "i64", turn.index))
+        k.call("void", _order_kernel(module), [("ptr", sample), ("ptr", sample), ("i64", count)])
+        k.ret(k.load("i64", k.element(sample, "i64", k.op2("lshr", "i64", count, "1"))))
+        k.finish()
+
+    return module.helper("kernel.pivot", make)
+
+
+def _split(module: Module) -> str:
+    """i64 (here, there, low, high, pivot): of the words [low, high) of `here` those below the pivot, one after the other
+    from low; the others `there`, downwards from high. Gives the end of those that stayed.
+
+    Whole vectors are written, the packed elements at the end that counts: the rest lies on what was read, or is written
+    over later."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%here"), ("ptr", "%there"), ("i64", "%low"), ("i64", "%high"), ("i64", "%pivot")]
+        code = Code(module, name, params, "i64", attributes="noinline nounwind")
+        v = _Vectors(code)
+        pivot = v.splat("%pivot")
+        whole = code.sub("%high", str(LANES - 1))
+        with code.loop(whole, [("i64", "%low"), ("i64", "%high")], "%low", LANES) as turn:
+            kept, others = turn.values
+            x = v.load(code.element("%here", "i64", turn.index))
+            less = code.ins(f"icmp slt {VECTOR} {x}, {pivot}")
+            rest = code.ins(f"xor {CHOICE} {less}, splat (i1 true)")
+            v.store(v.packed(x, less), code.element("%here", "i64", kept))
+            v.store(v.back_to_front(v.packed(x, rest)), code.element("%there", "i64", code.sub(others, str(LANES))))
+            found = v.count(less)
+            turn.next = [code.add(kept, found), code.sub(others, code.sub(str(LANES), found))]
+        kept, others = turn.values
+        here = v.below(code.sub("%high", turn.index))
+        x = v.load_some(code.element("%here", "i64", turn.index), here, "poison")
+        less = code.ins(f"and {CHOICE} {here}, {code.ins(f'icmp slt {VECTOR} {x}, {pivot}')}")
+        rest = code.ins(f"xor {CHOICE} {here}, {less}")
+        found = v.count(less)
+        v.store_some(v.packed(x, less), code.element("%here", "i64", kept), v.below(found))
+        last = v.back_to_front(v.packed(x, rest))
+        late = code.ins(f"icmp sge {VECTOR} {PLACES}, {v.splat(code.sub(str(LANES), v.count(rest)))}")
+        v.store_some(last, code.beyond("%there", "i64", code.sub(others, str(LANES))), late)
+        code.ret(code.add(kept, found))
+        code.finish()
+
+    return module.helper("kernel.split", make)
+
+
+# ---- networks
+def _order_kernel(module: Module) -> str:
+    """void (source, target, size): at most ORDERED words in order, all of them in registers; of two sizes."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%source"), ("ptr", "%target"), ("i64", "%size")]
+        code = Code(module, name, params, "void", attributes="noinline nounwind")
+        v = _Vectors(code)
+        half = ORDERED // 2
+        with code.when(code.icmp("sle", "%size", str(half))):
+            _network(v, "%source", "%target", "%size", half // LANES)
+            code.ret()
+        _network(v, "%source", "%target", "%size", ORDERED // LANES)
+        code.ret()
+        code.finish()
+
+    return module.helper("kernel.order", make)
+
+
+def _network(v: _Vectors, source: str, target: str, size: str, vectors: int) -> None:
+    """Up to `vectors` times LANES elements; places that are left over count as the greatest number."""
+    code = v.code
+    most = f"splat (i64 {(1 << 63) - 1})"
+    lanes = [v.below(code.sub(size, str(LANES * i))) for i in range(vectors)]
+    at = [code.beyond(source, "i64", str(LANES * i)) for i in range(vectors)]
+    rows = [v.load_some(a, m, most) for a, m in zip(at, lanes, strict=True)]
+    for i in range(0, vectors, LANES):
+        rows[i : i + LANES] = _turned(v, _columns(v, rows[i : i + LANES]))
+    length = 1
+    while length < vectors:
+        for i in range(0, vectors, 2 * length):
+            rows[i : i + 2 * length] = _merged(v, rows[i : i + length], rows[i + length : i + 2 * length])
+        length *= 2
+    for i, (row, m) in enumerate(zip(rows, lanes, strict=True)):
+        v.store_some(row, code.beyond(target, "i64", str(LANES * i)), m)
+
+
+def _columns(v: _Vectors, rows: list[str]) -> list[str]:
+    """The first elements of eight vectors in order, the second ones, and so on."""
+    for i, j in EIGHT:
+        rows[i], rows[j] = v.least(rows[i], rows[j]), v.greatest(rows[i], rows[j])
+    return rows
+
+
+def _turned(v: _Vectors, rows: list[str]) -> list[str]:
+    """Columns as rows: blocks on both sides of the diagonal change places, of one, two and four."""
+    distance = 1
+    while distance < LANES:
+        upper = [i if not i & distance else LANES + (i ^ distance) for i in range(LANES)]
+        lower = [i | distance if not i & distance else LANES + i for i in range(LANES)]
+        for i in range(LANES):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                rows[i], rows[i + distance] = v.pick(a, b, upper), v.pick(a, b, lower)
+        distance *= 2
+    return rows
+
+
+def _merged(v: _Vectors, a: list[str], b: list[str]) -> list[str]:
+    """Two ordered stretches as one (Batcher's bitonic merge): the second is read from its end."""
+    opposite = [v.back_to_front(x) for x in reversed(b)]
+    low = [v.least(x, y) for x, y in zip(a, opposite, strict=True)]
+    high = [v.greatest(x, y) for x, y in zip(a, opposite, strict=True)]
+    return _risen(v, low) + _risen(v, high)
+
+
+def _risen(v: _Vectors, rows: list[str]) -> list[str]:
+    """A stretch that rises and then falls, or the other way round, in order."""
+    distance = len(rows) // 2
+    while distance:
+        for i in range(len(rows)):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                rows[i], rows[i + distance] = v.least(a, b), v.greatest(a, b)
+        distance //= 2
+    return [_risen_within(v, x) for x in rows]
+
+
+def _risen_within(v: _Vectors, x: str) -> str:
+    distance = LANES // 2
+    while distance:
+        other = v.pick(x, "poison", [i ^ distance for i in range(LANES)])
+        lanes = [i if not i & distance else LANES + i for i in range(LANES)]
+        x = v.pick(v.least(x, other), v.greatest(x, other), lanes)
+        distance //= 2
+    return x
+
+
+# ---- where splitting did not help
+def _heapsort(module: Module) -> str:
+    """void (data, n): in place (Floyd, "Algorithm 245: Treesort 3", 1964)."""
+
+    def make(name: str) -> None:
+        k = Code(module, name, [("ptr", "%data"), ("i64", "%n")], "void", attributes="noinline nounwind")
+        half = k.op2("lshr", "i64", "%n", "1")
+        with k.loop(half) as turn:
+            hole = k.sub(k.sub(half, "1"), turn.index)
+            x = k.load("i64", k.element("%data", "i64", hole))
+            k.call("void", _sink(module), [("ptr", "%data"), ("i64", "%n"), ("i64", hole), ("i64", x)])
+        with k.loop(k.sub("%n", "1")) as turn:
+            size = k.sub(k.sub("%n", "1"), turn.index)
+            end = k.element("%data", "i64", size)
+            x = k.load("i64", end)
+            k.store("i64", k.load("i64", "%data"), end)
+            k.call("void", _sink(module), [("ptr", "%data"), ("i64", size), ("i64", "0"), ("i64", x)])
+        k.ret()
+        k.finish()
+
+    return module.helper("kernel.heapsort", make)
+
+
+def _sink(module: Module) -> str:
+    """void (heap, size, hole, x): fill a hole in a heap whose greatest is on top."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%heap"), ("i64", "%size"), ("i64", "%hole"), ("i64", "%x")]
+        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        before, head, below, down, done = k.here, *(k.label(n) for n in ("sink", "below", "down", "sunk"))
+        k.jump(head)
+        k.start(head)
+        hole, slot = k.phi_slot("i64")
+        left = k.add(k.mul(hole, "2"), "1")
+        k.branch(k.icmp("slt", left, "%size"), below, done)
+        k.start(below)
+        right = k.call("i64", "@llvm.smin.i64", [("i64", k.add(left, "1")), ("i64", k.sub("%size", "1"))])
+        a, b = (k.load("i64", k.element("%heap", "i64", at)) for at in (left, right))
+        turned = k.icmp("sgt", b, a)
+        child, greater = k.select(turned, "i64", right, left), k.select(turned, "i64", b, a)
+        k.branch(k.icmp("sgt", greater, "%x"), down, done)
+        k.start(down)
+        k.store("i64", greater, k.element("%heap", "i64", hole))
+        k.fill_phi(slot, [("%hole", before), (child, down)])
+        k.jump(head)
+        k.start(done)
+        k.store("i64", "%x", k.element("%heap", "i64", hole))
+        k.ret()
+        k.finish()
+
+    return module.helper("kernel.sink_words", make)
+
+
+ROWS = {"sort_words": _sort_words, "packs": _packs}
