@@ -171,8 +171,9 @@ def buffer_part(b: Buffer, start: int, n: int) -> Buffer:
 def sort_words(b: Buffer, n: int) -> Buffer:
     found = b.items()[:n]
     assert 0 <= n <= len(b), (n, len(b))
-    words = np.array(found, np.float64).view(np.int64).tolist() if found and isinstance(found[0], float) else found
-    return b.write(0, [found[i] for i in sorted(range(n), key=words.__getitem__)]) if found else b
+    words = np.array(found)
+    order = np.argsort(words.view(np.int64), kind="stable") if found else ()
+    return b.write(0, [found[i] for i in order]) if found else b
 
 
 def buffer_compare(a: Buffer, b: Buffer, n: int) -> int:

@@ -336,10 +336,11 @@ _ROWS: list[OpRow] = [
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)),
           doc="(b, start, n): n elements of b from start, only to be looked at while b stays as it is"),
-    OpRow("sort_words", _sort_words, own="cb", doc="(b, n): with the first n elements in the order of their bits as ints"),
+    OpRow("sort_words", _sort_words, own="cb",
+          doc="(b, n): with the first n elements in the order of their bits as ints"),
     OpRow("packs", _signature((), (BOOL,)),
-          doc="does the processor pack the chosen elements of a vector, which makes `sort_words` fast? Autodiff takes it"
-          " for no"),
+          doc="does the processor pack the chosen elements of a vector, which makes `sort_words` fast? Autodiff takes"
+          " it for no"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
     OpRow("buffer_match", _signature((BufferT(I32), INT, U8), (INT,)),
           doc="(b, start, x): of the 16 bytes of 4 elements from start, the low one of each first, those that are x, as"

@@ -37,12 +37,15 @@ def _before(k: Code, kind: Prim, a: str, b: str, descending: bool) -> str:
     return k.op2("or", "i1", k.fcmp("ogt" if descending else "olt", llvm, a, b), alone)
 
 
+LINES = [("ptr", "%ctx"), ("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"),
+         ("i64", "%n")]
+
+
 def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
-    """void (out, scratch, in, rows, n): merge sort of positions, from short runs upwards; stable."""
+    """i1 (ctx, out, scratch, in, rows, n): merge sort of positions, from short runs upwards; stable."""
 
     def make(name: str) -> None:
-        params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
-        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        k = Code(module, name, LINES, "i1", attributes="noinline nounwind")
         llvm = SCALARS[kind.name][0]
         with k.loop("%rows") as row:
             base = k.mul(row.index, "%n")
@@ -51,7 +54,7 @@ def _sort_kernel(module: Module, kind: Prim, descending: bool) -> str:
                 with k.loop(least(k, k.add(start.index, str(RUN)), "%n"), start=start.index) as i:
                     _insert(k, kind, descending, result, x, start.index, i.index)
             _passes(k, kind, llvm, descending, result, x)
-        k.ret()
+        k.ret("true")
         k.finish()
 
     return module.helper(("kernel.argsort", kind, descending), make)
@@ -117,7 +120,7 @@ def _passes(k: Code, kind: Prim, llvm: str, descending: bool, result: str, x: st
         k.copy_bytes(result, source, k.mul("%n", "8"))
 
 
-# ---- whole lines, as words ---------------------------------------------------------------------------------------------
+# ---- whole lines, as words -------------------------------------------------------------------------------------------
 def _rank(k: Code, kind: Prim, x: str, descending: bool) -> str:
     """An i64 that is as great among the ranks as the element in the order: equal ones for 0.0 and -0.0, and nan after
     everything."""
@@ -140,12 +143,12 @@ def _rank(k: Code, kind: Prim, x: str, descending: bool) -> str:
 
 
 def _word_kernel(module: Module, kind: Prim, descending: bool) -> str:
-    """void (out, scratch, in, rows, n): the leading digits of each rank and its place make one number, these are sorted,
-    and ranks that differ only in what was left out are put right by insertion; or by merging, where that is much."""
+    """i1 (ctx, out, scratch, in, rows, n): the leading digits of each rank and its place make one number, these are
+    sorted, and ranks that differ only in what was left out are put right by insertion; or by merging, where that is
+    much."""
 
     def make(name: str) -> None:
-        params = [("ptr noalias", "%out"), ("ptr noalias", "%scratch"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")]
-        k = Code(module, name, params, "void", attributes="noinline nounwind")
+        k = Code(module, name, LINES, "i1", attributes="noinline nounwind")
         llvm = SCALARS[kind.name][0]
         place = _width(k, k.sub("%n", "1"))
         mask = k.sub(k.op2("shl", "i64", "1", place), "1")
@@ -163,17 +166,20 @@ def _word_kernel(module: Module, kind: Prim, descending: bool) -> str:
                 r = k.sub(_rank(k, kind, k.load(llvm, k.element(x, llvm, i.index)), descending), low)
                 leading = k.op2("shl", "i64", k.op2("lshr", "i64", r, skip), place)
                 k.store("i64", k.op2("or", "i64", leading, i.index), k.element(result, "i64", i.index))
-            k.call("void", sort_kernel(module), [("ptr", result), ("ptr", "%scratch"), ("i64", "%n")])
+            args = [("ptr", "%ctx"), ("ptr", result), ("ptr", "%scratch"), ("i64", "%n")]
+            whole = k.call("i1", sort_kernel(module), args)
+            with k.when(k.op2("xor", "i1", whole, "true")):
+                k.ret("false")
             with k.when(k.icmp("ne", skip, "0")):
                 args = [("ptr", result), ("ptr", x), ("i64", "%n"), ("i64", place)]
                 good = k.call("i1", _put_right(module, kind, descending), args)
                 with k.when(k.op2("xor", "i1", good, "true")):
                     lines = [("ptr", result), ("ptr", "%scratch"), ("ptr", x), ("i64", "1"), ("i64", "%n")]
-                    k.call("void", _sort_kernel(module, kind, descending), lines)
+                    k.call("i1", _sort_kernel(module, kind, descending), [("ptr", "%ctx"), *lines])
             with k.loop("%n") as i:  # of places alone this changes nothing
                 at = k.element(result, "i64", i.index)
                 k.store("i64", k.op2("and", "i64", k.load("i64", at), mask), at)
-        k.ret()
+        k.ret("true")
         k.finish()
 
     return module.helper(("kernel.argsort_words", kind, descending), make)
@@ -185,8 +191,8 @@ def _width(k: Code, x: str) -> str:
 
 
 def _put_right(module: Module, kind: Prim, descending: bool) -> str:
-    """i1 (words, x, n, place): insertion of what has the leading digits of its neighbour and a smaller rank; false after
-    four moves for each element."""
+    """i1 (words, x, n, place): insertion of what has the leading digits of its neighbour and a smaller rank; false
+    after four moves for each element."""
 
     def make(name: str) -> None:
         params = [("ptr", "%words"), ("ptr", "%x"), ("i64", "%n"), ("i64", "%place")]
@@ -230,13 +236,11 @@ def _put_right(module: Module, kind: Prim, descending: bool) -> str:
 
 def _whole_lines(e: FnEmitter, x: Tensor, descending: bool, out: str, scratch: str, rows: str) -> None:
     n = x.dims[-1]
-    args = [("ptr", out), ("ptr", scratch), ("ptr", x.data), ("i64", rows), ("i64", n)]
-    merging = _sort_kernel(e.module, x.elem, descending)
-    if not packs(e.module):
-        e.call("void", merging, args)
-        return
-    kernel = e.select(e.icmp("sgt", n, str(RUN)), "ptr", _word_kernel(e.module, x.elem, descending), merging)
-    e.call("void", kernel, args)
+    args = [("ptr", "%ctx"), ("ptr", out), ("ptr", scratch), ("ptr", x.data), ("i64", rows), ("i64", n)]
+    kernel = merging = _sort_kernel(e.module, x.elem, descending)
+    if packs(e.module):
+        kernel = e.select(e.icmp("sgt", n, str(RUN)), "ptr", _word_kernel(e.module, x.elem, descending), merging)
+    e.leave_unless(e.call("i1", kernel, args))
 
 
 # ---- the first places ------------------------------------------------------------------------------------------------
@@ -339,7 +343,8 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
     if len(op.args) == 1:
         with e.holding(out.owner):
             scratch = new_tensor(e, INT, [n])
-        _whole_lines(e, x, down, out.data, scratch.data, rows)
+        with e.holding(out.owner), e.holding(scratch.owner):
+            _whole_lines(e, x, down, out.data, scratch.data, rows)
         release_tensor(e, scratch)
         return (out.leaves,)
     few, many, done = e.label("few"), e.label("many"), e.label("places")
@@ -353,7 +358,8 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
         whole = new_tensor(e, INT, [*x.dims[:-1], n])
     with e.holding(out.owner), e.holding(whole.owner):
         scratch = new_tensor(e, INT, [n])
-    _whole_lines(e, x, down, whole.data, scratch.data, rows)
+    with e.holding(out.owner), e.holding(whole.owner), e.holding(scratch.owner):
+        _whole_lines(e, x, down, whole.data, scratch.data, rows)
     with e.loop(rows) as row:
         target = e.element(out.data, "i64", e.mul(row.index, dims[-1]))
         e.copy_bytes(target, e.element(whole.data, "i64", e.mul(row.index, n)), e.mul(dims[-1], "8"))

@@ -1,27 +1,24 @@
 """Sorting words of 64 bits as ints, where vectors can pack their chosen elements (AVX-512): quicksort, down to what
 networks in registers put in order.
 
-After Bramas, "A Novel Hybrid Quicksort Algorithm
-Vectorized using AVX-512 on Intel Skylake", 2017. Here what goes to the right is written to another stretch of memory, so that
-nothing is overwritten before it is read, and packed in a register, since packing into memory is slow on some processors.
+After Bramas, "A Novel Hybrid Quicksort Algorithm Vectorized using AVX-512 on Intel Skylake", 2017. Here what goes to
+the right is written to another stretch of memory, so that nothing is overwritten before it is read, and packed in a
+register, since packing into memory is slow on some processors.
 
 Elsewhere nothing calls this but by a name: the library sorts by digits there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hybridc.core.ir import INT, BufferT, Op
 from hybridc.llvm import refcount, support
-from hybridc.llvm.buffer_ops import Results, owned
+from hybridc.llvm.abi import OFFSET
+from hybridc.llvm.buffer_ops import CTX, Results, owned
 from hybridc.llvm.code import Code, Module
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.word_vectors import CHOICE, LANES, PLACES, VECTOR, Words
 
-LANES = 8
-VECTOR = f"<{LANES} x i64>"
-CHOICE = f"<{LANES} x i1>"
 EIGHT = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6), (0, 4), (3, 7), (1, 5), (2, 6),
          (1, 4), (3, 6), (2, 4), (3, 5), (3, 4))
 """The least network that sorts eight: Knuth, "Sorting and Searching", 5.3.4."""
@@ -32,66 +29,10 @@ SPLITS = 64
 Selection Algorithms", 1997)."""
 MANY, SOME, LONG = 64, 16, 1024
 """Words that are looked at for a pivot, of a stretch that is LONG and of a shorter one."""
-PLACES = "<" + ", ".join(f"i64 {i}" for i in range(LANES)) + ">"
 
 
 def packs(module: Module) -> bool:
     return module.vector_bytes == 8 * LANES
-
-
-# ---- vectors
-class _Vectors:
-    """Instructions on vectors of words."""
-
-    def __init__(self, code: Code):
-        self.code = code
-
-    def pick(self, a: str, b: str, lanes: Sequence[int]) -> str:
-        """Elements of both, those of `b` numbered after those of `a`."""
-        numbers = ", ".join(f"i32 {i}" for i in lanes)
-        return self.code.ins(f"shufflevector {VECTOR} {a}, {VECTOR} {b}, <{LANES} x i32> <{numbers}>")
-
-    def back_to_front(self, a: str) -> str:
-        return self.pick(a, "poison", range(LANES - 1, -1, -1))
-
-    def least(self, a: str, b: str) -> str:
-        return self.code.call(VECTOR, f"@llvm.smin.v{LANES}i64", [(VECTOR, a), (VECTOR, b)])
-
-    def greatest(self, a: str, b: str) -> str:
-        return self.code.call(VECTOR, f"@llvm.smax.v{LANES}i64", [(VECTOR, a), (VECTOR, b)])
-
-    def splat(self, x: str) -> str:
-        first = self.code.ins(f"insertelement {VECTOR} poison, i64 {x}, i64 0")
-        return self.pick(first, "poison", [0] * LANES)
-
-    def below(self, count: str) -> str:
-        """Which lanes are among the first `count`."""
-        return self.code.ins(f"icmp slt {VECTOR} {PLACES}, {self.splat(count)}")
-
-    def packed(self, a: str, chosen: str) -> str:
-        """The chosen elements first."""
-        name = f"@llvm.experimental.vector.compress.v{LANES}i64"
-        return self.code.call(VECTOR, name, [(VECTOR, a), (CHOICE, chosen), (VECTOR, "poison")])
-
-    def count(self, chosen: str) -> str:
-        code = self.code
-        bits = code.ins(f"bitcast {CHOICE} {chosen} to i{LANES}")
-        return code.convert("zext", f"i{LANES}", code.call(f"i{LANES}", f"@llvm.ctpop.i{LANES}",
-                                                           [(f"i{LANES}", bits)]), "i64")
-
-    def load(self, at: str) -> str:
-        return self.code.ins(f"load {VECTOR}, ptr {at}, align 8")
-
-    def store(self, a: str, at: str) -> None:
-        self.code.do(f"store {VECTOR} {a}, ptr {at}, align 8")
-
-    def load_some(self, at: str, lanes: str, other: str) -> str:
-        name = f"@llvm.masked.load.v{LANES}i64.p0"
-        return self.code.call(VECTOR, name, [("ptr", at), ("i32", "8"), (CHOICE, lanes), (VECTOR, other)])
-
-    def store_some(self, a: str, at: str, lanes: str) -> None:
-        name = f"@llvm.masked.store.v{LANES}i64.p0"
-        self.code.call("void", name, [(VECTOR, a), ("ptr", at), ("i32", "8"), (CHOICE, lanes)])
 
 
 # ---- the operator
@@ -106,21 +47,19 @@ def _packs(e: FnEmitter, op: Op) -> Results:
 
 
 def _sorted_buffer(module: Module) -> str:
-    """i1 (ctx, data, n): false if there is no memory, and then the context holds that."""
+    """i1 (ctx, data, n): false after a fault (no memory, or an interrupt)."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%ctx"), ("ptr", "%data"), ("i64", "%n")], "i1", attributes="noinline nounwind")
+        code = Code(module, name, [CTX, ("ptr", "%data"), ("i64", "%n")], "i1", attributes="noinline nounwind")
         with code.when(code.icmp("sle", "%n", str(ORDERED))):
-            code.call("void", sort_kernel(module), [("ptr", "%data"), ("ptr", "null"), ("i64", "%n")])
-            code.ret("true")
-        args = [("ptr", "%ctx"), ("i64", "8"), ("i64", "%n")]
-        spare = code.call("ptr", support.allocate_buffer(module, False), args)
+            code.ret(code.call("i1", sort_kernel(module), [CTX, ("ptr", "%data"), ("ptr", "null"), ("i64", "%n")]))
+        spare = code.call("ptr", support.allocate_buffer(module, False), [CTX, ("i64", "8"), ("i64", "%n")])
         with code.when(code.icmp("eq", spare, "null", "ptr")):
             code.ret("false")
         room = code.ptr_add(spare, HEADER)
-        code.call("void", sort_kernel(module), [("ptr", "%data"), ("ptr", room), ("i64", "%n")])
-        code.call("void", refcount.release_helper(module, BufferT(INT)), [("ptr", "%ctx"), ("ptr", spare)])
-        code.ret("true")
+        whole = code.call("i1", sort_kernel(module), [CTX, ("ptr", "%data"), ("ptr", room), ("i64", "%n")])
+        code.call("void", refcount.release_helper(module, BufferT(INT)), [CTX, ("ptr", spare)])
+        code.ret(whole)
         code.finish()
 
     return module.helper("hyb.sorted", make)
@@ -128,24 +67,26 @@ def _sorted_buffer(module: Module) -> str:
 
 # ---- quicksort
 def sort_kernel(module: Module) -> str:
-    """void (data, spare, n): the n words at `data` in order; at `spare` are n more places, if n > ORDERED."""
+    """i1 (ctx, data, spare, n): the n words at `data` in order; at `spare` are n more places, if n > ORDERED. False if
+    somebody interrupts, and then the words are anything."""
     return module.helper("kernel.sort_words", lambda name: (_quicksort if packs(module) else _heap_alone)(module, name))
 
 
-SORT = [("ptr", "%data"), ("ptr", "%spare"), ("i64", "%n")]
+SORT = [CTX, ("ptr", "%data"), ("ptr", "%spare"), ("i64", "%n")]
 
 
 def _heap_alone(module: Module, name: str) -> None:
-    code = Code(module, name, SORT, "void", attributes="noinline nounwind")
+    code = Code(module, name, SORT, "i1", attributes="noinline nounwind")
     code.call("void", _heapsort(module), [("ptr", "%data"), ("i64", "%n")])
-    code.ret()
+    code.ret("true")
     code.finish()
 
 
 def _quicksort(module: Module, name: str) -> None:
     """A stretch lies at `data` or, where `aside`, in the same places at `spare`. What is less than the pivot stays, the
     rest changes sides; the shorter part is sorted first, so that few wait."""
-    k = Code(module, name, SORT, "void", attributes="noinline nounwind")
+    k = Code(module, name, SORT, "i1", attributes="noinline nounwind")
+    flag = k.load("ptr", k.ptr_add("%ctx", OFFSET["flag"]))
     waits = k.alloca(3 * 8 * 64)
     before, head, large, split, slow, short, following, pop, done = k.here, *map(k.label, (
         "stretch", "large", "split", "slow", "short", "next", "pop", "sorted"))
@@ -172,6 +113,9 @@ def _quicksort(module: Module, name: str) -> None:
     k.jump(following)
 
     k.start(split)
+    with k.when(k.icmp("ne", k.ins(f"load volatile i32, ptr {flag}"), "0", "i32")):
+        with k.when(support.interrupt(k)):
+            k.ret("false")
     pivot = k.call("i64", _pivot(module), [("ptr", start), ("i64", size)])
     stretch = [("i64", low), ("i64", high)]
     end = k.call("i64", _split(module), [("ptr", here), ("ptr", there), *stretch, ("i64", pivot)])
@@ -211,7 +155,7 @@ def _quicksort(module: Module, name: str) -> None:
     for i, (_, slot) in enumerate(slots):
         k.fill_phi(slot, [(values[i], block) for values, block in arrivals])
     k.start(done)
-    k.ret()
+    k.ret("true")
     k.finish()
 
 
@@ -234,8 +178,8 @@ def _pivot(module: Module) -> str:
 
 
 def _split(module: Module) -> str:
-    """i64 (here, there, low, high, pivot): of the words [low, high) of `here` those below the pivot, one after the other
-    from low; the others `there`, downwards from high. Gives the end of those that stayed.
+    """i64 (here, there, low, high, pivot): of the words [low, high) of `here` those below the pivot, one after the
+    other from low; the others `there`, downwards from high. Gives the end of those that stayed.
 
     Whole vectors are written, the packed elements at the end that counts: the rest lies on what was read, or is written
     over later."""
@@ -243,7 +187,7 @@ def _split(module: Module) -> str:
     def make(name: str) -> None:
         params = [("ptr", "%here"), ("ptr", "%there"), ("i64", "%low"), ("i64", "%high"), ("i64", "%pivot")]
         code = Code(module, name, params, "i64", attributes="noinline nounwind")
-        v = _Vectors(code)
+        v = Words(code)
         pivot = v.splat("%pivot")
         whole = code.sub("%high", str(LANES - 1))
         with code.loop(whole, [("i64", "%low"), ("i64", "%high")], "%low", LANES) as turn:
@@ -278,7 +222,7 @@ def _order_kernel(module: Module) -> str:
     def make(name: str) -> None:
         params = [("ptr", "%source"), ("ptr", "%target"), ("i64", "%size")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
-        v = _Vectors(code)
+        v = Words(code)
         half = ORDERED // 2
         with code.when(code.icmp("sle", "%size", str(half))):
             _network(v, "%source", "%target", "%size", half // LANES)
@@ -290,7 +234,7 @@ def _order_kernel(module: Module) -> str:
     return module.helper("kernel.order", make)
 
 
-def _network(v: _Vectors, source: str, target: str, size: str, vectors: int) -> None:
+def _network(v: Words, source: str, target: str, size: str, vectors: int) -> None:
     """Up to `vectors` times LANES elements; places that are left over count as the greatest number."""
     code = v.code
     most = f"splat (i64 {(1 << 63) - 1})"
@@ -308,14 +252,14 @@ def _network(v: _Vectors, source: str, target: str, size: str, vectors: int) -> 
         v.store_some(row, code.beyond(target, "i64", str(LANES * i)), m)
 
 
-def _columns(v: _Vectors, rows: list[str]) -> list[str]:
+def _columns(v: Words, rows: list[str]) -> list[str]:
     """The first elements of eight vectors in order, the second ones, and so on."""
     for i, j in EIGHT:
         rows[i], rows[j] = v.least(rows[i], rows[j]), v.greatest(rows[i], rows[j])
     return rows
 
 
-def _turned(v: _Vectors, rows: list[str]) -> list[str]:
+def _turned(v: Words, rows: list[str]) -> list[str]:
     """Columns as rows: blocks on both sides of the diagonal change places, of one, two and four."""
     distance = 1
     while distance < LANES:
@@ -329,7 +273,7 @@ def _turned(v: _Vectors, rows: list[str]) -> list[str]:
     return rows
 
 
-def _merged(v: _Vectors, a: list[str], b: list[str]) -> list[str]:
+def _merged(v: Words, a: list[str], b: list[str]) -> list[str]:
     """Two ordered stretches as one (Batcher's bitonic merge): the second is read from its end."""
     opposite = [v.back_to_front(x) for x in reversed(b)]
     low = [v.least(x, y) for x, y in zip(a, opposite, strict=True)]
@@ -337,7 +281,7 @@ def _merged(v: _Vectors, a: list[str], b: list[str]) -> list[str]:
     return _risen(v, low) + _risen(v, high)
 
 
-def _risen(v: _Vectors, rows: list[str]) -> list[str]:
+def _risen(v: Words, rows: list[str]) -> list[str]:
     """A stretch that rises and then falls, or the other way round, in order."""
     distance = len(rows) // 2
     while distance:
@@ -349,7 +293,7 @@ def _risen(v: _Vectors, rows: list[str]) -> list[str]:
     return [_risen_within(v, x) for x in rows]
 
 
-def _risen_within(v: _Vectors, x: str) -> str:
+def _risen_within(v: Words, x: str) -> str:
     distance = LANES // 2
     while distance:
         other = v.pick(x, "poison", [i ^ distance for i in range(LANES)])
