@@ -42,6 +42,7 @@ from hybridc.passes import (
     add_into,
     ahead,
     bounds,
+    cases,
     dce,
     fuse,
     guard,
@@ -124,7 +125,7 @@ def optimise(
     checks of Core that somebody else made."""
     roots = surface.symbols(interface)
     with deep_recursion():
-        core = dce.prune(core, roots)
+        core = reached(core, interface)
         if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
             core = passed("trap", lambda core, _: trap.run(core, ()), core, roots)
         seen = set(core.fns)
@@ -136,6 +137,14 @@ def optimise(
         for name, run in DEVICE_PASSES if device else PASSES:
             core = passed(name, run, core, roots)
     return core
+
+
+def reached(core: ir.Program, interface: Interface) -> ir.Program:
+    """The functions that can be called, and in them what can happen."""
+    roots = surface.symbols(interface)
+    core = dce.prune(core, roots)
+    core = passed("cases", lambda core, _: cases.run(core, surface.enums(interface, core)), core, roots)
+    return dce.prune(core, roots)
 
 
 def passed(
@@ -215,8 +224,9 @@ def finish(
     made from with their digests, if `sources` is not all of them. Code for `gpus`, or with `launched` what the launcher
     that interprets kernels needs, is an artifact within. `weights` are files with the values of exported models;
     `values` are such values as an artifact has them. `guarded` as `optimise` has it."""
+    core = reached(core, interface)
     pace.mark(core, interface)  # while it still shows what is the library's
-    text = print_program(dce.prune(core, surface.symbols(interface))) if portable else ""
+    text = print_program(core) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
     better = optimise(core, interface, sources, guarded=guarded)
     stays.mark(better, interface)

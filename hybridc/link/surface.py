@@ -85,6 +85,15 @@ def types(interface: Interface, program: ir.Program) -> list[ir.Type]:
     return list(_held(start, program))
 
 
+def enums(interface: Interface, program: ir.Program) -> set[str]:
+    """Enums whose values cross: in arguments and results, or to services of the host and from them."""
+    start = types(interface, program)
+    for fn in program.fns.values():
+        services = [s for s in statements(fn.body) if isinstance(s, ir.Op) and s.op == "host"]
+        start += [v.type for s in services for v in (*s.args, *s.outs)]
+    return {t.name for t in _held(start, program) if isinstance(t, ir.EnumT)}
+
+
 def _held(start: Iterable[ir.Type], program: ir.Program) -> dict[ir.Type, None]:
     """These types and those of what they hold."""
     found: dict[ir.Type, None] = {}

@@ -106,7 +106,7 @@ class StoreHost:
             return (Buffer([ord(c) for c in path]),)
         path = "".join(map(chr, args[0].items()))  # type: ignore[attr-defined, arg-type]
         held = self.open[path]
-        k = repr(args[1]) if len(args) > 1 else ""
+        k = _name(args[1]) if len(args) > 1 else ""
         match name:
             case "_store_get":
                 return (Some(held[k][1]) if k in held else None,)
@@ -125,3 +125,10 @@ class StoreHost:
         assert name == "_store_commit"
         self.files[path] = dict(held)
         return ()
+
+
+def _name(key: object) -> str:
+    """Alike for equal keys: a text's buffer may have more room than it needs."""
+    if isinstance(key, tuple):
+        return repr(str_text(key)) if isinstance(key[0], Buffer) else f"({', '.join(map(_name, key))})"
+    return repr(key)

@@ -1,0 +1,43 @@
+"""Drops the cases of enums that nothing makes, and what would be done with them.
+
+Of a function's type this is mostly the case of a function of Python, where no value of the type comes from outside: what
+calls it may ask the host for anything then, and is called more slowly for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from hybridc.core.ir import Block, EnumDef, EnumT, Fn, Match, Op, Program
+from hybridc.core.walk import map_blocks, rebuilt, statements, with_body
+
+
+def run(program: Program, outside: Collection[str]) -> Program:
+    """Values of the enums in `outside` may come from there."""
+    made: dict[str, set[str]] = {}
+    for fn in program.fns.values():
+        for s in statements(fn.body):
+            if isinstance(s, Op) and s.op == "enum":
+                made.setdefault(s.outs[0].type.name, set()).add(str(s.attr("case")))  # type: ignore[union-attr]
+    enums = dict(program.enums)
+    for name, cases in made.items():
+        kept = tuple(c for c in program.enums[name].cases if c[0] in cases)
+        if name not in outside and len(kept) < len(program.enums[name].cases):
+            enums[name] = EnumDef(name, kept)
+    fewer = {n: {case for case, _ in e.cases} for n, e in enums.items() if e is not program.enums[n]}
+    if not fewer:
+        return program
+    return Program(program.structs, enums, {n: _without(fn, fewer) for n, fn in program.fns.items()})
+
+
+def _without(fn: Fn, fewer: dict[str, set[str]]) -> Fn:
+    def block(b: Block) -> Block:
+        stmts = []
+        for s in b.stmts:
+            if isinstance(s, Match) and isinstance(s.subject.type, EnumT) and s.subject.type.name in fewer:
+                s = replace(s, arms=tuple(a for a in s.arms if a.case in fewer[s.subject.type.name]))
+            stmts.append(map_blocks(s, block))
+        return rebuilt(b, stmts, b.tail)
+
+    return with_body(fn, block(fn.body))
