@@ -12,6 +12,8 @@ from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
 
 Results = tuple[Leaves, ...]
+AHEAD = 8
+"""Elements of which one is released, while what the last of them holds is fetched: they lie anywhere."""
 CTX = ("ptr", "%ctx")
 CTX_AND_BLOCK = [CTX, ("ptr", "%block")]
 
@@ -93,7 +95,13 @@ def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -
     shape = code.layouts.shape(item)
     if not shape.counted:
         return
+    last = code.sub(stop, "1")
     with code.loop(stop, start=start) as turn:
+        ahead = code.call("i64", "@llvm.smin.i64", [("i64", code.add(turn.index, str(AHEAD))), ("i64", last)])
+        later = code.ptr_add(data, code.mul(ahead, str(shape.size)))
+        for leaf in shape.leaves:
+            if leaf.counted is not None:
+                code.prefetch(code.load("ptr", code.ptr_add(later, leaf.offset)), writes=True)
         refcount.release_leaves_at(code, item, code.ptr_add(data, code.mul(turn.index, str(shape.size))))
 
 

@@ -1,7 +1,7 @@
 """Drops the cases of enums that nothing makes, and what would be done with them.
 
-Of a function's type this is mostly the case of a function of Python, where no value of the type comes from outside: what
-calls it may ask the host for anything then, and is called more slowly for it.
+Of a function's type this is mostly the case of a function of Python, where no value of the type comes from outside:
+what calls it may ask the host for anything then, and is called more slowly for it.
 """
 
 from __future__ import annotations
