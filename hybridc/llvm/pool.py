@@ -151,7 +151,9 @@ def _taken(code: Code, number: str, size: str, batch: str, apart: int) -> str:
     after = code.here
     code.jump(done)
     code.start(there)
-    code.store("ptr", code.load("ptr", first), at)
+    following = code.load("ptr", first)
+    code.store("ptr", following, at)
+    code.prefetch(following, writes=True)
     length = _field(code, "length", number)
     code.store("i64", code.sub(code.load("i64", length), "1"), length)
     code.store("i64", "1", first)
