@@ -6,11 +6,14 @@ SHARED := ../shared/conformance/run.py
 # One of them is a test of text that is no program.
 HYB_FILES := $(shell find hybridc tests examples bench -name '*.hyb' ! -name errors_syntax.hyb)
 
+# Else each of the many processes of the tests would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test pytest fuzz bench lint format conformance bless clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,torch,gpu,numba]"
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e ".[dev,torch,gpu,numba]"
 	$(BIN)/python -m hybridc.std
 	touch $@
 
