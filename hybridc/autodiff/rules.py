@@ -192,6 +192,7 @@ UNSUPPORTED = {
     "bitcast": "the bits of a number have no derivative",
     "reshaped": "ownership comes after differentiation",
     "part": "ownership comes after differentiation",
+    "sort_words": "what is sorted by it is made again from its bits",
     "buffer_part": "ownership comes after differentiation",
     "add_product": "it is made after differentiation",
     "to_device": "placement comes after differentiation",

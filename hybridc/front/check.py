@@ -74,6 +74,8 @@ class Checker:
             self._load_cached()
             self.check_units(self.reader.ordered())
         if main is None or self.diagnostics:
+            for d in self.diagnostics:
+                self.reader.read_shown(d.span.path, *(span.path for _, span in d.notes))
             return None
         return self._program(main)
 

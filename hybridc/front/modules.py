@@ -99,6 +99,13 @@ class Reader:
         self._ready.append(unit)
         return module
 
+    def read_shown(self, *paths: str) -> None:
+        """The text of standard modules that were not read, since they had been checked: a message points into them."""
+        for path in paths:
+            name = path.removeprefix("<std>/").removesuffix(".hyb")
+            if path.startswith("<std>/") and path not in self.sources and name in self.std_known():
+                self.sources[path] = Source(path, (self.std_text_of or std_text)(name))
+
     def read_main(self, path: str) -> str | None:
         """The module name of the file asked for, or None if it cannot be read."""
         name = self._module_name(path)

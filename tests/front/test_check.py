@@ -57,3 +57,10 @@ def test_numbers_are_known_beside_what_cannot_be_read() -> None:
     text = "model M(n: int = 2):\n    param w: f32[n] = ones()\n\nfn match(xs: list[int]):\n    pass\n\ntotal = int(3)\n"
     _, diagnostics, _ = check("m.hyb", {"m.hyb": text}.__getitem__)
     assert [d.code for d in diagnostics] == ["HYB113", "HYB119"]
+
+
+def test_notes_about_the_library_show_its_line_though_it_was_checked_before() -> None:
+    name = "errors_exports.hyb"
+    for _ in range(2):  # the second time the library is not read again
+        _, diagnostics, sources = check(name, read)
+        assert "   10 | model Linear(" in str(CompileError(diagnostics, sources))
