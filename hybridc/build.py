@@ -12,6 +12,7 @@ from hybridc_runtime import origin
 from hybridc_runtime.artifact import read, read_file
 
 from hybridc import c_library, driver, rebuild
+from hybridc.base.garbage import searched_seldom
 from hybridc.base.made import write
 from hybridc.checking import Checked
 from hybridc.link.pyi import stub
@@ -33,6 +34,7 @@ def write_artifact(
     return write_all(path, output, root=root, target=target, weights=weights).files[0]
 
 
+@searched_seldom()
 def write_all(
     path: str, output: str | None, *, root: str | None = None, target: str = "cpu",
     weights: Mapping[str, str] | None = None, c_header: bool = False,

@@ -17,6 +17,7 @@ from hybridc_runtime.more import More, Unfit
 
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, CompileWarning, render
+from hybridc.base.garbage import searched_seldom
 from hybridc.base.targets import GPUS
 from hybridc.link import cache
 
@@ -124,12 +125,14 @@ class _Source:
             # The compiler is imported only now: what is in the cache loads without it.
             from hybridc import checking, driver
 
-            checked = checking.check(self.path, self.root)
+            with searched_seldom():
+                checked = checking.check(self.path, self.root)
             if more is None:
                 for warning in checked.warnings:
                     warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
-            found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
-                                    launched=self.device != "cpu")
+            with searched_seldom():
+                found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
+                                        launched=self.device != "cpu")
             files = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]
             cache.keep(name, files, checked.absent, found)
         return found
