@@ -27,6 +27,9 @@ from hybridc.core.ir import (
     Yield,
 )
 
+WITHOUT_BLOCKS = frozenset({Op, Call, Fused})
+"""Most statements; asked first, since every pass walks."""
+
 
 # ---- looking ---------------------------------------------------------------------------------------------------------
 def outs_of(stmt: Stmt) -> tuple[Var, ...]:
@@ -53,6 +56,8 @@ def args_of(stmt: Stmt) -> tuple[Atom, ...]:
 
 def blocks_of(stmt: Stmt) -> tuple[Block, ...]:
     """The blocks within a statement."""
+    if type(stmt) in WITHOUT_BLOCKS:
+        return ()
     match stmt:
         case If():
             return (stmt.then, stmt.orelse)
@@ -85,20 +90,21 @@ def statements(block: Block) -> Iterator[Stmt]:
     """Every statement, at any depth, outer ones before those within."""
     stack: list[Iterator[Stmt]] = [iter(block.stmts)]
     while stack:
-        stmt = next(stack[-1], None)
-        if stmt is None:
+        for stmt in stack[-1]:
+            yield stmt
+            if type(stmt) not in WITHOUT_BLOCKS:
+                stack += [iter(inner.stmts) for inner in reversed(blocks_of(stmt))]
+                break
+        else:
             stack.pop()
-            continue
-        yield stmt
-        for inner in reversed(blocks_of(stmt)):
-            stack.append(iter(inner.stmts))
 
 
 def all_blocks(block: Block) -> Iterator[Block]:
     """The block and every block within it."""
     yield block
     for stmt in statements(block):
-        yield from blocks_of(stmt)
+        if type(stmt) not in WITHOUT_BLOCKS:
+            yield from blocks_of(stmt)
 
 
 def count(block: Block) -> int:
