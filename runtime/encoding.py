@@ -12,6 +12,7 @@ Neither direction recurses over values.
 from __future__ import annotations
 
 import base64
+import math
 import struct
 from collections import deque
 from collections.abc import Sequence
@@ -175,8 +176,8 @@ class Maker:
         return cls
 
 
-def decode(s: dict[str, Any], data: bytes, maker: Maker) -> Any:
-    """The value of bytes that `encode` made."""
+def decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool = True) -> Any:
+    """The value of bytes that `encode` made. Without a `copy` arrays look into these, and cannot be written."""
     defs = s["defs"]
     at = 0
     root: list[Any] = [None]
@@ -201,8 +202,9 @@ def decode(s: dict[str, Any], data: bytes, maker: Maker) -> Any:
                 shape = tuple(_COUNT.unpack_from(data, at + 8 * i)[0] for i in range(t[2]))
                 at += 8 * t[2]
                 dtype = arrays.DTYPES[t[1]]
-                count = int(np.prod(shape, dtype=np.int64))
-                a = np.frombuffer(data, dtype, count, at).reshape(shape).copy()
+                count = math.prod(shape)
+                a = np.frombuffer(data, dtype, count, at).reshape(shape)
+                a = a.copy() if copy else a
                 target[key] = arrays.from_bf16(a) if t[1] == "bf16" else a
                 at += count * dtype.itemsize
             case "tuple":

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hybridc_runtime.native import Context
 
 
+RAW = ("int", "i32", "u8", "f64", "f32")
+"""Scalars that lie in memory as they are encoded."""
+
+
 class _Exchange:
     """Keys and values of one service, as bytes. Its first argument is the block of the store."""
 
@@ -39,11 +43,15 @@ class _Exchange:
 
     def bytes_of(self, i: int, args: int) -> bytes:
         t = self.params[i]
+        if isinstance(t, str) and t in RAW:
+            at = args + self.offsets[i]
+            return bytes(MEMORY[at:at + encoding.SCALARS[t].size])
         return encoding.encode(self.schema(t), self.codec.read(t, args + self.offsets[i]))
 
     def value(self, t: Type, data: bytes) -> Any:
+        """For compiled code, which copies it."""
         s = self.schema(t)
-        return encoding.decode(s, data, self._makers[t])
+        return encoding.decode(s, data, self._makers[t], copy=False)
 
     def give(self, value: Any, results: int) -> None:
         t = self.results[0]
