@@ -177,6 +177,11 @@ def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
                    lambda x, y, w, b: F.layer_norm(x + y, (1024,), w, b), (tx, ty, tw, tb), norm)
     yield Workload("GELU 4096×1024", 0, lambda: mod.gelu_rows(x), F.gelu, (tx,),
                    lambda x: jax.nn.gelu(x, approximate=False))
+    (line,) = arrays((1_000_000,))
+    yield Workload("sort 10⁶", 0, lambda: mod.ordered(line), lambda x: torch.sort(x)[0], (torch.tensor(line),),
+                   lambda x: jnp.sort(x))
+    yield Workload("argsort 4096×1024", 0, lambda: mod.places(x), lambda x: torch.argsort(x, stable=True), (tx,),
+                   lambda x: jnp.argsort(x))
     yield Workload("cross entropy 4096×1024", 0, lambda: mod.losses(x, labels), F.cross_entropy,
                    (tx, torch.tensor(labels)),
                    lambda x, t: -jnp.take_along_axis(jax.nn.log_softmax(x, -1), t[:, None], 1).mean())
