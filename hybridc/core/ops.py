@@ -302,7 +302,7 @@ _ROWS: list[OpRow] = [
     OpRow("destruct", _destruct, own="c", doc="every field of a tuple or struct"),
     OpRow("enum", _enum, own="c", doc="the `case` of an enum (the result's type) with its fields in order"),
     OpRow("tag", _of_enum(INT), doc="the position of the case"),
-    OpRow("made", _of_enum(BOOL), doc="is it a case, and not the zero that fresh buffers hold?"),
+    OpRow("made", _of_enum(BOOL), late=True, doc="is it a case, and not the zero that fresh buffers hold?"),
     OpRow("some", _some, own="c", doc="an option that holds the value"),
     OpRow("none", _none, doc="an option that holds none"),
     OpRow("is_some", _of_option(lambda t: BOOL), doc="does it hold a value?"),
@@ -334,7 +334,7 @@ _ROWS: list[OpRow] = [
           doc="(b, dst, src, n): n elements from src moved to dst; places left that are not written become zero"),
     OpRow("buffer_copy", _on_buffer(lambda b: (INT, b, INT, INT), lambda b: (b,)), own="cb",
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
-    OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)),
+    OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)), looks=True, late=True,
           doc="(b, start, n): n elements of b from start, only to be looked at while b stays as it is"),
     OpRow("sort_words", _sort_words, own="cb",
           doc="(b, n): with the first n elements in the order of their bits as ints"),
@@ -359,8 +359,8 @@ _ROWS: list[OpRow] = [
           doc="(text, start, n): the number that bytes start to start + n spell, none if they do not"),
     # effects, counts
     OpRow("host", _anything, faults=True, effect=True, doc="the host's service `name`"),
-    OpRow("retain", _retain, effect=True, doc="one count more for every counted block in the value"),
-    OpRow("release", _release, own="c", effect=True, doc="gives one count back"),
+    OpRow("retain", _retain, effect=True, late=True, doc="one count more for every counted block in the value"),
+    OpRow("release", _release, own="c", effect=True, late=True, doc="gives one count back"),
 ]  # fmt: skip
 
 OPS: dict[str, OpRow] = {row.name: row for row in (*_ROWS, *TENSOR_ROWS)}

@@ -21,6 +21,8 @@ class OpRow:
              takes over the caller's count, and may reuse the memory where it is the only owner). Says nothing about
              arguments that hold no counted memory.
     alias    the result is a part of the first argument (borrowed, and counted only when it is kept)
+    looks    the result looks into the first argument and holds no count: that must stay as it is meanwhile
+    late     only passes make it: it makes no sense in what a program is lowered to
     faults   may stop the program: stays where it is unless proved safe
     fault_if narrows `faults` for one use of the operator (an integer `mod` can fault, a float one cannot)
     effect   has an effect outside: stays where it is, and is never deleted
@@ -31,6 +33,8 @@ class OpRow:
     rule: Rule
     own: str = "b"
     alias: bool = False
+    looks: bool = False
+    late: bool = False
     faults: bool = False
     fault_if: Callable[[Op], bool] | None = None
     effect: bool = False

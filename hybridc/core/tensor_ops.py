@@ -453,7 +453,7 @@ def _index_faults(op: Op) -> bool:
 
 def _row(
     name: str, rule: Callable[[Args, Attrs, Args], None], count: int, more: bool = False, own: str = "b",
-    alias: bool = False, faults: bool = True, fault_if: Callable[[Op], bool] | None = None,
+    alias: bool = False, late: bool = False, faults: bool = True, fault_if: Callable[[Op], bool] | None = None,
 ) -> OpRow:
     """`count` arguments, or at least as many if `more`."""
 
@@ -466,7 +466,7 @@ def _row(
             return str(wrong)
         return None
 
-    return OpRow(name, check, own, alias, faults, fault_if)
+    return OpRow(name, check, own, alias, late=late, faults=faults, fault_if=fault_if)
 
 
 TENSOR_ROWS: tuple[OpRow, ...] = (
@@ -496,10 +496,10 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("iota", _iota, 1, fault_if=_iota_faults),
     _row("orthogonal", _orthogonal, 1, own="c", faults=False),
     _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
-    _row("accumulate", _accumulate, 2, own="cb"),
-    _row("shaped", _shaped, 1, more=True, own="cb"),
-    _row("add_product", _add_product, 4, own="cb"),
+    _row("accumulate", _accumulate, 2, own="cb", late=True),
+    _row("shaped", _shaped, 1, more=True, own="cb", late=True),
+    _row("add_product", _add_product, 4, own="cb", late=True),
     _row("tensor_equal", _equal, 2, faults=False),
-    _row("to_device", _moved(True), 1),
-    _row("to_host", _moved(False), 1),
+    _row("to_device", _moved(True), 1, late=True),
+    _row("to_host", _moved(False), 1, late=True),
 )

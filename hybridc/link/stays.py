@@ -35,7 +35,7 @@ from hybridc.core.types import is_counted
 from hybridc.core.walk import calls
 from hybridc.link import surface
 
-COPIES = frozenset({"buffer_get", "buffer_copy", "buffer_part", "accumulate"})
+COPIES = frozenset({"buffer_get", "buffer_copy", "accumulate"}) | {name for name, row in OPS.items() if row.looks}
 """Operators that only look at an argument and may still give a part of it, or a value that holds one."""
 
 

@@ -57,7 +57,7 @@ def _holders(fn: Fn) -> set[int]:
     found = {p.id for p in fn.params}
     for s in statements(fn.body):
         match s:
-            case Op() if OPS[s.op].alias or s.op == "buffer_part":
+            case Op() if OPS[s.op].alias or OPS[s.op].looks:
                 pass
             case Loop():
                 found.update(v.id for v in (*s.outs, *s.params))
@@ -193,7 +193,7 @@ class _Scan:
             return
         if used and isinstance(op.args[0], Var) and op.args[0].id in self.tokens and self.part(op, op.args[0]):
             return
-        if row.alias or op.op == "buffer_part":
+        if row.alias or row.looks:
             if used:
                 self.names.update(v.id for v in op.outs)
             return

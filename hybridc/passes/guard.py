@@ -35,12 +35,11 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
+from hybridc.core.ops import OPS
 from hybridc.core.types import without_dims
 from hybridc.core.walk import Freshener, bound_in, highest_id, highest_label, map_blocks, outs_of, statements
 from hybridc.passes.guard_values import Values
 
-MADE_LATER = ("retain", "release", "shaped", "accumulate", "to_device", "to_host", "made", "buffer_part", "add_product")
-"""Operators that no program has before passes."""
 MOST_DIGITS = 100_000
 """Of a number's text."""
 
@@ -51,7 +50,7 @@ def refused(program: Program) -> Iterator[str]:
         vars_ = list(fn.params)
         for s in statements(fn.body):
             vars_ += [*outs_of(s), *bound_in(s)]
-            if isinstance(s, Fused) or isinstance(s, Op) and s.op in MADE_LATER:
+            if isinstance(s, Fused) or isinstance(s, Op) and OPS[s.op].late:
                 yield f"{fn.name} holds {s.op if isinstance(s, Op) else 'a fused kernel'}, which only passes make"
             if isinstance(s, Op) and s.op == "host" and str(s.attr("name")).startswith("device."):
                 yield f"{fn.name} asks for {s.attr('name')}, which only compiled code does"

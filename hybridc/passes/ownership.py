@@ -377,7 +377,7 @@ class _Frame:
             self.record(op, owned)
             self.alias(op, after, owned, out)
             return
-        if op.op in TOGETHER and op.outs[0].id not in self.consumed or op.op == "buffer_part":
+        if op.op in TOGETHER and op.outs[0].id not in self.consumed or row.looks:
             self.view(op, out)
             return
         taken = [a for i, a in enumerate(op.args) if row.mode(i) == "c"]
