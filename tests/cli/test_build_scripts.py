@@ -127,10 +127,19 @@ def test_an_interrupt_is_130(tmp_path: Path) -> None:
     assert process.returncode == 130 and "KeyboardInterrupt" in errors and "Traceback" not in errors
 
 
+def test_an_interrupt_within_exec_is_130(tmp_path: Path) -> None:
+    (tmp_path / "hybridc_probe.py").write_text(
+        "import sys\nimport click\nfrom hybridc import cli\ncli.COMMANDS.append('probe')\n"
+        "sys.modules['hybridc.commands.probe'] = sys.modules['__main__']\n"
+        "@click.command()\ndef probe():\n    exec('raise KeyboardInterrupt')\n\ncli.main(['probe'])\n")
+    done = subprocess.run([sys.executable, "-m", "hybridc_probe"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_an_interrupt_while_it_compiles_is_130(tmp_path: Path) -> None:
-    (tmp_path / "long.hyb").write_text("".join(f"fn g{i}(x: f32[N]) -> f32[N]:\n    return tanh(x) * {i}.0\n\n" for i in range(400)))
+    (tmp_path / "long.hyb").write_text("".join(f"fn g{i}(x: f32[N]) -> f32[N]:\n    return tanh(x) * {i}.0\n\n" for i in range(1500)))
     process = subprocess.Popen([sys.executable, "-m", "hybridc", "build", "long.hyb"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and errors == "interrupted\n" and not (tmp_path / "long.hybx").exists()
