@@ -58,8 +58,17 @@ def no_leaks():
     patch.setattr(Part, "__init__", leaks.watching(Part.__init__))
     yield
     patch.undo()
+    gc.unfreeze()
     found = leaks.found()
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept():
+    """What outlives a module's tests is not searched for garbage by those of later ones, many of which collect."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["cpu", "interpret"])
