@@ -11,7 +11,7 @@ from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.strided import least
 from hybridc.llvm.tensor_access import Tensor, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
-from hybridc.llvm.vector_sort import packs, sort_kernel
+from hybridc.llvm.vector_sort import packs, sink, sort_kernel
 
 Results = tuple[Leaves, ...]
 FEW, ALWAYS = 8, 4
@@ -259,25 +259,7 @@ def _sink(module: Module, kind: Prim, descending: bool) -> str:
     def make(name: str) -> None:
         params = [("ptr", "%heap"), ("ptr", "%x"), ("i64", "%size"), ("i64", "%hole"), ("i64", "%position")]
         k = Code(module, name, params, "void", attributes="noinline nounwind")
-        before, head, below, down, done = k.here, *(k.label(n) for n in ("sink", "below", "down", "sunk"))
-        k.jump(head)
-        k.start(head)
-        hole, slot = k.phi_slot("i64")
-        left = k.add(k.mul(hole, "2"), "1")
-        k.branch(k.icmp("slt", left, "%size"), below, done)
-        k.start(below)
-        right = k.call("i64", "@llvm.smin.i64", [("i64", k.add(left, "1")), ("i64", k.sub("%size", "1"))])
-        a, b = (k.load("i64", k.element("%heap", "i64", at)) for at in (left, right))
-        turned = _after(k, kind, "%x", b, a, descending)
-        child, last = k.select(turned, "i64", right, left), k.select(turned, "i64", b, a)
-        k.branch(_after(k, kind, "%x", last, "%position", descending), down, done)
-        k.start(down)
-        k.store("i64", last, k.element("%heap", "i64", hole))
-        k.fill_phi(slot, [("%hole", before), (child, down)])
-        k.jump(head)
-        k.start(done)
-        k.store("i64", "%position", k.element("%heap", "i64", hole))
-        k.ret()
+        sink(k, "%position", lambda p, q: _after(k, kind, "%x", p, q, descending))
         k.finish()
 
     return module.helper(("kernel.sink", kind, descending), make)
@@ -291,7 +273,7 @@ def _first_kernel(module: Module, kind: Prim, descending: bool) -> str:
         params = [("ptr", "%out"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n"), ("i64", "%count")]
         k = Code(module, name, params, "void", attributes="noinline nounwind")
         llvm = SCALARS[kind.name][0]
-        sink = _sink(module, kind, descending)
+        fill_hole = _sink(module, kind, descending)
         with k.when(k.icmp("slt", "%count", "1")):
             k.ret()
         with k.loop("%rows") as row:
@@ -299,7 +281,7 @@ def _first_kernel(module: Module, kind: Prim, descending: bool) -> str:
             x = k.element("%x", llvm, k.mul(row.index, "%n"))
 
             def fill(size: str, hole: str, position: str, heap: str = heap, x: str = x) -> None:
-                k.call("void", sink, [("ptr", heap), ("ptr", x), ("i64", size), ("i64", hole), ("i64", position)])
+                k.call("void", fill_hole, [("ptr", heap), ("ptr", x), ("i64", size), ("i64", hole), ("i64", position)])
 
             with k.loop("%count") as i:
                 k.store("i64", i.index, k.element(heap, "i64", i.index))

@@ -10,6 +10,8 @@ Elsewhere nothing calls this but by a name: the library sorts by digits there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hybridc.core.ir import INT, BufferT, Op
 from hybridc.llvm import refcount, support
 from hybridc.llvm.abi import OFFSET
@@ -332,28 +334,34 @@ def _sink(module: Module) -> str:
     def make(name: str) -> None:
         params = [("ptr", "%heap"), ("i64", "%size"), ("i64", "%hole"), ("i64", "%x")]
         k = Code(module, name, params, "void", attributes="noinline nounwind")
-        before, head, below, down, done = k.here, *(k.label(n) for n in ("sink", "below", "down", "sunk"))
-        k.jump(head)
-        k.start(head)
-        hole, slot = k.phi_slot("i64")
-        left = k.add(k.mul(hole, "2"), "1")
-        k.branch(k.icmp("slt", left, "%size"), below, done)
-        k.start(below)
-        right = k.call("i64", "@llvm.smin.i64", [("i64", k.add(left, "1")), ("i64", k.sub("%size", "1"))])
-        a, b = (k.load("i64", k.element("%heap", "i64", at)) for at in (left, right))
-        turned = k.icmp("sgt", b, a)
-        child, greater = k.select(turned, "i64", right, left), k.select(turned, "i64", b, a)
-        k.branch(k.icmp("sgt", greater, "%x"), down, done)
-        k.start(down)
-        k.store("i64", greater, k.element("%heap", "i64", hole))
-        k.fill_phi(slot, [("%hole", before), (child, down)])
-        k.jump(head)
-        k.start(done)
-        k.store("i64", "%x", k.element("%heap", "i64", hole))
-        k.ret()
+        sink(k, "%x", lambda a, b: k.icmp("sgt", a, b))
         k.finish()
 
     return module.helper("kernel.sink_words", make)
+
+
+def sink(k: Code, word: str, after: Callable[[str, str], str]) -> None:
+    """The rest of a function with parameters %heap, %size and %hole: the hole goes down to where nothing below
+    comes `after` `word`, which fills it. What comes after all others is on top."""
+    before, head, below, down, done = k.here, *(k.label(n) for n in ("sink", "below", "down", "sunk"))
+    k.jump(head)
+    k.start(head)
+    hole, slot = k.phi_slot("i64")
+    left = k.add(k.mul(hole, "2"), "1")
+    k.branch(k.icmp("slt", left, "%size"), below, done)
+    k.start(below)
+    right = k.call("i64", "@llvm.smin.i64", [("i64", k.add(left, "1")), ("i64", k.sub("%size", "1"))])
+    a, b = (k.load("i64", k.element("%heap", "i64", at)) for at in (left, right))
+    turned = after(b, a)
+    child, last = k.select(turned, "i64", right, left), k.select(turned, "i64", b, a)
+    k.branch(after(last, word), down, done)
+    k.start(down)
+    k.store("i64", last, k.element("%heap", "i64", hole))
+    k.fill_phi(slot, [("%hole", before), (child, down)])
+    k.jump(head)
+    k.start(done)
+    k.store("i64", word, k.element("%heap", "i64", hole))
+    k.ret()
 
 
 ROWS = {"sort_words": _sort_words, "packs": _packs}
