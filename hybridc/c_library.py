@@ -54,11 +54,13 @@ def write_library(contents: Contents, target: Path) -> tuple[Path, Path]:
         at = Path(folder)
         (at / f"{prefix}.h").write_bytes(header)
         (at / "library.c").write_text(library.source(abi(), FAULTS), encoding="utf-8")
-        (at / "code.o").write_bytes(code.data)
+        objects = {f"code{i}.o": data for i, data in enumerate(code.objects())}
+        for name, data in objects.items():
+            (at / name).write_bytes(data)
         machine = backend.target_machine("x86-64", 2)
         (at / "names.o").write_bytes(machine.emit_object(backend.parse(library.thunks())))
         (at / "names").write_text(f"{{ global: {prefix}_*; local: *; }};\n")
-        parts = ["library.c", "code.o", "names.o", "-Wl,--version-script=names"]
+        parts = ["library.c", *objects, "names.o", "-Wl,--version-script=names"]
         command = [*_compiler(), *FLAGS, *parts, "-o", "library.so", "-lm", "-lpthread"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -34,10 +34,11 @@ from hybridc.front.scope import ParamSig, World
 from hybridc.kernels.device import Kernels, refusal
 from hybridc.kernels.show import show_kernels
 from hybridc.link import artifact as container
-from hybridc.link import pace, stays, surface
+from hybridc.link import cache, pace, stays, surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm import processors
 from hybridc.llvm.compile import Compiled, compile_for
+from hybridc.llvm.module import Tables
 from hybridc.passes import (
     add_into,
     ahead,
@@ -176,7 +177,7 @@ def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[
     with deep_recursion():
         return compile_for(
             core, surface.symbols(interface), surface.types(interface, core),
-            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface, core),
+            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface, core), kept=cache.OBJECTS,
         )
 
 
@@ -231,7 +232,7 @@ def finish(
     better = optimise(core, interface, sources, guarded=guarded)
     stays.mark(better, interface)
     codes = native(better, interface, cpus)
-    manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].sites, codes[0].hosts, sources)
+    manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].tables, sources)
     more = [container.values(name, data) for name, data in sorted(given.items())]
     if gpus or launched:
         more.append(container.within(launchable(core, interface, path, sources, cpus, gpus, guarded)))
@@ -242,7 +243,7 @@ def with_weights(interface: Interface, core: ir.Program, weights: Mapping[str, s
     """The values of exported models from files (name -> path), found out before the work of compiling."""
     if not weights:
         return {}
-    manifest = manifest_of("", "", interface, core, [], [], {})
+    manifest = manifest_of("", "", interface, core, Tables(), {})
     found = {}
     for name, file in weights.items():
         try:
@@ -264,10 +265,10 @@ def launchable(
     better = optimise(core, interface, sources, device=True, guarded=guarded)
     stays.mark(better, interface)
     codes = native(better, interface, cpus)
-    manifest = manifest_of(name, path, interface, better, codes[0].sites, codes[0].hosts, sources)
-    source, infos = module_of(name, codes[0].kernels)
+    manifest = manifest_of(name, path, interface, better, codes[0].tables, sources)
+    source, infos = module_of(name, codes[0].tables.kernels)
     try:
-        made = [b for gpu in gpus for b in binaries.build(*module_of(name, codes[0].kernels, gpu), [gpu])]
+        made = [b for gpu in gpus for b in binaries.build(*module_of(name, codes[0].tables.kernels, gpu), [gpu])]
     except binaries.Failed as failed:
         raise CompileError([Diagnostic("HYB703", str(failed), NOWHERE)], {}) from None
     members = [container.triton(source, record(infos)), *map(container.binary, made)]
@@ -280,7 +281,7 @@ def kernels_of(path: str, root: str | None = None) -> Kernels:
     core, interface = lower(checked)
     surface.without_curvatures(interface)
     better = optimise(core, interface, checked.sources, device=True)
-    return native(better, interface, processors_of("cpu")[:1])[0].kernels
+    return native(better, interface, processors_of("cpu")[:1])[0].tables.kernels
 
 
 def artifact(
@@ -383,7 +384,7 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
     compiled = native(core, interface, processors_of(target)[:1])[0]
     if stage in ("llvm", "asm"):
         return compiled.llvm if stage == "llvm" else compiled.asm
-    text, infos = module_of(Path(path).stem, compiled.kernels)
+    text, infos = module_of(Path(path).stem, compiled.tables.kernels)
     return text if stage == "triton" else machine_text(text, infos, gpus or [EXAMPLE_GPU])
 
 

@@ -112,7 +112,7 @@ class _Source:
         inner = contents.device()
         launcher = launchers.choose(self.device, inner, self.path)
         contents = inner or contents
-        return contents.manifest(), [contents.code("cpu", features()).data], launcher
+        return contents.manifest(), contents.code("cpu", features()).objects(), launcher
 
     def unit(self, more: More | None) -> bytes:
         """The artifact of the file, or of what is asked for beyond what is loaded."""

@@ -11,7 +11,8 @@
     kind       what a member is
     manifest   "manifest.json": exports, their types, side tables (hybridc_runtime/manifest.py)
     core       "core.txt": the program as Core, before any pass; it can be compiled again for any machine
-    code       native code for `target`: an ELF object for "cpu:NAME", what its driver loads for other machines;
+    code       native code for `target`: an archive of ELF objects for "cpu:NAME", which make one program
+               (hybridc_runtime/archive.py), what its driver loads for other machines;
                `requires` lists the processor's features, by LLVM's names, that it needs; the most demanding first
     source     text that is compiled when it is used, for `target`
     weights    "NAME.safetensors": the values of the model that is exported as NAME (hybridc_runtime/packed.py)
@@ -34,7 +35,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hybridc_runtime import origin
+from hybridc_runtime import archive, origin
 from hybridc_runtime.device import DeviceCode, KernelInfo
 from hybridc_runtime.manifest import Manifest
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from hybridc_runtime.module import Module
     from hybridc_runtime.pickling import Again
 
-SCHEMA = 3
+SCHEMA = 4
 MAGIC = b"HYBX" + f"{SCHEMA:04}".encode()
 PREFIX = 8 + 8 + 32
 KINDS = ("manifest", "core", "code", "source", "weights", "device")
@@ -62,6 +63,10 @@ class Member:
     target: str = ""
     requires: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def objects(self) -> list[bytes]:
+        """Of code for a CPU: its objects."""
+        return archive.objects(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +253,7 @@ def link_code(
     weights = contents.weights()
     if launcher is not None and inner is not None:
         contents, code = inner, inner.code("cpu", features())
-    return link(contents.manifest(), [code.data], externs=externs, launcher=launcher, weights=weights, again=again)
+    return link(contents.manifest(), code.objects(), externs=externs, launcher=launcher, weights=weights, again=again)
 
 
 def describe(contents: Contents) -> str:

@@ -291,7 +291,7 @@ class Codec:
         if t not in self._releasers:
             release: Callable[[int, int], object] | None = None
             if self.layouts.of(t).blocks:
-                symbol = "hyb.release." + type_key(t)
+                symbol = "hyb release " + type_key(t)
                 if self.program.find(symbol):
                     release = self.program.function(symbol, ReleaseType)
                 else:
@@ -303,7 +303,7 @@ class Codec:
 
     def release_address(self, t: Type) -> int:
         """The address of the compiled release of a type, or 0."""
-        return self.program.find("hyb.release." + type_key(t))
+        return self.program.find("hyb release " + type_key(t))
 
     def _release_parts(self, t: Type, address: int) -> None:
         """For aggregates without a helper of their own: part by part."""

@@ -285,7 +285,7 @@ class Program:
         self._local = _Thread()
         self._addresses: dict[str, int] = {}
         self._functions: dict[tuple[str, Any], Any] = {}
-        self.live = self.find("hyb.live")
+        self.live = self.find("hyb live")
         self.contexts: set[int] = set()
         """Addresses of all contexts: each counts the blocks that compiled code made and freed with it."""
         self.cell: Any = None

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from hybridc_runtime.archive import archive
 from hybridc_runtime.artifact import DEVICE, KERNELS, WEIGHTS, Member
 from hybridc_runtime.artifact import pack as pack_members
 from hybridc_runtime.manifest import Manifest
@@ -32,8 +33,8 @@ def pack(
 
 def code(compiled: Compiled) -> Member:
     cpu = processors.host_name() if compiled.cpu == processors.HOST else compiled.cpu
-    name = f"{compiled.cpu}.o"
-    return Member(name, "code", compiled.object, target=f"cpu:{cpu}", requires=tuple(compiled.requires))
+    name = f"{compiled.cpu}.a"
+    return Member(name, "code", archive(compiled.objects), target=f"cpu:{cpu}", requires=tuple(compiled.requires))
 
 
 def values(name: str, data: bytes) -> Member:

@@ -17,7 +17,7 @@ from hybridc_runtime.manifest import Entry, Manifest, Model, Param, Type
 from hybridc_runtime.weights import CODES
 
 from hybridc.link.c_types import SCALARS, CType, NotInC, Types, identifier, member
-from hybridc.llvm.code import symbol as llvm_name
+from hybridc.llvm.module import symbol as llvm_name
 
 SUPPORT = Path(__file__).with_name("c_support.c")
 
@@ -135,7 +135,7 @@ class Library:
         return [f"{self.release(t)}(ctx, &{place});" for place, t in places if any(self.types.layouts.of(t).counted)]
 
     def release(self, t: Type) -> str:
-        return self.symbol("hyb.release." + type_key(t))
+        return self.symbol("hyb release " + type_key(t))
 
     # ---- models
     def name_of(self, m: Model) -> str:
@@ -222,7 +222,7 @@ class Library:
         lines = []
         for name, c in self.externs.items():
             shown = llvm_name(name)
-            if name.startswith("hyb.release."):
+            if name.startswith("hyb release "):
                 lines += [f"declare void {shown}(ptr, ptr)", f"define void @{c}(ptr %ctx, ptr %value) {{",
                           f"  tail call void {shown}(ptr %ctx, ptr %value)", "  ret void", "}"]
             else:
@@ -251,7 +251,7 @@ class Library:
                   "struct tensor_place { const char *name; int64_t offset, size; };",
                   SUPPORT.read_text(encoding="utf-8")]
         for name, c in self.externs.items():
-            kind = "void" if name.startswith("hyb.release.") else "int32_t"
+            kind = "void" if name.startswith("hyb release ") else "int32_t"
             more = "" if kind == "void" else ", void *results"
             lines.append(f"extern {kind} {c}(void *ctx, void *value{more});")
         lines += [*self.types.private,

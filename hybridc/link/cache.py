@@ -128,6 +128,34 @@ def keep(name: str, files: Sequence[tuple[str, str]], absent: Iterable[str], dat
         _evict(knobs.cache_size())
 
 
+class Objects:
+    """Machine code of pieces of programs, by what decides it. A file begins with the digest of what follows."""
+
+    def find(self, name: str) -> bytes | None:
+        path = self._path(name)
+        try:
+            check, _, data = path.read_bytes().partition(b"\n")
+            if digest(data).encode() != check:
+                return None
+            os.utime(path)
+        except OSError:
+            return None
+        return data
+
+    def keep(self, made: dict[str, bytes]) -> None:
+        with suppress(OSError):
+            for name, data in made.items():
+                write(self._path(name), digest(data).encode() + b"\n" + data)
+            _evict(knobs.cache_size())
+
+    @staticmethod
+    def _path(name: str) -> Path:
+        return cache_folder() / "objects" / digest(f"{compiler_digest()} {name}".encode())
+
+
+OBJECTS = Objects()
+
+
 # ---- its size
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -139,8 +167,8 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """All units and records, the one that was not used for longest first."""
-    found = [e for folder in ("units", "records") for e in _files(cache_folder() / folder)]
+    """All units, records and objects, the one that was not used for longest first."""
+    found = [e for folder in ("units", "records", "objects") for e in _files(cache_folder() / folder)]
     return sorted(found, key=lambda e: (e.used, e.path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from hybridc.base.source import Source, Sources, Span
 from hybridc.base.types import PRIMS
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
+from hybridc.llvm.module import Tables
 
 
 def type_record(t: ir.Type) -> Any:
@@ -118,11 +118,11 @@ def manifest_of(
     path: str,
     interface: Interface,
     program: ir.Program,
-    sites: Sequence[tuple[Span, str, bool]],
-    hosts: Sequence[tuple[str, Sequence[ir.Type], Sequence[ir.Type]]],
+    tables: Tables,
     sources: Sources,
 ) -> Manifest:
     """Everything a loader needs besides the code."""
+    sites, hosts = tables.sites, tables.hosts
     record = _record(interface) | {"version": VERSION, "name": name, "path": path}
     record["lines"] = {
         path: [len(line) for line in sources[path].text.split("\n")]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hybridc.core.ir import EnumT, Op, OptionT, Var
 from hybridc.core.walk import DERIVATIVES
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Leaves
 
 Results = tuple[Leaves, ...]
 

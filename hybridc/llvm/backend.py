@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from typing import Any, Protocol
 
 import llvmlite
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from hybridc.llvm.processors import ready
 
 llvmlite.opaque_pointers_enabled = True
+
+
+class Kept(Protocol):
+    """Objects that were made before, by name."""
+
+    def find(self, name: str) -> bytes | None: ...
+
+    def keep(self, made: dict[str, bytes]) -> None: ...
 
 
 def version() -> str:
@@ -24,22 +40,23 @@ def _keep_order() -> None:
     llvm.set_option("hybridc", "-force-ordered-reductions")
 
 
-@cache
 def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
     """For a CPU by LLVM's name, or "host" for this one with all it can do."""
     ready()
     _keep_order()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    if cpu == "host":
-        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    else:
-        features = ""
-    return target.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel="small")
+    name, features = _processor(cpu)
+    return target.create_target_machine(cpu=name, features=features, opt=opt, reloc="pic", codemodel="small")
 
 
-def parse(text: str) -> llvm.ModuleRef:
+@cache
+def _processor(cpu: str) -> tuple[str, str]:
+    return (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()) if cpu == "host" else (cpu, "")
+
+
+def parse(text: str, context: llvm.ContextRef | None = None) -> llvm.ModuleRef:
     ready()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text, context)
     module.triple = llvm.get_process_triple()
     return module
 
@@ -53,4 +70,80 @@ def optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, opt: int) -> N
     # Core's own inliner has done most of it; LLVM's usual 225 doubles the time that compiling takes.
     options.inlining_threshold = 60
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    _unlocked("LLVMPY_RunNewModulePassManager")(builder.getModulePassManager(), module, builder)
+
+
+def assembly(text: str, cpu: str, opt: int) -> str:
+    """What a piece becomes, for a person to read."""
+    machine = target_machine(cpu, opt)
+    with _parsed(text) as module:
+        optimise(module, machine, opt)
+        return machine.emit_assembly(module)
+
+
+def objects(jobs: Sequence[tuple[str, str]], opt: int, kept: Kept | None = None) -> Iterator[bytes]:
+    """The objects of (text, processor), in their order: as kept, or made now, as many at once as this process has
+    processors."""
+    names = [_name(text, cpu, opt) if kept else f"{i}" for i, (text, cpu) in enumerate(jobs)]
+    found = {name: data for name in names if kept and (data := kept.find(name)) is not None}
+    missing = {name: job for name, job in zip(names, jobs, strict=True) if name not in found}
+    if missing:
+        # The longest first, so that none of them is begun when the others are done.
+        order = sorted(missing, key=lambda name: -len(missing[name][0]))
+        made = dict(zip(order, _side_by_side(lambda name: _object(*missing[name], opt), order), strict=True))
+        if kept:
+            kept.keep(made)
+        found |= made
+    return iter([found[name] for name in names])
+
+
+def _side_by_side(make: Callable[[str], bytes], names: Sequence[str]) -> list[bytes]:
+    workers = min(len(names), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if workers == 1:
+        return list(map(make, names))
+    with ThreadPoolExecutor(workers, "hyb-llvm") as pool:
+        try:
+            return list(pool.map(make, names))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _name(text: str, cpu: str, opt: int) -> str:
+    """Of an object: the digest of what decides what is in it (and the compiler's own, which the cache adds)."""
+    state = hashlib.sha256(repr((version(), _processor(cpu), opt)).encode())
+    state.update(text.encode("utf-8", "surrogatepass"))
+    return state.hexdigest()
+
+
+def _object(text: str, cpu: str, opt: int) -> bytes:
+    machine = target_machine(cpu, opt)
+    with _parsed(text) as module:
+        optimise(module, machine, opt)
+        with ffi.OutputString() as error:
+            held = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+            if not held:
+                raise RuntimeError(str(error))
+        try:
+            return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(held), ffi.lib.LLVMPY_GetBufferSize(held))
+        finally:
+            ffi.lib.LLVMPY_DisposeMemoryBuffer(held)
+
+
+@contextmanager
+def _parsed(text: str) -> Iterator[llvm.ModuleRef]:
+    """In an LLVM context of its own, as threads need it."""
+    context = llvm.create_context()
+    module = parse(text, context)
+    try:
+        yield module
+    finally:
+        module.close()
+        context.close()
+
+
+def _unlocked(name: str) -> Any:
+    """A function of llvmlite's library. llvmlite lets one thread in at a time, but LLVM wants that only of those that
+    share a context."""
+    function = getattr(ffi.lib, name)
+    return getattr(function, "_cfn", function)

@@ -9,9 +9,10 @@ few rows are multiplied by its rows instead (`dots`).
 from __future__ import annotations
 
 from hybridc.base.types import Prim
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.strided import least, most, times
 from hybridc.llvm.tiles import LINE, TILE_ROWS, Heights, dot_tile, ints, tile, tile_vectors

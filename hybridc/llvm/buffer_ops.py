@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from hybridc.core.ir import BufferT, Op, Type
 from hybridc.llvm import pool, refcount, support
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Leaves, Module
 
 Results = tuple[Leaves, ...]
 AHEAD = 8

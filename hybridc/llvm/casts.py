@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, INT, U8, Prim
-from hybridc.llvm.code import Code, Module, float_text
+from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 
 WIDTH = {"int": 64, "i32": 32, "u8": 8, "bool": 1}
 

@@ -1,4 +1,4 @@
-"""LLVM text: a module's globals and helpers, and the instructions of one function.
+"""LLVM text: the instructions of one function.
 
 Operands are strings ("%t3", "0", "null"); a method that makes an instruction returns the operand it defines. Types are
 LLVM's, as strings ("i64", "float", "ptr"). Text is several times faster to make than llvmlite's objects, and LLVM's
@@ -7,34 +7,11 @@ own parser checks it.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hybridc.core.ir import Span
-from hybridc.kernels.device import Kernels
-from hybridc.llvm.layout import Layouts
-
-Leaves = tuple[str, ...]
-"""A Core value: the operands of its leaves."""
-
-
-def symbol(name: str) -> str:
-    """A global's name as LLVM text; any character is allowed."""
-    if all(c.isalnum() and c.isascii() or c in "._$" for c in name):
-        return "@" + name
-    return (
-        '@"'
-        + "".join(
-            c if 32 <= ord(c) < 127 and c not in '"\\' else "".join(f"\\{b:02X}" for b in c.encode()) for c in name
-        )
-        + '"'
-    )
-
-
-def byte_string(data: bytes) -> str:
-    return 'c"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data) + '"'
+from hybridc.llvm.module import LOOP, Leaves, Module
 
 
 def float_text(value: float, llvm: str) -> str:
@@ -78,128 +55,6 @@ def bf16_bits(value: float) -> int:
     return sign | (low if below < above or (below == above and low % 2 == 0) else high)
 
 
-class Module:
-    """What the functions of one object share."""
-
-    def __init__(
-        self, layouts: Layouts, sites: list[tuple[Span, str, bool]], hosts: list[tuple[str, tuple, tuple]],
-        kernels: Kernels,
-    ):
-        """Continues the tables of places, services and GPU kernels that other objects of the program have begun."""
-        self.kernels = kernels
-        self.layouts = layouts
-        self.program = layouts.program
-        self.texts: list[str] = []
-        self.globals: list[str] = []
-        self.sites, self.hosts = sites, hosts
-        self._site_ids = {key: i for i, key in enumerate(sites)}
-        self._host_ids = {key: i for i, key in enumerate(hosts)}
-        self._declared: dict[str, str] = {}
-        self._helpers: dict[object, str] = {}
-        self.defined: set[str] = set()
-        self.drained: list = []
-        """Kinds of counted blocks that are freed by the worklist, by number."""
-        self.statics: dict[object, str] = {}
-        """Globals made once for a key."""
-        self._strings: dict[bytes, str] = {}
-        self._names = 0
-        self.metadata: list[str] = ["!0 = !{}"]
-        self.vector_bytes = 32
-        """Of the widest vectors that the processor computes with."""
-
-    def site(self, span: Span, title: str, hidden: bool) -> int:
-        key = (span, title, hidden)
-        if key not in self._site_ids:
-            self._site_ids[key] = len(self.sites)
-            self.sites.append(key)
-        return self._site_ids[key]
-
-    def host(self, name: str, params: tuple, results: tuple) -> int:
-        key = (name, params, results)
-        if key not in self._host_ids:
-            self._host_ids[key] = len(self.hosts)
-            self.hosts.append(key)
-        return self._host_ids[key]
-
-    def declare(self, signature: str) -> None:
-        """`declare ...` once; the signature is its text: "double @sin(double)"."""
-        name = signature[signature.index("@") : signature.index("(")]
-        self._declared.setdefault(name, signature)
-
-    def helper(self, key: object, make: Callable[[str], None]) -> str:
-        """The symbol of a function made once for `key`: `make(symbol)` writes it (the symbol is known before, so it may
-        call itself)."""
-        found = self._helpers.get(key)
-        if found is None:
-            hint = (
-                key
-                if isinstance(key, str)
-                else key[0]
-                if isinstance(key, tuple) and isinstance(key[0], str)
-                else "helper"
-            )
-            found = self._helpers[key] = self.fresh(hint)
-            self.defined.add(found)
-            make(found)
-        return found
-
-    def shared(self, code: Code) -> str:
-        """Finish a function, unless there is one with the same instructions: the name of that one then."""
-        _, params = code.header.split("(", 1)
-        body = "\n".join([params, *code.allocas, *code.lines, *code.cold])
-        key = "shared", re.sub(r"!llvm\.loop !\d+", "!llvm.loop", body)
-        found = self.statics.get(key)
-        if found is None:
-            found = self.statics[key] = code.name
-            code.finish()
-        return found
-
-    def fresh(self, hint: str) -> str:
-        self._names += 1
-        return symbol(f"{hint}.{self._names}")
-
-    def rolled(self) -> str:
-        """Metadata for the branch back of a loop that must not be unrolled."""
-        self.metadata.append(f"!{len(self.metadata)} = distinct !{{!{len(self.metadata)}, "
-                             '!{!"llvm.loop.unroll.disable"}}')
-        return f", !llvm.loop !{len(self.metadata) - 1}"
-
-    def constant(self, llvm: str, text: str, align: int = 8, hint: str = "k") -> str:
-        name = self.fresh(hint)
-        self.globals.append(f"{name} = private unnamed_addr constant {llvm} {text}, align {align}")
-        return name
-
-    def c_string(self, text: str) -> str:
-        """A pointer to NUL-terminated text."""
-        data = text.encode() + b"\0"
-        if data not in self._strings:
-            self._strings[data] = self.constant(f"[{len(data)} x i8]", byte_string(data), 1, "c")
-        return self._strings[data]
-
-    def static_bytes(self, data: bytes) -> str:
-        """A pointer to an immortal buffer[u8]."""
-        if not data:
-            return "null"
-        key = b"\0buffer" + data
-        if key not in self._strings:
-            llvm = f"{{ i64, i64, [{len(data)} x i8] }}"
-            text = f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}"
-            self._strings[key] = self.constant(llvm, text, 16, "s")
-        return self._strings[key]
-
-    def text_leaves(self, text: str) -> Leaves:
-        """A str constant: bytes, size, count of code points."""
-        data = text.encode("utf-8", "surrogatepass")
-        return (self.static_bytes(data), str(len(data)), str(len(text)))
-
-    def text(self) -> str:
-        """The whole module."""
-        parts = list(self.globals)
-        parts += [f"declare {signature}" for signature in self._declared.values()]
-        parts += self.texts + self.metadata
-        return "\n".join(parts) + "\n"
-
-
 class Code:
     """The instructions of one function. Instructions go to the open block; `dead` says there is none."""
 
@@ -210,15 +65,17 @@ class Code:
         params: Sequence[tuple[str, str]],
         result: str,
         *,
-        linkage: str = "internal",
+        exported: bool = False,
+        convention: str = "",
         attributes: str = "nounwind",
     ):
+        """`exported`: it is called from outside. `convention`: for calls of it, where that is not C's."""
         self.module = module
         self.layouts = module.layouts
         self.name = name
         self.params = list(params)
         self.result = result
-        self.header = f"define {linkage} {result} {name}({', '.join(f'{t} {n}' for t, n in params)}) {attributes} {{"
+        self.exported, self.convention, self.attributes = exported, convention, attributes
         self.lines: list[str] = []
         self.allocas: list[str] = []
         self.cold: list[str] = []
@@ -248,8 +105,7 @@ class Code:
 
     def finish(self) -> None:
         """Write the function to its module."""
-        body = ["entry:", *self.allocas, *self.lines, *self.cold]
-        self.module.texts.append(self.header + "\n" + "\n".join(body) + "\n}")
+        self.module.define(self)
 
     def mark(self) -> tuple[int, int, int, str, bool]:
         """Where the text stands, for `reset`: what was written since is dropped."""
@@ -343,7 +199,7 @@ class Code:
             self.fill_phi(slot, [(initial, before), (new, self.here)])
         self.jump(head)
         if rolled:
-            self.lines[-1] += self.module.rolled()
+            self.lines[-1] += f", !llvm.loop {LOOP}"
         self.start(after)
 
     # ---- integers and comparisons (64 bits unless said)

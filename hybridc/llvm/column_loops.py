@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from hybridc.kernels.graph import Node
 from hybridc.kernels.schedule import Action, Loop, Schedule, Segment, Time
-from hybridc.llvm.code import Module
 from hybridc.llvm.elementary import element
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 from hybridc.llvm.strided import times
 from hybridc.llvm.tensor_map import Kernel as ElementCode
 from hybridc.llvm.tensor_reduce import combine, identity

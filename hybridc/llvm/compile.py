@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from hybridc.core.ir import Program, Span, Type
+from hybridc.core.ir import Program, Type
 from hybridc.core.types import type_key
-from hybridc.kernels.device import Kernels
 from hybridc.llvm import backend, processors
 from hybridc.llvm.analysis import Facts
-from hybridc.llvm.code import Module
+from hybridc.llvm.backend import Kept
 from hybridc.llvm.entry import emit_entry, emit_release
 from hybridc.llvm.functions import emit_fn
 from hybridc.llvm.layout import Layouts
 from hybridc.llvm.lend import lent
+from hybridc.llvm.module import Module, Tables
+from hybridc.llvm.partition import pieces, whole_text
 from hybridc.llvm.refcount import finish_drain
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.support import LIVE
@@ -49,58 +50,40 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "place",
 }
 """Operators that allocate nothing: they fault only as their table says."""
+COUNTER = f"{LIVE} = global i64 0, align 8"
 
 
 @dataclass
 class Compiled:
-    """`sites[i]` is the place that a trace calls i: span, function's title, hidden. `hosts[i]` is the service that
-    compiled code calls i: name, types of arguments and results."""
+    """Machine code of a program for one processor; `tables` are what it calls by number: `sites[i]` is the place that a
+    trace calls i, `hosts[i]` the service that the code calls i."""
 
-    object: bytes
-    sites: list[tuple[Span, str, bool]]
-    hosts: list[tuple[str, tuple[Type, ...], tuple[Type, ...]]]
+    objects: list[bytes]
+    tables: Tables
     llvm: str
     cpu: str
     opt: int
-    kernels: Kernels = field(default_factory=Kernels)
-    """GPU kernels that the object launches, by number."""
-    _asm: str | None = field(default=None, repr=False)
+    pieces: list[str] = field(repr=False)
+    """LLVM text of each object."""
 
     @property
     def requires(self) -> list[str]:
-        """Processor features without which the object must not be run."""
+        """Processor features without which the code must not be run."""
         return sorted(processors.features(self.cpu))
 
     @property
     def asm(self) -> str:
         """The assembly, made when asked for."""
-        if self._asm is None:
-            machine = backend.target_machine(self.cpu, self.opt)
-            module = backend.parse(self.llvm)
-            backend.optimise(module, machine, self.opt)
-            self._asm = machine.emit_assembly(module)
-        return self._asm
-
-
-@dataclass
-class Tables:
-    """What the objects of one program share: its sites and services have the same numbers in each."""
-
-    sites: list[tuple[Span, str, bool]] = field(default_factory=list)
-    hosts: list[tuple[str, tuple[Type, ...], tuple[Type, ...]]] = field(default_factory=list)
-    kernels: Kernels = field(default_factory=Kernels)
+        return "\n".join(backend.assembly(text, self.cpu, self.opt) for text in self.pieces)
 
 
 def emit_module(
-    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str] = (),
+    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type] = (), once: Collection[str] = (),
     vector_bytes: int = 32, tables: Tables | None = None,
 ) -> Module:
     """The LLVM text of a program's entries and all they need."""
     program = owned.program
-    tables = tables or Tables()
-    module = Module(Layouts(program), tables.sites, tables.hosts, tables.kernels)
-    module.vector_bytes = vector_bytes
-    module.globals.append(f"{LIVE} = global i64 0, align 8")
+    module = Module(Layouts(program), tables or Tables(), vector_bytes)
     facts = Facts(program, NO_MEMORY)
     unit = Unit(module, facts, owned.cleanup, owned.borrowed, once=frozenset(once))
     wanted = facts.reachable(list(entries))
@@ -111,7 +94,8 @@ def emit_module(
     while ready := [fn for fn in wanted if fn.name in unit.needed]:
         wanted = [fn for fn in wanted if fn.name not in unit.needed]
         for fn in ready:
-            emit_fn(unit, fn)
+            with module.owner(fn.name):
+                emit_fn(unit, fn)
     for name in dict.fromkeys(entries):
         emit_entry(unit, program.fns[name])
     for t in {type_key(t): t for t in release_types}.values():
@@ -128,24 +112,23 @@ def compile_for(
     cpus: Iterable[str],
     opt: int = 2,
     once: Collection[str] = (),
+    kept: Kept | None = None,
 ) -> list[Compiled]:
-    """Compile the functions `entries`, and releases of `release_types`, to an object for each processor; all of them
-    number sites and services alike. Functions that run only `once` or so are kept small instead of quick: they would
-    take most of the time."""
+    """Compile the functions `entries`, and releases of `release_types`, for each processor; all of them number sites
+    and services alike. Functions that run only `once` or so are kept small instead of quick: they would take most of
+    the time. `kept` are objects of pieces that were compiled before."""
     owned = program if isinstance(program, OwnedProgram) else own(program)
     tables = Tables()
-    texts: dict[int, str] = {}
-    made = []
-    for cpu in cpus:
-        width = processors.vector_bytes(cpu)
-        if width not in texts:
-            texts[width] = emit_module(owned, entries, release_types, once, width, tables).text()
-        machine = backend.target_machine(cpu, opt)
-        parsed = backend.parse(texts[width])
-        backend.optimise(parsed, machine, opt)
-        code = machine.emit_object(parsed)
-        made.append(Compiled(code, tables.sites, tables.hosts, texts[width], cpu, opt, tables.kernels))
-    return made
+    widths = {cpu: processors.vector_bytes(cpu) for cpu in cpus}
+    modules = {w: emit_module(owned, entries, release_types, once, w, tables) for w in dict.fromkeys(widths.values())}
+    texts = {w: pieces(module, [COUNTER]) for w, module in modules.items()}  # when all is numbered
+    divided = any(len(found) > 1 for found in texts.values())  # else all changes with every edit
+    jobs = [(text, cpu) for cpu, w in widths.items() for text in texts[w]]
+    made = backend.objects(jobs, opt, kept if divided else None)
+    return [
+        Compiled([next(made) for _ in texts[w]], tables, whole_text(modules[w], [COUNTER]), cpu, opt, texts[w])
+        for cpu, w in widths.items()
+    ]
 
 
 def compile_program(

@@ -28,11 +28,11 @@ from hybridc.core.ir import (
 )
 from hybridc.llvm.aggregate_ops import tag_of
 from hybridc.llvm.buffer_ops import owned
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.device import emit_device
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT

@@ -20,10 +20,10 @@ from hybridc.core.ir import INT, Atom, Fused, Op, Prim, TensorT, Var
 from hybridc.core.tensor_ops import elem, rank
 from hybridc.kernels.device import Launch, launch_of
 from hybridc.llvm.abi import OFFSET
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import CTX, FnEmitter, N
 from hybridc.llvm.fused import shape, size_of
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.strided import strides_of, times
 from hybridc.llvm.tensor_access import Tensor, checked_count, count_elements, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_copy import Part, broadcast_sizes, check_update, checked_index, concat_dims
@@ -54,13 +54,14 @@ class Work:
 # ---- services
 def service(e: FnEmitter, name: str, args: Sequence[tuple[str, str]], results: int) -> list[str]:
     """Ask the launcher: operands of 64 bits in, i64 out."""
-    number = e.module.host(name, (INT,) * len(args), (INT,) * results)
+    number = e.module.service(name, (INT,) * len(args), (INT,) * results)
     given, answer = e.alloca(8 * max(len(args), 1)), e.alloca(8 * max(results, 1))
     for i, (llvm, operand) in enumerate(args):
         e.store(llvm, operand, e.ptr_add(given, 8 * i))
     callback = e.load("ptr", e.ptr_add(CTX, OFFSET["host"]))
+    asked = e.load("i64", number)
     with e.host_sees_depth():
-        status = e.call("i32", callback, [("ptr", CTX), ("i64", str(number)), ("ptr", given), ("ptr", answer)])
+        status = e.call("i32", callback, [("ptr", CTX), ("i64", asked), ("ptr", given), ("ptr", answer)])
     e.leave_unless(e.icmp("eq", status, "0", "i32"))
     return [e.load("i64", e.ptr_add(answer, 8 * i)) for i in range(results)]
 
@@ -146,7 +147,7 @@ def _launch(e: FnEmitter, launch: Launch, results: Sequence[Tensor], work: Work)
     slots = e.alloca(8 * len(args))
     for i, (llvm, operand) in enumerate(args):
         e.store(llvm, operand, e.ptr_add(slots, 8 * i))
-    number = e.module.kernels.number(launch)
+    number = e.module.tables.kernels.number(launch)
     given = [("i64", str(number)), ("i64", work.batches), ("i64", work.rows), ("i64", work.columns), ("ptr", slots)]
     return service(e, "device.launch", given, 1)[0]
 

@@ -28,8 +28,9 @@ from dataclasses import dataclass
 from hybridc.core.ir import NOWHERE, Atom, BufferT, Const, EnumT, Fn, Span, Type, Var
 from hybridc.llvm import pool, refcount, support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.code import Code, Leaves, Module, bf16_bits, float_text
+from hybridc.llvm.code import Code, bf16_bits, float_text
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Leaves, Module, places_symbol
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,6 @@ class FnEmitter(Code):
         results: Sequence[str],
         *,
         faults: bool,
-        linkage: str = "internal",
         attributes: str = "nounwind",
     ):
         """`results` are the LLVM types of the result's leaves (see `result_type`)."""
@@ -99,11 +99,13 @@ class FnEmitter(Code):
         if len(self.results) > IN_REGISTERS:
             params.append(("ptr", "%out"))
         super().__init__(
-            module, name, params, result_type(results, faults), linkage=linkage, attributes=attributes
+            module, name, params, result_type(results, faults), attributes=attributes
         )
         self.fn = fn
         self.env: dict[int, Leaves] = {}
         self.span: Span = fn.span
+        self._places = module.tables.places.setdefault(name, {})
+        """Its sites, as numbered so far."""
         self.owned: tuple[Var, ...] = ()
         """What to release if the statement being emitted faults."""
         self._held: list[tuple[str, str]] = []
@@ -187,7 +189,8 @@ class FnEmitter(Code):
 
     # ---- faults
     def site(self) -> int:
-        return self.module.site(self.span, self.fn.title, self.fn.hidden)
+        """The number that this function has for the place of the statement."""
+        return self._places.setdefault((self.span, self.fn.title, self.fn.hidden), len(self._places))
 
     def _exit(self) -> str:
         """The block that ends the call for a fault at this statement; the caller branches there from here."""
@@ -357,7 +360,8 @@ class FnEmitter(Code):
             with self.out_of_line(label):
                 site = incoming[0][0] if len(incoming) == 1 else self.phi("i64", incoming)
                 if not cleanup:
-                    self.call("void", support.push_site(self.module), [("ptr", CTX), ("i64", site)])
+                    first = places_symbol(self.name)
+                    self.call("void", support.push_site(self.module), [("ptr", CTX), ("ptr", first), ("i64", site)])
                     leave()
                     continue
                 rest = next(cleanup[:n] for n in range(len(cleanup) - 1, -1, -1) if cleanup[:n] in faulting)

@@ -1,8 +1,10 @@
 """What an object exports: C-ABI entries of functions, and releases of values.
 
 i32 "hyb.NAME"(ctx, args, results)       arguments and results as C structs; takes the arguments over
-void "hyb.release.KEY"(ctx, value)       releases a value in memory
-i64 "hyb.live"                           counted blocks alive
+void "hyb release KEY"(ctx, value)       releases a value in memory
+i64 "hyb live"                           counted blocks alive
+
+Names with a space are of no function in a program.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from hybridc.core.ir import Fn, Type
 from hybridc.core.types import type_key
 from hybridc.llvm import refcount
 from hybridc.llvm.abi import OFFSET
-from hybridc.llvm.code import Code, Module, symbol
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import call_fn, load_results
+from hybridc.llvm.module import Module, symbol
 from hybridc.llvm.support import CTX
 from hybridc.llvm.unit import Unit, fn_symbol, leaf_types
 
@@ -23,13 +26,13 @@ def entry_name(fn: str) -> str:
 
 def release_name(t: Type) -> str:
     """The key in the name is the type as Core's text has it."""
-    return "hyb.release." + type_key(t)
+    return "hyb release " + type_key(t)
 
 
 def emit_entry(unit: Unit, fn: Fn) -> None:
     """Parameters that the function leaves to its caller are released here."""
     module = unit.module
-    code = Code(module, symbol(entry_name(fn.name)), [CTX, ("ptr", "%args"), ("ptr", "%results")], "i32", linkage="")
+    code = Code(module, symbol(entry_name(fn.name)), [CTX, ("ptr", "%args"), ("ptr", "%results")], "i32", exported=True)
     layouts = module.layouts
     given = layouts.struct([v.type for v in fn.params])
     operands = [code.load(leaf.llvm, code.ptr_add("%args", leaf.offset)) for leaf in given.leaves]
@@ -56,7 +59,7 @@ def emit_entry(unit: Unit, fn: Fn) -> None:
 
 
 def emit_release(module: Module, t: Type) -> None:
-    code = Code(module, symbol(release_name(t)), [CTX, ("ptr", "%value")], "void", linkage="")
+    code = Code(module, symbol(release_name(t)), [CTX, ("ptr", "%value")], "void", exported=True)
     refcount.release_leaves_at(code, t, "%value")
     code.ret()
     code.finish()

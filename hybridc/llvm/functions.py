@@ -17,9 +17,9 @@ from itertools import takewhile
 from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Stmt, Yield
 from hybridc.core.ops import may_fault
 from hybridc.core.walk import all_blocks, blocks_of, outs_of, statements
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.control import Writer
 from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.unit import Join, Unit, fn_symbol, leaf_types
 

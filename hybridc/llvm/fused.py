@@ -10,9 +10,9 @@ from hybridc.core.tensor_ops import elem
 from hybridc.kernels.axes import Axes
 from hybridc.kernels.graph import Graph, graph_of
 from hybridc.kernels.schedule import schedule
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.row_kernel import Kernel, kernel_of
 from hybridc.llvm.tensor_access import Tensor, count_elements, load_element, new_tensor, tensor_of
 from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, iota_size, reshape_dims

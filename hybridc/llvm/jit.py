@@ -70,12 +70,14 @@ class NativeFault(Exception):
 
 
 class Loaded:
-    """An object in this process."""
+    """A program in this process."""
 
     def __init__(self, compiled: Compiled):
         self._jit = llvm.create_lljit_compiler()
-        builder = llvm.JITLibraryBuilder().add_object_img(compiled.object).add_current_process()
-        names = exported(compiled.object)
+        builder = llvm.JITLibraryBuilder().add_current_process()
+        for data in compiled.objects:
+            builder.add_object_img(data)
+        names = [name for data in compiled.objects for name in exported(data)]
         for name in names:
             builder.export_symbol(name)
         self._tracker = builder.link(self._jit, "program")
@@ -88,7 +90,7 @@ class Loaded:
     @property
     def live(self) -> int:
         """Counted blocks alive, as the calls made here have counted them."""
-        return ctypes.c_int64.from_address(self._address["hyb.live"]).value + self._counted
+        return ctypes.c_int64.from_address(self._address["hyb live"]).value + self._counted
 
     def call(self, fn: str, args: int, results: int, ctx: Context) -> None:
         """Call an entry with addresses of its arguments and results; NativeFault if it faults."""

@@ -13,8 +13,8 @@ from hybridc.core.walk import free_vars
 from hybridc.llvm import refcount
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.buffer_ops import element_at
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.module import Leaves
 
 
 def emit_parallel(e: FnEmitter, stmt: Parallel, body: Callable[[FnEmitter], Leaves]) -> str:

@@ -14,8 +14,9 @@ those too, since it frees some. Other buffers are not pooled: they are reallocat
 from __future__ import annotations
 
 from hybridc.llvm.abi import NODE_CLASSES, OFFSET, TEXT_CLASSES
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Module
 from hybridc.llvm.support import CTX, allocate_buffer, count_live, free_block, no_memory
 
 POOLED = 1 << 32

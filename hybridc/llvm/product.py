@@ -9,8 +9,9 @@ from __future__ import annotations
 from hybridc.base.types import Prim
 from hybridc.llvm import support
 from hybridc.llvm.block_product import TURN_FROM, copies, dots, panel_width, panels, room_of
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 from hybridc.llvm.strided import least, parts
 from hybridc.llvm.support import CTX
 from hybridc.llvm.team import spread

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import OFFSET
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.layout import HEADER, Shape
+from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.pool import free_bytes, free_node, pooled, size_class
 from hybridc.llvm.support import COLD, CTX, free_block
 
@@ -211,7 +212,7 @@ def _defer_helper(module: Module) -> str:
     return module.helper("hyb.defer", make)
 
 
-_DRAIN = "@hyb.drain"
+_DRAIN = symbol("hyb drain")
 
 
 def finish_drain(module: Module) -> None:

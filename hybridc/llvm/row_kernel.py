@@ -16,10 +16,10 @@ from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
-from hybridc.llvm.code import Module
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread

@@ -11,8 +11,9 @@ from __future__ import annotations
 from functools import reduce
 
 from hybridc.base.types import Prim
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
+from hybridc.llvm.module import Module
 from hybridc.llvm.strided import least
 from hybridc.llvm.tiles import ints
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, INT, U8, Prim
 from hybridc.llvm.casts import cast, narrow, widen
-from hybridc.llvm.code import Code, Module, float_text
+from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ budget they all go back. A budget of 0, which contexts have that nobody clears u
 from __future__ import annotations
 
 from hybridc.llvm.abi import OFFSET, SPARES
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
+from hybridc.llvm.module import Module
 
 LARGEST = 64 << 10
 """Bytes of a block that is kept: of larger ones malloc's part is small."""

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.core.ir import Prim
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Module
 from hybridc.llvm.scalar_ops import emit_scalar
 
 

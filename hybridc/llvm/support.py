@@ -8,11 +8,12 @@ from __future__ import annotations
 import llvmlite.binding as llvm
 
 from hybridc.llvm.abi import OFFSET, TRACE_LENGTH, fault_code
-from hybridc.llvm.code import Code, Module, symbol
+from hybridc.llvm.code import Code
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Module, symbol
 from hybridc.llvm.spares import keep_spare, take_spare
 
-LIVE = symbol("hyb.live")
+LIVE = symbol("hyb live")
 """Counted blocks that the host allocated, less those it freed; compiled code counts in its context."""
 COLD = "cold noinline nounwind"
 CTX = ("ptr", "%ctx")
@@ -253,14 +254,16 @@ def snprintf(code: Code, target: str, room: int, format: str, args: list[tuple[s
 
 
 def push_site(module: Module) -> str:
-    """void (ctx, site): add a call site to the trace of a fault."""
+    """void (ctx, first, site): add a call site to the trace of a fault; `first` is where the function's sites begin in
+    the table."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX, ("i64", "%site")], "void", attributes=COLD)
+        code = Code(module, name, [CTX, ("ptr", "%first"), ("i64", "%own")], "void", attributes=COLD)
+        site = code.add(code.load("i64", "%first"), "%own")
         length_at = context_field(code, "trace_len")
         length = code.load("i64", length_at)
         slot = code.call("i64", "@llvm.umin.i64", [("i64", length), ("i64", str(TRACE_LENGTH - 1))])
-        code.store("i64", "%site", code.element(context_field(code, "trace"), "i64", slot))
+        code.store("i64", site, code.element(context_field(code, "trace"), "i64", slot))
         code.store("i64", code.add(length, "1"), length_at)
         code.ret()
         code.finish()
@@ -282,7 +285,7 @@ def _poll(module: Module) -> str:
     """i32 (ctx): ask the host whether to stop; nonzero after setting the fault."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX], "i32", linkage=f"internal {SPARING}", attributes=COLD)
+        code = Code(module, name, [CTX], "i32", convention=SPARING, attributes=COLD)
         callback = code.load("ptr", context_field(code, "poll"))
         stop = code.icmp("ne", code.call("i32", callback, [("ptr", "%ctx")]), "0", "i32")
         with code.when(stop):

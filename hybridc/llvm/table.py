@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from hybridc.core.ir import Op, Prim
 from hybridc.llvm import aggregate_ops, buffer_ops, device, host_ops, tensor_kernels, text_ops, vector_sort
-from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.scalar_ops import SCALAR_ROWS, emit_scalar
 
 Emit = Callable[[FnEmitter, Op], tuple[Leaves, ...]]

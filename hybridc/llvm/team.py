@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, fault_code
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
+from hybridc.llvm.module import Module
 from hybridc.llvm.support import CTX, context_field, set_fault
 
 LARGE = 4_000_000

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from hybridc.core.ir import Atom, Prim, TensorT
 from hybridc.llvm import refcount, support
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import HEADER, SCALARS
+from hybridc.llvm.module import Leaves, Module
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ needed, and what nobody else holds is added to in place."""
 from __future__ import annotations
 
 from hybridc.core.ir import Op, Prim
-from hybridc.llvm.code import Code, Leaves
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.refcount import release_helper, retain_helper
 from hybridc.llvm.scalar_ops import emit_scalar
 from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, tensor_of, writable

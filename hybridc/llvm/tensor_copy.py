@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from hybridc.core.ir import BufferT, Const, Op, Prim, TensorT
 from hybridc.core.tensor_ops import elem, rank
-from hybridc.llvm.code import Code, Leaves
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter, N
 from hybridc.llvm.layout import HEADER, SCALARS
+from hybridc.llvm.module import Leaves
 from hybridc.llvm.scalar_ops import emit_scalar
 from hybridc.llvm.strided import copy_strided, plus, strides_of, times, write_strided
 from hybridc.llvm.tensor_access import (

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from hybridc.base.types import INT, U8, Prim
 from hybridc.core.ir import Op, TensorT
 from hybridc.core.tensor_ops import elem
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.scalar_ops import emit_scalar
 from hybridc.llvm.strided import copy_strided, strides_of, times
 from hybridc.llvm.tensor_access import (

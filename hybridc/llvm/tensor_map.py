@@ -12,10 +12,11 @@ from hybridc.base.types import FLOATS
 from hybridc.core.ir import Atom, Op, Prim, TensorT
 from hybridc.core.tensor_ops import INT_FAULTS, elem, rank
 from hybridc.llvm.casts import cast_message
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.elementary import element
 from hybridc.llvm.emitter import FnEmitter, N
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.tensor_access import Tensor, load_element, new_tensor, tensor_of
 from hybridc.llvm.wide import WIDTH, NotWide, Wide
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hybridc.base.types import BF16, F16, F32, F64, Prim
 from hybridc.core.ir import Op
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import CTX, FnEmitter, N
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.product import matrix_product
 from hybridc.llvm.strided import times
 from hybridc.llvm.tensor_access import Tensor, count_elements, new_tensor, release_tensor, tensor_of, writable

@@ -13,9 +13,10 @@ from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, U8, Prim
 from hybridc.core.ir import Op, TensorT
 from hybridc.core.tensor_ops import elem
 from hybridc.llvm.casts import narrow, widen
-from hybridc.llvm.code import Code, Leaves, Module, float_text
+from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.tensor_access import Tensor, load_element, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
 from hybridc.llvm.wide import Wide

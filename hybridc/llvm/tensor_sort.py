@@ -5,9 +5,10 @@ from __future__ import annotations
 from hybridc.base.types import BF16, F16, F32, F64, FLOATS, INT, Prim
 from hybridc.core.ir import Op
 from hybridc.llvm.casts import widen
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.strided import least
 from hybridc.llvm.tensor_access import Tensor, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product

@@ -5,9 +5,10 @@ from __future__ import annotations
 from hybridc.base.types import BF16, F16, F32, F64, FLOATS, Prim
 from hybridc.core.ir import Op
 from hybridc.llvm.casts import widen
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.strided import plus, times
 from hybridc.llvm.tensor_access import count_elements, new_tensor, tensor_of, writable
 from hybridc.llvm.tensor_map import message

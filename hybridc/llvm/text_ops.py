@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import Op
-from hybridc.llvm.code import Code, Leaves, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.support import CTX, allocate_buffer
 
 Results = tuple[Leaves, ...]

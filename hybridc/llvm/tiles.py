@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.base.types import Prim
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
+from hybridc.llvm.module import Module
 
 
 def ints(*names: str) -> list[tuple[str, str]]:

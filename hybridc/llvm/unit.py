@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hybridc.core.ir import Block, Call, Fn, Fused, Loop, Op, Parallel, TensorT, Type, Var
 from hybridc.core.walk import calls, count, statements
 from hybridc.llvm.analysis import Facts
-from hybridc.llvm.code import Leaves, Module, symbol
+from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
 IN_PLACE = 40

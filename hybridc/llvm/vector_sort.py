@@ -16,9 +16,10 @@ from hybridc.core.ir import INT, BufferT, Op
 from hybridc.llvm import refcount, support
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.buffer_ops import CTX, Results, owned
-from hybridc.llvm.code import Code, Module
+from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Module
 from hybridc.llvm.word_vectors import CHOICE, LANES, PLACES, VECTOR, Words
 
 EIGHT = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6), (0, 4), (3, 7), (1, 5), (2, 6),

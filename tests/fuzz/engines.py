@@ -107,8 +107,7 @@ class Unit:
             else:
                 code = at_level(self.code[1], opt)
         self.code = core, code
-        manifest = manifest_of(
-            self.path.stem, str(self.path), self.interface, core, code.sites, code.hosts, self.checked.sources)
+        manifest = manifest_of(self.path.stem, str(self.path), self.interface, core, code.tables, self.checked.sources)
         return container.pack(manifest, [code], print_program(core), container.digests(self.checked.sources))
 
     def on_device(self) -> Module:
@@ -148,10 +147,7 @@ class Unit:
 
 def at_level(code: Compiled, opt: int) -> Compiled:
     """The same code by another of LLVM's levels."""
-    machine = backend.target_machine(code.cpu, opt)
-    module = backend.parse(code.llvm)
-    backend.optimise(module, machine, opt)
-    return replace(code, object=machine.emit_object(module), opt=opt)
+    return replace(code, objects=list(backend.objects([(text, code.cpu) for text in code.pieces], opt)), opt=opt)
 
 
 ENGINES = ("interpreter", "O0", "artifact")

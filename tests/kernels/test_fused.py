@@ -219,7 +219,7 @@ def test_equal_kernels_are_one_function() -> None:
     assert program is not None, diagnostics
     better = fuse.run(program)
     compiled = compile_program(better, ["f", "g", "h"])
-    assert sum("@kernel.fused" in line for line in compiled.llvm.splitlines() if line.startswith("define")) == 2
+    assert sum('@"kernel.fused' in line for line in compiled.llvm.splitlines() if line.startswith("define")) == 2
     loaded = Loaded(compiled)
     x = np.random.default_rng(3).standard_normal((5, 40)).astype(np.float32)
     for name in ("f", "g", "h"):

@@ -144,7 +144,7 @@ def test_a_million_links_are_freed_without_recursion():
     assert jit.scalars("chain_sum", [(ctypes.c_void_p, chain)], [I64], ctx) == [n * (n - 1) // 2]
     assert jit.live == n
     value = ctypes.c_void_p(chain)
-    jit.release("hyb.release.Chain", ctypes.addressof(value), ctx)
+    jit.release("hyb release Chain", ctypes.addressof(value), ctx)
     assert jit.live == 0
     assert ctx.get("pending") == 0 and ctx.get("draining") == 0
 
@@ -199,7 +199,7 @@ def test_a_raised_message_and_the_host():
     b.if_(b.op("eq", (answer, integer(0)), BOOL), bad, good)
     fn = Fn("talk", (n,), (INT,), b.close(Yield((answer,))), "talk")
     made, jit = compiled(fn)
-    assert made.hosts == [("print", (STR, INT), ()), ("ask", (INT,), (INT,))]
+    assert made.tables.hosts == [("print", (STR, INT), ()), ("ask", (INT,), (INT,))]
     heard = []
 
     def host(number: int, args: int, results: int) -> int:

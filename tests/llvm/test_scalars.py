@@ -121,7 +121,7 @@ def test_a_fault_tells_its_place():
     with pytest.raises(NativeFault) as fault:
         jit.scalars("div", [(I64, 1), (I64, 0)], [I64])
     assert fault.value.kind == "ZeroDivisionError"
-    assert [compiled.sites[i] for i in fault.value.trace] == [(Span("a.hyb", 3, 9), "div", False)]
+    assert [compiled.tables.sites[i] for i in fault.value.trace] == [(Span("a.hyb", 3, 9), "div", False)]
 
 
 def test_an_index_fault():
@@ -136,8 +136,8 @@ def test_an_index_fault():
 
 def test_the_same_program_gives_the_same_bytes():
     assert (
-        compile_program(program(fib(), fact()), ["fib"]).object
-        == compile_program(program(fib(), fact()), ["fib"]).object
+        compile_program(program(fib(), fact()), ["fib"]).objects
+        == compile_program(program(fib(), fact()), ["fib"]).objects
     )
 
 

@@ -46,7 +46,7 @@ def jit() -> Loaded:
 def take(jit: Loaded, block: int, size: int) -> str:
     text = ctypes.string_at(block + 16, size).decode()
     value = PTR(block)
-    jit.release("hyb.release.buffer[u8]", ctypes.addressof(value), Context())
+    jit.release("hyb release buffer[u8]", ctypes.addressof(value), Context())
     assert jit.live == 0
     return text
 

@@ -134,7 +134,7 @@ class DeviceContext(Context):
         source, infos = module_of("cases", compiled.kernels)
         kernels = [KernelInfo(**k) for k in record(infos)]
         self.names = [h[0] for h in compiled.hosts]
-        self.live = ctypes.c_int64.from_address(loaded.address("hyb.live"))
+        self.live = ctypes.c_int64.from_address(loaded.address("hyb live"))
         self.launcher = Interpret(DeviceCode(source, kernels))
         self.services = Services(self.launcher, self.count)
         self.host = self.serve

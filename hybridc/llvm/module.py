@@ -1,0 +1,216 @@
+"""LLVM text: what the functions of one program share: definitions, constants, helpers, and the tables of places and
+services.
+
+Names do not depend on what else a program holds: that of a helper says what it is made for, that of a constant what it
+holds, and what a function needs for itself is named after it. Numbers that the whole program decides (where a
+function's places begin in the table, which number a service has) are constants by name, defined at the end. So a
+function that stays as it was has the text that it had, and its machine code can be kept (partition.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hybridc.core.ir import Span, Type
+from hybridc.kernels.device import Kernels
+from hybridc.llvm.layout import Layouts
+
+if TYPE_CHECKING:
+    from hybridc.llvm.code import Code
+
+Leaves = tuple[str, ...]
+"""A Core value: the operands of its leaves."""
+Site = tuple[Span, str, bool]
+"""A place that a trace may name: span, function's title, hidden."""
+Service = tuple[str, tuple[Type, ...], tuple[Type, ...]]
+"""Something that compiled code asks of the host: name, types of arguments and results."""
+LOOP = "!loop"
+"""Stands for the number of a loop's metadata until a text is put together."""
+
+
+def symbol(name: str) -> str:
+    """A global's name as LLVM text; any character is allowed."""
+    if all(c.isalnum() and c.isascii() or c in "._$" for c in name):
+        return "@" + name
+    return (
+        '@"'
+        + "".join(
+            c if 32 <= ord(c) < 127 and c not in '"\\' else "".join(f"\\{b:02X}" for b in c.encode()) for c in name
+        )
+        + '"'
+    )
+
+
+def byte_string(data: bytes) -> str:
+    return 'c"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data) + '"'
+
+
+@dataclass(frozen=True)
+class Def:
+    """A function as text."""
+
+    name: str
+    exported: bool
+    """Is it called from outside the program?"""
+    signature: str
+    """What stands between `declare` and the attributes."""
+    head: str
+    """What stands between the linkage and the body."""
+    body: str
+    size: int
+    """Lines."""
+
+    def text(self, internal: bool) -> str:
+        return f"define {'internal ' if internal else ''}{self.head} {{\n{self.body}\n}}"
+
+
+@dataclass
+class Tables:
+    """What all objects of one program, for whatever processor, number alike."""
+
+    places: dict[str, dict[Site, int]] = field(default_factory=dict)
+    """By the symbol of a function in LLVM: its places, as it numbers them."""
+    services: dict[Service, int] = field(default_factory=dict)
+    kernels: Kernels = field(default_factory=Kernels)
+
+    @property
+    def sites(self) -> list[Site]:
+        return [site for own in self.places.values() for site in own]
+
+    @property
+    def hosts(self) -> list[Service]:
+        return list(self.services)
+
+    def numbers(self) -> dict[str, int]:
+        """The constants that are known at the end: by symbol, the first place of a function, and services."""
+        found = {service_symbol(service): i for service, i in self.services.items()}
+        first = 0
+        for name, own in self.places.items():
+            found[places_symbol(name)] = first
+            first += len(own)
+        return found
+
+
+def places_symbol(name: str) -> str:
+    """The constant that says where the places of a function begin in the table."""
+    return symbol("places." + name.strip('@"'))
+
+
+def service_symbol(service: Service) -> str:
+    return symbol(f"service.{service[0]}.{_digest(repr(service))}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+class Module:
+    """What the functions of one program share, for processors with vectors of one width."""
+
+    def __init__(self, layouts: Layouts, tables: Tables, vector_bytes: int = 32):
+        """Continues the tables that other modules of the program have begun."""
+        self.layouts = layouts
+        self.program = layouts.program
+        self.tables = tables
+        self.vector_bytes = vector_bytes
+        """Of the widest vectors that the processor computes with."""
+        self.defs: dict[str, Def] = {}
+        self.constants: dict[str, str] = {}
+        """By name, the text that defines it."""
+        self.declared: dict[str, str] = {}
+        """Functions of the C library and LLVM's own: by name the signature."""
+        self.defined: set[str] = set()
+        """Functions that are, or are going to be, among the definitions."""
+        self.drained: list = []
+        """Kinds of counted blocks that are freed by the worklist, by number."""
+        self.statics: dict[object, str] = {}
+        """Globals made once for a key."""
+        self._helpers: dict[object, str] = {}
+        self._owner = ""
+        self._names: dict[str, int] = {}
+
+    # ---- numbers that the whole program decides
+    def service(self, name: str, params: tuple[Type, ...], results: tuple[Type, ...]) -> str:
+        """The constant that holds a service's number."""
+        key = (name, params, results)
+        self.tables.services.setdefault(key, len(self.tables.services))
+        return service_symbol(key)
+
+    # ---- functions
+    def declare(self, signature: str) -> None:
+        """`declare ...` once; the signature is its text: "double @sin(double)"."""
+        name = signature[signature.index("@") : signature.index("(")]
+        self.declared.setdefault(name, signature)
+
+    def define(self, code: Code) -> None:
+        params = ", ".join(f"{t} {n}" for t, n in code.params)
+        types = ", ".join(t for t, _ in code.params)
+        front = f"{code.convention} {code.result} {code.name}".lstrip()
+        lines = ["entry:", *code.allocas, *code.lines, *code.cold]
+        head = f"{front}({params}) {code.attributes}"
+        self.defs[code.name] = Def(code.name, code.exported, f"{front}({types})", head, "\n".join(lines), len(lines))
+
+    def helper(self, key: object, make: Callable[[str], None]) -> str:
+        """The symbol of a function made once for `key`: `make(symbol)` writes it (the symbol is known before, so it may
+        call itself)."""
+        found = self._helpers.get(key)
+        if found is None:
+            hint = key if isinstance(key, str) else key[0] if isinstance(key, tuple) else "helper"
+            assert isinstance(hint, str)
+            found = self._helpers[key] = symbol(self._unused(f"{hint} {_digest(repr(key))}"))  # no name of a program
+            self.defined.add(found)
+            with self.owner(found.strip('@"')):
+                make(found)
+        return found
+
+    def shared(self, code: Code) -> str:
+        """Finish a function, unless there is one with the same instructions: the name of that one then."""
+        key = "shared", "\n".join([*(f"{t} {n}" for t, n in code.params), *code.allocas, *code.lines, *code.cold])
+        found = self.statics.get(key)
+        if found is None:
+            found = self.statics[key] = code.name
+            code.finish()
+        return found
+
+    # ---- names
+    @contextmanager
+    def owner(self, name: str) -> Iterator[None]:
+        """What is named within belongs to a function."""
+        outer, self._owner = self._owner, name
+        yield
+        self._owner = outer
+
+    def fresh(self, hint: str) -> str:
+        return symbol(self._unused(f"{hint} {self._owner}"))
+
+    def _unused(self, name: str) -> str:
+        times = self._names[name] = self._names.get(name, 0) + 1
+        return name if times == 1 else f"{name} {times}"
+
+    # ---- constants
+    def constant(self, llvm: str, text: str, align: int = 8, hint: str = "k") -> str:
+        definition = f"private unnamed_addr constant {llvm} {text}, align {align}"
+        name = symbol(f"{hint}.{_digest(definition)}")
+        self.constants[name] = definition
+        return name
+
+    def c_string(self, text: str) -> str:
+        """A pointer to NUL-terminated text."""
+        data = text.encode() + b"\0"
+        return self.constant(f"[{len(data)} x i8]", byte_string(data), 1, "c")
+
+    def static_bytes(self, data: bytes) -> str:
+        """A pointer to an immortal buffer[u8]."""
+        if not data:
+            return "null"
+        llvm = f"{{ i64, i64, [{len(data)} x i8] }}"
+        return self.constant(llvm, f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}", 16, "s")
+
+    def text_leaves(self, text: str) -> Leaves:
+        """A str constant: bytes, size, count of code points."""
+        data = text.encode("utf-8", "surrogatepass")
+        return (self.static_bytes(data), str(len(data)), str(len(text)))

@@ -1,0 +1,171 @@
+"""Divides a program's LLVM text into pieces, each a module that becomes an object of its own: pieces are compiled side
+by side, and a piece whose text stays as it was is not compiled again.
+
+Small helpers are written into every piece that uses them, so that LLVM can put them in place. What only one function
+uses stands in its piece, known to be used nowhere else. Where a piece ends is decided by the names in it, so that an
+edit changes the piece that it is in and not how all that follows is divided.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from hybridc.llvm.module import LOOP, Def, Module
+
+NAME = re.compile(r'@(?:"[^"]*"|[\w.$]+)')
+COPIED = 12
+"""Lines up to which a helper stands in each piece that uses it."""
+WHOLE = 1500
+"""Lines of a program that is not divided."""
+LEAST = 700
+"""Lines of a piece, if there is more to come."""
+MOST = 3000
+"""Lines beyond which nothing more is put to a function because it is the only one that uses it."""
+ENDS = 3
+"""One name in so many ends a piece of at least LEAST lines."""
+FLAGS = '!{!"llvm.loop.unroll.disable"}'
+
+
+def pieces(module: Module, more: Sequence[str] = ()) -> list[str]:
+    """The texts of all pieces. The last has the numbers that the whole program decides, and `more`: it is the one that
+    changes with every edit. A small program is one piece."""
+    if sum(d.size for d in module.defs.values()) <= WHOLE:
+        return [whole_text(module, more)]
+    numbers = [f"{name} = constant i64 {n}" for name, n in module.tables.numbers().items()]
+    return [*_Partition(module).texts(), "\n".join([*numbers, *more]) + "\n"]
+
+
+def whole_text(module: Module, more: Sequence[str] = ()) -> str:
+    """The program as one module."""
+    used = {n for d in module.defs.values() for n in NAME.findall(d.body)}
+    numbers = [f"{name} = internal constant i64 {n}" for name, n in module.tables.numbers().items() if name in used]
+    constants = [f"{name} = {definition}" for name, definition in module.constants.items()]
+    declared = [f"declare {signature}" for signature in module.declared.values()]
+    return _put_together([*more, *numbers, *constants, *declared], [(d, not d.exported) for d in module.defs.values()])
+
+
+def _put_together(heads: Iterable[str], defs: Iterable[tuple[Def, bool]]) -> str:
+    """Loops that are not to be unrolled are numbered."""
+    text = "\n".join([*heads, *(d.text(internal) for d, internal in defs)]) + "\n"
+    first, *rest = text.split(LOOP)
+    loops = "".join(f"!{i}{part}" for i, part in enumerate(rest, 1))
+    notes = [f"!{i} = distinct !{{!{i}, {FLAGS}}}" for i in range(1, len(rest) + 1)]
+    return "\n".join([first + loops + "!0 = !{}", *notes]) + "\n"
+
+
+@dataclass
+class _Piece:
+    """`names` are definitions that stand in it alone."""
+
+    names: list[str] = field(default_factory=list)
+    size: int = 0
+
+
+class _Partition:
+    def __init__(self, module: Module):
+        self.module = module
+        self.numbers = module.tables.numbers()
+        known = module.defs.keys() | module.constants.keys() | module.declared.keys() | self.numbers.keys()
+        self.uses: dict[str, list[str]] = {}
+        """What the text of a definition or a constant names."""
+        for name, d in module.defs.items():
+            self.uses[name] = [n for n in dict.fromkeys(NAME.findall(d.body)) if n in known and n != name]
+        for name, definition in module.constants.items():
+            self.uses[name] = [n for n in NAME.findall(definition) if n in known]
+        self.users = self._users()
+
+    def copied(self, name: str) -> bool:
+        """Does it stand in every piece that uses it?"""
+        d = self.module.defs.get(name)
+        if d is None:
+            return name in self.module.constants
+        return not d.exported and not name.startswith(("@f.", '@"f.')) and d.size <= COPIED
+
+    def with_copies(self, name: str) -> Iterator[str]:
+        """What a definition names, and what the copies among these name."""
+        seen = {name}
+        todo = [name]
+        while todo:
+            for other in self.uses.get(todo.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    yield other
+                    if self.copied(other):
+                        todo.append(other)
+
+    def _users(self) -> dict[str, set[str]]:
+        """Of each definition that stands in one piece, those that name it."""
+        users: dict[str, set[str]] = {n: set() for n in self.module.defs if not self.copied(n)}
+        for name in users:
+            for other in self.with_copies(name):
+                if other in users:
+                    users[other].add(name)
+        return users
+
+    # ---- which piece
+    def divided(self) -> list[_Piece]:
+        found = [_Piece()]
+        for group in self.groups():
+            last = found[-1]
+            last.names += group.names
+            last.size += group.size
+            ends = crc32(group.names[0].encode()) % ENDS == 0
+            if last.size >= LEAST and (ends or last.size >= MOST):
+                found.append(_Piece())
+        return [p for p in found if p.names]
+
+    def groups(self) -> list[_Piece]:
+        """Each definition with what only it uses, in the order of the text."""
+        home: dict[str, _Piece] = {}
+        for name in self.users:
+            self._home(name, home)
+        return list({id(g): g for g in home.values()}.values())
+
+    def _home(self, name: str, home: dict[str, _Piece]) -> None:
+        way = []
+        at = name
+        while at not in home:  # to the one that has no single user
+            way.append(at)
+            users = self.users[at]
+            if len(users) != 1 or self.module.defs[at].exported or (above := next(iter(users))) in way:
+                break
+            at = above
+        for each in reversed(way):
+            size = self.module.defs[each].size
+            group = home.get(at)
+            if group is None or group.size + size > MOST:
+                group = _Piece()
+            home[each] = group
+            group.names.append(each)
+            group.size += size
+            at = each
+
+    # ---- its text
+    def texts(self) -> list[str]:
+        divided = self.divided()
+        place = {name: i for i, piece in enumerate(divided) for name in piece.names}
+        return [self._text(i, piece, place) for i, piece in enumerate(divided)]
+
+    def _text(self, number: int, piece: _Piece, place: dict[str, int]) -> str:
+        module = self.module
+        found = dict.fromkeys(piece.names)
+        for name in piece.names:
+            found.update(dict.fromkeys(self.with_copies(name)))
+        heads, defs = [], []
+        for name in found:
+            if name in self.numbers:
+                heads.append(f"{name} = external constant i64")
+            elif name in module.constants:
+                heads.append(f"{name} = {module.constants[name]}")
+            elif name in module.declared:
+                heads.append(f"declare {module.declared[name]}")
+            elif place.get(name, number) != number:
+                heads.append(f"declare {module.defs[name].signature}")
+            else:
+                d = module.defs[name]
+                here = self.copied(name) or all(place[user] == number for user in self.users[name])
+                defs.append((d, here and not d.exported))
+        return _put_together(sorted(heads), defs)

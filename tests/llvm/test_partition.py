@@ -1,0 +1,162 @@
+"""A program's text in pieces: which change with an edit, and what they are put together to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hybridc_runtime import archive
+
+import hybridc
+from hybridc import driver
+from hybridc.checking import check
+from hybridc.llvm import backend
+
+FUNCTION = """
+fn table{i}(n: int) -> map[int, list[int]]:
+    var found: map[int, list[int]] = {{}}
+    for k in range(n):
+        let at = k % {mod}
+        if at not in found:
+            found[at] = []
+        found[at].push(k * {i})
+    return found
+
+fn total{i}(n: int) -> int:
+    var sum = 0
+    for key, values in table{i}(n).items():
+        for v in values:
+            sum += v // (key + 1)
+    return sum + sink({i})
+"""
+SINK = """
+fn sink(n: int) -> int:
+    assert n < 1000, "too deep"
+    return 0 if n <= 0 else 1 + sink(n - 7)
+"""
+COUNT = 24
+
+
+def source(**more: str) -> str:
+    """`more` are lines put before a function's last, by its name."""
+    text = SINK + "".join(FUNCTION.format(i=i, mod=3 + i) for i in range(COUNT))
+    for name, line in more.items():
+        before, _, after = text.partition(f"fn {name}(")
+        body, _, rest = after.partition("\n    return ")
+        text = f"{before}fn {name}({body}\n    {line}\n    return {rest}"
+    return text
+
+
+def expected(i: int, n: int) -> int:
+    return sum(k * i // (k % (3 + i) + 1) for k in range(n)) + -(-i // 7)
+
+
+def texts(path: Path) -> list[str]:
+    core, interface = driver.lower(check(str(path)), all_names=True)
+    return driver.native(driver.optimise(core, interface, {}), interface, ["host"])[0].pieces
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pieces that LLVM compiles."""
+    found: list[str] = []
+    compile_one = backend._object
+
+    def watched(text: str, cpu: str, opt: int) -> bytes:
+        found.append(text)
+        return compile_one(text, cpu, opt)
+
+    monkeypatch.setattr(backend, "_object", watched)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HYB_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_all_pieces_make_the_program(tmp_path: Path, folder: Path, made: list[str]) -> None:
+    path = tmp_path / "many.hyb"
+    path.write_text(source())
+    m = hybridc.load(path)
+    assert len(made) > 8
+    for i in (0, 1, 13, COUNT - 1):
+        assert getattr(m, f"total{i}")(100) == expected(i, 100)
+    with pytest.raises(AssertionError, match="too deep") as raised:
+        m.sink(1000)
+    assert raised.traceback[-1].lineno + 1 == source().split("\n").index('    assert n < 1000, "too deep"') + 1
+
+
+def test_an_edit_compiles_what_changed(tmp_path: Path, folder: Path, made: list[str]) -> None:
+    path = tmp_path / "many.hyb"
+    path.write_text(source())
+    hybridc.load(path)
+    pieces = len(made)
+    made.clear()
+    path.write_text(source(total9="sum += 1"))  # all that follows stands one line further down
+    m = hybridc.load(path)
+    assert 1 <= len(made) <= 3 < pieces / 2
+    assert m.total9(50) == expected(9, 50) + 1
+    assert m.total23(50) == expected(23, 50)
+    path.write_text(source(total9="sum += n // (n - 50)"))
+    with pytest.raises(ZeroDivisionError) as raised:
+        hybridc.load(path).total9(50)
+    line = raised.traceback[-1].lineno
+    assert path.read_text().split("\n")[line] == "    sum += n // (n - 50)"
+
+
+def test_a_line_more_changes_no_text_but_the_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "many.hyb"
+    path.write_text(source())
+    before = texts(path)
+    path.write_text("\n\n# a comment\n" + source())
+    after = texts(path)
+    assert len(before) > 8 and before == after
+    assert texts(path) == after
+
+
+@pytest.mark.parametrize("how", ["other bytes", "cut off", "gone"])
+def test_a_damaged_object_is_made_again(tmp_path: Path, folder: Path, made: list[str], how: str) -> None:
+    path = tmp_path / "many.hyb"
+    path.write_text(source())
+    hybridc.load(path)
+    pieces = len(made)
+    made.clear()
+    for file in (folder / "objects").iterdir():
+        data = file.read_bytes()
+        if how == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(data[:-1] if how == "cut off" else data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    path.write_text(source(total3="sum += 1"))
+    assert hybridc.load(path).total3(50) == expected(3, 50) + 1
+    assert len(made) == pieces
+
+
+def test_a_small_program_is_one_piece(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "small.hyb"
+    path.write_text(SINK)
+    assert len(texts(path)) == 1
+    hybridc.load(path)
+    assert not (folder / "objects").exists()
+
+
+def test_objects_in_one_file() -> None:
+    objects = [b"", b"one", b"\x7fELF two", bytes(1000)]
+    data = archive.archive(objects)
+    assert archive.objects(data) == objects
+    for damaged in (b"", data[1:], data[:70], b"!<arch>\n" + b"x" * 60):
+        with pytest.raises(ValueError, match="no archive of objects"):
+            archive.objects(damaged)
+
+
+def test_the_systems_tools_read_the_file(tmp_path: Path) -> None:
+    import shutil
+    import subprocess
+
+    if shutil.which("ar") is None:
+        pytest.skip("there is no ar here")
+    file = tmp_path / "a.a"
+    file.write_bytes(archive.archive([b"one", b"two!"]))
+    assert subprocess.run(["ar", "p", file, "1.o"], capture_output=True, check=True).stdout == b"two!"
