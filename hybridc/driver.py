@@ -50,6 +50,7 @@ from hybridc.passes import (
     inline,
     options,
     place,
+    recognise,
     share,
     simplify,
     sink,
@@ -63,6 +64,7 @@ from hybridc.triton.source import KernelInfo, module_of, record
 
 STAGES = ["tokens", "ast", "core", "kernels", "llvm", "asm", "triton", "ptx"]
 """What can be printed."""
+RECOGNISER = recognise.Recogniser()
 EXAMPLE_GPU = "cuda:sm_90"
 """The GPU whose machine code is printed where none is named."""
 
@@ -108,29 +110,33 @@ DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]
 
 def lower(
     checked: Checked, *, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False,
-    leading: Leading | None = None,
+    leading: Leading | None = None, later: bool = False,
 ) -> tuple[ir.Program, Interface]:
-    """Core, verified, and what it offers; CompileError for what cannot be compiled."""
+    """Core, and what it offers; CompileError for what cannot be compiled. It is verified, unless it is to be `later`,
+    when functions have been recognised."""
     core, interface, diagnostics = lowering.lower(checked.program, models, all_names, tests, leading)
     if diagnostics:
         raise CompileError(diagnostics, checked.sources)
-    if knobs.verify():
+    if knobs.verify() and not later:
         check_after("lower", core)
     return core, interface
 
 
 def optimise(
-    core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool = False, guarded: bool = False
+    core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool = False, guarded: bool = False,
+    origins: recognise.Origins | None = None,
 ) -> ir.Program:
     """All passes, each followed by the verifier; CompileError for a derivative that does not exist. `guarded`: with the
-    checks of Core that somebody else made."""
+    checks of Core that somebody else made. `origins`: its functions are those of the RECOGNISER."""
     roots = surface.symbols(interface)
     with deep_recursion():
         core = reached(core, interface)
         if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
             core = passed("trap", lambda core, _: trap.run(core, ()), core, roots)
         seen = set(core.fns)
-        core = differentiated(core, roots, sources)
+        core = differentiated(core, roots, sources, origins or {})
+        if origins:
+            core = RECOGNISER.made(core)
         if knobs.trap_nan():
             core = passed("trap", lambda core, _: trap.run(core, seen), core, roots)
         if guarded:
@@ -140,12 +146,23 @@ def optimise(
     return core
 
 
-def reached(core: ir.Program, interface: Interface) -> ir.Program:
-    """The functions that can be called, and in them what can happen."""
+def reached(core: ir.Program, interface: Interface, later: bool = False) -> ir.Program:
+    """The functions that can be called, and in them what can happen; `later` as `lower` has it."""
     roots = surface.symbols(interface)
     core = dce.prune(core, roots)
-    core = passed("cases", lambda core, _: cases.run(core, surface.enums(interface, core)), core, roots)
+    enums = surface.enums(interface, core)
+    core = cases.run(core, enums) if later else passed("cases", lambda core, _: cases.run(core, enums), core, roots)
     return dce.prune(core, roots)
+
+
+def recognised(core: ir.Program) -> tuple[ir.Program, recognise.Origins]:
+    """With the functions that this process has compiled before in their places; those that are new are verified."""
+    origins: recognise.Origins = {}
+    if not knobs.trap_nan():  # which writes places into the program
+        core, origins = RECOGNISER.program(core)
+    if knobs.verify():
+        check_after("lower", core, ir.Program())
+    return core, origins
 
 
 def passed(
@@ -158,7 +175,9 @@ def passed(
     return core
 
 
-def differentiated(core: ir.Program, roots: Sequence[str], sources: dict[str, Source]) -> ir.Program:
+def differentiated(
+    core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins
+) -> ir.Program:
     """With every derivative written out, of functions that have been optimised."""
     wanted = autodiff.targets(core)
     if any(gradients(fn) for fn in core.fns.values()):
@@ -169,7 +188,8 @@ def differentiated(core: ir.Program, roots: Sequence[str], sources: dict[str, So
     try:
         return passed("autodiff", lambda core, _: autodiff.run(core), core, roots)
     except autodiff.Refused as refused:
-        raise CompileError([Diagnostic("HYB604", refused.why, refused.op.span)], sources) from None
+        place = recognise.absolute(refused.op.span, origins)
+        raise CompileError([Diagnostic("HYB604", refused.why, place)], sources) from None
 
 
 def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[Compiled]:
@@ -220,22 +240,27 @@ def finish(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
     files: Sequence[tuple[str, str]] | None = None, gpus: Sequence[str] = (), launched: bool = False,
     weights: Mapping[str, str] | None = None, values: Mapping[str, bytes] | None = None, guarded: bool = False,
+    again: bool = False,
 ) -> Built:
     """From Core to an artifact, which holds the Core too if it is to be `portable`. `files` are the sources that it was
     made from with their digests, if `sources` is not all of them. Code for `gpus`, or with `launched` what the launcher
     that interprets kernels needs, is an artifact within. `weights` are files with the values of exported models;
-    `values` are such values as an artifact has them. `guarded` as `optimise` has it."""
-    core = reached(core, interface)
+    `values` are such values as an artifact has them. `guarded` as `optimise` has it. `again`: it is likely that this
+    process compiles much of it again."""
+    core = reached(core, interface, again)
     pace.mark(core, interface)  # while it still shows what is the library's
     text = print_program(core) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
-    better = optimise(core, interface, sources, guarded=guarded)
+    origins: recognise.Origins = {}
+    if again:
+        core, origins = recognised(core)
+    better = optimise(core, interface, sources, guarded=guarded, origins=origins)
     stays.mark(better, interface)
     codes = native(better, interface, cpus)
-    manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].tables, sources)
+    manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].tables, sources, origins)
     more = [container.values(name, data) for name, data in sorted(given.items())]
     if gpus or launched:
-        more.append(container.within(launchable(core, interface, path, sources, cpus, gpus, guarded)))
+        more.append(container.within(launchable(core, interface, path, sources, cpus, gpus, guarded, origins)))
     return Built(container.pack(manifest, codes, text, files or container.digests(sources), more), interface, core)
 
 
@@ -243,7 +268,7 @@ def with_weights(interface: Interface, core: ir.Program, weights: Mapping[str, s
     """The values of exported models from files (name -> path), found out before the work of compiling."""
     if not weights:
         return {}
-    manifest = manifest_of("", "", interface, core, Tables(), {})
+    manifest = manifest_of("", "", interface, core, Tables(), {}, {})
     found = {}
     for name, file in weights.items():
         try:
@@ -257,15 +282,15 @@ def with_weights(interface: Interface, core: ir.Program, weights: Mapping[str, s
 
 def launchable(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], gpus: Sequence[str],
-    guarded: bool,
+    guarded: bool, origins: recognise.Origins,
 ) -> bytes:
     """The artifact of a program with its kernels on a GPU: host code that launches them, their Triton source, and their
     machine code."""
     name = Path(path).stem
-    better = optimise(core, interface, sources, device=True, guarded=guarded)
+    better = optimise(core, interface, sources, device=True, guarded=guarded, origins=origins)
     stays.mark(better, interface)
     codes = native(better, interface, cpus)
-    manifest = manifest_of(name, path, interface, better, codes[0].tables, sources)
+    manifest = manifest_of(name, path, interface, better, codes[0].tables, sources, origins)
     source, infos = module_of(name, codes[0].tables.kernels)
     try:
         made = [b for gpu in gpus for b in binaries.build(*module_of(name, codes[0].tables.kernels, gpu), [gpu])]
@@ -294,7 +319,7 @@ def artifact(
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     owner = models[0] if more is not None and (more.table != "fns" or not more.call) else None
     leading = None if more is None or not more.leading else Leading(more.call, owner, dict(more.leading))
-    core, interface = lower(checked, models=models, all_names=all_names, tests=tests, leading=leading)
+    core, interface = lower(checked, models=models, all_names=all_names, tests=tests, leading=leading, later=True)
     if more is not None and more.call:
         structs = (m.struct for m in interface.models
                    if owner is not None and (m.key, m.config) == (owner.key, [plain(c) for c in owner.config]))
@@ -306,7 +331,8 @@ def artifact(
     elif more is None:
         surface.without_curvatures(interface)
     cpus = [processors.HOST]
-    return finish(core, interface, checked.path, checked.sources, cpus, portable=portable, launched=launched).data
+    sources = checked.sources
+    return finish(core, interface, checked.path, sources, cpus, portable=portable, launched=launched, again=True).data
 
 
 def model_type(program: tree.Program, key: str, config: Sequence[Any]) -> ModelType:

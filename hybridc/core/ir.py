@@ -30,8 +30,9 @@ round; inside structs, enums and buffers they are all `?`. `f32[3] device` lies 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Union
+from typing import Any, Union
 
 from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, I32, INT, U8, Prim
@@ -286,6 +287,9 @@ class Fn:
     span: Span = NOWHERE
     adjoint: str = ""
     checkpoint: bool = False
+    known: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was found out about it, or made of it, under a name and with all else that was looked at: a function never
+    changes, so that holds for as long as there is the function (core/walk.py, passes/each.py)."""
 
 
 @dataclass

@@ -53,17 +53,18 @@ def print_program(program: Program, spans: bool = True) -> str:
     return "\n".join(parts) + "\n"
 
 
-def print_fn(fn: Fn, spans: bool = True) -> str:
-    """One function."""
+def print_fn(fn: Fn, spans: bool = True, origin: Span = NOWHERE) -> str:
+    """One function. Places in the file of `origin` are shown as they count from where that begins."""
     lines: list[str] = []
     head = "hidden fn " if fn.hidden else "fn "
     title = f" {json.dumps(fn.title)}" if fn.title else ""
     results = ", ".join(map(show_type, fn.results))
     adjoint = f" adjoint {show_name(fn.adjoint)}" if fn.adjoint else ""
     adjoint += " checkpoint" if fn.checkpoint else ""
-    place = _Printer(spans, lines).place(fn.span)
+    printer = _Printer(spans, lines, origin)
+    place = printer.place(fn.span)
     lines.append(f"{head}{show_name(fn.name)}{title}({_defs(fn.params)}) -> ({results}){adjoint}{place} {{")
-    _Printer(spans, lines).block(fn.body, 1)
+    printer.block(fn.body, 1)
     lines.append("}")
     return "\n".join(lines) + "\n"
 
@@ -133,13 +134,16 @@ def show_attr(value: object) -> str:
 
 
 class _Printer:
-    def __init__(self, spans: bool, lines: list[str]):
+    def __init__(self, spans: bool, lines: list[str], origin: Span):
         self.spans = spans
         self.lines = lines
+        self.origin = origin
 
     def place(self, span: Span) -> str:
         if not self.spans or span == NOWHERE:
             return ""
+        if self.origin.path and span.path == self.origin.path:
+            return f" @+{span.start - self.origin.start}:{span.end - self.origin.start}"
         path = span.path if _PLAIN_PATH.match(span.path) else json.dumps(span.path)
         return f" @{path}:{span.start}:{span.end}"
 

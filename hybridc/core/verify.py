@@ -59,6 +59,27 @@ def verify(program: Program, before: Program | None = None) -> list[str]:
     errors: list[str] = []
     for table in (program.structs, program.enums, program.fns):
         errors += [f"{name}: stands under the name {d.name}" for name, d in table.items() if d.name != name]  # type: ignore[attr-defined]
+    known = before is not None and _same_types(program, before)
+    if not known or len(program.structs) + len(program.enums) > len(before.structs) + len(before.enums):  # type: ignore[union-attr]
+        errors += _wrong_types(program)
+    if errors:
+        return errors
+    good_types: set[Type] = set()
+    if before is None or not known:
+        return [e for fn in program.fns.values() for e in _Checker(program, fn, good_types).check()]
+    for fn in _others(program, before):
+        signatures = tuple(_signature(program.fns[name]) if name in program.fns else None for name in mentions(fn))
+        if fn.known.get("good") != signatures:
+            found = _Checker(program, fn, good_types).check()
+            errors += found
+            if not found:
+                fn.known["good"] = signatures
+    return errors
+
+
+def _wrong_types(program: Program) -> list[str]:
+    """Of the structs and enums."""
+    errors: list[str] = []
     for name in program.structs.keys() & program.enums.keys():
         errors.append(f"{name}: is both a struct and an enum")
     for struct in program.structs.values():
@@ -68,28 +89,23 @@ def verify(program: Program, before: Program | None = None) -> list[str]:
         for case, fields in enum.cases:
             for field, t in fields:
                 errors += [f"enum {enum.name}, {case}.{field}: {e}" for e in _type_errors(t, program)]
-    if errors:
-        return errors
-    errors += [f"struct {name}: contains itself" for name in _endless(program)]
-    if errors:
-        return errors
-    good_types: set[Type] = set()
-    for fn in program.fns.values() if before is None else _others(program, before):
-        errors += _Checker(program, fn, good_types).check()
-    return errors
+    return errors or [f"struct {name}: contains itself" for name in _endless(program)]
 
 
 def _others(program: Program, before: Program) -> list[Fn]:
-    """The functions that may be wrong although `before` is good."""
-    for new, old in ((program.structs, before.structs), (program.enums, before.enums)):
-        if any(new.get(name) is not d for name, d in old.items()):  # type: ignore[attr-defined]
-            return list(program.fns.values())
+    """The functions that may be wrong although `before`, which has the same types, is good."""
     others = {
         name for name, fn in before.fns.items()
         if name not in program.fns or program.fns[name] is not fn and _signature(program.fns[name]) != _signature(fn)
     }
     return [fn for fn in program.fns.values()
             if before.fns.get(fn.name) is not fn or others and not others.isdisjoint(mentions(fn))]
+
+
+def _same_types(program: Program, before: Program) -> bool:
+    """Has the program the types of `before`?"""
+    tables = (program.structs, before.structs), (program.enums, before.enums)
+    return all(new.get(name) is d for new, old in tables for name, d in old.items())  # type: ignore[attr-defined]
 
 
 def _signature(fn: Fn) -> tuple[object, ...]:

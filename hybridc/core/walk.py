@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from operator import is_
+from typing import TypeVar
 
 from hybridc.core.ir import (
     RETURN,
@@ -134,6 +136,29 @@ def free_vars(block: Block) -> dict[Var, None]:
     return {v: None for v in uses(block) if v not in defined}
 
 
+T = TypeVar("T")
+
+
+def once(look: Callable[[Fn], T]) -> Callable[[Fn], T]:
+    """Of a function that looks at nothing but its argument: it looks once. What it gives is not to be changed."""
+
+    @wraps(look)
+    def looked(fn: Fn) -> T:
+        found = fn.known.get(look)
+        if found is None:
+            found = fn.known[look] = look(fn)
+        return found  # type: ignore[no-any-return]
+
+    return looked
+
+
+@once
+def size(fn: Fn) -> int:
+    """As `count` of its body."""
+    return count(fn.body)
+
+
+@once
 def highest_id(fn: Fn) -> int:
     """The greatest variable id in use."""
     top = max((p.id for p in fn.params), default=0)
@@ -142,10 +167,12 @@ def highest_id(fn: Fn) -> int:
     return top
 
 
+@once
 def highest_label(fn: Fn) -> int:
     return max((s.label for s in statements(fn.body) if isinstance(s, (Loop, Scope))), default=RETURN)
 
 
+@once
 def calls(fn: Fn) -> dict[str, int]:
     """The functions it calls, each with the number of places; those that operators name by attribute not."""
     found: dict[str, int] = {}
@@ -155,10 +182,17 @@ def calls(fn: Fn) -> dict[str, int]:
     return found
 
 
+@once
+def called(fn: Fn) -> frozenset[str]:
+    """The functions it calls."""
+    return frozenset(calls(fn))
+
+
 DERIVATIVES = ("gradient", "pushforward", "jacobian")
 """The operators that take a derivative of a function."""
 
 
+@once
 def gradients(fn: Fn) -> list[Op]:
     """The derivatives that the function takes."""
     return [s for s in statements(fn.body) if isinstance(s, Op) and s.op in DERIVATIVES]

@@ -13,6 +13,7 @@ from hybridc.base.types import PRIMS
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
 from hybridc.llvm.module import Tables
+from hybridc.passes.recognise import Origins, absolute
 
 
 def type_record(t: ir.Type) -> Any:
@@ -120,9 +121,11 @@ def manifest_of(
     program: ir.Program,
     tables: Tables,
     sources: Sources,
+    origins: Origins,
 ) -> Manifest:
-    """Everything a loader needs besides the code."""
-    sites, hosts = tables.sites, tables.hosts
+    """Everything a loader needs besides the code. `origins`: where places count from (passes/recognise.py)."""
+    sites = [(absolute(span, origins), title, hidden) for span, title, hidden in tables.sites]
+    hosts = tables.hosts
     record = _record(interface) | {"version": VERSION, "name": name, "path": path}
     record["lines"] = {
         path: [len(line) for line in sources[path].text.split("\n")]

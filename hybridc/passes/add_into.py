@@ -10,6 +10,7 @@ from hybridc.base.types import F32, F64
 from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var
 from hybridc.core.ops import is_pure, may_fault
 from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
+from hybridc.passes.each import each
 
 OF_SIZES = frozenset({
     "matmul", "update", "shaped", "reshape", "accumulate", "map", "reduce", "broadcast", "add_product",
@@ -18,7 +19,7 @@ OF_SIZES = frozenset({
 
 
 def run(program: Program) -> Program:
-    return Program(program.structs, program.enums, {n: _Into(f, uses(f.body)).run() for n, f in program.fns.items()})
+    return each(program, "add_into", lambda fn: _Into(fn, uses(fn.body)).run())
 
 
 @dataclass

@@ -25,6 +25,7 @@ from hybridc.core.walk import (
     with_body,
 )
 from hybridc.passes.counted import Counted, counted, within
+from hybridc.passes.each import each
 
 MOST = 16
 """Times as large as the tensor, at most, what is made ahead."""
@@ -33,7 +34,7 @@ VIEWS = ("tensor_view", "get")
 
 
 def run(program: Program) -> Program:
-    return Program(program.structs, program.enums, {n: _Ahead(f).run() for n, f in program.fns.items()})
+    return each(program, "ahead", lambda fn: _Ahead(fn).run())
 
 
 class _Ahead:

@@ -6,7 +6,7 @@ from itertools import dropwhile
 
 from hybridc.core.ir import Call, Exit, Fault, Fn, Loop, Match, Op, Program, TensorT, Var, Yield
 from hybridc.core.ops import OPS, may_fault
-from hybridc.core.walk import all_blocks
+from hybridc.core.walk import all_blocks, calls
 from hybridc.passes.liveness import Counted
 
 Borrowed = dict[str, tuple[bool, ...]]
@@ -36,10 +36,8 @@ def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
     borrowed = {n: (True,) * len(f.params) for n, f in program.fns.items()}
     callers: dict[str, set[str]] = {}
     for name, fn in program.fns.items():
-        for b in all_blocks(fn.body):
-            for stmt in b.stmts:
-                if isinstance(stmt, Call):
-                    callers.setdefault(stmt.fn, set()).add(name)
+        for callee in calls(fn):
+            callers.setdefault(callee, set()).add(name)
     waiting = dict.fromkeys(program.fns)
     while waiting:
         name = next(iter(waiting))
@@ -53,7 +51,16 @@ def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
     return borrowed
 
 
-def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
+def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> frozenset[int]:
+    """Of a function and of what is known of those that it calls."""
+    key = "consumed", tuple(borrowed[name] for name in calls(fn))
+    found = fn.known.get(key)
+    if found is None:
+        found = fn.known[key] = frozenset(_consumed_vars(fn, borrowed, counted))
+    return found  # type: ignore[no-any-return]
+
+
+def _consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
     """Variables that are taken over somewhere, or of which a part is. A field of a matched enum that is only returned
     or yielded does not count for the enum: keeping it costs one count, as taking over the enum would. A tuple, struct
     or option that is made takes its parts over if it is taken over itself."""

@@ -23,6 +23,7 @@ from hybridc.core.walk import (
     substitute,
 )
 from hybridc.passes.counted import Counted, counted, innermost, within
+from hybridc.passes.each import each
 from hybridc.passes.simplify import simplify_fn
 
 ROUNDS = 2
@@ -32,7 +33,7 @@ LARGEST = 150
 
 def run(program: Program) -> Program:
     """Every function with the innermost counted loops that check indices in two versions."""
-    return Program(program.structs, program.enums, {n: _Versions(f, program).run() for n, f in program.fns.items()})
+    return each(program, "bounds", lambda fn: _Versions(fn, program).run())
 
 
 @dataclass(frozen=True)

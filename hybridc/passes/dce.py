@@ -35,14 +35,17 @@ from hybridc.core.walk import (
     all_blocks,
     args_of,
     blocks_of,
+    called,
     calls,
     diverges,
     mentions,
+    once,
     rebuilt,
     statements,
     unchanged,
     with_body,
 )
+from hybridc.passes.each import each
 
 
 def prune(program: Program, roots: Iterable[str]) -> Program:
@@ -60,12 +63,12 @@ def prune(program: Program, roots: Iterable[str]) -> Program:
 def run(program: Program) -> Program:
     """Every function without its dead statements."""
     pure = pure_functions(program)
-    return Program(program.structs, program.enums, {n: _Dce(f, pure).run() for n, f in program.fns.items()})
+    return each(program, "dce", lambda fn: _Dce(fn, pure).run(), lambda fn: called(fn) & pure)
 
 
 def pure_functions(program: Program) -> frozenset[str]:
     """Functions that only compute: no fault, no effect, no loop, no recursion."""
-    pure = {n for n, f in program.fns.items() if not any(_impure(b) for b in all_blocks(f.body))}
+    pure = {n for n, fn in program.fns.items() if _only_computes(fn)}
     ordered: dict[str, bool] = {}
 
     def visit(name: str, path: frozenset[str]) -> bool:
@@ -76,6 +79,12 @@ def pure_functions(program: Program) -> frozenset[str]:
         return ordered[name]
 
     return frozenset(n for n in program.fns if visit(n, frozenset()))
+
+
+@once
+def _only_computes(fn: Fn) -> bool:
+    """But for what it calls."""
+    return not any(_impure(b) for b in all_blocks(fn.body))
 
 
 def _impure(b: Block) -> bool:

@@ -26,6 +26,7 @@ from hybridc.core.walk import (
 )
 from hybridc.kernels.graph import FUSIBLE, IMPLICIT, Unfit, build
 from hybridc.passes import sizes
+from hybridc.passes.each import each
 
 LARGEST = 48
 """Operators in one kernel."""
@@ -46,10 +47,9 @@ def on_cpu(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
 def run(program: Program, judge: Judge = on_cpu, refusals: dict[str, list[Refusal]] | None = None) -> Program:
     """Every function with its kernels fused; by function the `refusals`, if they are asked for."""
     program = sizes.run(program)
-    fns = {}
-    for name, fn in program.fns.items():
-        found: list[Refusal] | None = None if refusals is None else refusals.setdefault(name, [])
-        fns[name] = _Fuser(fn, found, judge).run()
+    if refusals is None:
+        return each(program, ("fuse", judge), lambda fn: _Fuser(fn, None, judge).run())
+    fns = {name: _Fuser(fn, refusals.setdefault(name, []), judge).run() for name, fn in program.fns.items()}
     return Program(program.structs, program.enums, fns)
 
 

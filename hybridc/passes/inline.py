@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from operator import is_
 
 from hybridc.base.source import Span
 from hybridc.core.ir import (
@@ -31,7 +32,6 @@ from hybridc.core.walk import (
     Freshener,
     all_blocks,
     calls,
-    count,
     diverges,
     exits_to,
     gradients,
@@ -41,6 +41,7 @@ from hybridc.core.walk import (
     map_blocks,
     map_tail,
     rebuilt,
+    size,
     with_body,
 )
 from hybridc.passes.dce import pure_functions
@@ -64,7 +65,6 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
             places[name] = places.get(name, 0) + times
     pure = pure_functions(program)
     done: dict[str, Fn] = {}
-    sizes: dict[str, int] = {}
 
     def wanted(name: str) -> bool:
         callee = done.get(name)
@@ -73,16 +73,16 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
         if differentiates(callee, program):
             return False
         crosses = tensors and any(isinstance(t, TensorT) for t in (*callee.results, *(p.type for p in callee.params)))
-        if sizes[name] > (WITH_TENSORS if crosses else ONCE if places.get(name) == 1 else SMALL):
+        if size(callee) > (WITH_TENSORS if crosses else ONCE if places.get(name) == 1 else SMALL):
             return False
         return name not in calls(callee)
 
     for name in callees_first(program):
         fn = program.fns[name]
-        if count(fn.body) < LARGEST and any(wanted(c) for c in calls(fn)):
-            fn = inlined(fn, done, wanted)
+        taken = [done[c] for c in calls(fn) if wanted(c)]
+        if taken and size(fn) < LARGEST:
+            fn = into(fn, taken)
         done[name] = fn
-        sizes[name] = count(fn.body)
     return Program(program.structs, program.enums, {n: done[n] for n in program.fns})
 
 
@@ -90,6 +90,18 @@ def differentiates(fn: Fn, program: Program) -> bool:
     """Before derivatives are written out: what takes one, and what chooses between such functions, stays apart, so that
     only a function that runs one is held up by it."""
     return bool(gradients(fn)) or any(gradients(program.fns[c]) for c in calls(fn))
+
+
+def into(fn: Fn, taken: list[Fn]) -> Fn:
+    """A function with what these do in the place of their calls. They are kept as what was looked at, so that none of
+    them can be taken for another."""
+    for others, made in fn.known.get("inline", ()):
+        if len(others) == len(taken) and all(map(is_, others, taken)):
+            return made  # type: ignore[no-any-return]
+    names = {callee.name: callee for callee in taken}
+    made = inlined(fn, names, names.__contains__)
+    fn.known["inline"] = (*fn.known.get("inline", ())[-1:], (taken, made))
+    return made
 
 
 def inlined(fn: Fn, done: dict[str, Fn], wanted: Callable[[str], bool]) -> Fn:

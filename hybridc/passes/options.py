@@ -36,13 +36,14 @@ from hybridc.core.walk import (
     tail_values,
     with_body,
 )
+from hybridc.passes.each import each
 
 LOOKS = frozenset({"is_some", "unwrap"})
 
 
 def run(program: Program) -> Program:
     """Every function."""
-    return Program(program.structs, program.enums, {name: _Options(fn).run() for name, fn in program.fns.items()})
+    return each(program, "options", lambda fn: _Options(fn).run())
 
 
 class _Options:

@@ -34,7 +34,7 @@ How it decides
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hybridc.core.ir import (
@@ -63,9 +63,10 @@ from hybridc.core.ir import (
 )
 from hybridc.core.ops import OPS
 from hybridc.core.types import parts
-from hybridc.core.walk import args_of, diverges, highest_id, map_blocks
+from hybridc.core.walk import args_of, calls, diverges, highest_id, map_blocks
 from hybridc.passes import views
 from hybridc.passes.borrow import TOGETHER, Borrowed, consumed_vars, infer_borrowed, lies_together, renames
+from hybridc.passes.each import each
 from hybridc.passes.hoist import hoist_gets
 from hybridc.passes.liveness import Counted, Live, Liveness
 
@@ -85,12 +86,22 @@ class OwnedProgram:
 def own(program: Program) -> OwnedProgram:
     """Insert retains and releases. The program must not contain any yet."""
     counted = Counted(program)
-    prepared = Program(program.structs, program.enums, {n: hoist_gets(f, counted) for n, f in program.fns.items()})
+    prepared = each(program, "hoist", lambda fn: hoist_gets(fn, counted))
     prepared = views.run(prepared, counted)
     borrowed = infer_borrowed(prepared, counted)
-    cleanup: Cleanup = {}
-    fns = {n: _Frame(prepared, f, borrowed, counted, cleanup).run() for n, f in prepared.fns.items()}
-    return OwnedProgram(Program(program.structs, program.enums, fns), borrowed, cleanup)
+
+    def framed(fn: Fn) -> Fn:
+        cleanup: Cleanup = {}
+        made = _Frame(prepared, fn, borrowed, counted, cleanup).run()
+        made.known["cleanup"] = cleanup
+        return made
+
+    def looked_at(fn: Fn) -> Hashable:
+        return borrowed[fn.name], tuple(borrowed[name] for name in calls(fn))
+
+    owned = each(prepared, "own", framed, looked_at)
+    cleanup = {i: found for fn in owned.fns.values() for i, found in fn.known["cleanup"].items()}
+    return OwnedProgram(owned, borrowed, cleanup)
 
 
 Owned = dict[int, Var]

@@ -11,20 +11,22 @@ from collections.abc import Hashable
 from dataclasses import replace
 from itertools import takewhile
 
-from hybridc.core.ir import Atom, Block, Call, Const, Op, Prim, Program, Scope, Stmt, Var
+from hybridc.core.ir import Atom, Block, Call, Const, Fn, Op, Prim, Program, Scope, Stmt, Var
 from hybridc.core.ops import OPS
-from hybridc.core.walk import calls, map_atoms, map_blocks, map_tail, rebuilt, statements, with_body
+from hybridc.core.walk import called, calls, map_atoms, map_blocks, map_tail, once, rebuilt, statements, with_body
+from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
     repeatable = _repeatable(program)
-    fns = {n: with_body(f, _Sharer(repeatable).block(f.body)) for n, f in program.fns.items()}
-    return Program(program.structs, program.enums, fns)
+    return each(
+        program, "share", lambda fn: with_body(fn, _Sharer(repeatable).block(fn.body)),
+        lambda fn: called(fn) & repeatable)
 
 
 def _repeatable(program: Program) -> frozenset[str]:
     """Functions without effects whose results are scalars."""
-    effects = {n for n, f in program.fns.items() if any(_has_effect(s) for s in statements(f.body))}
+    effects = {n for n, fn in program.fns.items() if _has_effect(fn)}
     callers: dict[str, list[str]] = {}
     for name, fn in program.fns.items():
         for callee in calls(fn):
@@ -40,8 +42,10 @@ def _repeatable(program: Program) -> frozenset[str]:
     )
 
 
-def _has_effect(s: Stmt) -> bool:
-    return isinstance(s, Op) and OPS[s.op].effect
+@once
+def _has_effect(fn: Fn) -> bool:
+    """But for what it calls."""
+    return any(isinstance(s, Op) and OPS[s.op].effect for s in statements(fn.body))
 
 
 class _Sharer:

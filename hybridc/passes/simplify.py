@@ -49,6 +49,7 @@ from hybridc.core.walk import (
     with_body,
 )
 from hybridc.passes.counted import within
+from hybridc.passes.each import each
 
 EXACT = frozenset(
     "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr mulhi"
@@ -59,7 +60,7 @@ EXACT = frozenset(
 
 def run(program: Program) -> Program:
     """Every function, simplified once from top to bottom."""
-    return Program(program.structs, program.enums, {n: simplify_fn(f, program) for n, f in program.fns.items()})
+    return each(program, "simplify", lambda fn: simplify_fn(fn, program))
 
 
 def simplify_fn(fn: Fn, program: Program) -> Fn:

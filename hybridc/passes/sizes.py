@@ -6,15 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hybridc.core.ir import INT, Atom, Block, Const, Op, Program, Stmt, TensorT, Type, Var
-from hybridc.core.walk import highest_id, map_atoms, map_blocks, map_tail
+from hybridc.core.walk import highest_id, map_atoms, map_blocks, map_tail, rebuilt, with_body
 from hybridc.kernels.graph import window_count
+from hybridc.passes.each import each
 
 Source = "tuple[Var, int] | Const | None"
 
 
 def run(program: Program) -> Program:
-    fns = {n: replace(f, body=_Sizes(highest_id(f) + 1).block(f.body)) for n, f in program.fns.items()}
-    return Program(program.structs, program.enums, fns)
+    return each(program, "sizes", lambda fn: with_body(fn, _Sizes(highest_id(fn) + 1).block(fn.body)))
 
 
 class _Sizes:
@@ -60,7 +60,7 @@ class _Sizes:
                         self.windows[stmt.outs[0].id] = stmt
                     self.learn(stmt)
             out.append(stmt)
-        return Block(tuple(out), map_tail(b.tail, self.atom))
+        return rebuilt(b, out, map_tail(b.tail, self.atom))
 
     def fresh(self, t: Type) -> Var:
         self.next_id += 1

@@ -10,10 +10,11 @@ from dataclasses import replace
 from hybridc.core.ir import Atom, Block, Const, Fn, Op, Program, Stmt, TensorT, Var
 from hybridc.core.ops import is_pure
 from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
+from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return Program(program.structs, program.enums, {n: _Spread(f).run() for n, f in program.fns.items()})
+    return each(program, "spread", lambda fn: _Spread(fn).run())
 
 
 class _Spread:

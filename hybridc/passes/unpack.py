@@ -7,7 +7,7 @@ reads them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 
 from hybridc.core.ir import Atom, Block, Call, Fn, Op, Program, Stmt, StructT, TupleT, Type, Var
@@ -15,6 +15,7 @@ from hybridc.core.types import parts
 from hybridc.core.walk import (
     all_blocks,
     args_of,
+    calls,
     highest_id,
     map_atoms,
     map_blocks,
@@ -22,6 +23,7 @@ from hybridc.core.walk import (
     rebuilt,
     with_body,
 )
+from hybridc.passes.each import each
 
 MOST = 12
 """Parts beyond which an aggregate stays whole."""
@@ -39,9 +41,20 @@ def run(program: Program, roots: Iterable[str] = ()) -> Program:
         places = _unpacked(program, kept)
         if not places:
             break
-        fns = {name: _Unpacker(program, fn, places).run() for name, fn in program.fns.items()}
-        program = Program(program.structs, program.enums, fns)
+        program = _without(program, places)
     return program
+
+
+def _without(program: Program, places: Places) -> Program:
+    """With these parameters passed as their parts."""
+    positions: dict[str, list[int]] = {}
+    for name, i in sorted(places):
+        positions.setdefault(name, []).append(i)
+
+    def looked_at(fn: Fn) -> Hashable:
+        return tuple((name, *positions[name]) for name in (fn.name, *calls(fn)) if name in positions)
+
+    return each(program, "unpack", lambda fn: _Unpacker(program, fn, places).run(), looked_at)
 
 
 def _unpacked(program: Program, roots: set[str]) -> Places:

@@ -10,6 +10,7 @@ statement of the block that uses `b`, nothing takes the source over, nor anythin
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from hybridc.core.ir import (
@@ -33,8 +34,20 @@ from hybridc.core.ir import (
     Var,
 )
 from hybridc.core.ops import OPS
-from hybridc.core.walk import all_blocks, args_of, blocks_of, highest_id, map_blocks, statements, substitute, uses
+from hybridc.core.walk import (
+    all_blocks,
+    args_of,
+    blocks_of,
+    calls,
+    highest_id,
+    map_blocks,
+    once,
+    statements,
+    substitute,
+    uses,
+)
 from hybridc.passes.borrow import TOGETHER, Borrowed, infer_borrowed
+from hybridc.passes.each import each
 from hybridc.passes.liveness import Counted
 
 READS: dict[str, tuple[int, ...]] = {
@@ -49,12 +62,20 @@ Places = set[tuple[str, int]]
 
 
 def run(program: Program, counted: Counted) -> Program:
-    copying = [n for n, f in program.fns.items() if any(_is(s, "buffer_copy") for s in statements(f.body))]
-    if not copying:
+    if not any(map(_copies, program.fns.values())):
         return program
     reading, borrowed = _reading(program), infer_borrowed(program, counted)
-    fns = {n: _Views(program.fns[n], reading, borrowed, counted).run() for n in copying}
-    return Program(program.structs, program.enums, {**program.fns, **fns})
+
+    def looked_at(fn: Fn) -> Hashable:
+        return tuple((borrowed[n], *((n, i) in reading for i in range(len(borrowed[n])))) for n in calls(fn))
+
+    return each(program, "views", lambda fn: _Views(fn, reading, borrowed, counted).run() if _copies(fn) else fn,
+                looked_at)
+
+
+@once
+def _copies(fn: Fn) -> bool:
+    return any(_is(s, "buffer_copy") for s in statements(fn.body))
 
 
 def _reading(program: Program) -> Places:

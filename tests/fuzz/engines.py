@@ -107,7 +107,7 @@ class Unit:
             else:
                 code = at_level(self.code[1], opt)
         self.code = core, code
-        manifest = manifest_of(self.path.stem, str(self.path), self.interface, core, code.tables, self.checked.sources)
+        manifest = manifest_of(self.path.stem, str(self.path), self.interface, core, code.tables, self.checked.sources, {})
         return container.pack(manifest, [code], print_program(core), container.digests(self.checked.sources))
 
     def on_device(self) -> Module:

@@ -32,7 +32,7 @@ def module(text: str, made: Interface, **options: object) -> Module:
     program, diagnostics = read(text)
     assert program is not None, diagnostics
     compiled = compile_program(program, surface.symbols(made), surface.types(made, program))
-    manifest = manifest_of("test", "test.hyb", made, program, compiled.tables, {})
+    manifest = manifest_of("test", "test.hyb", made, program, compiled.tables, {}, {})
     return link(type(manifest).from_json(manifest.to_json()), compiled.objects, **options)
 
 

@@ -1,0 +1,31 @@
+"""A pass that makes each function anew by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from hybridc.core.ir import Fn, Program
+
+_ITSELF = object()
+"""A function is not kept in what is known of it: nobody but the collector of garbage could let go of it then."""
+
+
+def nothing(fn: Fn) -> Hashable:
+    """For passes that look at the function alone."""
+    return ()
+
+
+def each(
+    program: Program, name: Hashable, one: Callable[[Fn], Fn], looked_at: Callable[[Fn], Hashable] = nothing
+) -> Program:
+    """With every function as `one` makes it. It may look at the function, at the types that this names, and else only
+    at what `looked_at` says; so where all that is as it was, what was made then is taken again."""
+    fns = {}
+    for fn in program.fns.values():
+        key = name, looked_at(fn)
+        made = fn.known.get(key)
+        if made is None:
+            made = one(fn)
+            fn.known[key] = _ITSELF if made is fn else made
+        fns[fn.name] = fn if made is _ITSELF else made
+    return Program(program.structs, program.enums, fns)

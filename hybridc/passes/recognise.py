@@ -1,0 +1,165 @@
+"""Functions that were compiled before are known again, with what passes made of them (core/ir.py, `Fn.known`).
+
+A program that is loaded again after an edit has, but for what was edited, the functions that it had, and those of the
+library. `Recogniser.program` puts the very objects of before in their places, where a function is the same text and the
+types that it names are the same. So that a line more in a file does not change every function below it, places in them
+count from where the function begins: `origins` says where that is, and `absolute` makes them places in files again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from hybridc.core.ir import (
+    NOWHERE,
+    Block,
+    BufferT,
+    EnumDef,
+    EnumT,
+    Fault,
+    Fn,
+    OptionT,
+    Program,
+    Span,
+    StructDef,
+    StructT,
+    TupleT,
+    Type,
+)
+from hybridc.core.printer import print_fn
+from hybridc.core.walk import all_blocks, bound_in, map_blocks, once, outs_of
+
+Origins = Mapping[str, Span]
+"""By name of a function, where it stands."""
+MARK = "\0"
+"""Begins, in the place of a path, the name of the function from whose beginning a place counts."""
+_ITSELF = object()
+LASTS = 8
+"""Compiles for which a function is kept that none of them has."""
+
+
+def absolute(span: Span, origins: Origins) -> Span:
+    """A place in its file."""
+    if not span.path.startswith(MARK):
+        return span
+    origin = origins[span.path[len(MARK):]]
+    return Span(origin.path, origin.start + span.start, origin.start + span.end)
+
+
+@dataclass
+class _Kept:
+    fn: Fn
+    types: dict[str, StructDef | EnumDef | None]
+    """What the names of types in it meant, and in these, and so on."""
+    used: int
+
+
+class Recogniser:
+    """What was compiled in this process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, list[_Kept]] = {}
+        self.compiles = 0
+        self.lock = threading.Lock()
+
+    def program(self, program: Program) -> tuple[Program, Origins]:
+        """With the functions of before, where they are the same."""
+        with self.lock:
+            self.compiles += 1
+            fns = {name: self._function(fn, program) for name, fn in program.fns.items()}
+            old = [text for text, found in self.kept.items() if found[-1].used < self.compiles - LASTS]
+            for text in old:
+                del self.kept[text]
+        return Program(program.structs, program.enums, fns), {name: fn.span for name, fn in program.fns.items()}
+
+    def made(self, program: Program) -> Program:
+        """The same for functions that a pass has made, of those that `program` gave."""
+        with self.lock:
+            fns = {name: self._function(fn, program) for name, fn in program.fns.items()}
+        return Program(program.structs, program.enums, fns)
+
+    def _function(self, fn: Fn, program: Program) -> Fn:
+        same = fn.known.get(MARK)
+        if same is not None:
+            return fn if same is _ITSELF else same  # type: ignore[no-any-return]
+        text = print_fn(fn, origin=NOWHERE if fn.span.path.startswith(MARK) else fn.span)
+        found = self.kept.setdefault(text, [])
+        for kept in found:
+            if all(_meaning(name, program) == d for name, d in kept.types.items()):
+                break
+        else:
+            kept = _Kept(_relative(fn), _types(fn, program), 0)
+            kept.fn.known[MARK] = _ITSELF
+            found.append(kept)
+        kept.used = self.compiles
+        found.sort(key=lambda k: k.used)
+        fn.known[MARK] = kept.fn
+        return kept.fn
+
+
+def _relative(fn: Fn) -> Fn:
+    """With places that count from its beginning."""
+    origin = fn.span
+    if origin.path.startswith(MARK) or not origin.path:
+        return replace(fn)
+
+    def place(span: Span) -> Span:
+        if span.path != origin.path:
+            return span
+        return Span(MARK + fn.name, span.start - origin.start, span.end - origin.start)
+
+    def block(b: Block) -> Block:
+        tail = replace(b.tail, span=place(b.tail.span)) if isinstance(b.tail, Fault) else b.tail
+        return Block(tuple(map_blocks(replace(s, span=place(s.span)), block) for s in b.stmts), tail)
+
+    return replace(fn, body=block(fn.body), span=place(origin))
+
+
+# ---- types
+def _types(fn: Fn, program: Program) -> dict[str, StructDef | EnumDef | None]:
+    """What the names of types in a function mean, and those in these."""
+    found: dict[str, StructDef | EnumDef | None] = {}
+    todo = list(_named(fn))
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = meaning = _meaning(name, program)
+            todo += [n for t in _held(meaning) for n in _names_in(t)]
+    return found
+
+
+def _meaning(name: str, program: Program) -> StructDef | EnumDef | None:
+    return program.structs.get(name) or program.enums.get(name)
+
+
+def _held(meaning: StructDef | EnumDef | None) -> list[Type]:
+    match meaning:
+        case StructDef():
+            return [t for _, t in meaning.fields]
+        case EnumDef():
+            return [t for _, fields in meaning.cases for _, t in fields]
+    return []
+
+
+@once
+def _named(fn: Fn) -> frozenset[str]:
+    found: set[Type] = {*fn.results, *(p.type for p in fn.params)}
+    for b in all_blocks(fn.body):
+        for stmt in b.stmts:
+            found.update(v.type for v in outs_of(stmt))
+            found.update(v.type for v in bound_in(stmt))
+    return frozenset(name for t in found for name in _names_in(t))
+
+
+def _names_in(t: Type) -> Iterator[str]:
+    """The structs and enums that a type names itself."""
+    match t:
+        case StructT(name) | EnumT(name):
+            yield name
+        case TupleT(items):
+            for item in items:
+                yield from _names_in(item)
+        case OptionT(item) | BufferT(item):
+            yield from _names_in(item)
