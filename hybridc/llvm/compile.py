@@ -11,15 +11,15 @@ from hybridc.llvm import backend, processors
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.backend import Kept
 from hybridc.llvm.entry import emit_entry, emit_release
-from hybridc.llvm.functions import emit_fn
 from hybridc.llvm.layout import Layouts
 from hybridc.llvm.lend import lent
 from hybridc.llvm.module import Module, Tables
 from hybridc.llvm.partition import pieces, whole_text
-from hybridc.llvm.refcount import finish_drain
+from hybridc.llvm.refcount import find_drained, finish_drain
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.support import LIVE
 from hybridc.llvm.unit import Unit, find_in_place, fn_symbol
+from hybridc.llvm.written import write
 from hybridc.passes.ownership import OwnedProgram, own
 
 NO_MEMORY = frozenset(SCALAR_ROWS) | {
@@ -79,11 +79,31 @@ class Compiled:
 
 def emit_module(
     owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type] = (), once: Collection[str] = (),
-    vector_bytes: int = 32, tables: Tables | None = None,
+    vector_bytes: int = 32,
 ) -> Module:
     """The LLVM text of a program's entries and all they need."""
+    return emit_modules(owned, entries, release_types, once, [vector_bytes], Tables())[0]
+
+
+def emit_modules(
+    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str],
+    widths: Iterable[int], tables: Tables,
+) -> list[Module]:
+    """The same for processors with vectors of each of these widths."""
+    modules = [_emitted(owned, entries, release_types, once, width, tables) for width in widths]
+    for module in modules:
+        find_drained(module)
+    for module in modules:
+        finish_drain(module)
+    return modules
+
+
+def _emitted(
+    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str],
+    vector_bytes: int, tables: Tables,
+) -> Module:
     program = owned.program
-    module = Module(Layouts(program), tables or Tables(), vector_bytes)
+    module = Module(Layouts(program), tables, vector_bytes)
     facts = Facts(program, NO_MEMORY)
     unit = Unit(module, facts, owned.cleanup, owned.borrowed, once=frozenset(once))
     wanted = facts.reachable(list(entries))
@@ -95,12 +115,11 @@ def emit_module(
         wanted = [fn for fn in wanted if fn.name not in unit.needed]
         for fn in ready:
             with module.owner(fn.name):
-                emit_fn(unit, fn)
+                write(unit, fn)
     for name in dict.fromkeys(entries):
         emit_entry(unit, program.fns[name])
     for t in {type_key(t): t for t in release_types}.values():
         emit_release(module, t)
-    finish_drain(module)
     return module
 
 
@@ -120,7 +139,8 @@ def compile_for(
     owned = program if isinstance(program, OwnedProgram) else own(program)
     tables = Tables()
     widths = {cpu: processors.vector_bytes(cpu) for cpu in cpus}
-    modules = {w: emit_module(owned, entries, release_types, once, w, tables) for w in dict.fromkeys(widths.values())}
+    needed = list(dict.fromkeys(widths.values()))
+    modules = dict(zip(needed, emit_modules(owned, entries, release_types, once, needed, tables), strict=True))
     texts = {w: pieces(module, [COUNTER]) for w, module in modules.items()}  # when all is numbered
     divided = any(len(found) > 1 for found in texts.values())  # else all changes with every edit
     jobs = [(text, cpu) for cpu, w in widths.items() for text in texts[w]]

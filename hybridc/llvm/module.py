@@ -10,12 +10,14 @@ function that stays as it was has the text that it had, and its machine code can
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hybridc.core.ir import Span, Type
+from hybridc.core.types import type_key
 from hybridc.kernels.device import Kernels
 from hybridc.llvm.layout import Layouts
 
@@ -28,6 +30,8 @@ Site = tuple[Span, str, bool]
 """A place that a trace may name: span, function's title, hidden."""
 Service = tuple[str, tuple[Type, ...], tuple[Type, ...]]
 """Something that compiled code asks of the host: name, types of arguments and results."""
+NAME = re.compile(r'@(?:"[^"]*"|[\w.$]+)')
+"""A global in a text."""
 LOOP = "!loop"
 """Stands for the number of a loop's metadata until a text is put together."""
 
@@ -63,6 +67,8 @@ class Def:
     body: str
     size: int
     """Lines."""
+    uses: tuple[str, ...]
+    """What its body names, itself not: functions, constants, numbers."""
 
     def text(self, internal: bool) -> str:
         return f"define {'internal ' if internal else ''}{self.head} {{\n{self.body}\n}}"
@@ -74,24 +80,28 @@ class Tables:
 
     places: dict[str, dict[Site, int]] = field(default_factory=dict)
     """By the symbol of a function in LLVM: its places, as it numbers them."""
-    services: dict[Service, int] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
+    """By the symbol of the constant that holds the number."""
+    kinds: dict[str, Type] = field(default_factory=dict)
+    """Kinds of counted blocks that are freed by the worklist, in the same way."""
     kernels: Kernels = field(default_factory=Kernels)
 
     @property
     def sites(self) -> list[Site]:
-        return [site for own in self.places.values() for site in own]
+        return [site for name in sorted(self.places) for site in self.places[name]]
 
     @property
     def hosts(self) -> list[Service]:
-        return list(self.services)
+        return [self.services[name] for name in sorted(self.services)]
 
     def numbers(self) -> dict[str, int]:
-        """The constants that are known at the end: by symbol, the first place of a function, and services."""
-        found = {service_symbol(service): i for service, i in self.services.items()}
+        """The constants that are known at the end: by symbol, the first place of a function, services and kinds. All
+        are numbered by their names, in whatever order they were asked for."""
+        found = {name: i for table in (self.services, self.kinds) for i, name in enumerate(sorted(table))}
         first = 0
-        for name, own in self.places.items():
+        for name in sorted(self.places):
             found[places_symbol(name)] = first
-            first += len(own)
+            first += len(self.places[name])
         return found
 
 
@@ -102,6 +112,10 @@ def places_symbol(name: str) -> str:
 
 def service_symbol(service: Service) -> str:
     return symbol(f"service.{service[0]}.{_digest(repr(service))}")
+
+
+def kind_symbol(kind: Type) -> str:
+    return symbol("kind." + type_key(kind))
 
 
 def _digest(text: str) -> str:
@@ -125,20 +139,26 @@ class Module:
         """Functions of the C library and LLVM's own: by name the signature."""
         self.defined: set[str] = set()
         """Functions that are, or are going to be, among the definitions."""
-        self.drained: list = []
-        """Kinds of counted blocks that are freed by the worklist, by number."""
         self.statics: dict[object, str] = {}
         """Globals made once for a key."""
-        self._helpers: dict[object, str] = {}
+        self.helpers: dict[object, str] = {}
+        """By what each is made for."""
         self._owner = ""
         self._names: dict[str, int] = {}
 
     # ---- numbers that the whole program decides
     def service(self, name: str, params: tuple[Type, ...], results: tuple[Type, ...]) -> str:
         """The constant that holds a service's number."""
-        key = (name, params, results)
-        self.tables.services.setdefault(key, len(self.tables.services))
-        return service_symbol(key)
+        service = (name, params, results)
+        found = service_symbol(service)
+        self.tables.services[found] = service
+        return found
+
+    def kind(self, kind: Type) -> str:
+        """The constant that holds the number of a kind of blocks for the worklist."""
+        found = kind_symbol(kind)
+        self.tables.kinds[found] = kind
+        return found
 
     # ---- functions
     def declare(self, signature: str) -> None:
@@ -152,29 +172,32 @@ class Module:
         front = f"{code.convention} {code.result} {code.name}".lstrip()
         lines = ["entry:", *code.allocas, *code.lines, *code.cold]
         head = f"{front}({params}) {code.attributes}"
-        self.defs[code.name] = Def(code.name, code.exported, f"{front}({types})", head, "\n".join(lines), len(lines))
+        body = "\n".join(lines)
+        uses = tuple(n for n in dict.fromkeys(NAME.findall(body)) if n != code.name)
+        self.defs[code.name] = Def(code.name, code.exported, f"{front}({types})", head, body, len(lines), uses)
 
     def helper(self, key: object, make: Callable[[str], None]) -> str:
         """The symbol of a function made once for `key`: `make(symbol)` writes it (the symbol is known before, so it may
         call itself)."""
-        found = self._helpers.get(key)
+        found = self.helpers.get(key)
         if found is None:
             hint = key if isinstance(key, str) else key[0] if isinstance(key, tuple) else "helper"
             assert isinstance(hint, str)
-            found = self._helpers[key] = symbol(self._unused(f"{hint} {_digest(repr(key))}"))  # no name of a program
+            found = self.helpers[key] = symbol(self._unused(f"{hint} {_digest(repr(key))}"))  # no name of a program
             self.defined.add(found)
             with self.owner(found.strip('@"')):
                 make(found)
         return found
 
     def shared(self, code: Code) -> str:
-        """Finish a function, unless there is one with the same instructions: the name of that one then."""
-        key = "shared", "\n".join([*(f"{t} {n}" for t, n in code.params), *code.allocas, *code.lines, *code.cold])
-        found = self.statics.get(key)
-        if found is None:
-            found = self.statics[key] = code.name
+        """Finish a function under a name that says what it does: functions with the same instructions are one."""
+        params = (f"{t} {n}" for t, n in code.params)
+        text = "\n".join([code.result, *params, *code.allocas, *code.lines, *code.cold])
+        code.name = symbol(f"{code.name.strip('@')} {_digest(text)}")
+        if code.name not in self.defs:
+            self.defined.add(code.name)
             code.finish()
-        return found
+        return code.name
 
     # ---- names
     @contextmanager

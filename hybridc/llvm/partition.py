@@ -8,14 +8,12 @@ edit changes the piece that it is in and not how all that follows is divided.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from hybridc.llvm.module import LOOP, Def, Module
+from hybridc.llvm.module import LOOP, NAME, Def, Module
 
-NAME = re.compile(r'@(?:"[^"]*"|[\w.$]+)')
 COPIED = 12
 """Lines up to which a helper stands in each piece that uses it."""
 WHOLE = 1500
@@ -40,11 +38,23 @@ def pieces(module: Module, more: Sequence[str] = ()) -> list[str]:
 
 def whole_text(module: Module, more: Sequence[str] = ()) -> str:
     """The program as one module."""
-    used = {n for d in module.defs.values() for n in NAME.findall(d.body)}
+    used = {n for d in module.defs.values() for n in d.uses}
     numbers = [f"{name} = internal constant i64 {n}" for name, n in module.tables.numbers().items() if name in used]
-    constants = [f"{name} = {definition}" for name, definition in module.constants.items()]
-    declared = [f"declare {signature}" for signature in module.declared.values()]
-    return _put_together([*more, *numbers, *constants, *declared], [(d, not d.exported) for d in module.defs.values()])
+    constants = [f"{name} = {definition}" for name, definition in sorted(module.constants.items())]
+    declared = [f"declare {signature}" for _, signature in sorted(module.declared.items())]
+    defs = [module.defs[name] for name in in_order(module, module.defs)]
+    return _put_together([*more, *numbers, *constants, *declared], [(d, not d.exported) for d in defs])
+
+
+def in_order(module: Module, names: Iterable[str]) -> list[str]:
+    """Functions of the program in its order, then helpers by name, in whatever order they were asked for."""
+    functions = [n for n in names if of_program(module.defs[n])]
+    return functions + sorted(set(names).difference(functions))
+
+
+def of_program(d: Def) -> bool:
+    """Is it a function that the program has, or that is called from outside?"""
+    return d.exported or d.name.startswith(("@f.", '@"f.'))
 
 
 def _put_together(heads: Iterable[str], defs: Iterable[tuple[Def, bool]]) -> str:
@@ -72,7 +82,7 @@ class _Partition:
         self.uses: dict[str, list[str]] = {}
         """What the text of a definition or a constant names."""
         for name, d in module.defs.items():
-            self.uses[name] = [n for n in dict.fromkeys(NAME.findall(d.body)) if n in known and n != name]
+            self.uses[name] = [n for n in d.uses if n in known]
         for name, definition in module.constants.items():
             self.uses[name] = [n for n in NAME.findall(definition) if n in known]
         self.users = self._users()
@@ -82,7 +92,7 @@ class _Partition:
         d = self.module.defs.get(name)
         if d is None:
             return name in self.module.constants
-        return not d.exported and not name.startswith(("@f.", '@"f.')) and d.size <= COPIED
+        return d.size <= COPIED and not of_program(d)
 
     def with_copies(self, name: str) -> Iterator[str]:
         """What a definition names, and what the copies among these name."""
@@ -118,9 +128,9 @@ class _Partition:
         return [p for p in found if p.names]
 
     def groups(self) -> list[_Piece]:
-        """Each definition with what only it uses, in the order of the text."""
+        """Each definition with what only it uses."""
         home: dict[str, _Piece] = {}
-        for name in self.users:
+        for name in in_order(self.module, self.users):
             self._home(name, home)
         return list({id(g): g for g in home.values()}.values())
 

@@ -80,7 +80,7 @@ def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:
                 code.call(
                     "void",
                     _defer_helper(module),
-                    [("ptr", "%ctx"), ("ptr", "%block"), ("i64", str(_drain_number(module, kind)))],
+                    [("ptr", "%ctx"), ("ptr", "%block"), ("i64", code.load("i64", module.kind(kind)))],
                 )
             else:
                 code.call("void", _free_helper(module, kind), [("ptr", "%ctx"), ("ptr", "%block")])
@@ -183,14 +183,6 @@ def _free_fields(code: Code, kind: EnumT) -> None:
 
 
 # ---- the worklist
-def _drain_number(module: Module, kind: BufferT | EnumT) -> int:
-    """Which case of the drain function frees this kind."""
-    kinds = module.drained
-    if kind not in kinds:
-        kinds.append(kind)
-    return kinds.index(kind)
-
-
 def _defer_helper(module: Module) -> str:
     """void (ctx, block, number): put a dead block on the worklist; the outermost caller works it off."""
 
@@ -215,10 +207,21 @@ def _defer_helper(module: Module) -> str:
 _DRAIN = symbol("hyb drain")
 
 
+def find_drained(module: Module) -> None:
+    """Make what frees each kind of the worklist, which may make another known."""
+    kinds, done = module.tables.kinds, 0
+    while done < len(kinds):
+        done = len(kinds)
+        for kind in list(kinds.values()):
+            _free_helper(module, kind)  # type: ignore[arg-type]
+
+
 def finish_drain(module: Module) -> None:
     """Write the function that works the list off; last of all, when every kind that needs it is known."""
-    if not module.drained:
+    kinds = module.tables.kinds
+    if not kinds:
         return
+    find_drained(module)
     code = Code(module, _DRAIN, [CTX], "void", attributes="noinline nounwind")
     pending = code.ptr_add("%ctx", OFFSET["pending"])
     draining = code.ptr_add("%ctx", OFFSET["draining"])
@@ -232,12 +235,7 @@ def finish_drain(module: Module) -> None:
     block = code.convert("inttoptr", "i64", code.op2("and", "i64", first, str((1 << ADDRESS_BITS) - 1)), "ptr")
     number = code.op2("lshr", "i64", first, str(ADDRESS_BITS))
     code.store("i64", code.load("i64", block), pending)
-    # Freeing one kind may make another known: the list of kinds grows while the cases are written.
-    arms: list[tuple[str, str]] = []
-    i = 0
-    while i < len(module.drained):
-        arms.append((code.label("kind"), _free_helper(module, module.drained[i])))
-        i += 1
+    arms = [(code.label("kind"), _free_helper(module, kinds[name])) for name in sorted(kinds)]  # type: ignore[arg-type]
     bad = code.label("bad")
     cases = " ".join(f"i64 {n}, label %{label}" for n, (label, _) in enumerate(arms))
     code.do(f"switch i64 {number}, label %{bad} [ {cases} ]")
@@ -256,6 +254,7 @@ def finish_drain(module: Module) -> None:
 __all__ = [
     "COLD",
     "drop_helper",
+    "find_drained",
     "finish_drain",
     "release_helper",
     "release_leaves",

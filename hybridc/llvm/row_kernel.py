@@ -19,7 +19,7 @@ from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dot
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.layout import SCALARS
-from hybridc.llvm.module import Module
+from hybridc.llvm.module import Module, symbol
 from hybridc.llvm.row_product import row_by_rows
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread
@@ -117,9 +117,7 @@ class _Writer(Columns):
         self, params: list[tuple[str, str]], write: Callable[[], None], hint: str = "kernel.fused"
     ) -> str:
         """Its symbol; it gives 0 unless `write` ends it."""
-        name = self.module.fresh(hint)
-        self.module.defined.add(name)
-        self.k = ElementCode(self.module, name, [("ptr", CTX), *params], "i32" if self.fails else "void")
+        self.k = ElementCode(self.module, symbol(hint), [("ptr", CTX), *params], "i32" if self.fails else "void")
         write()
         if not self.k.dead:
             self.k.ret("0" if self.fails else "")

@@ -56,6 +56,13 @@ class Unit:
     needed: set[str] = field(default_factory=set)
     """Functions that are called."""
 
+    def name_of(self, symbol: str) -> str | None:
+        """The function of the program that has a symbol."""
+        return self._names.get(symbol)
+
+    def __post_init__(self) -> None:
+        self._names = {fn_symbol(name): name for name in self.module.program.fns}
+
 
 def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
     """Small functions that do not call themselves. Their frames are in traces as if they were called: what Core's
