@@ -57,6 +57,16 @@ class Schedule:
     limited: int | None = None
     """A space of which a row needs the columns up to its own number only (causal.py)."""
 
+    @property
+    def flat(self) -> bool:
+        """One row whose columns can be computed one by one."""
+        graph = self.graph
+        return (
+            all(graph.axes.static[graph.axes.find(c)] == 1 for c in graph.rows) and len(graph.spaces) == 1
+            and not self.kept
+            and all(n.kind in ("load", "scalar", "iota", "map") and n.space in (0, None) for n in graph.nodes)
+            and all(n.space == 0 for n in graph.outputs))
+
     def readable(self, node: Node, at: Time) -> bool:
         """Does its row lie in memory at that time?"""
         return node.kind in ("product", "concat") or node in self.kept and self.ready[node] < at

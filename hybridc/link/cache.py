@@ -167,8 +167,9 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """All units, records and objects, the one that was not used for longest first."""
-    found = [e for folder in ("units", "records", "objects") for e in _files(cache_folder() / folder)]
+    """All units, records, objects and kernels for GPUs (hybridc/triton/binaries.py), the one that was not used for
+    longest first."""
+    found = [e for folder in ("units", "records", "objects", "kernels") for e in _files(cache_folder() / folder)]
     return sorted(found, key=lambda e: (e.used, e.path))
 
 
@@ -199,7 +200,7 @@ def _evict(bound: int) -> None:
 
 
 def clear() -> tuple[int, int]:
-    """Take away every unit and record; how many files, and of how many bytes. Notes of what was built here stay
+    """Take away every unit, record and kernel; how many files, and of how many bytes. Notes of what was built here stay
     (hybridc_runtime/origin.py)."""
     found = entries()
     for e in found:

@@ -6,7 +6,7 @@ alone. What is written for scalars only (wide.py: NotWide) runs one column at a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hybridc.kernels.graph import Node
 from hybridc.kernels.schedule import Action, Loop, Schedule, Segment, Time
@@ -27,6 +27,8 @@ class Columns:
     """Writes the loops of one row of a kernel."""
 
     k: ElementCode
+    over: Collection[int]
+    """Results that may lie where something lies that is read."""
     names: dict[Node, str]
     """Operands of what is passed to the kernel."""
     row: str
@@ -314,9 +316,13 @@ class Columns:
         return self.k.element(self.start(action.target), t, before)
 
     def turn(self, loop: Loop, targets: dict[Action, str], column: str) -> dict[Node, str]:
-        """One turn of a loop; the new values for its reductions."""
+        """One turn of a loop; the new values for its reductions. What lies over something that is read is stored when
+        all has been read."""
         found: dict[Node, str] = {}
         sums: dict[Node, str] = {}
+        if self.over:
+            for action in loop.actions:
+                self.value(action.node, column, found)
         for action in loop.actions:
             if action.kind == "reduce":
                 sums[action.node] = self.value(action.node.args[0], column, found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 
 from hybridc.core.ir import (
     RETURN,
@@ -115,8 +116,13 @@ class Writer:
     # ---- blocks and statements
     def block(self, block: Block, end: Join) -> None:
         """Write a block; its yield arrives at `end`."""
-        for stmt in block.stmts:
-            self.stmt(stmt)
+        released: set[Var | None] = set()
+        """By a kernel, before its statement."""
+        for i, stmt in enumerate(block.stmts):
+            if isinstance(stmt, Fused) and not stmt.device:
+                released |= self.fused(stmt, takewhile(bool, map(self.released, block.stmts[i + 1 :])))
+            elif self.released(stmt) not in released:
+                self.stmt(stmt)
             if self.e.dead:
                 return
         tail = block.tail
@@ -145,8 +151,7 @@ class Writer:
                 place = self.itself if stmt.fn == e.fn.name else None
                 self.bind(stmt.outs, (place or self.called)(stmt))
             case Fused():
-                emit_kernel = emit_device if stmt.device else emit_fused
-                for var, value in zip(stmt.outs, emit_kernel(e, stmt), strict=True):
+                for var, value in zip(stmt.outs, emit_device(e, stmt), strict=True):
                     e.bind(var, value)
             case If():
                 self.if_(stmt)
@@ -161,6 +166,21 @@ class Writer:
                 self.bind(stmt.outs, self.meet(end))
             case Parallel():
                 self.parallel(stmt)
+
+    def released(self, stmt: Stmt) -> Var | None:
+        """The variable whose count a statement gives back, and nothing else."""
+        found = stmt.args[0] if isinstance(stmt, Op) and stmt.op == "release" else None
+        return found if isinstance(found, Var) and found.id not in self.e.lent else None
+
+    def fused(self, stmt: Fused, dying: Iterable[Var | None]) -> set[Var]:
+        """A kernel of the host; the variables that it has released, of those that would be next."""
+        e = self.e
+        e.span = stmt.span
+        e.owned = self.unit.owned.get(id(stmt), ())
+        results, released = emit_fused(e, stmt, [v for v in dying if v is not None])
+        for var, value in zip(stmt.outs, results, strict=True):
+            e.bind(var, value)
+        return released
 
     def fault(self, tail: Fault) -> None:
         e = self.e

@@ -1,20 +1,26 @@
 """Fused statements in the host function: sizes are checked operator by operator, as if each ran alone; then the results
-are made, and one kernel (row_kernel.py) fills them."""
+are made, and one kernel (row_kernel.py) fills them.
+
+A result whose elements are computed from those at the same place takes the memory of an operand that is needed no more,
+if nobody else has it: vectors that a training step moves on stay where they are, in the caches.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from hybridc.core.ir import Fused, Op, TensorT, Var
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.axes import Axes
 from hybridc.kernels.graph import Graph, graph_of
-from hybridc.kernels.schedule import schedule
+from hybridc.kernels.schedule import Schedule, schedule
 from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Leaves
+from hybridc.llvm.refcount import release_helper
 from hybridc.llvm.row_kernel import Kernel, kernel_of
-from hybridc.llvm.tensor_access import Tensor, count_elements, load_element, new_tensor, tensor_of
+from hybridc.llvm.tensor_access import Tensor, count_elements, in_place_of, load_element, new_tensor, tensor_of
 from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, iota_size, reshape_dims
 from hybridc.llvm.tensor_map import operands_of, result_dims
 from hybridc.llvm.tensor_matmul import product_dims
@@ -22,19 +28,28 @@ from hybridc.llvm.tensor_reduce import check_some
 from hybridc.llvm.tensor_whole import window_dims
 
 
-def emit_fused(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
-    """The results' leaves."""
+def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tuple[Leaves, ...], set[Var]]:
+    """The results' leaves. Those of `dying`, which the function owns and would release next, whose memory results may
+    have taken: they are released here."""
     graph = graph_of(stmt)
     for op in stmt.ops:
         e.span = op.span
         shape(e, op, graph.axes)
     e.span = stmt.span
-    kernel = kernel_of(e.module, schedule(graph))
+    plan = schedule(graph)
+    over = _over(plan, dying)
+    kernel = kernel_of(e.module, plan, over)
+    left = []
     with ExitStack() as stack:
         results: list[Tensor] = []
-        for v in stmt.body.tail.values:
+        for i, v in enumerate(stmt.body.tail.values):
             assert isinstance(v, Var)
-            if isinstance(v.type, TensorT):
+            if i in over:
+                made, fresh, kept = in_place_of(e, tensor_of(e, over[i]), tensor_of(e, v).dims)
+                results.append(made)
+                stack.enter_context(e.holding(fresh))
+                left.append(kept)
+            elif isinstance(v.type, TensorT):
                 results.append(new_tensor(e, elem(v.type), tensor_of(e, v).dims))
                 stack.enter_context(e.holding(results[-1].owner))
             else:
@@ -44,7 +59,25 @@ def emit_fused(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
             e.leave_unless(e.icmp("eq", e.call("i32", kernel.name, args), "0", "i32"))
         else:
             e.call("void", kernel.name, args)
-    return tuple(r.leaves if r.dims else (load_element(e, r, "0"),) for r in results)
+    for owner in left:
+        e.call("void", release_helper(e.module), [("ptr", CTX), ("ptr", owner)])
+    return tuple(r.leaves if r.dims else (load_element(e, r, "0"),) for r in results), set(over.values())
+
+
+def _over(plan: Schedule, dying: Sequence[Var]) -> dict[int, Var]:
+    """By the number of a result the operand whose memory it may take. Every tensor is read at the place that is
+    written, and at no other."""
+    loads = plan.graph.of_kind("load")
+    if not dying or not plan.flat or any(n.space is None for n in loads):
+        return {}
+    free = [v for v in dying if any(n.atom == v for n in loads)]
+    found: dict[int, Var] = {}
+    for i, node in enumerate(plan.graph.outputs):
+        taken = next((v for v in free if elem(v.type) == node.type), None)
+        if taken is not None:
+            found[i] = taken
+            free.remove(taken)
+    return found
 
 
 def _given(e: FnEmitter, kernel: Kernel, graph: Graph) -> list[tuple[str, str]]:

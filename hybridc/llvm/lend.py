@@ -187,10 +187,10 @@ class _Scan:
 
     def operator(self, op: Op, used: bool, state: _State) -> None:
         row = OPS[op.op]
-        if row.effect or op.op == "retain" and used:
-            raise _No
-        if op.op == "retain":
+        if op.op == "retain" and not used:
             return
+        if row.effect or op.op == "retain":
+            raise _No
         if used and isinstance(op.args[0], Var) and op.args[0].id in self.tokens and self.part(op, op.args[0]):
             return
         if row.alias or row.looks:
@@ -213,6 +213,9 @@ class _Scan:
             case "destruct":
                 ranges = [self.layouts.leaf_range(whole.type, i) for i in range(len(op.outs))]
                 parts = [tokens[start:stop] for start, stop in ranges]
+            case "reshaped" | "part" | "tensor_view":  # the same memory
+                (given,) = {i for i in tokens if i >= 0}
+                parts = [[given if leaf.counted else -1 for leaf in self.layouts.leaves(op.outs[0].type)]]
             case _:
                 return False
         for v, own in zip(op.outs, parts, strict=True):

@@ -84,7 +84,7 @@ class _quiet:  # noqa: N801 (used as a statement)
 def vector_bytes(cpu: str) -> int:
     """Bytes of the widest vectors that a processor computes with."""
     has = features(cpu)
-    return 64 if "avx512f" in has else 32 if "avx" in has else 16
+    return 64 if "avx512dq" in has else 32 if "avx" in has else 16
 
 
 def levels() -> tuple[str, ...]:

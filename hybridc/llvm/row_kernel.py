@@ -7,7 +7,7 @@ done with a row is in column_loops.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,15 +50,17 @@ class Kernel:
     fails: bool
 
 
-def kernel_of(module: Module, plan: Schedule) -> Kernel:
-    """Write the kernel."""
-    return _Writer(module, plan).write()
+def kernel_of(module: Module, plan: Schedule, over: Collection[int] = ()) -> Kernel:
+    """Write the kernel. The results `over` may lie where something lies that it reads at the same places: of a flat
+    plan."""
+    return _Writer(module, plan, over).write()
 
 
 class _Writer(Columns):
-    def __init__(self, module: Module, plan: Schedule):
+    def __init__(self, module: Module, plan: Schedule, over: Collection[int]):
         super().__init__(module, plan)
         graph = plan.graph
+        self.over = over
         self.inputs = [n for n in graph.nodes if n.kind in ("load", "matrix", "scalar")]
         self.products = graph.of_kind("product")
         self.sizes = self.open_sizes(graph)
@@ -67,11 +69,6 @@ class _Writer(Columns):
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
-        self.flat = (
-            self.product(graph.rows) == "1" and len(graph.spaces) == 1 and not self.plan.kept
-            and all(n.kind in ("load", "scalar", "iota", "map") and n.space in (0, None) for n in graph.nodes)
-            and all(n.space == 0 for n in graph.outputs))
-        """One row whose columns can be computed one by one."""
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
@@ -88,7 +85,7 @@ class _Writer(Columns):
         return rows if self.each.startswith("%") else min(rows, int(self.each))
 
     def write(self) -> Kernel:
-        params = [("ptr noalias", f"%o{i}") for i in range(len(self.graph.outputs))]
+        params = [("ptr" if i in self.over else "ptr noalias", f"%o{i}") for i in range(len(self.graph.outputs))]
         names: dict[Node, str] = {}
         for i, n in enumerate(self.inputs):
             names[n] = f"%x{i}"
@@ -128,12 +125,12 @@ class _Writer(Columns):
         """May it be worth it?"""
         axes = self.graph.axes
         if any(axes.static[axes.find(c)] is None for classes in (self.graph.rows, *self.graph.spaces) for c in classes):
-            return self.flat or self.product(self.graph.rows) != "1"
+            return self.plan.flat or self.product(self.graph.rows) != "1"
         return self.units() != "1" and int(self.work()) >= LARGE
 
     def units(self) -> str:
         """What is done as one: a row; several where there are products; of a single row a strip."""
-        if self.flat:
+        if self.plan.flat:
             return parts(self.k, self.product(self.graph.spaces[0]), STRIP)
         if not self.products:
             return self.product(self.graph.rows)
@@ -155,7 +152,7 @@ class _Writer(Columns):
         """Units first to last."""
         k, graph = self.k, self.graph
         if not self.products:
-            if self.flat:
+            if self.plan.flat:
                 self.begin = times(k, first, str(STRIP))
                 self.end = least(k, times(k, last, str(STRIP)), self.product(graph.spaces[0]))
                 first, last = "0", "1"

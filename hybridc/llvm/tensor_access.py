@@ -173,6 +173,27 @@ def writable(e: FnEmitter, t: Tensor) -> Tensor:
     return Tensor(t.elem, owner, e.phi("ptr", [(t.data, before), (data, copied)]), t.dims)
 
 
+def in_place_of(e: FnEmitter, old: Tensor, dims: Sequence[str]) -> tuple[Tensor, str, str]:
+    """A tensor to be written, where an owned one of as many elements lies that is needed no more, if nobody else has
+    that; else a new one. Then the owners of what is new and of what is old and left, or null."""
+    if old.owner in e.sole:
+        return Tensor(old.elem, old.owner, old.data, tuple(dims)), "null", "null"
+    before, other, ready = e.here, e.label("other"), e.label("ready")
+    e.branch(e.call("i1", _alone_helper(e.module), [("ptr", old.owner)]), ready, other)
+    with e.out_of_line(other):
+        made = new_tensor(e, old.elem, dims)
+        after = e.here
+        e.jump(ready)
+    e.start(ready)
+
+    def either(mine: str, others: str) -> str:
+        return e.phi("ptr", [(mine, before), (others, after)])
+
+    owner, data = either(old.owner, made.owner), either(old.data, made.data)
+    e.sole.add(owner)
+    return Tensor(old.elem, owner, data, tuple(dims)), either("null", made.owner), either("null", old.owner)
+
+
 def _alone_helper(module: Module) -> str:
     """i1 (owner): nobody else holds this memory, and it is not the host's."""
 

@@ -90,9 +90,11 @@ def _cast(e: FnEmitter, x: Tensor, to: Prim) -> Tensor:
 
 def _multiply(e: FnEmitter, out: Tensor, a: Tensor, b: Tensor, m: str, n: str, k: str, ta: bool, tb: bool) -> None:
     left, right, rows, columns = a, b, m, n
-    if n == "1" and not ta and tb:
-        # A matrix by a vector: the vector by the rows of the matrix.
-        left, right, rows, columns = b, a, "1", m
+    if n == "1":
+        # A matrix by a vector: the vector by the matrix, which lies the other way.
+        left, right, rows, columns, ta, tb = b, a, "1", m, False, not ta
+    elif m == "1":
+        ta = False  # a single column lies as a row does
     if out.elem in (F32, F64):
         kernel = matrix_product(e.module, out.elem, ta, tb)
         sizes = [("i64", v) for v in (rows, columns, k)]

@@ -23,6 +23,8 @@ class _Sizes:
         self.source: dict[tuple[int, int], tuple[Var, int] | Const] = {}
         """For an axis of a variable: the axis of another one, or the constant, that it equals."""
         self.value: dict[int, Atom] = {}
+        self.asked: dict[tuple[Var, int], Var] = {}
+        """Sizes that have been asked for on the way here; asked again, an operand might be needed for longer."""
         self.windows: dict[int, Op] = {}
 
     def atom(self, a: Atom) -> Atom:
@@ -36,6 +38,7 @@ class _Sizes:
 
     def block(self, b: Block) -> Block:
         out: list[Stmt] = []
+        before = dict(self.asked)
         for stmt in b.stmts:
             stmt = map_blocks(map_atoms(stmt, self.atom), self.block)
             if isinstance(stmt, Op):
@@ -48,8 +51,12 @@ class _Sizes:
                         continue
                     if found is not None and self.count(found[0], found[1], stmt, out):
                         continue
+                    if found is not None and found in self.asked:
+                        self.value[stmt.outs[0].id] = self.asked[found]
+                        continue
                     if found is not None:
                         stmt = replace(stmt, args=(found[0],), attrs=(("axis", found[1]),))
+                        self.asked[found] = stmt.outs[0]
                 elif stmt.op in FOLDED and all(isinstance(a, Const) for a in stmt.args) and stmt.outs[0].type == INT:
                     x, y = (a.value for a in stmt.args)  # type: ignore[union-attr]
                     self.value[stmt.outs[0].id] = Const(_wrapped(FOLDED[stmt.op](int(x), int(y))), INT)
@@ -60,6 +67,7 @@ class _Sizes:
                         self.windows[stmt.outs[0].id] = stmt
                     self.learn(stmt)
             out.append(stmt)
+        self.asked = before
         return rebuilt(b, out, map_tail(b.tail, self.atom))
 
     def fresh(self, t: Type) -> Var:

@@ -46,13 +46,13 @@ def compiled(space: Any, info: dict[str, Any], variant: str, target: Any) -> Any
 
 def module(source: str) -> Any:
     """The module of a source text, which Triton reads from a file."""
-    folder = tempfile.mkdtemp()
-    path = Path(folder) / "kernels.py"
-    path.write_text(source)
-    spec = importlib.util.spec_from_file_location("kernels", path)
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernels.py"
+        path.write_text(source)
+        spec = importlib.util.spec_from_file_location("kernels", path)
+        assert spec is not None and spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(made)
     return made
 
 

@@ -2,8 +2,9 @@
 
 A kernel is compiled twice for each target: `plain` for any arguments, and `aligned` for when its pointers and its sizes
 are multiples of 16, which the launcher checks; loads are then as wide as the hardware has them. Triton runs in
-processes of its own (aot.py), since it decides for a whole process whether its functions are interpreted. What was
-compiled once is found again by its content.
+processes of its own (aot.py), since it decides for a whole process whether its functions are interpreted. Kernels that
+say the same are compiled once, in whatever program they stand: under a name that is made from what they say, and
+without the doc, which numbers values. What was compiled once is found again by that name.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
 from hybridc.base.made import cache_folder, write
 from hybridc.base.targets import GPUS
-from hybridc.triton.source import KernelInfo, record
+from hybridc.triton.source import KernelInfo, module_text, record
 
 VARIANTS = ("aligned", "plain")
+START = "@triton.jit\n"
+START = "@triton.jit\n"
 
 
 class Failed(Exception):
@@ -43,14 +48,23 @@ class Binary:
     about: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A kernel as all have it that say the same: its text, and what is known of it, under the name that it has here."""
+
+    text: str
+    info: KernelInfo
+
+
 def build(source: str, kernels: Sequence[KernelInfo], targets: Sequence[str]) -> list[Binary]:
     """Every kernel for every target; Failed, with the reason."""
     made: list[Binary] = []
+    shared = _shared(source, kernels)
     for target in targets:
-        done = _compiled(source, kernels, target)
-        for info in kernels:
+        done = _compiled({s.info.name: s for s in shared}, target)
+        for info, s in zip(kernels, shared, strict=True):
             for variant in VARIANTS:
-                found = done[info.name][variant]
+                found = done[s.info.name][variant]
                 about = {k: found[k] for k in ("entry", "shared", "threads")} | {"constants": dict(info.constants)}
                 made.append(Binary(target, info.name, variant, base64.b64decode(found["code"]), about))
     return made
@@ -62,38 +76,45 @@ def texts(source: str, kernels: Sequence[KernelInfo], target: str) -> dict[str, 
     return _run(source, kernels, target, text=True) if kernels else {}
 
 
-def _compiled(source: str, kernels: Sequence[KernelInfo], target: str) -> dict[str, Any]:
+def _shared(source: str, kernels: Sequence[KernelInfo]) -> list[Shared]:
+    functions = {f.partition("(")[0]: f"{START}def {f}" for f in source.split(f"{START}def ")[1:]}
+    return [_named(functions[info.name], info) for info in kernels]
+
+
+def _named(text: str, info: KernelInfo) -> Shared:
+    text = re.sub(r'\n +""".*?"""\n', "\n", text, count=1, flags=re.DOTALL).strip() + "\n"
+    title = re.sub(r"^kernel_\d+", "kernel", info.name)
+    launched = record([replace(info, name=title, operators=[])])
+    said = module_text("", [text.replace(info.name, title, 1)]) + json.dumps(launched)
+    name = f"{title}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    return Shared(text.replace(info.name, name, 1), replace(info, name=name, operators=[]))
+
+
+def _compiled(kernels: Mapping[str, Shared], target: str) -> dict[str, Any]:
     """By kernel and variant what aot.py gives; from the cache what is there."""
     done: dict[str, Any] = {}
-    missing: list[tuple[KernelInfo, str]] = []
-    for info in kernels:
-        name = _name(source, info, target)
+    folder = cache_folder() / "kernels"
+    files = {name: folder / hashlib.sha256(f"{name} {target} {_version()}".encode()).hexdigest() for name in kernels}
+    for name, file in files.items():
         try:
-            done[info.name] = json.loads((cache_folder() / "kernels" / name).read_text())
+            done[name] = json.loads(file.read_text())
+            os.utime(file)
         except (OSError, ValueError):
-            missing.append((info, name))
+            pass  # it is compiled
+    missing = [k for name, k in kernels.items() if name not in done]
     if not missing:
         return done
     workers = min(os.cpu_count() or 1, -(-len(missing) // 4))
     parts = [missing[i::workers] for i in range(workers)]
     with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(lambda part: _run(source, [info for info, _ in part], target), parts)
-        for part, result in zip(parts, results, strict=True):
-            for info, name in part:
-                done[info.name] = result[info.name]
+        for result in pool.map(lambda part: _run_shared(part, target), parts):
+            done |= result
+            for name, code in result.items():
                 try:
-                    write(cache_folder() / "kernels" / name, json.dumps(result[info.name]).encode())
+                    write(files[name], json.dumps(code).encode())
                 except OSError:
                     pass  # a disk that refuses costs only the next compile
     return done
-
-
-def _name(source: str, info: KernelInfo, target: str) -> str:
-    """Of the kernel's own text, the helpers', its schedule, the target and Triton."""
-    head, *functions = source.split("@triton.jit\n")
-    own = [f for f in functions if f.startswith(f"def {info.name}(") or not f.startswith("def kernel_")]
-    text = json.dumps([head.partition('"""')[2].partition('"""')[2], own, record([info]), target, _version()])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _version() -> str:
@@ -103,12 +124,18 @@ def _version() -> str:
         raise Failed("code for a GPU is made by the package triton: pip install triton") from None
 
 
+def _run_shared(kernels: Sequence[Shared], target: str) -> dict[str, Any]:
+    return _run(module_text("", [k.text for k in kernels]), [k.info for k in kernels], target)
+
+
 def _run(source: str, kernels: Sequence[KernelInfo], target: str, text: bool = False) -> dict[str, Any]:
     job = {"source": source, "kernels": record(kernels), "target": GPUS[target], "text": text}
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    environment |= {"TRITON_DEFAULT_FP_FUSION": "1", "TRITON_CACHE_DIR": str(cache_folder() / "triton")}
     command = [sys.executable, "-m", "hybridc.triton.aot"]
-    ran = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, env=environment)  # noqa: S603
+    with tempfile.TemporaryDirectory() as folder:
+        # what was compiled is kept here; lines of a source that is gone would make each build another
+        environment |= {"TRITON_DEFAULT_FP_FUSION": "1", "TRITON_DISABLE_LINE_INFO": "1", "TRITON_CACHE_DIR": folder}
+        ran = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, env=environment)  # noqa: S603
     if ran.returncode:
         reason = ran.stderr.strip().splitlines()[-1:] or ["it said nothing"]
         raise Failed(f"a kernel for {target} does not compile: {reason[0]}")

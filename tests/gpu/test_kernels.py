@@ -125,6 +125,25 @@ def test_machine_code(built: Path, tmp_path: Path) -> None:
             assert "HGMMA" in tool("nvdisasm", m.data, tmp_path), m.name
 
 
+def test_what_says_the_same_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three updates in two programs only one is compiled; and whether it was does not show in the artifact."""
+    monkeypatch.setenv("HYB_PLACE", "all")
+    f = "fn f(x: f32[1024], z: f32[4096]) -> f32[4096]:\n    var y = {0}(z)\n{1}    return y\n"
+    (tmp_path / "two.hyb").write_text(f.format("tanh", "    y[3:1027] = x\n    y[7:1031] = x\n"))
+    (tmp_path / "one.hyb").write_text(f.format("exp", "    y[9:1033] = x\n"))
+    made = {}
+    for cache, names in {"cold": ["one"], "warm": ["two", "one"]}.items():
+        monkeypatch.setenv("HYB_CACHE_DIR", str(tmp_path / cache))
+        for name in names:
+            made[cache, name] = write_artifact(str(tmp_path / f"{name}.hyb"), str(tmp_path / cache), target="hip:gfx942")
+        assert len(list((tmp_path / cache / "kernels").iterdir())) == len(names) + 1
+    assert made["cold", "one"].read_bytes() == made["warm", "one"].read_bytes()
+    inner = read_file(made["warm", "two"]).device()
+    assert isinstance(inner, Contents)
+    codes = [m.data for m in inner.members if m.name.startswith("hip:gfx942/") and "update" in m.name]
+    assert len(codes) == 4 and len(set(codes)) == 2  # each aligned and not
+
+
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU")
 def test_without_a_gpu_the_cpu_code_runs(built: Path) -> None:
     with pytest.raises(OSError, match='no NVIDIA GPU .* load it with device="cpu" or device="interpret"'):

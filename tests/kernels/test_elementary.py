@@ -12,7 +12,7 @@ from tests.tensor.running import Case, Programs
 
 EXACT = {
     "exp": math.exp, "log": math.log, "tanh": math.tanh, "erf": math.erf, "log1p": math.log1p, "sin": math.sin,
-    "cos": math.cos,
+    "cos": math.cos, "sqrt": math.sqrt,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x > -80 else math.exp(x) / (1 + math.exp(x)),
 }  # fmt: skip
 WIDE = np.concatenate([
@@ -28,7 +28,7 @@ def exactly(fn: str, x: float) -> float:
     except OverflowError:
         return math.inf
     except ValueError:
-        return -math.inf if x == {"log": 0.0, "log1p": -1.0}[fn] else math.nan
+        return -math.inf if x == {"log": 0.0, "log1p": -1.0}.get(fn) else math.nan
 
 
 @pytest.mark.parametrize("fn", EXACT)
@@ -50,7 +50,7 @@ def test_error_in_last_places(fn: str) -> None:
             "exp": [np.nan, np.inf, 0, 1, 1], "log": [np.nan, np.inf, np.nan, -np.inf, -np.inf],
             "tanh": [np.nan, 1, -1, 0, -0.0], "erf": [np.nan, 1, -1, 0, -0.0], "log1p": [np.nan, np.inf, np.nan, 0, -0.0],
             "sigmoid": [np.nan, 1, 0, 0.5, 0.5], "sin": [np.nan, np.nan, np.nan, 0, -0.0],
-            "cos": [np.nan, np.nan, np.nan, 1, 1],
+            "cos": [np.nan, np.nan, np.nan, 1, 1], "sqrt": [np.nan, np.inf, np.nan, 0, -0.0],
         }[fn]  # fmt: skip
     np.testing.assert_array_equal(special, limits)
     assert (np.signbit(special[3:]) == np.signbit(np.array(limits[3:]))).all()

@@ -21,9 +21,11 @@ SIZES = [
 """m, k, n"""
 
 
-def function(name: str, kind: Prim, ta: bool, tb: bool) -> Fn:
+def function(name: str, kind: Prim, ta: bool, tb: bool, known: tuple[int | None, int | None] = (None, None)) -> Fn:
+    """`known`: the rows and columns of the result, where the types say them."""
     b = Builder()
-    x, y = (b.var(TensorT(kind, (None, None))) for _ in range(2))
+    m, n = known
+    x, y = (b.var(TensorT(kind, dims)) for dims in ((None, m) if ta else (m, None), (n, None) if tb else (None, n)))
     b.open()
     result = t.matmul(b, x, y, ta=ta, tb=tb)
     return Fn(name, (x, y), (result.type,), b.close(Yield((result,))))
@@ -46,6 +48,21 @@ def test_sizes(cpu: str, kind: Prim) -> None:
             (got,) = run_native(loaded, program.fns[f"f{i}"], [left, right])
             assert got.shape == (m, n)
             assert (np.abs(got - want) <= bound).all(), (m, k, n, ta, tb)
+
+
+@pytest.mark.parametrize("m, k, n", [(1, 70, 300), (1, 3, 5), (1, 1100, 44), (300, 70, 1), (5, 3, 1), (44, 1100, 1), (1, 9, 1)])
+def test_one_row_or_one_column(m: int, k: int, n: int) -> None:
+    turns = [(ta, tb) for ta in (False, True) for tb in (False, True)]
+    known = (m if m == 1 else None, n if n == 1 else None)
+    program = Program(fns={f"f{i}": function(f"f{i}", F32, *turn, known) for i, turn in enumerate(turns)})
+    loaded = Loaded(compile_program(program, list(program.fns)))
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
+    want, bound = a.astype(np.float64) @ b, np.finfo(np.float32).eps * (np.sqrt(k) + 4) * (np.abs(a) @ np.abs(b))
+    for i, (ta, tb) in enumerate(turns):
+        left, right = (np.ascontiguousarray(x.T if turned else x) for x, turned in ((a, ta), (b, tb)))
+        (got,) = run_native(loaded, program.fns[f"f{i}"], [left, right])
+        assert got.shape == (m, n) and (np.abs(got - want) <= bound).all(), (ta, tb)
 
 
 def test_what_is_not_finite_reaches_its_row_and_column_only() -> None:
