@@ -29,8 +29,8 @@ BLOCK = ORDERED // 2
 SPLITS = 64
 """So many times all words are split before what is left is sorted by a heap (Musser, "Introspective Sorting and
 Selection Algorithms", 1997)."""
-MANY, SOME, LONG = 64, 16, 1024
-"""Words that are looked at for a pivot, of a stretch that is LONG and of a shorter one."""
+MANY, LONG = 64, 1024
+"""Words that are looked at for a pivot of a stretch that is LONG."""
 
 
 def packs(module: Module) -> bool:
@@ -136,18 +136,30 @@ def _quicksort(module: Module, name: str) -> None:
 
 
 def _pivot(module: Module) -> str:
-    """i64 (data, n): the median of some words."""
+    """i64 (data, n): a word near the median of more than ORDERED. Of a long stretch the median of MANY; of a short one
+    that of the medians of three in eight places."""
 
     def make(name: str) -> None:
         k = Code(module, name, [("ptr", "%data"), ("i64", "%n")], "i64", attributes="noinline nounwind")
-        sample = k.alloca(8 * MANY)
-        count = k.select(k.icmp("sgt", "%n", str(LONG)), "i64", str(MANY), str(SOME))
-        step = k.op2("udiv", "i64", "%n", count)
-        with k.loop(count) as turn:
-            x = k.load("i64", k.element("%data", "i64", k.mul(turn.index, step)))
-            k.store("i64", x, k.element(sample, "i64", turn.index))
-        k.call("void", _order_kernel(module), [("ptr", sample), ("ptr", sample), ("i64", count)])
-        k.ret(k.load("i64", k.element(sample, "i64", k.op2("lshr", "i64", count, "1"))))
+        v = Words(k)
+        with k.when(k.icmp("sgt", "%n", str(LONG))):
+            sample = k.alloca(8 * MANY)
+            step = k.op2("udiv", "i64", "%n", str(MANY))
+            with k.loop(str(MANY)) as turn:
+                x = k.load("i64", k.element("%data", "i64", k.mul(turn.index, step)))
+                k.store("i64", x, k.element(sample, "i64", turn.index))
+            k.call("void", _order_kernel(module), [("ptr", sample), ("ptr", sample), ("i64", str(MANY))])
+            k.ret(k.load("i64", k.ptr_add(sample, 8 * MANY // 2)))
+        quarter = k.op2("lshr", "i64", "%n", "2")
+        a, b, c = (v.load(k.element("%data", "i64", k.mul(quarter, str(i)))) for i in (1, 2, 3))
+        low, high = v.ordered(a, b)
+        x = v.greatest(low, v.least(high, c))
+        size = 2
+        while size <= LANES:
+            x = _exchanged(v, x, size - 1, size // 2)
+            x = _risen_within(v, x, size // 4)
+            size *= 2
+        k.ret(k.ins(f"extractelement {VECTOR} {x}, i64 {LANES // 2}"))
         k.finish()
 
     return module.helper("kernel.pivot", make)
@@ -166,10 +178,10 @@ def _split(module: Module) -> str:
         code = Code(module, name, params, "i64", attributes="noinline nounwind")
         s = _Split(code, "%data", Words(code))
         aside = code.alloca(8 * ORDERED, 64)
-        code.copy_bytes(aside, code.element("%data", "i64", "%low"), str(8 * BLOCK))
-        last = code.sub("%high", str(BLOCK))
-        code.copy_bytes(code.ptr_add(aside, 8 * BLOCK), code.element("%data", "i64", last), str(8 * BLOCK))
-        kept, others, first, last = "%low", "%high", code.add("%low", str(BLOCK)), last
+        kept, others, first, last = "%low", "%high", code.add("%low", str(BLOCK)), code.sub("%high", str(BLOCK))
+        for start, to in ((kept, 0), (last, 8 * BLOCK)):
+            for i in range(0, 8 * BLOCK, 8 * LANES):
+                s.v.store(s.v.load(code.ptr_add(code.element("%data", "i64", start), i)), code.ptr_add(aside, to + i))
         for words in (BLOCK, LANES):
             turns = code.op2("sdiv", "i64", code.sub(last, first), str(words))
             with code.loop(turns, [("i64", x) for x in (kept, others, first, last)]) as turn:
@@ -265,7 +277,7 @@ def _network(v: Words, source: str, target: str, size: str, vectors: int) -> Non
 def _columns(v: Words, rows: list[str]) -> list[str]:
     """The first elements of eight vectors in order, the second ones, and so on."""
     for i, j in EIGHT:
-        rows[i], rows[j] = v.least(rows[i], rows[j]), v.greatest(rows[i], rows[j])
+        rows[i], rows[j] = v.ordered(rows[i], rows[j])
     return rows
 
 
@@ -286,9 +298,8 @@ def _turned(v: Words, rows: list[str]) -> list[str]:
 def _merged(v: Words, a: list[str], b: list[str]) -> list[str]:
     """Two ordered stretches as one (Batcher's bitonic merge): the second is read from its end."""
     opposite = [v.back_to_front(x) for x in reversed(b)]
-    low = [v.least(x, y) for x, y in zip(a, opposite, strict=True)]
-    high = [v.greatest(x, y) for x, y in zip(a, opposite, strict=True)]
-    return _risen(v, low) + _risen(v, high)
+    low, high = zip(*(v.ordered(x, y) for x, y in zip(a, opposite, strict=True)), strict=True)
+    return _risen(v, list(low)) + _risen(v, list(high))
 
 
 def _risen(v: Words, rows: list[str]) -> list[str]:
@@ -298,19 +309,25 @@ def _risen(v: Words, rows: list[str]) -> list[str]:
         for i in range(len(rows)):
             if not i & distance:
                 a, b = rows[i], rows[i + distance]
-                rows[i], rows[i + distance] = v.least(a, b), v.greatest(a, b)
+                rows[i], rows[i + distance] = v.ordered(a, b)
         distance //= 2
     return [_risen_within(v, x) for x in rows]
 
 
-def _risen_within(v: Words, x: str) -> str:
-    distance = LANES // 2
+def _risen_within(v: Words, x: str, distance: int = LANES // 2) -> str:
     while distance:
-        other = v.pick(x, "poison", [i ^ distance for i in range(LANES)])
-        lanes = [i if not i & distance else LANES + i for i in range(LANES)]
-        x = v.pick(v.least(x, other), v.greatest(x, other), lanes)
+        x = _exchanged(v, x, distance, distance)
         distance //= 2
     return x
+
+
+def _exchanged(v: Words, x: str, other: int, upper: int) -> str:
+    """The elements i and i ^ other in order; the greater one stands where i has the bit `upper`. By a comparison and a
+    choice: the least and the greatest of words are two steps each on some processors."""
+    opposite = v.pick(x, "poison", [i ^ other for i in range(LANES)])
+    up = "<" + ", ".join(f"i1 {'true' if i & upper else 'false'}" for i in range(LANES)) + ">"
+    change = v.code.ins(f"xor {CHOICE} {v.code.ins(f'icmp sgt {VECTOR} {x}, {opposite}')}, {up}")
+    return v.code.ins(f"select {CHOICE} {change}, {VECTOR} {opposite}, {VECTOR} {x}")
 
 
 # ---- where splitting did not help
