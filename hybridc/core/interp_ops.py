@@ -275,6 +275,7 @@ MAKERS: dict[str, Maker] = {
     "buffer_move": _buffer_move,
     "buffer_copy": _function(buffer_copy),
     "buffer_part": _function(buffer_part),
+    "buffer_prefetch": _function(lambda b, i: b),
     "sort_words": _function(sort_words),
     "packs": _function(lambda: True),
     "buffer_compare": _function(buffer_compare),

@@ -336,6 +336,8 @@ _ROWS: list[OpRow] = [
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)), looks=True, late=True,
           doc="(b, start, n): n elements of b from start, only to be looked at while b stays as it is"),
+    OpRow("buffer_prefetch", _signature((BufferT(I32), INT), (BufferT(I32),)), own="cb",
+          doc="(b, i): b, of which element i, if there is one, is used soon"),
     OpRow("sort_words", _sort_words, own="cb",
           doc="(b, n): with the first n elements in the order of their bits as ints"),
     OpRow("packs", _signature((), (BOOL,)),

@@ -244,9 +244,20 @@ def _resize_helper(module: Module, item: Type) -> str:
         wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
         huge = code.op2("or", "i1", wrapped, code.icmp("ugt", bytes_wanted, str(support.LIMIT)))
         wanted = code.select(huge, "i64", str(support.LIMIT), code.add(bytes_wanted, str(HEADER)))
+        kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
+        grows = code.icmp("sgt", "%count", length)
+        apart = code.op2("and", "i1", grows, code.icmp("ugt", wanted, str(support.MAPPED)))
+        with code.when(apart):
+            # Not by realloc, which would move small pages along; and what is not written yet takes no memory.
+            mapped = code.call("ptr", "@calloc", [("i64", "1"), ("i64", wanted)])
+            with code.when(code.icmp("ne", mapped, "null", "ptr")):
+                code.call("void", support.in_large_pages(module), [("ptr", mapped), ("i64", wanted)])
+                code.copy_bytes(mapped, "%block", code.add(code.mul(length, str(size)), str(HEADER)))
+                code.store("i64", "%count", code.ptr_add(mapped, 8))
+                code.call("void", "@free", [("ptr", "%block")])
+                code.ret(mapped)
         moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
         with code.when(code.icmp("eq", moved, "null", "ptr")):
-            kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
             code.store("i64", kept, code.ptr_add("%block", 8))
             code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
             support.no_memory(code)
@@ -254,7 +265,7 @@ def _resize_helper(module: Module, item: Type) -> str:
         with code.when(code.icmp("uge", wanted, str(support.LARGE))):
             code.call("void", support.in_large_pages(module), [("ptr", moved), ("i64", wanted)])
         code.store("i64", "%count", code.ptr_add(moved, 8))
-        with code.when(code.icmp("sgt", "%count", length)):
+        with code.when(grows):
             tail = code.ptr_add(code.ptr_add(moved, HEADER), code.mul(length, str(size)))
             code.zero_bytes(tail, code.mul(code.sub("%count", length), str(size)))
         code.ret(moved)
@@ -438,6 +449,12 @@ def _hash_helper(module: Module) -> str:
     return module.helper("hyb.hash", make)
 
 
+def _prefetch(e: FnEmitter, op: Op) -> Results:
+    block, index = (e.one(a) for a in op.args)
+    e.prefetch(e.beyond(e.ptr_add(block, HEADER), "i32", index))
+    return ((block,),)
+
+
 def _find(e: FnEmitter, op: Op) -> Results:
     args = list(zip(("ptr", "i64", "i64", "ptr", "i64"), (e.one(a) for a in op.args), strict=True))
     return ((e.call("i64", _find_helper(e.module), args),),)
@@ -481,6 +498,7 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_move": _move,
     "buffer_copy": _copy,
     "buffer_part": _part,
+    "buffer_prefetch": _prefetch,
     "buffer_compare": _compare,
     "buffer_match": _match,
     "buffer_hash": _hash,

@@ -39,6 +39,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_len",
     "buffer_get",
     "buffer_part",
+    "buffer_prefetch",
     "packs",
     "buffer_compare",
     "buffer_match",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 
 from hybridc.core.ir import (
@@ -38,7 +39,7 @@ from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
 from hybridc.llvm.tensor_access import tensor_of, writable
-from hybridc.llvm.unit import Join, Unit, fn_symbol, is_quick, leaf_types
+from hybridc.llvm.unit import Join, Pace, Unit, fn_symbol, leaf_types, pace, pace_of
 from hybridc.passes.counted import Counted, counted
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
@@ -63,6 +64,14 @@ STRIP = 4096
 """Turns between two polls of a loop whose turns are quick."""
 
 
+@dataclass(frozen=True)
+class Strip:
+    """What a slow statement needs to be the last one of its strip: the turn's number, and where the strip's end is."""
+
+    index: str
+    limit: str
+
+
 class Writer:
     """Writes blocks into one function."""
 
@@ -72,6 +81,8 @@ class Writer:
         self.itself: Callable[[Call], Leaves] | None = None
         """Writes a call of the function itself in place; what it returns."""
         self.targets: dict[int, Join] = {}
+        self.strip: Strip | None = None
+        """The strip that this is a turn of, if some of its ways are not quick."""
 
     # ---- joins
     def join(self, outs: Sequence[Var], hint: str) -> Join:
@@ -138,6 +149,8 @@ class Writer:
         e = self.e
         e.span = stmt.span
         e.owned = self.unit.owned.get(id(stmt), ())
+        if self.strip and pace_of(self.unit, stmt) == Pace.SLOW:
+            e.store("i64", e.add(self.strip.index, "1"), self.strip.limit)
         match stmt:
             case Op():
                 results = EMIT[stmt.op](e, stmt)
@@ -222,7 +235,9 @@ class Writer:
         with self.e.level(callee, self.unit.lent[callee.name], None):
             for var, value in zip(callee.params, values, strict=True):
                 self.e.bind(var, value)
-            return Writer(self.unit, self.e).body(callee)
+            writer = Writer(self.unit, self.e)
+            writer.strip = self.strip
+            return writer.body(callee)
 
     def body(self, fn: Fn) -> Leaves:
         """Write a function's body; what it returns."""
@@ -293,11 +308,17 @@ class Writer:
         self.bind(fields, loaded)
 
     def loop(self, stmt: Loop) -> None:
-        e = self.e
         turns = counted(stmt)
-        if turns is not None and is_quick(self.unit, stmt.body):
+        outer, self.strip = self.strip, None
+        if turns is not None and pace(self.unit, turns.rest) < Pace.SLOW:
             self.strips(stmt, turns)
-            return
+        else:
+            self.turns(stmt)
+        self.strip = outer
+
+    def turns(self, stmt: Loop) -> None:
+        """A loop that polls at every turn."""
+        e = self.e
         end = self.join(stmt.outs, "done")
         self.targets[stmt.label] = end
         initial = tuple(leaf for a in stmt.inits for leaf in e.leaves(a))
@@ -326,8 +347,10 @@ class Writer:
     def strips(self, stmt: Loop, turns: Counted) -> None:
         """A counted loop of quick turns, in strips: the poll, and the test whether a buffer or tensor that every turn
         writes has one owner, stand between strips, so that what is left is a loop that can be vectorised. One that ends
-        within its first strip does not poll: what is around it does."""
+        within its first strip does not poll: what is around it does. What some turns do that may last ends their strip.
+        """
         e = self.e
+        slow = pace(self.unit, turns.rest) > Pace.QUICK
         end = self.join(stmt.outs, "done")
         self.targets[stmt.label] = end
         initial = tuple(leaf for a in stmt.inits for leaf in e.leaves(a))
@@ -349,6 +372,10 @@ class Writer:
         limits = e.phi_slot("i64")
         self.begin(stmt, outer, hoped)
         entering = self.made_sole(stmt, turns, inside := set(hoped))
+        last = limits[0]
+        if slow:
+            last = e.alloca(8)
+            e.store("i64", limits[0], last)
         here = e.here
         e.jump(first)
         e.start(first)
@@ -356,7 +383,9 @@ class Writer:
         self.begin(stmt, phis, inside)
         e.bind(turns.test, ("true",))
         turn = Join(e.label("turn"), types)
+        self.strip = Strip(phis[at][0], last) if slow else None
         self.block(turns.rest, turn)
+        self.strip = None
         if turn.arrivals:
             self.unit.doubtful.update((id(stmt), i) for i in inside & turn.shared)
         again = self.meet(turn)
@@ -365,7 +394,8 @@ class Writer:
         if not e.dead:
             # The index is one more than before, so it comes to the limit exactly.
             starts.append((again, e.here))
-            e.branch(e.icmp("ne", again[at], limits[0]), first, after)
+            limit = e.load("i64", last) if slow else limits[0]
+            e.branch(e.icmp("ne", again[at], limit), first, after)
             e.start(after)
             leaves.append((again, after))
             e.branch(e.icmp("slt", again[at], stop), more, leave)
@@ -383,10 +413,10 @@ class Writer:
             e.fill_phi(phis[i][1], [(values[i], block) for values, block in starts])
 
         e.start(leave)
-        last = [e.phi_slot(llvm) for llvm in types]
-        self.begin(stmt, last, hoped)
+        final = [e.phi_slot(llvm) for llvm in types]
+        self.begin(stmt, final, hoped)
         for i in range(len(types)):
-            e.fill_phi(last[i][1], [(values[i], block) for values, block in leaves])
+            e.fill_phi(final[i][1], [(values[i], block) for values, block in leaves])
         e.bind(turns.test, ("false",))
         self.block(turns.leave, end)
         self.bind(stmt.outs, self.meet(end))

@@ -116,6 +116,8 @@ def _memory(code: Code, size: str, clear: bool) -> str:
 
 
 LARGE = 4 << 20
+MAPPED = 32 << 20
+"""From so many bytes on the C library maps each block on its own, which is full of zeros that were never written."""
 PAGE = 4096
 HUGE_PAGES = 14
 """Linux's MADV_HUGEPAGE."""

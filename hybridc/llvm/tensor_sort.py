@@ -167,8 +167,7 @@ def _word_kernel(module: Module, kind: Prim, descending: bool) -> str:
                 r = k.sub(_rank(k, kind, k.load(llvm, k.element(x, llvm, i.index)), descending), low)
                 leading = k.op2("shl", "i64", k.op2("lshr", "i64", r, skip), place)
                 k.store("i64", k.op2("or", "i64", leading, i.index), k.element(result, "i64", i.index))
-            args = [("ptr", "%ctx"), ("ptr", result), ("ptr", "%scratch"), ("i64", "%n")]
-            whole = k.call("i1", sort_kernel(module), args)
+            whole = k.call("i1", sort_kernel(module), [("ptr", "%ctx"), ("ptr", result), ("i64", "%n")])
             with k.when(k.op2("xor", "i1", whole, "true")):
                 k.ret("false")
             with k.when(k.icmp("ne", skip, "0")):

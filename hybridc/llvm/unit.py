@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 
-from hybridc.core.ir import Block, Call, Fn, Fused, Loop, Op, Parallel, TensorT, Type, Var
-from hybridc.core.walk import calls, count, statements
+from hybridc.core.ir import Block, Call, Fault, Fn, If, Match, Op, Parallel, Scope, Stmt, TensorT, Type, Var
+from hybridc.core.walk import blocks_of, calls, count, statements
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
@@ -15,11 +16,20 @@ IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_set buffer_take"
-    " retain release enum dim".split()
+    " buffer_prefetch retain release enum dim".split()
 )
 """Operators that take no time to speak of."""
 Owned = Mapping[int, tuple[Var, ...]]
 """id of a statement or tail -> the variables that its fault must release."""
+
+
+class Pace(IntEnum):
+    """How long what a block does may take."""
+
+    QUICK = 0
+    BRANCHES = 1
+    """Over at once on some ways through it, not on others."""
+    SLOW = 2
 
 
 @dataclass
@@ -51,8 +61,8 @@ class Unit:
     """The statements of each function, with those of what stands in it."""
     in_place: set[str] = field(default_factory=set)
     """Functions that are written in the place of their calls."""
-    quick: set[str] = field(default_factory=set)
-    """Those of them that take no time to speak of."""
+    pace: dict[str, Pace] = field(default_factory=dict)
+    """How long those of them take."""
     needed: set[str] = field(default_factory=set)
     """Functions that are called."""
 
@@ -78,22 +88,29 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
             if unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name):
                 if not any(isinstance(s, Parallel) for s in statements(fn.body)):
                     unit.in_place.add(fn.name)
-                    if is_quick(unit, fn.body):
-                        unit.quick.add(fn.name)
+                    unit.pace[fn.name] = pace(unit, fn.body)
         return unit.sizes[fn.name]
 
     for fn in fns:
         size(fn)
 
 
-def is_quick(unit: Unit, body: Block) -> bool:
-    """Is what the block does over at once?"""
-    return not any(
-        isinstance(s, Op) and s.op not in QUICK and not _of_element(s)
-        or isinstance(s, Call) and s.fn not in unit.quick
-        or isinstance(s, Loop | Parallel | Fused)
-        for s in statements(body)
-    )
+def pace(unit: Unit, body: Block) -> Pace:
+    return max((pace_of(unit, s) for s in body.stmts), default=Pace.QUICK)
+
+
+def pace_of(unit: Unit, stmt: Stmt) -> Pace:
+    match stmt:
+        case Op():
+            return Pace.QUICK if stmt.op in QUICK or _of_element(stmt) else Pace.SLOW
+        case Call():
+            return unit.pace.get(stmt.fn, Pace.SLOW)
+        case If() | Match() | Scope():
+            # A way that ends in a fault is the last one.
+            found = [pace(unit, b) for b in blocks_of(stmt) if not isinstance(b.tail, Fault)]
+            slowest = max(found, default=Pace.QUICK)
+            return Pace.BRANCHES if slowest == Pace.SLOW and min(found) < Pace.SLOW else slowest
+    return Pace.SLOW
 
 
 def _of_element(op: Op) -> bool:

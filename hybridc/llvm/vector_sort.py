@@ -1,9 +1,8 @@
 """Sorting words of 64 bits as ints, where vectors can pack their chosen elements (AVX-512): quicksort, down to what
 networks in registers put in order.
 
-After Bramas, "A Novel Hybrid Quicksort Algorithm Vectorized using AVX-512 on Intel Skylake", 2017. Here what goes to
-the right is written to another stretch of memory, so that nothing is overwritten before it is read, and packed in a
-register, since packing into memory is slow on some processors.
+After Bramas, "A Novel Hybrid Quicksort Algorithm Vectorized using AVX-512 on Intel Skylake", 2017. Here elements are
+packed in registers, since packing into memory is slow on some processors.
 
 Elsewhere nothing calls this but by a name: the library sorts by digits there.
 """
@@ -12,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hybridc.core.ir import INT, BufferT, Op
-from hybridc.llvm import refcount, support
+from hybridc.core.ir import Op
+from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.buffer_ops import CTX, Results, owned
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
-from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Module
 from hybridc.llvm.word_vectors import CHOICE, LANES, PLACES, VECTOR, Words
 
@@ -27,11 +25,13 @@ EIGHT = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (1, 2),
 """The least network that sorts eight: Knuth, "Sorting and Searching", 5.3.4."""
 ORDERED = 128
 """Words that a network puts in order at most."""
+BLOCK = ORDERED // 2
+"""Words that are read one after the other where a stretch is split."""
 SPLITS = 64
 """So many times all words are split before what is left is sorted by a heap (Musser, "Introspective Sorting and
 Selection Algorithms", 1997)."""
-MANY, SOME, LONG = 64, 16, 1024
-"""Words that are looked at for a pivot, of a stretch that is LONG and of a shorter one."""
+MANY, LONG = 64, 1024
+"""Words that are looked at for a pivot of a stretch that is LONG."""
 
 
 def packs(module: Module) -> bool:
@@ -41,7 +41,7 @@ def packs(module: Module) -> bool:
 # ---- the operator
 def _sort_words(e: FnEmitter, op: Op) -> Results:
     block, n = owned(e, op.args[0].type.item, e.one(op.args[0])), e.one(op.args[1])  # type: ignore[union-attr]
-    e.leave_unless(e.call("i1", _sorted_buffer(e.module), [("ptr", "%ctx"), ("ptr", e.buffer_data(block)), ("i64", n)]))
+    e.leave_unless(e.call("i1", sort_kernel(e.module), [CTX, ("ptr", e.buffer_data(block)), ("i64", n)]))
     return ((block,),)
 
 
@@ -49,33 +49,14 @@ def _packs(e: FnEmitter, op: Op) -> Results:
     return (("true" if packs(e.module) else "false",),)
 
 
-def _sorted_buffer(module: Module) -> str:
-    """i1 (ctx, data, n): false after a fault (no memory, or an interrupt)."""
-
-    def make(name: str) -> None:
-        code = Code(module, name, [CTX, ("ptr", "%data"), ("i64", "%n")], "i1", attributes="noinline nounwind")
-        with code.when(code.icmp("sle", "%n", str(ORDERED))):
-            code.ret(code.call("i1", sort_kernel(module), [CTX, ("ptr", "%data"), ("ptr", "null"), ("i64", "%n")]))
-        spare = code.call("ptr", support.allocate_buffer(module, False), [CTX, ("i64", "8"), ("i64", "%n")])
-        with code.when(code.icmp("eq", spare, "null", "ptr")):
-            code.ret("false")
-        room = code.ptr_add(spare, HEADER)
-        whole = code.call("i1", sort_kernel(module), [CTX, ("ptr", "%data"), ("ptr", room), ("i64", "%n")])
-        code.call("void", refcount.release_helper(module, BufferT(INT)), [CTX, ("ptr", spare)])
-        code.ret(whole)
-        code.finish()
-
-    return module.helper("hyb.sorted", make)
-
-
 # ---- quicksort
 def sort_kernel(module: Module) -> str:
-    """i1 (ctx, data, spare, n): the n words at `data` in order; at `spare` are n more places, if n > ORDERED. False if
-    somebody interrupts, and then the words are anything."""
+    """i1 (ctx, data, n): the n words at `data` in order. False if somebody interrupts, and then the words are in some
+    order."""
     return module.helper("kernel.sort_words", lambda name: (_quicksort if packs(module) else _heap_alone)(module, name))
 
 
-SORT = [CTX, ("ptr", "%data"), ("ptr", "%spare"), ("i64", "%n")]
+SORT = [CTX, ("ptr", "%data"), ("i64", "%n")]
 
 
 def _heap_alone(module: Module, name: str) -> None:
@@ -86,25 +67,23 @@ def _heap_alone(module: Module, name: str) -> None:
 
 
 def _quicksort(module: Module, name: str) -> None:
-    """A stretch lies at `data` or, where `aside`, in the same places at `spare`. What is less than the pivot stays, the
-    rest changes sides; the shorter part is sorted first, so that few wait."""
+    """The shorter part is sorted first, so that few wait."""
     k = Code(module, name, SORT, "i1", attributes="noinline nounwind")
     flag = k.load("ptr", k.ptr_add("%ctx", OFFSET["flag"]))
-    waits = k.alloca(3 * 8 * 64)
+    waits = k.alloca(2 * 8 * 64)
     before, head, large, split, slow, short, following, pop, done = k.here, *map(k.label, (
         "stretch", "large", "split", "slow", "short", "next", "pop", "sorted"))
     k.jump(head)
     k.start(head)
-    slots = [k.phi_slot(t) for t in ("i64", "i64", "i1", "i64", "i64")]
-    low, high, aside, before_this, waiting = (out for out, _ in slots)
-    arrivals: list[tuple[tuple[str, ...], str]] = [(("0", "%n", "false", "0", "0"), before)]
+    slots = [k.phi_slot("i64") for _ in range(4)]
+    low, high, before_this, waiting = (out for out, _ in slots)
+    arrivals: list[tuple[tuple[str, ...], str]] = [(("0", "%n", "0", "0"), before)]
     size = k.sub(high, low)
-    here, there = k.select(aside, "ptr", "%spare", "%data"), k.select(aside, "ptr", "%data", "%spare")
-    start, home = k.element(here, "i64", low), k.element("%data", "i64", low)
+    start = k.element("%data", "i64", low)
     k.branch(k.icmp("sle", size, str(ORDERED)), short, large)
 
     k.start(short)
-    k.call("void", _order_kernel(module), [("ptr", start), ("ptr", home), ("i64", size)])
+    k.call("void", _order_kernel(module), [("ptr", start), ("ptr", start), ("i64", size)])
     k.jump(following)
 
     k.start(large)
@@ -112,7 +91,6 @@ def _quicksort(module: Module, name: str) -> None:
     k.branch(k.icmp("sgt", k.op2("udiv", "i64", spent, str(SPLITS)), "%n"), slow, split)
     k.start(slow)
     k.call("void", _heapsort(module), [("ptr", start), ("i64", size)])
-    k.copy_bytes(home, start, k.mul(size, "8"), move=True)
     k.jump(following)
 
     k.start(split)
@@ -120,40 +98,36 @@ def _quicksort(module: Module, name: str) -> None:
         with k.when(support.interrupt(k)):
             k.ret("false")
     pivot = k.call("i64", _pivot(module), [("ptr", start), ("i64", size)])
-    stretch = [("i64", low), ("i64", high)]
-    end = k.call("i64", _split(module), [("ptr", here), ("ptr", there), *stretch, ("i64", pivot)])
+    stretch = [("ptr", "%data"), ("i64", low), ("i64", high)]
+    end = k.call("i64", _split(module), [*stretch, ("i64", pivot)])
     least, parts, over, equal = (k.label(x) for x in ("least", "parts", "over", "equal"))
     k.branch(k.icmp("eq", end, low), least, parts)
 
-    k.start(least)  # all went over: what equals the pivot comes first, and is in order
+    k.start(least)  # nothing is less: what equals the pivot comes first, and is in order
     k.branch(k.icmp("eq", pivot, str((1 << 63) - 1)), equal, over)
     k.start(over)
-    more = k.call("i64", _split(module), [("ptr", there), ("ptr", here), *stretch, ("i64", k.add(pivot, "1"))])
+    more = k.call("i64", _split(module), [*stretch, ("i64", k.add(pivot, "1"))])
     k.jump(equal)
     k.start(equal)
     stop = k.phi("i64", [(high, least), (more, over)])
-    k.copy_bytes(home, k.element(there, "i64", low), k.mul(k.sub(stop, low), "8"), move=True)
-    arrivals.append(((stop, high, aside, spent, waiting), k.here))
+    arrivals.append(((stop, high, spent, waiting), k.here))
     k.jump(head)
 
     k.start(parts)
-    other = k.op2("xor", "i1", aside, "true")
     first = k.icmp("slt", k.sub(end, low), k.sub(high, end))
     place = k.element(waits, "i64", waiting)
     k.store("i64", k.select(first, "i64", end, low), place)
     k.store("i64", k.select(first, "i64", high, end), k.ptr_add(place, 8))
-    k.store("i1", k.select(first, "i1", other, aside), k.ptr_add(place, 16))
-    arrivals.append(((k.select(first, "i64", low, end), k.select(first, "i64", end, high),
-                      k.select(first, "i1", aside, other), spent, k.add(waiting, "3")), k.here))
+    arrivals.append(((k.select(first, "i64", low, end), k.select(first, "i64", end, high), spent, k.add(waiting, "2")),
+                     k.here))
     k.jump(head)
 
     k.start(following)
     k.branch(k.icmp("eq", waiting, "0"), done, pop)
     k.start(pop)
-    last = k.sub(waiting, "3")
+    last = k.sub(waiting, "2")
     place = k.element(waits, "i64", last)
-    arrivals.append(((k.load("i64", place), k.load("i64", k.ptr_add(place, 8)), k.load("i1", k.ptr_add(place, 16)),
-                      before_this, last), k.here))
+    arrivals.append(((k.load("i64", place), k.load("i64", k.ptr_add(place, 8)), before_this, last), k.here))
     k.jump(head)
     for i, (_, slot) in enumerate(slots):
         k.fill_phi(slot, [(values[i], block) for values, block in arrivals])
@@ -163,59 +137,105 @@ def _quicksort(module: Module, name: str) -> None:
 
 
 def _pivot(module: Module) -> str:
-    """i64 (data, n): the median of some words."""
+    """i64 (data, n): a word near the median of more than ORDERED. Of a long stretch the median of MANY; of a short one
+    that of the medians of three in eight places."""
 
     def make(name: str) -> None:
         k = Code(module, name, [("ptr", "%data"), ("i64", "%n")], "i64", attributes="noinline nounwind")
-        sample = k.alloca(8 * MANY)
-        count = k.select(k.icmp("sgt", "%n", str(LONG)), "i64", str(MANY), str(SOME))
-        step = k.op2("udiv", "i64", "%n", count)
-        with k.loop(count) as turn:
-            x = k.load("i64", k.element("%data", "i64", k.mul(turn.index, step)))
-            k.store("i64", x, k.element(sample, "i64", turn.index))
-        k.call("void", _order_kernel(module), [("ptr", sample), ("ptr", sample), ("i64", count)])
-        k.ret(k.load("i64", k.element(sample, "i64", k.op2("lshr", "i64", count, "1"))))
+        v = Words(k)
+        with k.when(k.icmp("sgt", "%n", str(LONG))):
+            sample = k.alloca(8 * MANY)
+            step = k.op2("udiv", "i64", "%n", str(MANY))
+            with k.loop(str(MANY)) as turn:
+                x = k.load("i64", k.element("%data", "i64", k.mul(turn.index, step)))
+                k.store("i64", x, k.element(sample, "i64", turn.index))
+            k.call("void", _order_kernel(module), [("ptr", sample), ("ptr", sample), ("i64", str(MANY))])
+            k.ret(k.load("i64", k.ptr_add(sample, 8 * MANY // 2)))
+        quarter = k.op2("lshr", "i64", "%n", "2")
+        a, b, c = (v.load(k.element("%data", "i64", k.mul(quarter, str(i)))) for i in (1, 2, 3))
+        low, high = v.ordered(a, b)
+        x = v.greatest(low, v.least(high, c))
+        size = 2
+        while size <= LANES:
+            x = _exchanged(v, x, size - 1, size // 2)
+            x = _risen_within(v, x, size // 4)
+            size *= 2
+        k.ret(k.ins(f"extractelement {VECTOR} {x}, i64 {LANES // 2}"))
         k.finish()
 
     return module.helper("kernel.pivot", make)
 
 
 def _split(module: Module) -> str:
-    """i64 (here, there, low, high, pivot): of the words [low, high) of `here` those below the pivot, one after the
-    other from low; the others `there`, downwards from high. Gives the end of those that stayed.
+    """i64 (data, low, high, pivot): of the more than ORDERED words [low, high) those below the pivot first; gives their
+    end.
 
-    Whole vectors are written, the packed elements at the end that counts: the rest lies on what was read, or is written
-    over later."""
+    A block of both ends is put aside, which leaves room. Blocks are read from the end that has less of it, so that both
+    have a block's; whole vectors are written, the packed elements at the end that counts, and the rest of them into
+    that room. What was put aside comes last."""
 
     def make(name: str) -> None:
-        params = [("ptr", "%here"), ("ptr", "%there"), ("i64", "%low"), ("i64", "%high"), ("i64", "%pivot")]
+        params = [("ptr", "%data"), ("i64", "%low"), ("i64", "%high"), ("i64", "%pivot")]
         code = Code(module, name, params, "i64", attributes="noinline nounwind")
-        v = Words(code)
-        pivot = v.splat("%pivot")
-        whole = code.sub("%high", str(LANES - 1))
-        with code.loop(whole, [("i64", "%low"), ("i64", "%high")], "%low", LANES) as turn:
-            kept, others = turn.values
-            x = v.load(code.element("%here", "i64", turn.index))
-            less = code.ins(f"icmp slt {VECTOR} {x}, {pivot}")
-            rest = code.ins(f"xor {CHOICE} {less}, splat (i1 true)")
-            v.store(v.packed(x, less), code.element("%here", "i64", kept))
-            v.store(v.back_to_front(v.packed(x, rest)), code.element("%there", "i64", code.sub(others, str(LANES))))
-            found = v.count(less)
-            turn.next = [code.add(kept, found), code.sub(others, code.sub(str(LANES), found))]
-        kept, others = turn.values
-        here = v.below(code.sub("%high", turn.index))
-        x = v.load_some(code.element("%here", "i64", turn.index), here, "poison")
-        less = code.ins(f"and {CHOICE} {here}, {code.ins(f'icmp slt {VECTOR} {x}, {pivot}')}")
-        rest = code.ins(f"xor {CHOICE} {here}, {less}")
-        found = v.count(less)
-        v.store_some(v.packed(x, less), code.element("%here", "i64", kept), v.below(found))
-        last = v.back_to_front(v.packed(x, rest))
-        late = code.ins(f"icmp sge {VECTOR} {PLACES}, {v.splat(code.sub(str(LANES), v.count(rest)))}")
-        v.store_some(last, code.beyond("%there", "i64", code.sub(others, str(LANES))), late)
-        code.ret(code.add(kept, found))
+        s = _Split(code, "%data", Words(code))
+        aside = code.alloca(8 * ORDERED, 64)
+        kept, others, first, last = "%low", "%high", code.add("%low", str(BLOCK)), code.sub("%high", str(BLOCK))
+        for start, to in ((kept, 0), (last, 8 * BLOCK)):
+            for i in range(0, 8 * BLOCK, 8 * LANES):
+                s.v.store(s.v.load(code.ptr_add(code.element("%data", "i64", start), i)), code.ptr_add(aside, to + i))
+        for words in (BLOCK, LANES):
+            turns = code.op2("sdiv", "i64", code.sub(last, first), str(words))
+            with code.loop(turns, [("i64", x) for x in (kept, others, first, last)]) as turn:
+                kept, others, first, last = turn.values
+                left = code.icmp("sle", code.sub(first, kept), code.sub(others, last))
+                back = code.sub(last, str(words))
+                at = code.element("%data", "i64", code.select(left, "i64", first, back))
+                read = [s.v.load(code.ptr_add(at, 8 * i)) for i in range(0, words, LANES)]
+                for x in read:
+                    kept, others = s.put(x, kept, others)
+                first = code.select(left, "i64", code.add(first, str(words)), first)
+                turn.next = [kept, others, first, code.select(left, "i64", last, back)]
+            kept, others, first, last = turn.values
+        there = s.v.below(code.sub(last, first))
+        x = s.v.load_some(code.element("%data", "i64", first), there, "poison")
+        kept, others = s.put_some(x, there, kept, others)
+        with code.loop(str(ORDERED - LANES), [("i64", kept), ("i64", others)], step=LANES) as turn:
+            turn.next = [*s.put(s.v.load(code.element(aside, "i64", turn.index)), *turn.values)]
+        x = s.v.load(code.ptr_add(aside, 8 * (ORDERED - LANES)))
+        code.ret(s.put_some(x, "splat (i1 true)", *turn.values)[0])
         code.finish()
 
     return module.helper("kernel.split", make)
+
+
+class _Split:
+    """Puts words where they belong: what is below the pivot at `kept`, upwards, the others below `others`."""
+
+    def __init__(self, code: Code, data: str, v: Words):
+        self.code, self.data, self.v = code, data, v
+        self.pivot = v.splat("%pivot")
+
+    def put(self, x: str, kept: str, others: str) -> tuple[str, str]:
+        """A vector, by writing a whole one at each end; where the next one goes."""
+        code, v = self.code, self.v
+        less = code.ins(f"icmp slt {VECTOR} {x}, {self.pivot}")
+        rest = code.ins(f"xor {CHOICE} {less}, splat (i1 true)")
+        v.store(v.packed(x, less), code.element(self.data, "i64", kept))
+        v.store(v.back_to_front(v.packed(x, rest)), code.element(self.data, "i64", code.sub(others, str(LANES))))
+        found = v.count(less)
+        return code.add(kept, found), code.sub(others, code.sub(str(LANES), found))
+
+    def put_some(self, x: str, there: str, kept: str, others: str) -> tuple[str, str]:
+        """Those elements of a vector that are `there`, where no more than they have room."""
+        code, v = self.code, self.v
+        less = code.ins(f"and {CHOICE} {there}, {code.ins(f'icmp slt {VECTOR} {x}, {self.pivot}')}")
+        rest = code.ins(f"xor {CHOICE} {there}, {less}")
+        below, above = v.count(less), v.count(rest)
+        v.store_some(v.packed(x, less), code.element(self.data, "i64", kept), v.below(below))
+        late = code.ins(f"icmp sge {VECTOR} {PLACES}, {v.splat(code.sub(str(LANES), above))}")
+        at = code.beyond(self.data, "i64", code.sub(others, str(LANES)))
+        v.store_some(v.back_to_front(v.packed(x, rest)), at, late)
+        return code.add(kept, below), code.sub(others, above)
 
 
 # ---- networks
@@ -258,7 +278,7 @@ def _network(v: Words, source: str, target: str, size: str, vectors: int) -> Non
 def _columns(v: Words, rows: list[str]) -> list[str]:
     """The first elements of eight vectors in order, the second ones, and so on."""
     for i, j in EIGHT:
-        rows[i], rows[j] = v.least(rows[i], rows[j]), v.greatest(rows[i], rows[j])
+        rows[i], rows[j] = v.ordered(rows[i], rows[j])
     return rows
 
 
@@ -279,9 +299,8 @@ def _turned(v: Words, rows: list[str]) -> list[str]:
 def _merged(v: Words, a: list[str], b: list[str]) -> list[str]:
     """Two ordered stretches as one (Batcher's bitonic merge): the second is read from its end."""
     opposite = [v.back_to_front(x) for x in reversed(b)]
-    low = [v.least(x, y) for x, y in zip(a, opposite, strict=True)]
-    high = [v.greatest(x, y) for x, y in zip(a, opposite, strict=True)]
-    return _risen(v, low) + _risen(v, high)
+    low, high = zip(*(v.ordered(x, y) for x, y in zip(a, opposite, strict=True)), strict=True)
+    return _risen(v, list(low)) + _risen(v, list(high))
 
 
 def _risen(v: Words, rows: list[str]) -> list[str]:
@@ -291,19 +310,25 @@ def _risen(v: Words, rows: list[str]) -> list[str]:
         for i in range(len(rows)):
             if not i & distance:
                 a, b = rows[i], rows[i + distance]
-                rows[i], rows[i + distance] = v.least(a, b), v.greatest(a, b)
+                rows[i], rows[i + distance] = v.ordered(a, b)
         distance //= 2
     return [_risen_within(v, x) for x in rows]
 
 
-def _risen_within(v: Words, x: str) -> str:
-    distance = LANES // 2
+def _risen_within(v: Words, x: str, distance: int = LANES // 2) -> str:
     while distance:
-        other = v.pick(x, "poison", [i ^ distance for i in range(LANES)])
-        lanes = [i if not i & distance else LANES + i for i in range(LANES)]
-        x = v.pick(v.least(x, other), v.greatest(x, other), lanes)
+        x = _exchanged(v, x, distance, distance)
         distance //= 2
     return x
+
+
+def _exchanged(v: Words, x: str, other: int, upper: int) -> str:
+    """The elements i and i ^ other in order; the greater one stands where i has the bit `upper`. By a comparison and a
+    choice: the least and the greatest of words are two steps each on some processors."""
+    opposite = v.pick(x, "poison", [i ^ other for i in range(LANES)])
+    up = "<" + ", ".join(f"i1 {'true' if i & upper else 'false'}" for i in range(LANES)) + ">"
+    change = v.code.ins(f"xor {CHOICE} {v.code.ins(f'icmp sgt {VECTOR} {x}, {opposite}')}, {up}")
+    return v.code.ins(f"select {CHOICE} {change}, {VECTOR} {opposite}, {VECTOR} {x}")
 
 
 # ---- where splitting did not help

@@ -32,6 +32,12 @@ class Words:
     def greatest(self, a: str, b: str) -> str:
         return self.code.call(VECTOR, f"@llvm.smax.v{LANES}i64", [(VECTOR, a), (VECTOR, b)])
 
+    def ordered(self, a: str, b: str) -> tuple[str, str]:
+        """The lesser of each two elements, and the greater: what is left of both."""
+        low = self.least(a, b)
+        both = self.code.ins(f"xor {VECTOR} {a}, {b}")
+        return low, self.code.ins(f"xor {VECTOR} {both}, {low}")
+
     def splat(self, x: str) -> str:
         first = self.code.ins(f"insertelement {VECTOR} poison, i64 {x}, i64 0")
         return self.pick(first, "poison", [0] * LANES)

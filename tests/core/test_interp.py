@@ -176,6 +176,7 @@ def test_bytes() -> None:
     words = Buffer([7, 0x61006161, 0, -1, 0x61, 0])
     assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 0x61) == 0b1_0000_0000_1011
     assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 255) == 0b1111_0000_0000
+    assert apply("buffer_prefetch", "buffer[i32] int", "buffer[i32]", words, 99) == words
     texts = ["", "a", "b", "ab", "ba", "abc", "abcd", "abcde", "abcdefgh", "abcdefghi", "abcdefgh" * 3]
     hashes = {apply("buffer_hash", "buffer[u8] int int", "int", data(t), len(t), s) for t in texts for s in (0, 1)}
     assert len(hashes) == 2 * len(texts)

@@ -51,6 +51,7 @@ NUMBERS: dict[str, Callable[[int], list[int]]] = {
     "least": lambda n: [random.choice([-GREATEST - 1, random.randint(-9, 9)]) for _ in range(n)],
     "down": lambda n: list(range(n, 0, -1)),
     "teeth": lambda n: [i % 17 for i in range(n)],
+    "late": lambda n: [*range(n - n // 3), *(random.randint(-9, n) for _ in range(n // 3))],
     "close": lambda n: [(1 << 62) + random.randint(0, 7) for _ in range(n - 1)] + [-1 << 62],
 }
 SIZES = [1, 2, 12, 13, 16, 47, 63, 64, 65, 127, 128, 129, 255, 300, 1000, 1025, 4100]

@@ -78,6 +78,24 @@ fn spin(n: int) -> int:
         t = t * 31 + i
         t = t ^ (t >> 3)
     return t
+
+fn seldom(n: int, least: int) -> int:
+    var xs: list[int] = []
+    var t = 0
+    for i in range(n):
+        if t >= least:
+            xs.push(i)
+        t = (t * 31 + i) & 1023
+    return len(xs)
+
+fn slowly(n: int) -> int:
+    var t = 0
+    for i in range(n):
+        if t < 0:
+            t += 1
+        else:
+            t += len([i & 7] * 500_000)
+    return t
 """
 EDGES = [0, 1, 2, 5, -1, -3, 2**62, -(2**62), 2**63 - 1, -(2**63)]
 
@@ -190,7 +208,12 @@ def test_checks_leave_the_quick_version(tmp_path):
         assert checks[0] == 0 and checks[1] > 0, name
 
 
-def test_a_loop_in_strips_is_interrupted(mod):
+@pytest.mark.parametrize(
+    "name, args",
+    [("spin", ()), ("seldom", (2000,)), ("seldom", (1020,)), ("slowly", ())],
+    ids=["quick turns", "no slow turn", "some", "each"],
+)
+def test_a_loop_in_strips_is_interrupted(mod, name, args):
     def later():
         time.sleep(0.3)
         signal.raise_signal(signal.SIGINT)
@@ -198,5 +221,5 @@ def test_a_loop_in_strips_is_interrupted(mod):
     threading.Thread(target=later).start()
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
-        mod.spin(2**62)
+        getattr(mod, name)(2**62, *args)
     assert time.perf_counter() - start < 1.0

@@ -32,6 +32,25 @@ fn words(keys: list[str]) -> int:
 fn zeros_of(n: int) -> int:
     return len([0 for i in range(n)])
 
+fn grown(n: int) -> (int, int):
+    """A list, a map and what was before the list grew on."""
+    var xs: list[int] = []
+    var before: list[int] = []
+    var m: map[int, (int, int)] = {}
+    for i in range(n):
+        if i == n // 2:
+            before = xs
+        xs.push(i)
+        m[i * i % 1000003] = (i, -i)
+    xs[0] = 7
+    var total = 0
+    for i in range(len(before)):
+        total += before[i] - xs[i]
+    for k in m:
+        let (a, b) = m[k]
+        total += a + b + k - a * a % 1000003
+    return (total, sum(xs) + len(m))
+
 fn compared(n: int) -> int:
     """By keys that have no order: nan is neither before nor after anything."""
     let xs = sorted([i for i in range(n)], key=fn(i): (nan if i % 3 == 0 else f64(i % 7), str(i)))
@@ -89,3 +108,8 @@ assert mod.zeros_of(1000) == 1000
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stdout) == (0, "no memory\n"), run.stderr
+
+
+def test_growth_beyond_what_lies_in_the_heap(mod):
+    n = 5_000_000
+    assert mod.grown(n) == (-7, n * (n - 1) // 2 + 7 + len({i * i % 1000003 for i in range(1000003)}))
