@@ -77,6 +77,8 @@ class _Writer(Columns):
             and all(n.kind in ("load", "scalar", "iota", "map") and n.space in (0, None) for n in graph.nodes)
             and all(n.space == 0 for n in graph.outputs))
         """One row whose columns can be computed one by one."""
+        if not self.products and not self.flat:
+            self.asked = set()
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
