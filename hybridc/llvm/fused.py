@@ -10,6 +10,7 @@ from hybridc.core.ir import Fused, Op, TensorT, Var
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.axes import Axes
 from hybridc.kernels.graph import Graph, Node, graph_of
+from hybridc.kernels.late import divided_late
 from hybridc.kernels.schedule import schedule
 from hybridc.llvm.code import Leaves
 from hybridc.llvm.emitter import CTX, FnEmitter
@@ -30,7 +31,7 @@ def emit_fused(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
         e.span = op.span
         shape(e, op, graph.axes)
     e.span = stmt.span
-    kernel = kernel_of(e.module, schedule(graph))
+    kernel = kernel_of(e.module, schedule(divided_late(graph)))
     with ExitStack() as stack:
         results: list[Tensor] = []
         for v in stmt.body.tail.values:
