@@ -61,7 +61,7 @@ CONTEXT, THREAD = 0, 8
 
 BOX = 1024
 """Bytes for arguments and results."""
-LARGE = 1 << 16
+LARGE = 1 << 18
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 DEEPEST = 100
 """How deep values may be nested; deeper ones take the slow way, which does not recurse."""
