@@ -108,6 +108,16 @@ def test_the_division_comes_after_the_product() -> None:
         assert [n.kind for n in late.nodes] == [n.kind for n in plain.nodes]
 
 
+def test_rows_without_columns() -> None:
+    """Attention to nothing is 0."""
+    better = program_of(CAUSAL.replace('`fn`="max"]', '`fn`="max", least=true]'))
+    loaded = Loaded(compile_program(better, ["f"]))
+    q, k, v = (np.ones((2, n, 8), np.float32) for n in (3, 0, 0))
+    (want,) = Interpreter(better).call("f", [q, k, v])
+    (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+    assert got.shape == want.shape == (2, 3, 8) and (got == 0).all() and (want == 0).all()
+
+
 def test_large_scores() -> None:
     """Scores of which only the largest counts, and rows with nothing but -inf before the diagonal's own."""
     better = program_of(CAUSAL)
