@@ -17,6 +17,9 @@ from hybridc_runtime.native import Program, ReleaseType, jit
 from hybridc_runtime.pickling import Home
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
+MANY = 4096
+"""Parameters from which on panels of some may be worth keeping."""
+
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
     from hybridc_runtime.fastplans import Plans
@@ -64,6 +67,13 @@ class Codec:
     def is_model(self, t: Type) -> bool:
         kind = self.kind_or_none(t)
         return kind is not None and kind.kind == "model"
+
+    def panel_places(self, t: Type) -> int:
+        """How many matrices' panels may be kept beside a value's parameters: 0 but for models with many of these."""
+        model = next((m for m in self.manifest.models if t == ("struct", m.struct)), None)
+        if model is None or model.size < MANY:
+            return 0
+        return 2 << sum(len(p.shape) > 1 for p in model.params).bit_length()
 
     def show(self, t: Type) -> str:
         """The type as a program would write it."""
@@ -431,10 +441,11 @@ class Codec:
             owned = getattr(v, "_owned", None)
             if owned is None or not self.accepts(owned, t):
                 raise Misfit(expected, getattr(v, "_hyb_shown", None) or type(v).__name__)
-            leaves = owned.share()
+            leaves = owned.passed(places)
             c.log.append(lambda: self.release_leaves(t, leaves))
             return leaves
 
+        places = self.panel_places(t)
         return write
 
     def _function_writer(self, t: Type, expected: str) -> Writer:

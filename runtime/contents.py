@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays, encoding, weights
+from hybridc_runtime.holds import SHOWN, show
 from hybridc_runtime.manifest import Manifest, Model, ModelState, Type
 from hybridc_runtime.memory import HEADER, LINE, MEMORY, align_up, allocate, free, set_word, word
 from hybridc_runtime.state import put, spill, step_to
@@ -45,17 +46,23 @@ class Contents:
 
     def _shared_vector(self) -> Any:
         """All parameters as one vector over the model's own memory. It counts as an owner: compiled code that changes
-        the parameters gives the model new memory."""
+        the parameters gives the model new memory. What was made of them is not kept, nor will be."""
         with self._lock:
             owner, data, count = self._owned.leaves[:3]
-            if not owner or word(owner) != 1:
+            if not owner or word(owner) != 1 or word(owner + 8) not in (count, SHOWN):
                 self._set_vector(self._vector())  # so that no other value sees what is written
                 owner, data, count = self._owned.leaves[:3]
+            show(owner)
             dtype = arrays.DTYPES[self._model.elem]
             set_word(owner, word(owner) + 1)
             program = self._part.program
             held = arrays.Holder(data, count * dtype.itemsize, lambda: program.drop_block(owner))
             return np.frombuffer(held.memory, dtype, count)
+
+    def _shown(self) -> bool:
+        """May Python write to the parameters?"""
+        owner = self._owned.leaves[0]
+        return bool(owner) and word(owner + 8) == SHOWN
 
     def _set_vector(self, vector: Any) -> None:
         """Put all parameters back."""

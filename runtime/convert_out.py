@@ -191,7 +191,8 @@ class Readers:
             count = 1
             for d in dims:
                 count *= d
-            if r.alone and count * size >= STEAL and owner and elem != "bf16" and word(owner) == 1:
+            alone = r.alone and owner and word(owner) == 1 and word(owner + 8) >= 0
+            if alone and count * size >= STEAL and elem != "bf16":
                 set_word(owner, 2)
                 holder = arrays.Holder(data, count * size, lambda: drop(owner))
                 a = np.frombuffer(holder.memory, dtype).reshape(dims)

@@ -137,18 +137,18 @@ def _native() -> _Native | None:
     """None where there are no fast calls."""
     if not _layouts_agree():
         return None
-    marks = [object() for _ in range(3)]
+    marks = [object() for _ in range(4)]
     owned = Owned(marks[0], ("struct", "x"), ())  # type: ignore[arg-type]
-    owned.leaves = marks[2]
+    owned.leaves, owned.calm = marks[2:]
     g = rng(0)
     names = [sys.intern(n) for n in ("_owned", "_model", "_lock", "acquire", "release")]
     replace = b"replace\0"
-    places = [_slot(owned, n) for n in ("codec", "type", "leaves")] + [_slot(g, "_state")]
+    places = [_slot(owned, n) for n in ("codec", "type", "leaves", "calm")] + [_slot(g, "_state")]
     owned.leaves = None
     maker = _array_maker()
     if not all(places) or not maker:
         return None
-    known = dict(zip(["owned_codec", "owned_type", "owned_leaves", "rng_state"], places, strict=True))
+    known = dict(zip(["owned_codec", "owned_type", "owned_leaves", "owned_calm", "rng_state"], places, strict=True))
     known |= dict(zip(["owned_name", "model_name", "lock_name", "acquire_name", "release_name"], map(id, names),
                       strict=True))
     types = {"float": float, "int": int, "str": str, "list": list, "tuple": tuple, "ndarray": np.ndarray,

@@ -25,9 +25,9 @@ CASES, CASE = 32, 48
 """Of an enum, COUNT cases of CASE bytes: class, value (0 if it has fields), size of its block, block that stands for
 it, how many fields, and where they are described."""
 CASE_VALUE, CASE_SIZE, CASE_BLOCK, CASE_COUNT, CASE_FIELDS = 8, 16, 24, 32, 40
-CODEC, TYPE_KEY, RELEASE, LEAVES = 16, 32, 40, 48
-"""Of what stays native: the program it must be of, its type, its release; COUNT leaves of LEAF bytes: scalar's kind,
-offset, whether it counts owners."""
+CODEC, TYPE_KEY, RELEASE, PLACES, LEAVES = 16, 32, 40, 48, 56
+"""Of what stays native: the program it must be of, its type, its release, of a model with many parameters how many
+panels may be kept; COUNT leaves of LEAF bytes: scalar's kind, offset, whether it counts owners."""
 LEAF = 24
 
 # ---- heads
@@ -61,7 +61,7 @@ CONTEXT, THREAD = 0, 8
 
 BOX = 1024
 """Bytes for arguments and results."""
-LARGE = 1 << 16
+LARGE = 1 << 18
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 DEEPEST = 100
 """How deep values may be nested; deeper ones take the slow way, which does not recurse."""
@@ -80,6 +80,8 @@ FUNCTION, SELF = 16, 24
 GOOD, WRITEABLE = 0x101, 0x400
 """Flags of an array: contiguous in C's order and aligned; may be written."""
 HEADER = 16
+KEPT, KEPT_PLACE, KEPT_MARK = 16, 32, -1 << 63
+"""Of a table of kept panels, bytes before its places and of one; what its address has besides in a block."""
 PLAIN_COUNT = (1 << 63) - 1
 """Without the flag of vectorcall's count."""
 MAX_SIZE = (1 << 63) - 1

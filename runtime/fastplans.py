@@ -164,7 +164,7 @@ class Plans:
                 raise _Unfit
             leaves += [LEAF_KINDS[char], offset, int(counted)]
         head = [kind, layout.size, id(self.codec), len(layout.chars), self._object(erased(t)), self.release(t)]
-        return self._row([*head, *leaves])
+        return self._row([*head, self.codec.panel_places(t), *leaves])
 
     def release(self, t: Type) -> int:
         """The address of the compiled release of a type, 0 where there is nothing to release."""

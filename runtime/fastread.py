@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
-from hybridc_runtime.fastwrite import owner_of, write_leaf
+from hybridc_runtime.fastwrite import owner_of, swap, write_leaf
 from hybridc_runtime.machine import api, byte, half, known, let_go, new_array, real, room, set_word, single, word
 
 
@@ -202,14 +202,6 @@ def read_new(node: int, obj: int, at: int, state: int) -> int:
     if kind == plan.OWNED or kind == plan.RNG:
         return read_leaves(node, at)
     return read(node, at, state)
-
-
-def swap(place: int, new: int) -> None:
-    """Another object in a field, whose owner holds it."""
-    old = word(place)
-    api.Py_IncRef(new)
-    set_word(place, new)
-    api.Py_DecRef(old)
 
 
 def change(node: int, obj: int, new: int, at: int, context: int) -> int:

@@ -340,6 +340,14 @@ def write_leaves(node: int, leaves: int, to: int, log: int) -> int:
     return 1
 
 
+def swap(place: int, new: int) -> None:
+    """Another object in a field, whose owner holds it."""
+    old = word(place)
+    api.Py_IncRef(new)
+    set_word(place, new)
+    api.Py_DecRef(old)
+
+
 def owner_of(node: int, obj: int) -> int:
     """What keeps a native value of just this type (without counting the reference), or 0."""
     owned = api.PyObject_GetAttr(obj, known.owned_name)
@@ -356,11 +364,30 @@ def owner_of(node: int, obj: int) -> int:
     return owned * same
 
 
+def hyb_keep(block: int, places: int) -> None:
+    """Give a model's parameters, which the caller holds, a table of what is kept beside them (hybridc/llvm/abi.py),
+    unless they have one, or somebody may write to them from outside."""
+    if block == 0 or word(block + 8) < 0:
+        return
+    table = api.calloc(1, plan.KEPT + plan.KEPT_PLACE * places)
+    if table != 0:
+        set_word(table, places)
+        set_word(block + 8, table + plan.KEPT_MARK)
+
+
 def write_owned(node: int, obj: int, to: int, log: int) -> int:
     owned = owner_of(node, obj)
     if owned == 0:
         return 0
-    return write_leaves(node, word(owned + known.owned_leaves), to, log)
+    leaves = word(owned + known.owned_leaves)
+    if write_leaves(node, leaves, to, log) == 0:
+        return 0
+    if word(node + plan.PLACES) != 0:
+        if word(owned + known.owned_calm) == leaves:
+            hyb_keep(word(to + word(node + plan.LEAVES + 8)), word(node + plan.PLACES))
+        else:
+            swap(owned + known.owned_calm, leaves)
+    return 1
 
 
 def write_rng(node: int, obj: int, to: int, log: int) -> int:

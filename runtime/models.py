@@ -324,6 +324,8 @@ class ModelBase(Contents):
         new = object.__new__(type(self))
         with self._lock:
             new._start(self._part, self._model, Owned(codec, self._owned.type, self._owned.share()))
+            if self._shown():
+                new._set_vector(self._vector())
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelBase:

@@ -13,7 +13,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from hybridc_runtime import glue, interrupts, limits, support, team
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
-from hybridc_runtime.holds import release_hold
+from hybridc_runtime.holds import FOREIGN, free_kept, release_hold
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
 
 FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
@@ -54,6 +54,7 @@ class Jit:
         self.work = ctypes.CFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_work"])
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
+        self.keep = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_keep"])
         self.give = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_rt_give"])
         self.pool = allocate(glue.POOL_SIZE)
         """Free blocks of enum values, shared by all contexts."""
@@ -368,8 +369,10 @@ class Program:
     def drop_block(self, block: int) -> None:
         """Let go of a block that holds no others (text, the elements of a tensor)."""
         if jit().drop(block):
-            if word(block + 8) == -1:
+            if word(block + 8) == FOREIGN:
                 release_hold(word(block + 16))
+            elif word(block + 8) < 0:
+                free_kept(block)
             if block & 8:  # of compiled code's pool (hybridc/llvm/pool.py)
                 number = glue.TEXT_CLASS + (max(word(block + 8), 1) - 1) // 16
                 set_word(block, 0)

@@ -25,7 +25,7 @@ CODE = ("fastwrite.py", "fastread.py", "fastcode.py")
 SOURCES = (*CODE, "fastplan.py", "glue.py", "machine.py", "support.py", "team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
 """As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
-EXPORTED = ("hyb_fast", "hyb_vector")
+EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep")
 TABLE = "hyb_known"
 NAMES = (*glue.NAMES, *team.NAMES, *EXPORTED, TABLE)
 

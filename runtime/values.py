@@ -11,6 +11,7 @@ from hybridc_runtime.classes import equal, text_of
 from hybridc_runtime.convert_out import Reading
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, word
+from hybridc_runtime.native import jit
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -19,18 +20,28 @@ if TYPE_CHECKING:
 class Owned:
     """Leaves of a native value, and one share of the blocks they point to."""
 
-    __slots__ = ("codec", "type", "leaves", "__weakref__")
+    __slots__ = ("codec", "type", "leaves", "calm", "__weakref__")
 
     leaves: Any
     """None when another value has taken them."""
+    calm: Any
+    """The leaves that were passed last: who passes the same ones again may do so often."""
 
     def __init__(self, codec: Codec, t: Type, leaves: tuple[Any, ...]):
-        self.codec, self.type, self.leaves = codec, t, leaves
+        self.codec, self.type, self.leaves, self.calm = codec, t, leaves, None
 
     def share(self) -> tuple[Any, ...]:
         """The leaves, with another share for whoever takes them."""
         leaves = self.leaves
         self.codec.retain(self.type, leaves)
+        return leaves
+
+    def passed(self, places: int) -> tuple[Any, ...]:
+        """The same for a call; if the value has many parameters, `places` for panels that may be kept beside them."""
+        leaves = self.share()
+        if places and leaves is self.calm:
+            jit().keep(leaves[0], places)
+        self.calm = leaves
         return leaves
 
     def replace(self, leaves: tuple[Any, ...]) -> None:

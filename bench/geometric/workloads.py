@@ -31,9 +31,34 @@ class Workload:
     inputs: tuple[torch.Tensor, ...]
     jax: Callable[..., object] | None = None
     onnx: Callable[[], Run | None] = field(default=lambda: None)
+    data: int = 1
+    """How many of the inputs are not parameters."""
+    bytes: int = 0
+    """That must come from memory or go there, where that is what takes the time."""
 
     def eager(self) -> Run:
         return lambda: self.torch(*self.inputs)
+
+    def compiled(self) -> Run:
+        """By torch.compile, with parameters that it may lay out as it likes."""
+        data = self.inputs[: self.data]
+        whole = isinstance(self.torch, torch.nn.Module)
+        function = self.torch if whole else Frozen(self.torch, self.inputs[self.data :])
+        torch._dynamo.reset()
+        quick = torch.compile(function.eval(), mode="max-autotune", dynamic=False)
+        return lambda: quick(*data)
+
+
+class Frozen(torch.nn.Module):
+    """A function whose last arguments are known."""
+
+    def __init__(self, function: Callable[..., object], params: tuple[torch.Tensor, ...]):
+        super().__init__()
+        self.function = function
+        self.params = torch.nn.ParameterList([torch.nn.Parameter(p, requires_grad=False) for p in params])
+
+    def forward(self, *data: torch.Tensor) -> object:
+        return self.function(*data, *self.params)
 
 
 def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -46,7 +71,7 @@ def workloads(device: str = "cpu") -> Iterator[Workload]:
     for n in (64, 256, 1024):
         x, w = arrays((n, n), (n, n))
         yield Workload(f"product {n}³", 2 * n**3, lambda x=x, w=w: mod.product(x, w), torch.mm,
-                       (torch.tensor(x), torch.tensor(w)), lambda x, w: x @ w)
+                       (torch.tensor(x), torch.tensor(w)), lambda x, w: x @ w, data=2)
     for m, k, n in ((1, 128, 128), (8, 128, 512), (32, 256, 256)):
         layer = mod.Layer(k, n, seed=0)
         w, b = (layer.state_dict()[p] for p in ("w", "b"))
@@ -64,7 +89,7 @@ def workloads(device: str = "cpu") -> Iterator[Workload]:
         yield Workload(
             f"attention, 8 heads, T = {t}, causal", 2 * 8 * t * t * 64, lambda qkv=qkv: mod.attend(*qkv),
             lambda q, k, v: F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0],
-            tuple(map(torch.tensor, qkv)), attention_jax)
+            tuple(map(torch.tensor, qkv)), attention_jax, data=3)
 
 
 def attention_jax(q, k, v):  # type: ignore[no-untyped-def]
@@ -139,12 +164,13 @@ def cells(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
             yield Workload(
                 f"LSTM cell {size}, batch {batch}", 16 * batch * size * size,
                 lambda cell=cell, x=x, h=h, c=c: cell(x, (h, c)),
-                lambda x, h, c, *p: torch.lstm_cell(x, [h, c], *p), (*map(torch.tensor, (x, h, c)), *params), lstm)
+                lambda x, h, c, *p: torch.lstm_cell(x, [h, c], *p), (*map(torch.tensor, (x, h, c)), *params), lstm,
+                data=3)
             gate = mod.GRUCell(size, size, seed=0)
             params = [torch.tensor(gate.state_dict()[n]) for n in names]
             yield Workload(
                 f"GRU cell {size}, batch {batch}", 12 * batch * size * size, lambda gate=gate, x=x, h=h: gate(x, h),
-                lambda x, h, *p: torch.gru_cell(x, h, *p), (*map(torch.tensor, (x, h)), *params), gru)
+                lambda x, h, *p: torch.gru_cell(x, h, *p), (*map(torch.tensor, (x, h)), *params), gru, data=2)
     (xs,) = arrays((100, 128))
     sequence = mod.Sequence(128, seed=0)
     params = [torch.tensor(sequence.state_dict()["cell." + n]) for n in names]
@@ -166,7 +192,7 @@ def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
     tx, ty, tw, tb = map(torch.tensor, (x, y, w, b))
     labels = np.random.default_rng(1).integers(0, 1024, 4096)
     yield Workload("softmax 4096×1024", 0, lambda: mod.softmax_rows(x), lambda x: torch.softmax(x, -1), (tx,),
-                   lambda x: jax.nn.softmax(x, -1))
+                   lambda x: jax.nn.softmax(x, -1), bytes=2 * x.nbytes)
 
     def norm(x, y, w, b):  # type: ignore[no-untyped-def]
         z = x + y
@@ -174,9 +200,10 @@ def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
         return z * jax.lax.rsqrt((z * z).mean(-1, keepdims=True) + 1e-5) * w + b
 
     yield Workload("layer norm + residual 4096×1024", 0, lambda: mod.norm_residual(x, y, w, b),
-                   lambda x, y, w, b: F.layer_norm(x + y, (1024,), w, b), (tx, ty, tw, tb), norm)
+                   lambda x, y, w, b: F.layer_norm(x + y, (1024,), w, b), (tx, ty, tw, tb), norm, data=2,
+                   bytes=3 * x.nbytes)
     yield Workload("GELU 4096×1024", 0, lambda: mod.gelu_rows(x), F.gelu, (tx,),
-                   lambda x: jax.nn.gelu(x, approximate=False))
+                   lambda x: jax.nn.gelu(x, approximate=False), bytes=2 * x.nbytes)
     (line,) = arrays((1_000_000,))
     yield Workload("sort 10⁶", 0, lambda: mod.ordered(line), lambda x: torch.sort(x)[0], (torch.tensor(line),),
                    lambda x: jnp.sort(x))
@@ -184,7 +211,8 @@ def rows(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]
                    lambda x: jnp.argsort(x))
     yield Workload("cross entropy 4096×1024", 0, lambda: mod.losses(x, labels), F.cross_entropy,
                    (tx, torch.tensor(labels)),
-                   lambda x, t: -jnp.take_along_axis(jax.nn.log_softmax(x, -1), t[:, None], 1).mean())
+                   lambda x, t: -jnp.take_along_axis(jax.nn.log_softmax(x, -1), t[:, None], 1).mean(), data=2,
+                   bytes=x.nbytes)
 
 
 def larger(mod) -> Iterator[Workload]:  # type: ignore[no-untyped-def]

@@ -21,6 +21,14 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     nodes, spare, length  three fields for each class: free blocks of a size (pool.py)
     budget, held  bytes of free buffers that the context may keep, 0 for none, and those that it keeps (spares.py)
     spare_block, spare_size  two fields for each place of the table of these
+
+A block of elements of a tensor has their number in its second word, or, below 0:
+
+    -1         the elements are the host's, and the third word is a handle for release_foreign
+    otherwise  compiled code writes to the elements no more. Without its upper bit the word is 0, or the address of a
+               table of what is kept beside them (kept_panels.py), which goes with the block: how many places it has (a
+               power of two), a word that is not used, and for each place the address of a matrix, its rows, its columns
+               (from bit 48 on the bytes of a vector), and where its panels are, with malloc's free to end
 """
 
 from __future__ import annotations
@@ -43,6 +51,9 @@ NODE_CLASSES, TEXT_CLASSES = 8, 4
 CLASSES = NODE_CLASSES + TEXT_CLASSES
 SPARES = 32
 """Places of the table of free buffers."""
+KEPT, KEPT_PLACE, KEPT_ADDRESS, KEPT_VECTOR = 16, 32, (1 << 63) - 1, 48
+"""Bytes of a table of kept panels before its places, and of one; the bits of its address; the bit of the bytes of a
+vector."""
 FIELDS = (
     "fault",
     "a",

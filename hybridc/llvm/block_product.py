@@ -58,9 +58,10 @@ def panels(
     module: Module, kind: Prim, heights: Heights, *, turned: bool, whole: bool = False, lies: str = "rows",
     adds: bool = False,
 ) -> str:
-    """void (c, ldc, a, lda, b, ldb, rows, n, k, room, copies): c = a @ b for `rows` rows in tiles of those heights;
-    `turned`: b is n rows of k. Panels are copied to the room if so said, if b is turned, or if they are not full
-    (`whole`: all are). a `lies` as for `tile`."""
+    """void (c, ldc, a, lda, b, ldb, rows, n, k, room, copies): c = a @ b for `rows` rows in tiles of those heights.
+    Panels are copied to the room if so said, or if they are not full (`whole`: all are). `turned`: b is n rows of k,
+    and there are three more arguments (kept, wide, from): where its panels are kept (kept_panels.py), or null, how many
+    columns these have, and which is the first one of b. Else all panels are copied. a `lies` as for `tile`."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -68,6 +69,7 @@ def panels(
         vectors, width = tile_vectors(module), panel_width(module, kind)
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
         params += [*ints("ldb", "rows", "n", "k"), ("ptr noalias", "%room"), ("i1", "%copies")]
+        params += [("ptr", "%kept"), *ints("wide", "from")] if turned else []
         code = Code(module, name, params, "void", attributes="noinline nounwind")
         alone = lies == "rows" and not turned
         if alone and any(h == 1 for h, _ in heights):
@@ -91,11 +93,21 @@ def panels(
 
                 to_room = [("ptr", "%room"), ("ptr", b), ("i64", "%ldb"), ("i64", left), ("i64", deep)]
                 if turned:
-                    code.call("void", _turn(module, kind), [*to_room, ("i64", str(across))])
                     # The next panel is asked of memory while this one is multiplied, if it lies together.
+                    kept, fresh, done = code.label("kept"), code.label("fresh"), code.label("done")
+                    code.branch(code.icmp("ne", "%kept", "null", "ptr"), kept, fresh)
+                    code.start(kept)
+                    before = code.add(code.mul(p.index, "%wide"), code.mul(code.add(column, "%from"), deep))
+                    there = code.element("%kept", t, before)
+                    multiply(there, True, code.beyond(there, t, code.mul(deep, str(width))))
+                    code.jump(done)
+                    code.start(fresh)
+                    code.call("void", turn(module, kind), [*to_room, ("i64", str(across))])
                     next_ = code.beyond(b, t, code.mul("%ldb", str(width)))
                     more = code.op2("and", "i1", code.icmp("eq", deep, "%ldb"), code.icmp("sgt", left, str(width)))
                     multiply("%room", True, code.select(more, "ptr", next_, "%room"))
+                    code.jump(done)
+                    code.start(done)
                 elif edge:
                     code.call("void", _copy(module, kind, across, True), to_room)
                     multiply("%room", True)
@@ -256,9 +268,9 @@ def _copy(module: Module, kind: Prim, vectors: int, edge: bool) -> str:
     return module.helper(("kernel.copy", kind, vectors, edge), make)
 
 
-def _turn(module: Module, kind: Prim) -> str:
-    """void (to, b, ldb, left, k, vectors): the same from rows of k, of which there are `left`: after them the last one
-    again."""
+def turn(module: Module, kind: Prim) -> str:
+    """void (to, b, ldb, left, k, vectors): a panel of so many vectors as `_copy` makes it, from rows of k, of which
+    there are `left`: after them the last one again."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)

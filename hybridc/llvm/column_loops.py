@@ -49,6 +49,8 @@ class Columns:
         self.mask = ""
         self.limit = ""
         """The columns that the rows of a block need of the space that is limited (kernels/causal.py)."""
+        self.asked: set[tuple[Node, bool]] | None = None
+        """What of the next row has been asked of memory while this one is computed; None where nothing is."""
         self.begin, self.end = "0", ""
         """Of a row that is cut: the columns that are computed."""
 
@@ -80,6 +82,8 @@ class Columns:
     def row_loops(self, segment: Segment, row: str, within: str) -> None:
         """Everything a segment does with one row; `within` is its number in the block."""
         self.row, self.within = row, within
+        if self.asked is not None:
+            self.asked.clear()
         kept = dict(self.memo)
         for at in sorted(segment.loops):
             self.at = at
@@ -329,6 +333,8 @@ class Columns:
                 continue
             t = SCALARS[action.node.type.name][0]
             value, to = self.value(action.node, column, found), self.k.element(targets[action], t, column)
+            if action.kind == "store" or action.kind == "keep" and self.plan.kept[action.node] < 0:
+                self.ask(action.node, targets[action], column, True)
             if self.wide is not None:
                 self.wide.store(t, value, to, self.mask)
             else:
@@ -349,12 +355,23 @@ class Columns:
             value = column if self.wide is None else self.wide.numbers(column)
         elif node.kind == "load" or self.plan.readable(node, self.at):
             value = self.read(t, k.element(self.start(node), t, column))
+            if node.kind == "load" and node.all_rows:
+                self.ask(node, self.start(node), column, False)
         elif node.kind == "slice":
             value = self.read(t, k.element(self.start(node.args[0]), t, k.add(column, str(node.start))))
         else:
             value = self.computed(node, [self.value(a, column, found) for a in node.args])
         found[node] = value
         return value
+
+    def ask(self, node: Node, start: str, column: str, writes: bool) -> None:
+        """Have memory bring the next row of a tensor where this one is first looked at: a row is gone through several
+        times, and memory would wait for all but the first."""
+        if self.asked is None or self.wide is None or (node, writes) in self.asked:
+            return
+        self.asked.add((node, writes))
+        address = self.k.beyond(start, SCALARS[node.type.name][0], self.k.add(column, self.width(node)))
+        self.k.prefetch(address, writes=writes)
 
     def read(self, t: str, address: str) -> str:
         return self.wide.load(t, address, self.mask) if self.wide is not None else self.k.load(t, address)

@@ -1,8 +1,9 @@
 """exp, log, log1p, sigmoid, tanh, erf, sin and cos of f32 as straight-line polynomials (after Cephes; erf after N.
 Juffa), of scalars or (sin and cos only) of vectors.
 
-Errors are at most 2.5 units in the last place; nan, infinities and subnormal results are right. Everything else is a
-call of the C library (scalar_ops.py).
+Errors are at most 2.5 units in the last place; nan, infinities and subnormal results are right. Vectors that fill a
+register of AVX-512 have exp and erf of their own (in_registers.py). Everything else is a call of the C library
+(scalar_ops.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from hybridc.base.types import BF16, F16, F32, Prim
+from hybridc.llvm import in_registers
 from hybridc.llvm.casts import narrow, widen
 from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.scalar_ops import AS_THEY_ARE, emit_scalar
@@ -57,6 +59,8 @@ def _power_of_two(k: Code | Wide, n: str) -> str:
 
 
 def exp(k: Code | Wide, x: str) -> str:
+    if in_registers.fits(k):
+        return in_registers.exp(k, x)  # type: ignore[arg-type]
     # Beyond these the result is 0 or infinity; nan goes through both comparisons. What gives 0 is put in at the end:
     # where a multiplication underflows, as for all that a mask has set to -inf, processors take a hundred cycles.
     x = k.select(k.fcmp("ogt", "float", x, constant(90.0)), "float", constant(90.0), x)
@@ -71,9 +75,6 @@ def exp(k: Code | Wide, x: str) -> str:
                           5.0000001201e-1))
     p = _fma(k, p, _mul(k, r, r), r)
     p = k.op2("fadd", "float", p, constant(1.0))
-    if isinstance(k, Wide) and k.module.vector_bytes == 64:  # one instruction there
-        y = k.call("float", "@llvm.ldexp.f32.i32", [("float", p), ("i32", n)])
-        return k.select(none, "float", constant(0.0), y)
     # In two steps, so that neither factor leaves the range when the result is subnormal.
     half = k.op2("ashr", "i32", n, "1")
     p = k.op2("fmul", "float", p, _power_of_two(k, half))
@@ -81,12 +82,19 @@ def exp(k: Code | Wide, x: str) -> str:
     return k.select(none, "float", constant(0.0), y)
 
 
+def _quotient(k: Code | Wide, a: str, b: str) -> str:
+    """a / b, with b from 1 on."""
+    if in_registers.fits(k):
+        return in_registers.quotient(k, a, b)  # type: ignore[arg-type]
+    return k.op2("fdiv", "float", a, b)
+
+
 def sigmoid(k: Code | Wide, x: str) -> str:
     """Of exp(-|x|), which does not overflow: results that are subnormal stay right."""
     size = k.call("float", "@llvm.fabs.f32", [("float", x)])
     e = exp(k, k.fneg("float", size))
     above = k.select(k.fcmp("oge", "float", x, constant(0.0)), "float", constant(1.0), e)
-    return k.op2("fdiv", "float", above, k.op2("fadd", "float", constant(1.0), e))
+    return _quotient(k, above, k.op2("fadd", "float", constant(1.0), e))
 
 
 def tanh(k: Code | Wide, x: str) -> str:
@@ -142,6 +150,8 @@ def log1p(k: Code | Wide, x: str) -> str:
 
 
 def erf(k: Code | Wide, x: str) -> str:
+    if in_registers.fits(k):
+        return in_registers.erf(k, x)  # type: ignore[arg-type]
     size = k.call("float", "@llvm.fabs.f32", [("float", x)])
     square = _mul(k, x, x)
     r = _fma(k, constant(-1.72853470e-5), size, constant(3.83197126e-4))

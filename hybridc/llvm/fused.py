@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from hybridc.core.ir import Fused, Op, TensorT, Var
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.axes import Axes
-from hybridc.kernels.graph import Graph, graph_of
+from hybridc.kernels.graph import Graph, Node, graph_of
+from hybridc.kernels.late import divided_late
 from hybridc.kernels.schedule import Schedule, schedule
 from hybridc.llvm.emitter import CTX, FnEmitter
 from hybridc.llvm.layout import SCALARS
@@ -22,8 +23,8 @@ from hybridc.llvm.refcount import release_helper
 from hybridc.llvm.row_kernel import Kernel, kernel_of
 from hybridc.llvm.tensor_access import Tensor, count_elements, in_place_of, load_element, new_tensor, tensor_of
 from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, iota_size, reshape_dims
-from hybridc.llvm.tensor_map import operands_of, result_dims
-from hybridc.llvm.tensor_matmul import product_dims
+from hybridc.llvm.tensor_map import operands_of, product, result_dims
+from hybridc.llvm.tensor_matmul import kept, product_dims
 from hybridc.llvm.tensor_reduce import check_some
 from hybridc.llvm.tensor_whole import window_dims
 
@@ -36,7 +37,7 @@ def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tu
         e.span = op.span
         shape(e, op, graph.axes)
     e.span = stmt.span
-    plan = schedule(graph)
+    plan = schedule(divided_late(graph))
     over = _over(plan, dying)
     kernel = kernel_of(e.module, plan, over)
     left = []
@@ -45,10 +46,10 @@ def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tu
         for i, v in enumerate(stmt.body.tail.values):
             assert isinstance(v, Var)
             if i in over:
-                made, fresh, kept = in_place_of(e, tensor_of(e, over[i]), tensor_of(e, v).dims)
+                made, fresh, unused = in_place_of(e, tensor_of(e, over[i]), tensor_of(e, v).dims)
                 results.append(made)
                 stack.enter_context(e.holding(fresh))
-                left.append(kept)
+                left.append(unused)
             elif isinstance(v.type, TensorT):
                 results.append(new_tensor(e, elem(v.type), tensor_of(e, v).dims))
                 stack.enter_context(e.holding(results[-1].owner))
@@ -88,7 +89,19 @@ def _given(e: FnEmitter, kernel: Kernel, graph: Graph) -> list[tuple[str, str]]:
             args.append((SCALARS[node.type.name][0], e.one(node.atom)))  # type: ignore[arg-type]
         else:
             args.append(("ptr", tensor_of(e, node.atom).data))  # type: ignore[arg-type]
-    return args + [("i64", size_of(e, graph.axes, c)) for c in kernel.sizes]
+    args += [("i64", size_of(e, graph.axes, c)) for c in kernel.sizes]
+    return args + [("ptr", _kept(e, node, graph)) for node in kernel.turned]
+
+
+def _kept(e: FnEmitter, node: Node, graph: Graph) -> str:
+    """Where the panels of a product's matrix are kept, or null."""
+    def count(classes: Sequence[int]) -> str:
+        return product(e, [size_of(e, graph.axes, c) for c in classes])
+
+    assert node.space is not None and node.args[0].space is not None and node.args[1].atom is not None
+    matrix = tensor_of(e, node.args[1].atom)
+    n, k = count(graph.spaces[node.space]), count(graph.spaces[node.args[0].space])
+    return kept(e, matrix, n, k, count(graph.rows[graph.batch :]))
 
 
 def size_of(e: FnEmitter, axes: Axes, c: int) -> str:

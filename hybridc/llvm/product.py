@@ -10,6 +10,7 @@ from hybridc.base.types import Prim
 from hybridc.llvm import support
 from hybridc.llvm.block_product import TURN_FROM, copies, dots, panel_width, panels, room_of
 from hybridc.llvm.code import Code
+from hybridc.llvm.kept_panels import kept_width
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
 from hybridc.llvm.strided import least, parts
@@ -18,6 +19,7 @@ from hybridc.llvm.team import spread
 from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
 
 MATRICES = [("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b")]
+KEPT = [("ptr", "%kept")]
 
 ROWS_IN_BLOCK = 90 * TILE_ROWS
 """Few blocks copy the right side seldom; the rows of one are read again for each panel."""
@@ -27,14 +29,16 @@ PANELS_IN_BLOCK = 8
 
 def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool = False) -> str:
     """i32 (ctx, c, a, b, m, n, k): c = a @ b, or of a transposed left side c += a @ b; either side transposed; nonzero
-    after a fault (no memory to pack, or an interrupt)."""
+    after a fault (no memory to pack, or an interrupt). If b is transposed there is one argument more: where its
+    panels are kept, or null."""
     assert ta or not adds
 
     def make(name: str) -> None:
-        code = Code(module, name, [CTX, *MATRICES, *ints("m", "n", "k")], "i32", attributes="noinline nounwind")
+        kept = KEPT * tb
+        code = Code(module, name, [CTX, *MATRICES, *ints("m", "n", "k"), *kept], "i32", attributes="noinline nounwind")
         with code.when(code.icmp("eq", "%m", "0")):
             code.ret("0")
-        args = [*MATRICES, *ints("m", "n", "k")]
+        args = [*MATRICES, *ints("m", "n", "k"), *kept]
         work = code.mul(code.mul("%m", "%n"), "%k")
         panels_ = parts(code, "%n", panel_width(module, kind))
         if tb and not ta:
@@ -54,12 +58,12 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
 
 
 def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) -> str:
-    """i32 (ctx, c, a, b, m, n, k, first, last): those panels of columns (by `dots`, or as `columns`), or `rows` by the
-    tallest tile, of a product."""
+    """i32 (ctx, c, a, b, m, n, k, [kept,] first, last): those panels of columns (by `dots`, or as `columns`), or `rows`
+    by the tallest tile, of a product."""
 
     def make(name: str) -> None:
         t = SCALARS[kind.name][0]
-        params = [CTX, *MATRICES, *ints("m", "n", "k", "first", "last")]
+        params = [CTX, *MATRICES, *ints("m", "n", "k"), *KEPT * tb, *ints("first", "last")]
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
         unit = TILE_ROWS if cut == "rows" else panel_width(module, kind)
         begin = code.mul("%first", str(unit))
@@ -79,18 +83,22 @@ def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) 
             code.call("void", dots(module, kind), [*sides, *sizes])
             code.ret("0")
         else:
-            code.ret(code.call("i32", _blocks(module, kind, ta, tb, adds), [CTX, *sides, *sizes]))
+            more = []
+            if tb:
+                more = [*KEPT, ("i64", kept_width(code, kind, "%n")), ("i64", "0" if cut == "rows" else begin)]
+            code.ret(code.call("i32", _blocks(module, kind, ta, tb, adds), [CTX, *sides, *sizes, *more]))
         code.finish()
 
     return module.helper(("kernel.part", kind, ta, tb, cut, adds), make)
 
 
 def _blocks(module: Module, kind: Prim, ta: bool, tb: bool, adds: bool) -> str:
-    """i32 (ctx, c, ldc, a, lda, b, ldb, m, n, k): a product, block by block."""
+    """i32 (ctx, c, ldc, a, lda, b, ldb, m, n, k, [kept, wide, from]): a product, block by block."""
 
     def make(name: str) -> None:
         params = [CTX, ("ptr", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        code = Code(module, name, [*params, *ints("ldb", "m", "n", "k")], "i32", attributes="noinline nounwind")
+        params += [*ints("ldb", "m", "n", "k"), *[*KEPT, *ints("wide", "from")] * tb]
+        code = Code(module, name, params, "i32", attributes="noinline nounwind")
         _write_blocks(code, module, kind, ta, tb, adds)
         code.ret("0")
         code.finish()
@@ -117,10 +125,11 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool, ad
         a = code.element("%a", t, i.index if ta else code.mul(i.index, "%lda"))
         b = code.element("%b", t, code.mul(j.index, "%ldb") if tb else j.index)
         c = code.element("%c", t, code.add(code.mul(i.index, "%ldc"), j.index))
+        more = [*KEPT, ("i64", "%wide"), ("i64", code.add("%from", j.index))] if tb else []
         copied = "true" if tb else copies(code, kind, b, "%ldb", rows, "%k")
         code.call("void", kernel, [
             ("ptr", c), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"), ("ptr", b), ("i64", "%ldb"), ("i64", rows),
-            ("i64", wide), ("i64", "%k"), ("ptr", room), ("i1", copied)])
+            ("i64", wide), ("i64", "%k"), ("ptr", room), ("i1", copied), *more])
         asked = code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")
         with code.when(asked):
             stop = support.interrupt(code)

@@ -9,7 +9,7 @@ address, which function frees it.
 from __future__ import annotations
 
 from hybridc.core.ir import U8, BufferT, EnumT, Type
-from hybridc.llvm.abi import OFFSET
+from hybridc.llvm.abi import KEPT, KEPT_ADDRESS, KEPT_PLACE, OFFSET
 from hybridc.llvm.code import Code
 from hybridc.llvm.layout import HEADER, Shape
 from hybridc.llvm.module import Leaves, Module, symbol
@@ -123,7 +123,9 @@ def _free_helper(module: Module, kind: BufferT | EnumT) -> str:
             with code.when(pooled(code, "%block")):
                 code.call("void", free_bytes(module), [CTX, ("ptr", "%block")])
                 code.ret()
-            _release_foreign(code)
+            held = code.load("i64", code.ptr_add("%block", 8))
+            with code.when(code.icmp("slt", held, "0")):
+                code.call("void", _release_held(module), [CTX, ("ptr", "%block"), ("i64", held)])
         code.call("void", free_block(module), [CTX, ("ptr", "%block")])
         code.ret()
         code.finish()
@@ -131,12 +133,27 @@ def _free_helper(module: Module, kind: BufferT | EnumT) -> str:
     return module.helper(("hyb.free_kind", kind), make)
 
 
-def _release_foreign(code: Code) -> None:
-    length = code.load("i64", code.ptr_add("%block", 8))
-    with code.when(code.icmp("eq", length, FOREIGN)):
+def _release_held(module: Module) -> str:
+    """void (ctx, block, length): what else belongs to a block of a length below 0 (abi.py)."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%block"), ("i64", "%length")], "void", attributes=COLD)
+        with code.when(code.icmp("ne", "%length", FOREIGN)):
+            address = code.op2("and", "i64", "%length", str(KEPT_ADDRESS))
+            with code.when(code.icmp("ne", address, "0")):
+                table = code.convert("inttoptr", "i64", address, "ptr")
+                with code.loop(code.load("i64", table)) as turn:
+                    place = code.ptr_add(code.ptr_add(table, KEPT), code.mul(turn.index, str(KEPT_PLACE)))
+                    code.call("void", "@free", [("ptr", code.load("ptr", code.ptr_add(place, 24)))])
+                code.call("void", "@free", [("ptr", table)])
+            code.ret()
         handle = code.load("i64", code.ptr_add("%block", HEADER))
         callback = code.load("ptr", code.ptr_add("%ctx", OFFSET["release_foreign"]))
         code.call("void", callback, [("i64", handle)])
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.release_held", make)
 
 
 def _release_elements(code: Code, kind: BufferT) -> None:

@@ -18,6 +18,7 @@ from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
+from hybridc.llvm.kept_panels import kept_width
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
 from hybridc.llvm.row_product import row_by_rows
@@ -42,11 +43,13 @@ ELEMENT_WORK, COSTLY_WORK = 8, 64
 
 @dataclass(frozen=True)
 class Kernel:
-    """`inputs` are the nodes that are passed, after the results; then `sizes`, classes of axes."""
+    """`inputs` are the nodes that are passed, after the results; then `sizes`, classes of axes; then for each of these
+    products where the panels of its matrix are kept, or null."""
 
     name: str
     inputs: tuple[Node, ...]
     sizes: tuple[int, ...]
+    turned: tuple[Node, ...]
     fails: bool
 
 
@@ -66,9 +69,13 @@ class _Writer(Columns):
         self.sizes = self.open_sizes(graph)
         self.fails = bool(self.products) or any(n >= 0 for n in plan.kept.values())
         self.k = ElementCode(module, "", [], "void")
+        self.turned = [n for n in self.products if n.transposed and not n.args[1].rows and not self.by_rows(n)
+                       and plan.limited is None]
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
+        if not self.products and not self.plan.flat:
+            self.asked = set()
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
@@ -91,6 +98,7 @@ class _Writer(Columns):
             names[n] = f"%x{i}"
             params.append((SCALARS[n.type.name][0] if n.kind == "scalar" else "ptr", names[n]))
         params += [("i64", f"%n{c}") for c in self.sizes]
+        params += [("ptr", f"%kept{i}") for i in range(len(self.turned))]
         self.names = names
         fails, large = self.fails, self.large()
         if large:
@@ -108,7 +116,8 @@ class _Writer(Columns):
             status = spread(self.k, part, args, self.units(), self.work(), 1 if self.products else PIECES)
             self.k.ret(status if fails else "")
 
-        return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, self.fails)
+        return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, tuple(self.turned),
+                      self.fails)
 
     def function(
         self, params: list[tuple[str, str]], write: Callable[[], None], hint: str = "kernel.fused"
@@ -347,11 +356,14 @@ class _Writer(Columns):
         k, ldc, inner, b = self.k, self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
         ldb, turned = inner if node.transposed else ldc, node.transposed
         copied = "true" if turned else copies(k, node.type, b, ldb, rows, inner)
+        kept = f"%kept{self.turned.index(node)}" if node in self.turned else "null"
+        wide = kept_width(k, node.type, ldc) if kept != "null" else "0"
+        more = [("ptr", kept), ("i64", wide), ("i64", "0")] if turned else []
         helper = panels(self.module, node.type, tile_heights(rows), turned=turned, whole=self.whole(node))
         sizes = [("i64", s) for s in (ldb, rows, self.needed(node.space), self.needed(node.args[0].space))]
         k.call("void", helper, [
             ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), *sizes, ("ptr", self.room),
-            ("i1", copied)])
+            ("i1", copied), *more])
 
 
 __all__ = ["Kernel", "kernel_of"]

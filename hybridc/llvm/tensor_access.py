@@ -195,13 +195,13 @@ def in_place_of(e: FnEmitter, old: Tensor, dims: Sequence[str]) -> tuple[Tensor,
 
 
 def _alone_helper(module: Module) -> str:
-    """i1 (owner): nobody else holds this memory, and it is not the host's."""
+    """i1 (owner): nobody else holds this memory, it is not the host's, and nothing is kept that was made of it."""
 
     def make(name: str) -> None:
         code = Code(module, name, [("ptr", "%owner")], "i1")
         with code.when(code.icmp("eq", "%owner", "null", "ptr")):
             code.ret("false")
-        ours = code.icmp("ne", code.load("i64", code.ptr_add("%owner", 8)), refcount.FOREIGN)
+        ours = code.icmp("sge", code.load("i64", code.ptr_add("%owner", 8)), "0")
         code.ret(code.op2("and", "i1", ours, refcount.unique(code, "%owner")))
         code.finish()
 

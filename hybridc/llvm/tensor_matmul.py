@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from hybridc.base.types import BF16, F16, F32, F64, Prim
 from hybridc.core.ir import Op
+from hybridc.llvm.block_product import TURN_FROM
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import CTX, FnEmitter, N
+from hybridc.llvm.kept_panels import kept_panels
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.product import matrix_product
@@ -105,9 +107,12 @@ def _multiply(e: FnEmitter, out: Tensor, a: Tensor, b: Tensor, m: str, n: str, k
     batch = product(e, out.dims[:-2])
     steps = [times(e, *x) if t.rank > 2 else "0" for t, x in (
         (left, (left.dims[-1], left.dims[-2])), (right, (right.dims[-1], right.dims[-2])))]
+    turned = out.elem in (F32, F64) and tb
     with e.holding(out.owner):
         if batch == "1":
-            _call(e, kernel, [("ptr", out.data), ("ptr", left.data), ("ptr", right.data), *sizes])
+            sides = [("ptr", x.data) for x in (out, left, right)]
+            more = [("ptr", kept(e, right, columns, k, rows) if right.rank == 2 and not ta else "null")] * turned
+            _call(e, kernel, [*sides, *sizes, *more])
             return
         step = times(e, m, n)
         with e.loop(batch) as turn:
@@ -115,7 +120,15 @@ def _multiply(e: FnEmitter, out: Tensor, a: Tensor, b: Tensor, m: str, n: str, k
                 e.element(x.data, x.llvm, e.mul(turn.index, s) if s != "0" else "0")
                 for x, s in ((out, step), (left, steps[0]), (right, steps[1]))
             ]
-            _call(e, kernel, [*(("ptr", p) for p in places), *sizes])
+            _call(e, kernel, [*(("ptr", p) for p in places), *sizes, *[("ptr", "null")] * turned])
+
+
+def kept(e: FnEmitter, matrix: Tensor, n: str, k: str, rows: str) -> str:
+    """Where panels of a matrix of n rows of k are kept, to multiply so many rows by, or null."""
+    if not rows.startswith("%") and int(rows) < TURN_FROM or matrix.elem not in (F32, F64):
+        return "null"
+    return e.call("ptr", kept_panels(e.module, matrix.elem), [
+        ("ptr", matrix.owner), ("ptr", matrix.data), *(("i64", size) for size in (n, k, rows))])
 
 
 def _call(e: FnEmitter, kernel: str, args: list[tuple[str, str]]) -> None:

@@ -10,6 +10,7 @@ from hybridc.core.ir import Program
 from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.kernels.graph import graph_of
+from hybridc.kernels.late import divided_late
 from hybridc.kernels.schedule import schedule
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded
@@ -89,3 +90,42 @@ def test_scores_that_are_needed_whole_are_computed_whole() -> None:
     got = run_native(Loaded(compile_program(better, ["f"])), better.fns["f"], [q, k, v])
     for g, w in zip(got, want, strict=True):
         np.testing.assert_allclose(g, w, rtol=2e-5, atol=2e-6)
+
+
+def test_the_division_comes_after_the_product() -> None:
+    """A row of exponentials is multiplied as it is; where the weights are a result too they are divided before."""
+    (statement,) = fused_statements(program_of(CAUSAL))
+    graph = divided_late(graph_of(statement))
+    (out,) = graph.outputs
+    assert out.op is not None and out.op.attr("fn") == "div" and out.args[0].kind == "product"
+    powers = out.args[0].args[0]
+    assert powers.op is not None and powers.op.attr("fn") == "exp"
+    both = CAUSAL.replace("-> (f32[?, ?, ?]) {", "-> (f32[?, ?, ?], f32[?, ?, ?]) {").replace("yield o%16", "yield o%16, p%15")
+    program, _ = read(both)
+    assert program is not None
+    for statement in fused_statements(fuse.run(program)):
+        plain, late = graph_of(statement), divided_late(graph_of(statement))
+        assert [n.kind for n in late.nodes] == [n.kind for n in plain.nodes]
+
+
+def test_rows_without_columns() -> None:
+    """Attention to nothing is 0."""
+    better = program_of(CAUSAL.replace('`fn`="max"]', '`fn`="max", least=true]'))
+    loaded = Loaded(compile_program(better, ["f"]))
+    q, k, v = (np.ones((2, n, 8), np.float32) for n in (3, 0, 0))
+    (want,) = Interpreter(better).call("f", [q, k, v])
+    (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+    assert got.shape == want.shape == (2, 3, 8) and (got == 0).all() and (want == 0).all()
+
+
+def test_large_scores() -> None:
+    """Scores of which only the largest counts, and rows with nothing but -inf before the diagonal's own."""
+    better = program_of(CAUSAL)
+    loaded = Loaded(compile_program(better, ["f"]))
+    rng = np.random.default_rng(2)
+    q, k, v = (rng.standard_normal((2, 50, 8)).astype(np.float32) for _ in range(3))
+    q *= np.float32(1e4)
+    v *= np.float32(1e37)
+    (want,) = Interpreter(better).call("f", [q, k, v])
+    (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+    np.testing.assert_allclose(got, want, rtol=1e-4)
