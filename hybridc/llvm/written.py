@@ -56,7 +56,7 @@ def _looked_at(unit: Unit, fn: Fn) -> Hashable:
         callee = unit.module.program.fns[name]
         inner = (id(callee), tuple(map(of, calls(callee)))) if name in unit.in_place else None
         types = tuple(p.type for p in callee.params), callee.results
-        return (facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, name in unit.quick, inner)
+        return (facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, unit.pace.get(name), inner)
 
     own = facts.may_fault(fn.name), facts.is_recursive(fn.name), unit.borrowed[fn.name]
     return unit.module.vector_bytes, fn.name in unit.once, own, tuple(map(of, calls(fn)))
