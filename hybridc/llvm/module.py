@@ -70,8 +70,8 @@ class Def:
     uses: tuple[str, ...]
     """What its body names, itself not: functions, constants, numbers."""
 
-    def text(self, internal: bool) -> str:
-        return f"define {'internal ' if internal else ''}{self.head} {{\n{self.body}\n}}"
+    def text(self, linkage: str) -> str:
+        return f"define {linkage} {self.head} {{\n{self.body}\n}}"
 
 
 @dataclass

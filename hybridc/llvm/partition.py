@@ -16,6 +16,8 @@ from hybridc.llvm.module import LOOP, NAME, Def, Module
 
 COPIED = 12
 """Lines up to which a helper stands in each piece that uses it."""
+SHOWN = 100
+"""Lines up to which a piece that calls a function of another one shows LLVM what that does."""
 WHOLE = 1500
 """Lines of a program that is not divided."""
 LEAST = 700
@@ -43,7 +45,7 @@ def whole_text(module: Module, more: Sequence[str] = ()) -> str:
     constants = [f"{name} = {definition}" for name, definition in sorted(module.constants.items())]
     declared = [f"declare {signature}" for _, signature in sorted(module.declared.items())]
     defs = [module.defs[name] for name in in_order(module, module.defs)]
-    return _put_together([*more, *numbers, *constants, *declared], [(d, not d.exported) for d in defs])
+    return _put_together([*more, *numbers, *constants, *declared], [(d, "" if d.exported else "internal") for d in defs])
 
 
 def in_order(module: Module, names: Iterable[str]) -> list[str]:
@@ -57,9 +59,9 @@ def of_program(d: Def) -> bool:
     return d.exported or d.name.startswith(("@f.", '@"f.'))
 
 
-def _put_together(heads: Iterable[str], defs: Iterable[tuple[Def, bool]]) -> str:
+def _put_together(heads: Iterable[str], defs: Iterable[tuple[Def, str]]) -> str:
     """Loops that are not to be unrolled are numbered."""
-    text = "\n".join([*heads, *(d.text(internal) for d, internal in defs)]) + "\n"
+    text = "\n".join([*heads, *(d.text(linkage) for d, linkage in defs)]) + "\n"
     first, *rest = text.split(LOOP)
     loops = "".join(f"!{i}{part}" for i, part in enumerate(rest, 1))
     notes = [f"!{i} = distinct !{{!{i}, {FLAGS}}}" for i in range(1, len(rest) + 1)]
@@ -159,10 +161,17 @@ class _Partition:
         place = {name: i for i, piece in enumerate(divided) for name in piece.names}
         return [self._text(i, piece, place) for i, piece in enumerate(divided)]
 
+    def shown(self, name: str, number: int, place: dict[str, int]) -> bool:
+        """Is it a small function of another piece, which LLVM may put in the place of a call?"""
+        d = self.module.defs.get(name)
+        return (d is not None and place.get(name, number) != number and not d.exported and d.size <= SHOWN
+                and "noinline" not in d.head)
+
     def _text(self, number: int, piece: _Piece, place: dict[str, int]) -> str:
         module = self.module
+        shown = {n for name in piece.names for n in self.with_copies(name) if self.shown(n, number, place)}
         found = dict.fromkeys(piece.names)
-        for name in piece.names:
+        for name in [*piece.names, *sorted(shown)]:
             found.update(dict.fromkeys(self.with_copies(name)))
         heads, defs = [], []
         for name in found:
@@ -172,10 +181,12 @@ class _Partition:
                 heads.append(f"{name} = {module.constants[name]}")
             elif name in module.declared:
                 heads.append(f"declare {module.declared[name]}")
+            elif name in shown:
+                defs.append((module.defs[name], "available_externally"))
             elif place.get(name, number) != number:
                 heads.append(f"declare {module.defs[name].signature}")
             else:
                 d = module.defs[name]
                 here = self.copied(name) or all(place[user] == number for user in self.users[name])
-                defs.append((d, here and not d.exported))
+                defs.append((d, "internal" if here and not d.exported else ""))
         return _put_together(sorted(heads), defs)
