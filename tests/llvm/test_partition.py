@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from hybridc_runtime import archive
+from hybridc_runtime.artifact import features, read
 
 import hybridc
 from hybridc import driver
+from hybridc.c_library import write_library
 from hybridc.checking import check
 from hybridc.llvm import backend
 
@@ -152,11 +158,21 @@ def test_objects_in_one_file() -> None:
 
 
 def test_the_systems_tools_read_the_file(tmp_path: Path) -> None:
-    import shutil
-    import subprocess
-
     if shutil.which("ar") is None:
         pytest.skip("there is no ar here")
     file = tmp_path / "a.a"
     file.write_bytes(archive.archive([b"one", b"two!"]))
     assert subprocess.run(["ar", "p", file, "1.o"], capture_output=True, check=True).stdout == b"two!"
+
+
+def test_a_library_for_c_of_many_pieces(tmp_path: Path, folder: Path) -> None:
+    if not (shutil.which("cc") or os.environ.get("CC")):
+        pytest.skip("there is no C compiler here")
+    path = tmp_path / "many.hyb"
+    path.write_text(source() + "\nexport sink\nexport total9\nexport total12\nexport total20\n")
+    built = driver.build(check(str(path)), "cpu:x86-64-v2")
+    _, library = write_library(read(built.data), tmp_path / "many.hybx")
+    assert len(read(built.data).code("cpu", features()).objects()) > 2
+    total, result = ctypes.CDLL(str(library)).many_total9, ctypes.c_int64()
+    assert total(ctypes.c_int64(100), ctypes.byref(result)) == 0
+    assert result.value == expected(9, 100)
