@@ -21,6 +21,8 @@ from hybridc.llvm.wide import WIDTH, NotWide, Wide, vector
 LANES = 64
 FEW = 8
 """Columns up to which a reduction goes one by one."""
+AHEAD = 4096
+"""Bytes: as far as memory is asked ahead of a place in a long row."""
 
 
 class Columns:
@@ -366,12 +368,13 @@ class Columns:
 
     def ask(self, node: Node, start: str, column: str, writes: bool) -> None:
         """Have memory bring the next row of a tensor where this one is first looked at: a row is gone through several
-        times, and memory would wait for all but the first."""
+        times, and memory would wait for all but the first. Of what is one row, what comes AHEAD."""
         if self.asked is None or self.wide is None or (node, writes) in self.asked:
             return
         self.asked.add((node, writes))
-        address = self.k.beyond(start, SCALARS[node.type.name][0], self.k.add(column, self.width(node)))
-        self.k.prefetch(address, writes=writes)
+        t, size = SCALARS[node.type.name]
+        far = str(AHEAD // size) if self.plan.flat else self.width(node)
+        self.k.prefetch(self.k.beyond(start, t, self.k.add(column, far)), writes=writes)
 
     def read(self, t: str, address: str) -> str:
         return self.wide.load(t, address, self.mask) if self.wide is not None else self.k.load(t, address)

@@ -74,7 +74,7 @@ class _Writer(Columns):
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
-        if not self.products and not self.plan.flat:
+        if not self.products:
             self.asked = set()
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
