@@ -12,6 +12,7 @@ from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.strided import plus, times
 from hybridc.llvm.tensor_access import count_elements, new_tensor, tensor_of, writable
 from hybridc.llvm.tensor_map import message
+from hybridc.llvm.wide import SHORT, WIDTH, Wide, vector
 
 Results = tuple[Leaves, ...]
 
@@ -60,6 +61,11 @@ def emit_windows(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
+MASKED = (4, 8)
+"""Bytes of elements of which some of a vector are read and written at once."""
+SIZE = {"float": 4, "double": 8, "i32": 4, "i64": 8}
+
+
 def _windows_kernel(module: Module, kind: Prim) -> str:
     names = ("planes", "h", "w", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "rows", "columns")
 
@@ -77,23 +83,58 @@ def _windows_kernel(module: Module, kind: Prim) -> str:
             inside_y = k.icmp("ult", y, "%h")
             start = k.ins(f"sub i64 {k.mul(j.index, '%dw')}, %pw")
             line = k.element(source, llvm, k.mul(k.select(inside_y, "i64", y, "0"), "%w"))
-            with k.loop("%columns") as c:
-                at = k.add(k.mul(c.index, "%sw"), start)
-                inside = k.op2("and", "i1", inside_y, k.icmp("ult", at, "%w"))
-                read, write = k.label("read"), k.label("write")
-                here = k.here
-                k.branch(inside, read, write)
-                k.start(read)
-                value = k.load(llvm, k.element(line, llvm, at))
-                loaded = k.here
-                k.jump(write)
-                k.start(write)
-                chosen = k.phi(llvm, [("%fill", here), (value, loaded)])
-                k.store(llvm, chosen, k.element(to, llvm, c.index))
+            width = k.select(inside_y, "i64", "%w", "0")
+            if SCALARS[kind.name][1] in MASKED:
+                close, apart, done = k.label("close"), k.label("apart"), k.label("done")
+                k.branch(k.icmp("eq", "%sw", "1"), close, apart)
+                for label, step in ((close, "1"), (apart, "%sw")):
+                    k.start(label)
+                    _window_line(k, llvm, to, line, start, step, width)
+                    k.jump(done)
+                k.start(done)
+            else:
+                _one_by_one(k, llvm, to, line, start, width)
         k.ret()
         k.finish()
 
     return module.helper(("kernel.windows", kind), make)
+
+
+def _window_line(k: Code, llvm: str, to: str, line: str, start: str, step: str, width: str) -> None:
+    """%columns elements of a line of so many, each a step on from `start`, which may lie before it; %fill beside it."""
+    wide, t = Wide(k), vector(llvm)
+    fill, size = wide.splat(llvm, "%fill"), wide.splat("i64", width)
+    with k.loop("%columns", step=WIDTH, rolled=True) as c:
+        at = k.add(k.mul(c.index, step), start)
+        if step == "1":
+            places = wide.numbers(at)
+            inside = wide.icmp("ult", places, size, "i64")
+            value = wide.select(inside, llvm, wide.load(llvm, k.beyond(line, llvm, at), inside), fill)
+        else:
+            steps = wide.op2("mul", "i64", wide.numbers("0"), wide.splat("i64", step))
+            places = wide.op2("add", "i64", steps, wide.splat("i64", at))
+            inside = wide.icmp("ult", places, size, "i64")
+            name = f"@llvm.masked.gather.v{WIDTH}{SHORT.get(llvm, llvm)}.v{WIDTH}p0"
+            where = k.ins(f"getelementptr {llvm}, ptr {line}, {vector('i64')} {places}")
+            args = [(vector("ptr"), where), ("i32 immarg", str(SIZE[llvm])), (vector("i1"), inside), (t, fill)]
+            k.module.declare(f"{t} {name}({', '.join(kind for kind, _ in args)})")
+            given = ", ".join(f"{kind.removesuffix(' immarg')} {v}" for kind, v in args)
+            value = k.ins(f"call {t} {name}({given})")
+        wide.store(llvm, value, k.element(to, llvm, c.index), wide.mask(k.sub("%columns", c.index)))
+
+
+def _one_by_one(k: Code, llvm: str, to: str, line: str, start: str, width: str) -> None:
+    """The same."""
+    with k.loop("%columns") as c:
+        at = k.add(k.mul(c.index, "%sw"), start)
+        read, write, here = k.label("read"), k.label("write"), k.here
+        k.branch(k.icmp("ult", at, width), read, write)
+        k.start(read)
+        value = k.load(llvm, k.element(line, llvm, at))
+        k.jump(write)
+        k.start(write)
+        chosen = k.phi(llvm, [("%fill", here), (value, read)])
+        k.store(llvm, chosen, k.element(to, llvm, c.index))
 
 
 # ---- whole tensors ---------------------------------------------------------------------------------------------------
