@@ -131,9 +131,9 @@ class DeviceContext(Context):
 
     def __init__(self, compiled: Compiled, loaded: Loaded):
         super().__init__()
-        source, infos = module_of("cases", compiled.kernels)
+        source, infos = module_of("cases", compiled.tables.kernels)
         kernels = [KernelInfo(**k) for k in record(infos)]
-        self.names = [h[0] for h in compiled.hosts]
+        self.names = [h[0] for h in compiled.tables.hosts]
         self.live = ctypes.c_int64.from_address(loaded.address("hyb live"))
         self.launcher = Interpret(DeviceCode(source, kernels))
         self.services = Services(self.launcher, self.count)
