@@ -14,7 +14,9 @@ LIVE, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 136, 144, 152, 160, 168, 12
 blocks, spare ones, and a length. The classes from the one named on are those of short buffers."""
 BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 32
 """Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
-TRACE = SPARE_BUFFERS + 16 * SPARES
+RECENT = 8
+"""Blocks that became free last, after those lists."""
+TRACE = SPARE_BUFFERS + 16 * SPARES + 8 * RECENT
 CONTEXT_SIZE = TRACE + 8 * 64
 POOL_SIZE = 16 * CLASSES
 SERVICE = CONTEXT_SIZE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridc.autodiff.lift import lifted, without_packing
+from hybridc.autodiff.lift import lifted, portable
 from hybridc.autodiff.segments import segmented
 from hybridc.autodiff.structure import structured
 from hybridc.autodiff.tangent import Tangents
@@ -34,7 +34,7 @@ from hybridc.core.ir import (
 Mask = tuple[bool, ...]
 CONSTANT = frozenset(
     "bit_and bit_or bit_xor bit_not shl shr lshr mulhi ctz eq ne lt le gt ge not tag made none is_some str zero"
-    " buffer_new buffer_len buffer_compare buffer_match buffer_prefetch buffer_hash hash_seed buffer_find"
+    " buffer_new buffer_len buffer_compare buffer_match buffer_hash hash_seed buffer_find"
     " format_float format_float32 packs parse_float stop_gradient dim nonzero argsort iota tensor_equal retain release"
     " host place".split()
 )
@@ -59,7 +59,7 @@ class Activity:
         """The function in the form of structure.py."""
         found = self._bodies.get(name)
         if found is None:
-            found = structured(lifted(without_packing(self.tangents.program.fns[name])))
+            found = structured(lifted(portable(self.tangents.program.fns[name])))
             budget = knobs.tape_size()
             if budget is not None and name not in self._segments:
                 found, made = segmented(found, self.tangents, budget)

@@ -15,15 +15,16 @@ COMPUTED = ("iota", "map", "reduce", "reshape", "transpose", "concat", "matmul",
 """Where they cannot fault."""
 
 
-def without_packing(fn: Fn) -> Fn:
+def portable(fn: Fn) -> Fn:
     """With the branches taken that a processor without the operator `packs` takes: what sorts there moves the elements
-    with operators that have derivatives."""
-    asked = {o for s in statements(fn.body) if isinstance(s, Op) and s.op == "packs" for o in s.outs}
-    return replace(fn, body=_decided(fn.body, asked)) if asked else fn
+    with operators that have derivatives. And without prefetches."""
+    ops = [s for s in statements(fn.body) if isinstance(s, Op) and s.op in ("packs", "buffer_prefetch")]
+    return replace(fn, body=_decided(fn.body, {o for s in ops for o in s.outs})) if ops else fn
 
 
 def _decided(block: Block, asked: set[Var]) -> Block:
-    """Without the branches on these conditions, which do not hold."""
+    """Without the branches on those of these that are conditions, which do not hold; the others are what they are made
+    of."""
     out: list[Stmt] = []
     known: dict[Var, Atom] = {}
     for stmt in block.stmts:
@@ -34,6 +35,9 @@ def _decided(block: Block, asked: set[Var]) -> Block:
                 return Block(tuple(out), other.tail)
             values = (known.get(v, v) if isinstance(v, Var) else v for v in other.tail.values)
             known.update(zip(stmt.outs, values, strict=True))
+        elif isinstance(stmt, Op) and stmt.op == "buffer_prefetch":
+            whole = stmt.args[0]
+            known[stmt.outs[0]] = known.get(whole, whole) if isinstance(whole, Var) else whole
         else:
             out.append(map_blocks(stmt, lambda b: _decided(b, asked)))
     return substitute(Block(tuple(out), block.tail), known)

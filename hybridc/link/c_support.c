@@ -110,6 +110,7 @@ static void free_block(block *b) {
     /* One of compiled code's pool: the first of the free ones of its size. */
     void **list = &FIELD(context, TEXTS + 24 * ((b->length > 1 ? b->length - 1 : 0) / 16), void *);
     *(void **)b = *list;
+    b->length = (int64_t)(size_t)b;
     *list = b;
 }
 

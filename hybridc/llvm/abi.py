@@ -21,6 +21,7 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     nodes, spare, length  three fields for each class: free blocks of a size (pool.py)
     budget, held  bytes of free buffers that the context may keep, 0 for none, and those that it keeps (spares.py)
     spare_block, spare_size  two fields for each place of the table of these
+    freed      the blocks of the pool that became free last
 
 A block of elements of a tensor has their number in its second word, or, below 0:
 
@@ -54,6 +55,8 @@ SPARES = 32
 KEPT, KEPT_PLACE, KEPT_ADDRESS, KEPT_VECTOR = 16, 32, (1 << 63) - 1, 48
 """Bytes of a table of kept panels before its places, and of one; the bits of its address; the bit of the bytes of a
 vector."""
+RECENT = 8
+"""So many blocks that became free are remembered; a power of two."""
 FIELDS = (
     "fault",
     "a",
@@ -80,6 +83,7 @@ FIELDS = (
     "budget",
     "held",
     *(f"{field}{i}" for i in range(SPARES) for field in ("spare_block", "spare_size")),
+    *(f"freed{i}" for i in range(RECENT)),
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
 TRACE_LENGTH = 64

@@ -451,7 +451,8 @@ def _hash_helper(module: Module) -> str:
 
 def _prefetch(e: FnEmitter, op: Op) -> Results:
     block, index = (e.one(a) for a in op.args)
-    e.prefetch(e.beyond(e.ptr_add(block, HEADER), "i32", index))
+    size = e.layouts.shape(_item(op)).size
+    e.prefetch(e.beyond(e.ptr_add(block, HEADER), "i8", e.mul(index, str(size))))
     return ((block,),)
 
 

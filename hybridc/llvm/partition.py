@@ -159,17 +159,30 @@ class _Partition:
     def texts(self) -> list[str]:
         divided = self.divided()
         place = {name: i for i, piece in enumerate(divided) for name in piece.names}
-        return [self._text(i, piece, place) for i, piece in enumerate(divided)]
+        known = self.known_outside(place)
+        return [self._text(i, piece, place, known) for i, piece in enumerate(divided)]
 
-    def shown(self, name: str, number: int, place: dict[str, int]) -> bool:
-        """Is it a small function of another piece, which LLVM may put in the place of a call?"""
+    def small(self, name: str) -> bool:
+        """May LLVM put it in the place of a call in another piece, which is shown what it does?"""
         d = self.module.defs.get(name)
-        return (d is not None and place.get(name, number) != number and not d.exported and d.size <= SHOWN
-                and "noinline" not in d.head)
+        return d is not None and not d.exported and d.size <= SHOWN and "noinline" not in d.head
 
-    def _text(self, number: int, piece: _Piece, place: dict[str, int]) -> str:
+    def known_outside(self, place: dict[str, int]) -> set[str]:
+        """What other pieces name, also in what they are shown."""
+        found = {n for n in place if any(place[user] != place[n] for user in self.users[n])}
+        todo = list(found)
+        while todo:
+            name = todo.pop()
+            if self.small(name):
+                more = {n for n in self.with_copies(name) if n in place} - found
+                found |= more
+                todo += more
+        return found
+
+    def _text(self, number: int, piece: _Piece, place: dict[str, int], known: set[str]) -> str:
         module = self.module
-        shown = {n for name in piece.names for n in self.with_copies(name) if self.shown(n, number, place)}
+        named = {n for name in piece.names for n in self.with_copies(name)}
+        shown = {n for n in named if place.get(n, number) != number and self.small(n)}
         found = dict.fromkeys(piece.names)
         for name in [*piece.names, *sorted(shown)]:
             found.update(dict.fromkeys(self.with_copies(name)))
@@ -187,6 +200,5 @@ class _Partition:
                 heads.append(f"declare {module.defs[name].signature}")
             else:
                 d = module.defs[name]
-                here = self.copied(name) or all(place[user] == number for user in self.users[name])
-                defs.append((d, "internal" if here and not d.exported else ""))
+                defs.append((d, "" if d.exported or name in known else "internal"))
         return _put_together(sorted(heads), defs)

@@ -6,6 +6,10 @@ A list that has grown to a batch becomes the spare one; the spare one before goe
 that have none look before they ask malloc for the memory of a batch. So blocks that one thread makes and another drops
 come back. The pool is under a lock that nobody waits for: who does not get it at once goes on without.
 
+Blocks that became free in another order than they were made lie anywhere, so who takes one asks for one that comes some
+places later: a free block's second word is, as a rule, the block that became free RECENT before it (Roth and Sohi,
+"Effective jump-pointer prefetching for linked data structures", 1999). It is a hint: any word will do.
+
 Blocks that the host made are malloc's, and go back there. The upper half of a pooled enum block's tag is 1. A pooled
 buffer (of elements of one byte) has an address of 8 beyond a multiple of 16, where malloc gives none; the host knows
 those too, since it frees some. Other buffers are not pooled: they are reallocated as they grow.
@@ -13,7 +17,7 @@ those too, since it frees some. Other buffers are not pooled: they are reallocat
 
 from __future__ import annotations
 
-from hybridc.llvm.abi import NODE_CLASSES, OFFSET, TEXT_CLASSES
+from hybridc.llvm.abi import NODE_CLASSES, OFFSET, RECENT, TEXT_CLASSES
 from hybridc.llvm.code import Code
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Module
@@ -154,7 +158,7 @@ def _taken(code: Code, number: str, size: str, batch: str, apart: int) -> str:
     code.start(there)
     following = code.load("ptr", first)
     code.store("ptr", following, at)
-    code.prefetch(following, writes=True)
+    code.prefetch(code.load("ptr", code.ptr_add(first, 8)), writes=True)
     length = _field(code, "length", number)
     code.store("i64", code.sub(code.load("i64", length), "1"), length)
     code.store("i64", "1", first)
@@ -172,6 +176,10 @@ def _put(code: Code, number: str, batch: str) -> None:
     code.store("ptr", "%block", at)
     length = code.add(code.load("i64", length_at), "1")
     code.store("i64", length, length_at)
+    recent = code.op2("and", "i64", length, str(RECENT - 1))
+    freed = code.element(code.ptr_add("%ctx", OFFSET["freed0"]), "ptr", recent)
+    code.store("ptr", code.load("ptr", freed), code.ptr_add("%block", 8))
+    code.store("ptr", "%block", freed)
     count_live(code, -1)
     with code.when(code.icmp("eq", length, batch)):
         code.call("void", _give_back(code.module), [CTX, ("i64", number)])
@@ -249,7 +257,10 @@ def _refill(module: Module) -> str:
         with code.loop(last) as turn:
             at = code.ptr_add(made, code.mul(turn.index, "%size"))
             code.store("ptr", code.ptr_add(at, "%size"), at)
-        code.store("ptr", "null", code.ptr_add(made, code.mul(last, "%size")))
+            code.store("ptr", at, code.ptr_add(at, 8))
+        end = code.ptr_add(made, code.mul(last, "%size"))
+        code.store("ptr", "null", end)
+        code.store("ptr", end, code.ptr_add(end, 8))
         found.append((made, code.here))
         code.jump(take)
 

@@ -11,7 +11,7 @@ from hybridc_runtime.memory import word
 from hybridc_runtime.native import SPARE_BYTES
 
 import hybridc
-from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, SPARES
+from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, RECENT, SPARES
 
 SOURCE = """
 fn ones_then_zeros(n: int, turns: int) -> f32:
@@ -86,7 +86,7 @@ def check(mod):
 
 def test_the_runtime_and_the_compiler_agree():
     assert OFFSET["budget"] == glue.BUDGET and OFFSET["spare_block0"] == glue.SPARE_BUFFERS
-    assert SPARES == glue.SPARES and OFFSET["trace"] == glue.TRACE and CONTEXT_SIZE == glue.CONTEXT_SIZE
+    assert RECENT == glue.RECENT and SPARES == glue.SPARES and OFFSET["trace"] == glue.TRACE and CONTEXT_SIZE == glue.CONTEXT_SIZE
 
 
 @pytest.mark.parametrize("n", [1, 10, 100, 255, 1000, 5000, 300_000, 2_000_000])
