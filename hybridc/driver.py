@@ -134,7 +134,7 @@ def optimise(
         if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
             core = passed("trap", lambda core, _: trap.run(core, ()), core, roots)
         seen = set(core.fns)
-        core = differentiated(core, roots, sources, origins or {})
+        core = differentiated(core, roots, sources, origins)
         if origins:
             core = RECOGNISER.made(core)
         if knobs.trap_nan():
@@ -176,9 +176,9 @@ def passed(
 
 
 def differentiated(
-    core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins
+    core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins | None = None
 ) -> ir.Program:
-    """With every derivative written out, of functions that have been optimised."""
+    """With every derivative written out, of functions that have been optimised. `origins` as `optimise` has them."""
     wanted = autodiff.targets(core)
     if any(gradients(fn) for fn in core.fns.values()):
         for name, run in PRIMAL:
@@ -188,7 +188,7 @@ def differentiated(
     try:
         return passed("autodiff", lambda core, _: autodiff.run(core), core, roots)
     except autodiff.Refused as refused:
-        place = recognise.absolute(refused.op.span, origins)
+        place = recognise.absolute(refused.op.span, origins or {})
         raise CompileError([Diagnostic("HYB604", refused.why, place)], sources) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import random
 import statistics
 import subprocess
 import tempfile
@@ -57,8 +58,8 @@ class Row:
 
 
 def measure(w: Workload, clock: Callable[[], float]) -> Row:
-    """Compares what all give, then times each once in every round, in turn; each round begins with another one, since
-    what has just run changes the caches, the memory that is at hand, and the processor's frequency."""
+    """Compares what all give, then times each once in every round, each round in another order, since what has just
+    run changes the caches, the memory that is at hand, and the processor's frequency."""
     contenders = {"Hyb": w.hyb, **w.peers}
     wanted = w.hyb[0]()
     for name, (run, _) in w.peers.items():
@@ -67,8 +68,10 @@ def measure(w: Workload, clock: Callable[[], float]) -> Row:
             raise SystemExit(f"{w.name}: Hyb gives {wanted}, {name} {got}")
     times: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders.items())
-    for i in range(w.rounds):
-        for name, (run, _) in order[i % len(order) :] + order[: i % len(order)]:
+    shuffled = random.Random(0)
+    for _ in range(w.rounds):
+        shuffled.shuffle(order)
+        for name, (run, _) in order:
             start = clock()
             run()
             times[name].append(clock() - start)

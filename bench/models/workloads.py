@@ -79,7 +79,7 @@ def moves(mod, player, library, network, ours, theirs, weights, p) -> Iterator[W
             aims[name], share[name] = 0.1, 1 / batch
     yield Workload(
         f"Connect-Four, a move of {SIMULATIONS} simulations with the network",
-        (lambda: player.search(p, SIMULATIONS, mod.Guide.Network, 0.0, g), ours), peers, aims, near(0.02), 9,
+        (lambda: player.search(p, SIMULATIONS, mod.Guide.Network, 0.0, g), ours), peers, aims, near(0.02), 21,
         frozenset(share), share)
     peers = {"C++, xorshift": (lambda: cpp(ctypes.c_void_p(None)), theirs)}
     aims = {}

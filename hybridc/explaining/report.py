@@ -122,7 +122,7 @@ def report_of(path: str, function: str | None = None, *, target: str = "cpu", ro
     device, notes = bool(driver.gpus_of(target)), _Notes()
     roots = surface.symbols(interface)
     with deep_recursion():
-        core = driver.differentiated(dce.prune(core, roots), roots, checked.sources, {})
+        core = driver.differentiated(dce.prune(core, roots), roots, checked.sources)
         for name, run in (driver.DEVICE_PASSES if device else driver.PASSES)[:-2]:
             if name != "fuse":
                 core = driver.passed(name, run, core, roots)

@@ -13,7 +13,7 @@ from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
-from hybridc.llvm.row_product import row_by_rows
+from hybridc.llvm.row_product import row_by_rows, strips_from_lines
 from hybridc.llvm.strided import least, most, times
 from hybridc.llvm.tiles import LINE, TILE_ROWS, Heights, dot_tile, ints, tile, tile_vectors
 
@@ -198,8 +198,10 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
             ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", b),
             ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "false"), ("ptr", b)])
 
-    filled = "0" if module.vector_bytes == 64 else code.op2("and", "i64", "%n", str(-strip))
-    if filled != "0":
+    if lane.bytes == LINE:
+        filled = strips_from_lines(code, lane)
+    else:
+        filled = code.op2("and", "i64", "%n", str(-strip))
         with code.loop(filled, step=strip, rolled=True) as j:
             part(j.index, False)
     with code.loop("%n", start=filled, step=strip, rolled=True) as j:

@@ -45,7 +45,8 @@ def whole_text(module: Module, more: Sequence[str] = ()) -> str:
     constants = [f"{name} = {definition}" for name, definition in sorted(module.constants.items())]
     declared = [f"declare {signature}" for _, signature in sorted(module.declared.items())]
     defs = [module.defs[name] for name in in_order(module, module.defs)]
-    return _put_together([*more, *numbers, *constants, *declared], [(d, "" if d.exported else "internal") for d in defs])
+    named = [(d, "" if d.exported else "internal") for d in defs]
+    return _put_together([*more, *numbers, *constants, *declared], named)
 
 
 def in_order(module: Module, names: Iterable[str]) -> list[str]:

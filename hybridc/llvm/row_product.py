@@ -1,4 +1,4 @@
-"""One row times a matrix whose rows lie along it: as much work as reading the matrix.
+"""One row times a matrix, whose rows lie along it or across: as much work as reading the matrix.
 
 Each sum runs in the lanes of one vector, lane by lane, and these are added up for as many rows as there are lanes
 together. A vector that lies across two lines of the cache is read as two; where the matrix is no longer in the first
@@ -21,6 +21,8 @@ ROWS = 4
 """Multiplied together, so that each part of the row is read once for them."""
 LINE = 64
 """Bytes of a line of the cache."""
+STRIP = 8
+"""Vectors of columns that are summed together, where rows lie across."""
 FIRST_CACHE = 1 << 15
 """Bytes of a matrix from which on lines count."""
 SIDES = [("ptr noalias", "%c"), ("ptr", "%a"), ("ptr", "%b"), *ints("ldb", "n", "k")]
@@ -42,12 +44,9 @@ def row_by_rows(module: Module, kind: Prim) -> str:
 
 def _long_rows(code: Code, lane: Lane) -> str:
     """Long rows that do not begin on lines, where that counts, all but the last few; how many these are."""
-    across = code.op2("or", "i64", _address(code, "%b"), code.mul("%ldb", str(lane.size)))
-    split = code.icmp("ne", code.op2("and", "i64", across, str(LINE - 1)), "0")
-    large = code.icmp("sge", code.mul(code.mul("%n", "%k"), str(lane.size)), str(FIRST_CACHE))
     tall, long = (code.icmp("sge", size, str(ROWS * lane.count)) for size in ("%n", "%k"))
     before, lines, after = code.here, code.label("lines"), code.label("straight")
-    code.branch(_all(code, split, large, tall, long), lines, after)
+    code.branch(_all(code, _split(code, lane), tall, long), lines, after)
     code.start(lines)
     rows = code.op2("and", "i64", "%n", str(-lane.count))
     sides = [(t.removesuffix(" noalias"), rows if p == "%n" else p) for t, p in SIDES]
@@ -55,6 +54,58 @@ def _long_rows(code: Code, lane: Lane) -> str:
     code.jump(after)
     code.start(after)
     return code.phi("i64", [("0", before), (rows, lines)])
+
+
+def _split(code: Code, lane: Lane) -> str:
+    """i1: does a large matrix have rows that do not begin on lines?"""
+    across = code.op2("or", "i64", _address(code, "%b"), code.mul("%ldb", str(lane.size)))
+    split = code.icmp("ne", code.op2("and", "i64", across, str(LINE - 1)), "0")
+    large = code.icmp("sge", code.mul(code.mul("%n", "%k"), str(lane.size)), str(FIRST_CACHE))
+    return _all(code, split, large)
+
+
+def strips_from_lines(code: Code, lane: Lane) -> str:
+    """A row a of k times rows of a matrix b that lie across, where these do not begin on lines: whole strips of
+    columns; how many columns these are."""
+    before, lines, after = code.here, code.label("lines"), code.label("straight")
+    code.branch(_split(code, lane), lines, after)
+    code.start(lines)
+    columns = code.op2("and", "i64", "%n", str(-STRIP * lane.count))
+    sides = [(t.removesuffix(" noalias"), columns if p == "%n" else p) for t, p in SIDES]
+    code.call("void", _across(code.module, lane.kind), sides)
+    code.jump(after)
+    code.start(after)
+    return code.phi("i64", [("0", before), (columns, lines)])
+
+
+def _across(module: Module, kind: Prim) -> str:
+    """void (c, a, b, ldb, n, k): c[j] is the sum of a[i] b[i, j], for whole strips of columns."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        t, count = lane.scalar, lane.count
+        code = Code(module, name, SIDES, "void", attributes="noinline nounwind")
+        numbers, stride = lane.numbers(code), code.mul("%ldb", str(lane.size))
+        with code.loop("%n", step=STRIP * count, rolled=True) as j:
+            first = code.element("%b", t, j.index)
+            with code.loop("%k", [(lane.type, "zeroinitializer")] * STRIP, rolled=True) as turn:
+                row = code.ptr_add(first, code.mul(turn.index, stride))
+                line = code.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", row), ("i64", str(-LINE))])
+                begin = code.op2("and", "i64", _address(code, row), str(LINE - 1))
+                # The line of the strip's last element; a row that begins on a line needs none after it.
+                end = code.op2("and", "i64", code.add(begin, str(STRIP * LINE - lane.size)), str(-LINE))
+                read = [lane.load(code, code.ptr_add(line, LINE * v)) for v in range(STRIP)]
+                read.append(lane.load(code, code.ptr_add(line, end)))
+                picks = lane.load_numbers(code, code.ptr_add(numbers, begin))
+                a = lane.splat(code, code.load(t, code.element("%a", t, turn.index)))
+                bs = [lane.picked(code, read[v], read[v + 1], picks) for v in range(STRIP)]
+                turn.next = [lane.fma(code, a, b, s) for b, s in zip(bs, turn.values, strict=True)]
+            for v, total in enumerate(turn.values):
+                lane.store(code, total, code.ptr_add(code.element("%c", t, j.index), LINE * v))
+        code.ret()
+        code.finish()
+
+    return module.helper(("kernel.row_across", kind), make)
 
 
 def _all(code: Code, *conditions: str) -> str:

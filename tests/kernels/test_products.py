@@ -50,7 +50,7 @@ def test_sizes(cpu: str, kind: Prim) -> None:
             assert (np.abs(got - want) <= bound).all(), (m, k, n, ta, tb)
 
 
-@pytest.mark.parametrize("m, k, n", [(1, 70, 300), (1, 3, 5), (1, 1100, 44), (300, 70, 1), (5, 3, 1), (44, 1100, 1), (1, 9, 1)])
+@pytest.mark.parametrize("m, k, n", [(1, 70, 300), (1, 40, 256), (1, 64, 390), (1, 3, 5), (1, 1100, 44), (300, 70, 1), (5, 3, 1), (44, 1100, 1), (1, 9, 1)])
 def test_one_row_or_one_column(m: int, k: int, n: int) -> None:
     turns = [(ta, tb) for ta in (False, True) for tb in (False, True)]
     known = (m if m == 1 else None, n if n == 1 else None)
