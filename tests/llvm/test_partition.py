@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,6 +42,7 @@ fn sink(n: int) -> int:
     return 0 if n <= 0 else 1 + sink(n - 7)
 """
 COUNT = 24
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 def source(**more: str) -> str:
@@ -120,6 +122,21 @@ def test_a_line_more_changes_no_text_but_the_numbers(tmp_path: Path) -> None:
     after = texts(path)
     assert len(before) > 8 and before == after
     assert texts(path) == after
+
+
+@pytest.mark.parametrize("name", ["router", "routes", "translate"])
+def test_what_a_piece_names_another_one_gives(name: str) -> None:
+    """Also what stands only in the functions that a piece is shown."""
+    divided = texts(EXAMPLES / name / f"{name}.hyb")
+    made: dict[str, list[str]] = {}
+    for text in divided:
+        for linkage, symbol in re.findall(r'^define ([^@]*)@("[^"]+"|[\w.$]+)', text, re.MULTILINE):
+            made.setdefault(symbol, []).append(linkage)
+    assert len(divided) > 3 and any("available_externally" in linkage for found in made.values() for linkage in found)
+    for text in divided:
+        for symbol in re.findall(r'^declare [^@]*@("[^"]+"|[\w.$]+)', text, re.MULTILINE):
+            given = [x for x in made.get(symbol, ()) if "internal" not in x and "available_externally" not in x]
+            assert len(given) == 1 or symbol not in made, symbol
 
 
 @pytest.mark.parametrize("how", ["other bytes", "cut off", "gone"])
