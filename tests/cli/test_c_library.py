@@ -259,7 +259,7 @@ def test_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source, compiler, message", [
     ("extern fn f(x: int) -> int\n\nfn g() -> int:\n    return f(1)\n", "cc", "p: f needs Python, so there is no library for C"),
-    ("fn g() -> int:\n    var m = store[str, int](\"m\")\n    return len(m)\n", "cc", "_store_open, _store_len needs Python"),
+    ("fn g() -> int:\n    var m = store[str, int](\"m\")\n    return len(m)\n", "cc", "_store_len, _store_open needs Python"),
     ("fn g() -> int:\n    return 1\n", "no-such-compiler", "--c-header needs a C compiler, and there is no no-such-compiler"),
     ("fn g() -> int:\n    return 1\n", "false", "false -std"),
 ])  # fmt: skip
