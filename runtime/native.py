@@ -37,7 +37,7 @@ class Jit:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(opt=1, jit=True)
-        self.lljit = llvm.create_lljit_compiler(machine, suppress_errors=True)
+        self.lljit = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
         self.names = (f"hyb{i}" for i in itertools.count())
         self.lock = threading.Lock()
         self.loaded: list[Any] = []

@@ -73,7 +73,7 @@ class Loaded:
     """A program in this process."""
 
     def __init__(self, compiled: Compiled):
-        self._jit = llvm.create_lljit_compiler()
+        self._jit = llvm.create_lljit_compiler(use_jit_link=True)
         builder = llvm.JITLibraryBuilder().add_current_process()
         for data in compiled.objects:
             builder.add_object_img(data)
