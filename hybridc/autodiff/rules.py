@@ -193,6 +193,7 @@ UNSUPPORTED = {
     "reshaped": "ownership comes after differentiation",
     "part": "ownership comes after differentiation",
     "sort_words": "what is sorted by it is made again from its bits",
+    "buffer_prefetch": "it is taken out of what is differentiated",
     "buffer_part": "ownership comes after differentiation",
     "add_product": "it is made after differentiation",
     "to_device": "placement comes after differentiation",
