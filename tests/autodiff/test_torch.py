@@ -443,6 +443,7 @@ for step in range(5):
     (both(x[rank::2]) ** 2).mean().backward()
     optimiser.step()
 print("weights", torch.cat([p.detach().reshape(-1) for p in net.parameters()]).tolist())
+dist.barrier()  # who leaves first may end the other one
 dist.destroy_process_group()
 """
 
