@@ -200,8 +200,8 @@ def _evict(bound: int) -> None:
 
 
 def clear() -> tuple[int, int]:
-    """Take away every unit, record and kernel; how many files, and of how many bytes. Notes of what was built here stay
-    (hybridc_runtime/origin.py)."""
+    """Take away every unit, record, object and kernel; how many files, and of how many bytes. Notes of what was built
+    here stay (hybridc_runtime/origin.py)."""
     found = entries()
     for e in found:
         e.path.unlink(missing_ok=True)

@@ -47,10 +47,7 @@ def _enum(e: FnEmitter, op: Op) -> Results:
 
 def static_case(e: FnEmitter, t: EnumT, tag: int) -> str:
     """A case without fields is one immortal block."""
-    key = ("case", tag)
-    if key not in e.module.statics:
-        e.module.statics[key] = e.module.constant("{ i64, i64 }", f"{{ i64 -1, i64 {tag} }}", 16, "case")
-    return e.module.statics[key]
+    return e.module.constant("{ i64, i64 }", f"{{ i64 -1, i64 {tag} }}", 16, "case")
 
 
 def tag_of(e: FnEmitter, t: EnumT, operand: str) -> str:

@@ -61,11 +61,16 @@ class Compiled:
 
     objects: list[bytes]
     tables: Tables
-    llvm: str
+    module: Module = field(repr=False)
     cpu: str
     opt: int
     pieces: list[str] = field(repr=False)
     """LLVM text of each object."""
+
+    @property
+    def llvm(self) -> str:
+        """All of it as one module, put together when asked for."""
+        return whole_text(self.module, [COUNTER])
 
     @property
     def requires(self) -> list[str]:
@@ -147,7 +152,7 @@ def compile_for(
     jobs = [(text, cpu) for cpu, w in widths.items() for text in texts[w]]
     made = backend.objects(jobs, opt, kept if divided else None)
     return [
-        Compiled([next(made) for _ in texts[w]], tables, whole_text(modules[w], [COUNTER]), cpu, opt, texts[w])
+        Compiled([next(made) for _ in texts[w]], tables, modules[w], cpu, opt, texts[w])
         for cpu, w in widths.items()
     ]
 

@@ -139,8 +139,6 @@ class Module:
         """Functions of the C library and LLVM's own: by name the signature."""
         self.defined: set[str] = set()
         """Functions that are, or are going to be, among the definitions."""
-        self.statics: dict[object, str] = {}
-        """Globals made once for a key."""
         self.helpers: dict[object, str] = {}
         """By what each is made for."""
         self._owner = ""

@@ -45,15 +45,7 @@ def row_by_rows(module: Module, kind: Prim) -> str:
 def _long_rows(code: Code, lane: Lane) -> str:
     """Long rows that do not begin on lines, where that counts, all but the last few; how many these are."""
     tall, long = (code.icmp("sge", size, str(ROWS * lane.count)) for size in ("%n", "%k"))
-    before, lines, after = code.here, code.label("lines"), code.label("straight")
-    code.branch(_all(code, _split(code, lane), tall, long), lines, after)
-    code.start(lines)
-    rows = code.op2("and", "i64", "%n", str(-lane.count))
-    sides = [(t.removesuffix(" noalias"), rows if p == "%n" else p) for t, p in SIDES]
-    code.call("void", _from_lines(code.module, lane.kind), sides)
-    code.jump(after)
-    code.start(after)
-    return code.phi("i64", [("0", before), (rows, lines)])
+    return _done_by(code, _from_lines(code.module, lane.kind), _all(code, _split(code, lane), tall, long), lane.count)
 
 
 def _split(code: Code, lane: Lane) -> str:
@@ -67,15 +59,19 @@ def _split(code: Code, lane: Lane) -> str:
 def strips_from_lines(code: Code, lane: Lane) -> str:
     """A row a of k times rows of a matrix b that lie across, where these do not begin on lines: whole strips of
     columns; how many columns these are."""
+    return _done_by(code, _across(code.module, lane.kind), _split(code, lane), STRIP * lane.count)
+
+
+def _done_by(code: Code, kernel: str, when: str, unit: int) -> str:
+    """Let another kernel do as many of the n results as are whole units, where that is so; how many it did."""
     before, lines, after = code.here, code.label("lines"), code.label("straight")
-    code.branch(_split(code, lane), lines, after)
+    code.branch(when, lines, after)
     code.start(lines)
-    columns = code.op2("and", "i64", "%n", str(-STRIP * lane.count))
-    sides = [(t.removesuffix(" noalias"), columns if p == "%n" else p) for t, p in SIDES]
-    code.call("void", _across(code.module, lane.kind), sides)
+    done = code.op2("and", "i64", "%n", str(-unit))
+    code.call("void", kernel, [(t.removesuffix(" noalias"), done if p == "%n" else p) for t, p in SIDES])
     code.jump(after)
     code.start(after)
-    return code.phi("i64", [("0", before), (columns, lines)])
+    return code.phi("i64", [("0", before), (done, lines)])
 
 
 def _across(module: Module, kind: Prim) -> str:
