@@ -113,7 +113,7 @@ def test_elements_of_a_list_that_stays_are_not_counted(tmp_path):
     """Though another list grows, and may give up its memory, meanwhile; those of one that changes are."""
     file = tmp_path / "lent.hyb"
     file.write_text(LENT)
-    assert "call void @hyb.retain" not in driver.emit(str(file), "llvm")
+    assert 'call void @"hyb.retain' not in driver.emit(str(file), "llvm")
     file.write_text(LENT + CHANGED)
     mod = hybridc.load(file)
     rows = np.arange(24.0).reshape(3, 8)
