@@ -115,6 +115,7 @@ def test_elements_of_a_list_that_stays_are_not_counted(tmp_path):
     file.write_text(LENT)
     assert 'call void @"hyb.retain' not in driver.emit(str(file), "llvm")
     file.write_text(LENT + CHANGED)
+    assert 'call void @"hyb.retain' in driver.emit(str(file), "llvm")
     mod = hybridc.load(file)
     rows = np.arange(24.0).reshape(3, 8)
     assert mod.firsts(list(rows)) == (rows * rows).sum() + 16
