@@ -70,20 +70,51 @@ def _reserve(path: str) -> None:
         os.close(fd)
 
 
+Written = tuple[tuple[int, bytes] | None, bytes | None, bool]
+"""How a key stands in an overlay: new (with its place in their order), changed, removed."""
+
+
 class Overlay:
     """Writes that are not committed: keys that are new (or put again after a removal), changed, and removed."""
 
-    __slots__ = ("new", "changed", "removed")
+    __slots__ = ("new", "changed", "removed", "next")
 
     def __init__(self) -> None:
-        self.new: dict[bytes, bytes] = {}
+        self.new: dict[bytes, tuple[int, bytes]] = {}
+        """With the number of each in the order of their coming."""
         self.changed: dict[bytes, bytes] = {}
         self.removed: set[bytes] = set()
+        self.next = 0
 
-    def copy(self) -> Overlay:
-        other = Overlay()
-        other.new, other.changed, other.removed = dict(self.new), dict(self.changed), set(self.removed)
-        return other
+    def get(self, key: bytes) -> bytes | None:
+        found = self.new.get(key)
+        return self.changed.get(key) if found is None else found[1]
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """A new key, or another value of one."""
+        before = self.new.get(key)
+        if before is None:
+            self.next += 1
+        self.new[key] = (self.next if before is None else before[0], value)
+
+    def ordered(self) -> list[bytes]:
+        """The new keys in their order, which is not the dictionary's once a removal was undone."""
+        return sorted(self.new, key=lambda key: self.new[key][0])
+
+    def written(self, key: bytes) -> Written:
+        return self.new.get(key), self.changed.get(key), key in self.removed
+
+    def restore(self, key: bytes, as_it_was: Written) -> None:
+        new, changed, removed = as_it_was
+        self.new.pop(key, None)
+        self.changed.pop(key, None)
+        self.removed.discard(key)
+        if new is not None:
+            self.new[key] = new
+        if changed is not None:
+            self.changed[key] = changed
+        if removed:
+            self.removed.add(key)
 
     def __bool__(self) -> bool:
         return bool(self.new or self.changed or self.removed)
@@ -101,8 +132,9 @@ class Store:
             raise _trouble(f"store {path}: it is a folder")
         self._open_file()
         self.overlay = Overlay()
-        self.before: dict[int, Overlay] = {}
-        """By call in progress that has written: the overlay as it was."""
+        self.before: dict[int, dict[bytes, Written]] = {}
+        """By call in progress that has written: how each key stood that it wrote. (A copy of the overlay would cost
+        every call what all before it have written.)"""
         self.holders = 0
         self.owners = 0
         """Of the holders those that are variables and models of compiled code."""
@@ -160,7 +192,7 @@ class Store:
     def get(self, key: bytes) -> bytes | None:
         with self.lock:
             o = self.overlay
-            found = o.new.get(key) or o.changed.get(key)
+            found = o.get(key)
             if found is not None:
                 return found
             return None if key in o.removed else self._base(key)
@@ -173,31 +205,33 @@ class Store:
         with self.lock, _lmdb_errors(self.path), self.env.begin() as txn:
             removed = self.overlay.removed
             base = [bytes(key) for _, key in txn.cursor(self.order)]
-            return [k for k in base if k not in removed] + list(self.overlay.new)
+            return [k for k in base if k not in removed] + self.overlay.ordered()
 
     # ---- writing
-    def _begin_write(self, call: int) -> None:
+    def _begin_write(self, call: int, key: bytes) -> None:
         self._lock_file()
-        if call and call not in self.before:
-            self.before[call] = self.overlay.copy()
+        if call:
+            written = self.before.setdefault(call, {})
+            if key not in written:
+                written[key] = self.overlay.written(key)
 
     def put(self, key: bytes, value: bytes, call: int = 0) -> None:
         # A value is never empty here, so that `get` can tell what is there.
         value = b"\1" + value
         with self.lock:
-            self._begin_write(call)
+            self._begin_write(call, key)
             o = self.overlay
             if key not in o.new and key not in o.removed and self._base(key) is not None:
                 o.changed[key] = value
             else:
-                o.new[key] = value
+                o.add(key, value)
 
     def remove(self, key: bytes, call: int = 0) -> bool:
         with self.lock:
             o = self.overlay
             if self.get(key) is None:
                 return False
-            self._begin_write(call)
+            self._begin_write(call, key)
             if key in o.new:
                 del o.new[key]
             else:
@@ -225,7 +259,7 @@ class Store:
                     break
             self.overlay = Overlay()
             for call in self.before:
-                self.before[call] = Overlay()
+                self.before[call] = {}
             self._unlock_unless_owned()
 
     def _write(self) -> None:
@@ -244,7 +278,8 @@ class Store:
                 old = txn.get(self._key(key), db=self.data)
                 if old is not None:
                     txn.put(self._key(key), bytes(old)[:8] + value, db=self.data)
-            for key, value in o.new.items():
+            for key in o.ordered():
+                value = o.new[key][1]
                 place = _NUMBER.pack(number)
                 number += 1
                 txn.put(self._key(key), place + value, db=self.data)
@@ -255,7 +290,8 @@ class Store:
         with self.lock:
             before = self.before.pop(call, None)
             if failed and before is not None:
-                self.overlay = before
+                for key, as_it_was in before.items():
+                    self.overlay.restore(key, as_it_was)
                 self._unlock_unless_owned()
 
     # ---- one writing process
