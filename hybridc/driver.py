@@ -45,12 +45,15 @@ from hybridc.passes import (
     bounds,
     cases,
     dce,
+    full_size,
     fuse,
     guard,
     inline,
+    one_loop,
     options,
     place,
     recognise,
+    scalars,
     share,
     simplify,
     sink,
@@ -68,7 +71,9 @@ RECOGNISER = recognise.Recogniser()
 EXAMPLE_GPU = "cuda:sm_90"
 """The GPU whose machine code is printed where none is named."""
 
-PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
+Passes = list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]]
+
+PRIMAL: Passes = [
     ("prune", dce.prune),
     ("unpack", unpack.run),
     ("simplify", lambda core, roots: simplify.run(core)),
@@ -76,24 +81,33 @@ PRIMAL: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
     ("options", lambda core, roots: options.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),
+    ("scalars", scalars.run),
+    ("simplify", lambda core, roots: simplify.run(core)),
     ("ahead", lambda core, roots: ahead.run(core)),
     ("dce", lambda core, roots: dce.run(core)),
 ]
 """What every program goes through, and those with derivatives before these are written out too."""
 
-PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
+PASSES: Passes = [
     *PRIMAL,
+    ("one_loop", lambda core, roots: one_loop.run(core)),
+    ("simplify", lambda core, roots: simplify.run(core)),
+    ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
     ("spread", lambda core, roots: spread.run(core)),
     ("share", lambda core, roots: share.run(core)),
+    ("full_size", lambda core, roots: full_size.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("add_into", lambda core, roots: add_into.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""
 
-DEVICE_PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
-    *PRIMAL,
+DEVICE_PRIMAL = [(name, run) for name, run in PRIMAL if name != "scalars"]
+"""Elements of a GPU's tensors do not go to the host one by one."""
+
+DEVICE_PASSES: Passes = [
+    *DEVICE_PRIMAL,
     ("inline", lambda core, roots: inline.run(core, roots, tensors=True)),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("ahead", lambda core, roots: ahead.run(core)),
@@ -134,7 +148,7 @@ def optimise(
         if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
             core = passed("trap", lambda core, _: trap.run(core, ()), core, roots)
         seen = set(core.fns)
-        core = differentiated(core, roots, sources, origins)
+        core = differentiated(core, roots, sources, origins, DEVICE_PRIMAL if device else PRIMAL)
         if origins:
             core = RECOGNISER.made(core)
         if knobs.trap_nan():
@@ -176,12 +190,13 @@ def passed(
 
 
 def differentiated(
-    core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins | None = None
+    core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins | None = None,
+    primal: Passes = PRIMAL,
 ) -> ir.Program:
     """With every derivative written out, of functions that have been optimised. `origins` as `optimise` has them."""
     wanted = autodiff.targets(core)
     if any(gradients(fn) for fn in core.fns.values()):
-        for name, run in PRIMAL:
+        for name, run in primal:
             core = passed(name, run, core, [*roots, *wanted])
         core = passed("share", lambda core, _: share.run(core), core, roots)
         core = passed("whole", lambda core, _: whole.run(core, wanted, Tangents(core).active), core, roots)

@@ -28,6 +28,7 @@ from hybridc.core.ir import (
     Atom,
     Block,
     Call,
+    Const,
     EnumDef,
     EnumT,
     Exit,
@@ -43,10 +44,13 @@ from hybridc.core.ir import (
 )
 from hybridc.core.types import parts
 from hybridc.core.walk import (
+    Freshener,
     all_blocks,
     calls,
+    diverges,
     gradients,
     highest_id,
+    highest_label,
     map_atoms,
     map_blocks,
     map_tail,
@@ -110,6 +114,13 @@ def _plain(fn: Fn) -> Fn:
     return replace(fn, adjoint="", checkpoint=False, body=block(fn.body))
 
 
+def _ends_once(fn: Fn) -> bool:
+    """Does it end with its last statement, and nowhere else?"""
+    inner = (b for b in all_blocks(fn.body) if b is not fn.body)
+    return not (isinstance(fn.body.tail, Fault) or any(map(diverges, fn.body.stmts[-1:]))
+                or any(isinstance(b.tail, Exit) and b.tail.label == RETURN for b in inner))
+
+
 @dataclass(frozen=True)
 class Derived:
     """The two parts of a function. `forward` gives the results and the tape; `reverse` takes the tape, the leaves of
@@ -133,6 +144,7 @@ class Driver:
         self.apply = rules.apply
         self._derived: dict[tuple[str, Mask, bool], Derived] = {}
         """The last says whether it is the outermost and holds arguments."""
+        self._both: dict[tuple[Derived, tuple[Const | None, ...]], str | None] = {}
         self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
         self._called: dict[str, str] = {}
@@ -201,6 +213,36 @@ class Driver:
         self.program.fns[forward] = Forward(self, part).build(forward, box, tape)
         self._derived[key] = Derived(forward, reverse, tape, results)
         return self._derived[key]
+
+    def both(self, derived: Derived, seeds: Sequence[Atom]) -> str | None:
+        """One function of both parts, for whoever has the adjoints of the results, `seeds`, before these are known: it
+        takes the arguments, those adjoints that are no constants, and the leaves to which it adds, and gives the
+        results and the leaves. None where the forward part may end early or is recursive."""
+        fixed = tuple(a if isinstance(a, Const) else None for a in seeds)
+        key = derived, fixed
+        if key in self._both:
+            return self._both[key]
+        forward, reverse = self.program.fns[derived.forward], self.program.fns[derived.reverse]
+        boxed = any(isinstance(t, EnumT) and t.name == f"tape {derived.forward}" for t in derived.tape)
+        if boxed or not (_ends_once(forward) and _ends_once(reverse)):
+            self._both[key] = None
+            return None
+        n = len(forward.results) - len(derived.tape)
+        fresh = Freshener(highest_id(forward) + 1, highest_label(forward) + 1)
+        given = tuple(map(fresh.var, reverse.params[len(derived.tape):]))
+        constant = dict(zip(given, fixed, strict=False))
+        back_args = [constant.get(v) or v for v in given]
+        values: dict[Var, Atom] = dict(
+            zip(reverse.params, (*forward.body.tail.values[n:], *back_args), strict=True))
+        back = fresh.copy(reverse.body, values, {})
+        name = self.claim(f"{derived.forward} and reverse")
+        end = Exit(RETURN, (*forward.body.tail.values[:n], *back.tail.values))
+        asked = (a for a in back_args if isinstance(a, Var))
+        self.program.fns[name] = replace(
+            forward, name=name, params=(*forward.params, *asked), results=(*forward.results[:n], *reverse.results),
+            body=Block((*forward.body.stmts, *back.stmts), end))
+        self._both[key] = name
+        return name
 
     def push(self, name: str, mask: Mask) -> str:
         """The function that also takes the tangents of its active arguments, and gives those of its active results."""

@@ -81,6 +81,10 @@ class Push:
         """Everything is at hand here."""
         return a
 
+    def twin(self, op: Op, name: str) -> Atom | None:
+        """Both would stand in one block, where passes find them."""
+        return None
+
     def sizes(self, x: Atom) -> list[Atom]:
         return t.dims(self.b, x) if isinstance(x.type, TensorT) else []
 

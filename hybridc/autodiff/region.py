@@ -12,11 +12,11 @@ variable that the reverse part needs is *saved* with its region, or computed aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from hybridc.autodiff.heads import Head, Step, steps_of
-from hybridc.autodiff.structure import exits
+from hybridc.autodiff.structure import exits, leaving
 from hybridc.core.builder import Builder, attrs_of, integer
 from hybridc.core.ir import (
     BOOL,
@@ -114,6 +114,10 @@ class Regions:
         """The region of each block, by identity."""
         self.makers: dict[int, Op] = {}
         """The operator that makes a variable."""
+        self.twins: dict[Hashable, Op] = {}
+        """Operators by what they take, and the stretch of a block, without a way out, where they stand."""
+        self.stretch: dict[int, tuple[int, int]] = {}
+        """That of the operator which makes a variable."""
         self.order: dict[int, int] = {}
         self.steps: dict[Var, Step] = {}
         self.extra: dict[int, list[Op]] = {}
@@ -134,11 +138,15 @@ class Regions:
     # ---- assigning
     def block(self, block: Block, region: Region) -> None:
         self.within[id(block)] = region
+        stretch = 0
         for stmt in block.stmts:
             for v in outs_of(stmt):
                 self.define(v, region)
                 if isinstance(stmt, Op):
                     self.makers[v.id] = stmt
+                    self.stretch[v.id] = where = (id(block), stretch)
+                    self.twins[where, stmt.op, stmt.args, stmt.attrs] = stmt
+            stretch += leaving(stmt)
             match stmt:
                 case If(_, _, then, orelse):
                     self.arms(region, [((), then), ((), orelse)])
@@ -179,6 +187,12 @@ class Regions:
         if isinstance(a, Var):
             self.of[a.id].needed[a] = None
         return a
+
+    def twin(self, op: Op, name: str) -> Var | None:
+        """What another elementwise operator makes of the same, wherever the operator itself has been."""
+        attrs = attrs_of({**dict(op.attrs), "fn": name}) if op.op == "map" else op.attrs
+        found = self.twins.get((self.stretch[op.outs[0].id], "map" if op.op == "map" else name, op.args, attrs))
+        return None if found is None else found.outs[0]
 
     def look(self, x: Var, op: str, kind: Type, **attrs: object) -> Var:
         """What an operator says of a variable, for use in the reverse part."""

@@ -24,6 +24,7 @@ from hybridc.core.ir import (
     Prim,
     StructT,
     TensorT,
+    Type,
     Var,
 )
 from hybridc.core.tensor_ops import elem, rank
@@ -31,7 +32,7 @@ from hybridc.core.types import parts
 from hybridc.core.walk import highest_id, highest_label, map_atoms, map_blocks, map_tail
 
 if TYPE_CHECKING:
-    from hybridc.autodiff.driver import Driver
+    from hybridc.autodiff.driver import Derived, Driver
 
 FORWARD = "choices that are estimated by their probability are differentiated by `grad` alone"
 NO_PATH = "no differentiable path leads to the result, so there is no derivative"
@@ -107,8 +108,6 @@ class Replacer:
         derived = self.driver.derive(fn.name, mask, outermost=True)
         n = len(fn.results)
         if g is None:
-            tape = [b.var(k) for k in derived.tape]
-            b.add(Call((*op.outs[:n], *tape), derived.forward, op.args, op.span))
             seeds: list[Atom] = []
             for i, (kind, active) in enumerate(zip(fn.results, derived.results, strict=True)):
                 for k, leaf in enumerate(tangents.leaves(kind) if active else ()):
@@ -117,7 +116,7 @@ class Replacer:
                         seeds.append(Const(1.0, leaf))
                     else:
                         seeds.append(tangents.zero(b, leaf))
-            found: Sequence[Atom] = self.reverse(derived.reverse, tape, seeds, fn, mask)
+            found: Sequence[Atom] = self.value_and_gradient(op, derived, seeds, fn, mask)
         else:
             results, found = estimate(self, op, fn, mask, derived, g)
             self.values.update(zip(op.outs[:n], results, strict=True))
@@ -130,9 +129,29 @@ class Replacer:
             else:
                 self.values[out] = give(tangents, b, value, own)
 
+    def value_and_gradient(
+        self, op: Op, derived: Derived, seeds: Sequence[Atom], fn: Fn, mask: Mask
+    ) -> Sequence[Var]:
+        """Both parts, one after the other; the leaves of the adjoints of the active arguments."""
+        n = len(fn.results)
+        both = self.driver.both(derived, seeds)
+        if both is None:
+            tape = [self.b.var(k) for k in derived.tape]
+            self.b.add(Call((*op.outs[:n], *tape), derived.forward, op.args, op.span))
+            return self.reverse(derived.reverse, tape, seeds, fn, mask)
+        leaves = [self.tangents.zero(self.b, k) for k in self.kinds(fn, mask)]
+        found = [self.b.var(leaf.type) for leaf in leaves]
+        given = [a for a in seeds if isinstance(a, Var)]
+        self.b.add(Call((*op.outs[:n], *found), both, (*op.args, *given, *leaves), op.span))
+        return found
+
+    def kinds(self, fn: Fn, mask: Mask) -> list[Type]:
+        """The types of the leaves of the active arguments' adjoints."""
+        return [k for p, a in zip(fn.params, mask, strict=True) if a for k in self.tangents.leaves(p.type)]
+
     def reverse(self, name: str, tape: Sequence[Atom], seeds: Sequence[Atom], fn: Fn, mask: Mask) -> Sequence[Var]:
         """The leaves of the adjoints of the active arguments."""
-        kinds = [k for p, a in zip(fn.params, mask, strict=True) if a for k in self.tangents.leaves(p.type)]
+        kinds = self.kinds(fn, mask)
         return self.b.call(name, [*tape, *seeds, *(self.tangents.zero(self.b, k) for k in kinds)], kinds)
 
     def vector(self, model: Atom) -> Var:

@@ -188,6 +188,10 @@ class Reverse:
     def need(self, a: Atom) -> Atom:
         return self.regions.need(a)
 
+    def twin(self, op: Op, name: str) -> Atom | None:
+        found = self.regions.twin(op, name)
+        return None if found is None else self.need(found)
+
     def sizes(self, x: Atom) -> list[Atom]:
         """The sizes of a tensor of the forward part."""
         if not isinstance(x.type, TensorT):

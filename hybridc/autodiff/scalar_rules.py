@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hybridc.base.types import Prim
+from hybridc.base.types import BF16, F16, Prim
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import Atom, Const, Op
@@ -26,6 +26,9 @@ class Pass(Protocol):
     b: Builder
 
     def need(self, a: Atom) -> Atom: ...
+
+    def twin(self, op: Op, name: str) -> Atom | None:
+        """What another operator makes of the same arguments, where the program has it anyway."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ class Elementwise:
         beside: list[Axes] = [tuple(x.axes[i] for i in used) for x in xs]
         return Elem(self, t.map(self.r.b, name, [x.atom for x in xs], beside if used else None, to), axes)
 
+    def beside(self, name: str) -> Elem:
+        """Another operator of the argument, once more only if it was not computed before."""
+        found = self.r.twin(self.op_, name)
+        return self.op(name, self.x) if found is None else self.whole(found)
+
     def select(self, cond: Elem, a: Elem | float, b: Elem | float) -> Elem:
         return self.op("select", cond, a, b)
 
@@ -150,6 +158,12 @@ def _angle(m: Elementwise, d: Elem) -> Elem:
     return d / (m.x * m.x + m.x1 * m.x1)
 
 
+def _over(d: Elem, x: Elem) -> Elem:
+    """d / x by the reciprocal of x, which is one for all that is divided by it, and there before d is. (It is infinite
+    for denormal x; halves overflow long before.)"""
+    return d / x if d.m.kind in (F16, BF16) else d * d.m.op("div", 1, x)
+
+
 def _cast(m: Elementwise, d: Elem) -> Elem:
     return m.op("cast", d, to=elem(m.op_.args[0].type))
 
@@ -158,7 +172,7 @@ SCALAR_ADJOINTS: dict[str, tuple[Rule | None, ...]] = {
     "add": (lambda m, d: d, lambda m, d: d),
     "sub": (lambda m, d: d, lambda m, d: -d),
     "mul": (lambda m, d: d * m.x1, lambda m, d: d * m.x),
-    "div": (lambda m, d: d / m.x1, lambda m, d: -(d * m.y / m.x1)),
+    "div": (lambda m, d: _over(d, m.x1), lambda m, d: -(_over(d, m.x1) * m.y)),
     "floordiv": (None, None),
     "mod": (lambda m, d: d, lambda m, d: -(d * m.op("floor", m.x / m.x1))),
     "pow": (_pow_base, _pow_exponent),
@@ -175,10 +189,10 @@ SCALAR_ADJOINTS: dict[str, tuple[Rule | None, ...]] = {
     "expm1": (lambda m, d: d * (m.y + 1),),
     "log": (lambda m, d: d / m.x,),
     "log1p": (lambda m, d: d / (m.x + 1),),
-    "sqrt": (lambda m, d: d / (m.y * 2),),
+    "sqrt": (lambda m, d: _over(d, m.y) * 0.5,),
     "rsqrt": (lambda m, d: d * (m.y * m.y * m.y) * -0.5,),
-    "sin": (lambda m, d: d * m.op("cos", m.x),),
-    "cos": (lambda m, d: -(d * m.op("sin", m.x)),),
+    "sin": (lambda m, d: d * m.beside("cos"),),
+    "cos": (lambda m, d: -(d * m.beside("sin")),),
     "tan": (lambda m, d: d * (m.y * m.y + 1),),
     "asin": (lambda m, d: d * m.op("rsqrt", 1 - m.x * m.x),),
     "acos": (lambda m, d: -(d * m.op("rsqrt", 1 - m.x * m.x)),),

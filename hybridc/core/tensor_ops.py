@@ -448,7 +448,16 @@ def _known(sizes: Sequence[Atom]) -> list[int] | None:
 
 
 def _index_faults(op: Op) -> bool:
-    return any(k == "i" or "c" in k for k in op.attr("kinds"))  # type: ignore[attr-defined]
+    numbers = iter(op.args[1:])
+    for kind, size in zip(op.attr("kinds"), op.args[0].type.dims, strict=True):  # type: ignore
+        given = [next(numbers) for _ in kind]
+        if kind == "i":
+            i = given[0]
+            if size is None or not isinstance(i, Const) or not -size <= i.value < size:
+                return True
+        elif "c" in kind and not (isinstance(given[-1], Const) and given[-1].value):
+            return True
+    return False
 
 
 def _row(

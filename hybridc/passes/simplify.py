@@ -35,6 +35,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
+from hybridc.core.tensor_ops import elem
 from hybridc.core.values import InterpFault
 from hybridc.core.walk import (
     all_blocks,
@@ -50,6 +51,7 @@ from hybridc.core.walk import (
 )
 from hybridc.passes.counted import within
 from hybridc.passes.each import each
+from hybridc.passes.elements import shape, small
 
 EXACT = frozenset(
     "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr mulhi"
@@ -247,9 +249,17 @@ class _Simplifier:
                 return
         if op.op == "tensor_view":
             op = self.of_whole(op)
+        elif op.op == "shaped" and small(op.outs[0].type) and self.is_zero(op.args[0]):
+            sizes = shape(op.outs[0].type)
+            zeros = (Const(0.0, elem(op.outs[0].type)), *(Const(n, INT) for n in sizes))
+            op = Op(op.outs, "broadcast", zeros, (("axes", (None,) * len(sizes)),), op.span)
         out.append(op)
         if len(op.outs) == 1:
             self.made[op.outs[0].id] = op
+
+    def is_zero(self, a: Atom) -> bool:
+        made = self.made.get(a.id) if isinstance(a, Var) else None
+        return made is not None and made.op == "zero"
 
     def of_whole(self, view: Op) -> Op:
         """A view of a part is one of the whole."""
@@ -330,9 +340,9 @@ def _computed(op: Op) -> Const | None:
 
 
 def _identity(op: Op) -> Atom | None:
-    """x + 0 and the like, of integers."""
+    """x + 0 and the like, of integers; of floats what is the same bit by bit."""
     if len(op.args) != 2 or op.args[0].type not in INTS:
-        return None
+        return _scaled(op)
     a, b = op.args
     if isinstance(b, Const):
         if b.value == 0 and op.op in ("add", "sub", "bit_or", "bit_xor", "shl", "shr", "lshr"):
@@ -356,6 +366,16 @@ def _identity(op: Op) -> Atom | None:
         if op.op in ("minimum", "maximum", "bit_and", "bit_or"):
             return a
     return None
+
+
+def _scaled(op: Op) -> Atom | None:
+    """x * 1 and x / 1, of floats."""
+    if op.op not in ("mul", "div") or op.args[0].type not in FLOATS:
+        return None
+    a, b = op.args
+    if isinstance(b, Const) and b.value == 1:
+        return a
+    return b if op.op == "mul" and isinstance(a, Const) and a.value == 1 else None
 
 
 __all__ = ["run", "simplify_fn"]
