@@ -43,11 +43,11 @@ print("cold, with importing the compiler", *(now - then for now, then in zip(
 load("from the cache")
 edit("\\nfn ", "\\n# a line more\\nfn ")
 load("a line more, same process")
-edit("    assert ", "    let one = 1\\n    assert ")
+edit("x = 3 * x + 1", "x = 3 * x + 3")
 load("a function edited, same process")
 """
 NEW = BEGIN + """
-edit("    assert ", "    let two = 2\\n    assert ")
+edit("x = 3 * x + 3", "x = 3 * x + 5")
 load("a function edited, new process")
 """
 

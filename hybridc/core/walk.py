@@ -25,6 +25,7 @@ from hybridc.core.ir import (
     Scope,
     Stmt,
     Tail,
+    Type,
     Var,
     Yield,
 )
@@ -198,6 +199,20 @@ def gradients(fn: Fn) -> list[Op]:
     return [s for s in statements(fn.body) if isinstance(s, Op) and s.op in DERIVATIVES]
 
 
+@once
+def operators(fn: Fn) -> frozenset[str]:
+    """The names of the operators in it."""
+    return frozenset(s.op for s in statements(fn.body) if isinstance(s, Op))
+
+
+@once
+def host_types(fn: Fn) -> dict[Type, None]:
+    """The types of what it gives to services of the host, and gets from them."""
+    services = [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "host"]
+    return {a.type: None for s in services for a in (*s.args, *s.outs)}
+
+
+@once
 def mentions(fn: Fn) -> dict[str, None]:
     """The functions it needs: those it calls, those it differentiates, and the one that is its derivative."""
     found = dict.fromkeys(calls(fn))
