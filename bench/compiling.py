@@ -3,8 +3,9 @@
 The program is the first modules of tests/lang, which use every construct of the language, their tests as functions, and
 a file that imports all of these; so it is denser than what people write. It is loaded in processes of its own, each
 with a cache of its own: cold (with and without importing the compiler), from the cache, and after edits of one line in
-the middle of it: in the same process, and in a new one, which finds the machine code of what stayed. By the clock and
-by the time the processors gave; medians."""
+the middle of it: in the same process, and in a new one, which finds the machine code of what stayed. The edit of a
+function changes what it computes. Then the same with all of it in one file, of which every edit checks all again. By
+the clock and by the time the processors gave; medians."""
 
 from __future__ import annotations
 
@@ -20,22 +21,26 @@ FOLDERS = ("containers", "control", "enums", "strings", "structs", "closures", "
 LINES = 1000
 TIMES = 5
 EDITED = "control/branches.hyb"
+DECLARED = re.compile(r"^(?:extern (?:pure )?)?(?:fn|struct|enum|model|const) (\w+)", re.M)
+CASES = re.compile(r"^enum .*\n((?:    .*\n|\n)*)", re.M)
+CASE = re.compile(r"^    ([A-Z]\w*)", re.M)
+IMPORT = re.compile(r"^(?:from|import) .*\n", re.M)
 BEGIN = """
 import sys, time, warnings
 warnings.simplefilter("ignore")
 started = time.perf_counter(), time.process_time()
 import hybridc
 hybridc.load
-path, root = sys.argv[1:3]
+path, root, edited = sys.argv[1:4]
 def load(what):
     before = time.perf_counter(), time.process_time()
     hybridc.load(path, root=root)
     print(what, *(now - then for now, then in zip((time.perf_counter(), time.process_time()), before)))
 def edit(find, put):
-    text = open(root + "/{edited}").read()
+    text = open(root + "/" + edited).read()
     assert find in text
-    open(root + "/{edited}", "w").write(text.replace(find, put, 1))
-""".replace("{edited}", EDITED)
+    open(root + "/" + edited, "w").write(text.replace(find, put, 1))
+"""
 SAME = BEGIN + """
 load("cold")
 print("cold, with importing the compiler", *(now - then for now, then in zip(
@@ -43,11 +48,11 @@ print("cold, with importing the compiler", *(now - then for now, then in zip(
 load("from the cache")
 edit("\\nfn ", "\\n# a line more\\nfn ")
 load("a line more, same process")
-edit("    assert ", "    let one = 1\\n    assert ")
+edit("x = 3 * x + 1", "x = 3 * x + 3")
 load("a function edited, same process")
 """
 NEW = BEGIN + """
-edit("    assert ", "    let two = 2\\n    assert ")
+edit("x = 3 * x + 3", "x = 3 * x + 5")
 load("a function edited, new process")
 """
 
@@ -71,20 +76,42 @@ def program(folder: Path) -> int:
     return lines
 
 
+def renamed(text: str, names: set[str], own: str) -> str:
+    return re.sub(r"\w+", lambda m: m[0] + ("_" * m[0].islower() + own) * (m[0] in names), text)
+
+
+def in_one_file(folder: Path) -> None:
+    """The same in `main.hyb` alone: what a module declares gets a name of its own."""
+    imports: dict[str, None] = {}
+    texts = []
+    for i, path in enumerate(sorted(folder.glob("*/*.hyb"))):
+        text = re.sub(r'\A""".*?"""\n', "", path.read_text(), flags=re.S)
+        imports |= dict.fromkeys(IMPORT.findall(text))
+        text = IMPORT.sub("", text)
+        names = {*DECLARED.findall(text), *CASE.findall("".join(CASES.findall(text)))}
+        own = chr(ord("a") + i // 26) + chr(ord("a") + i % 26)
+        texts.append(renamed(text, names, own))
+    (folder / "main.hyb").write_text("".join([*imports, *texts]))
+
+
 def main() -> None:
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(TIMES):
-        with tempfile.TemporaryDirectory() as folder:
-            at = Path(folder)
-            (at / "program").mkdir()
-            lines = program(at / "program")
-            env = {"HYB_CACHE_DIR": str(at / "cache"), "PATH": "/usr/bin:/bin"}
-            for code in (SAME, NEW):
-                command = [sys.executable, "-c", code, str(at / "program" / "main.hyb"), str(at / "program")]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env, check=True)
-                for line in done.stdout.splitlines():
-                    *words, clock, processor = line.split()
-                    found.setdefault(" ".join(words), []).append((float(clock), float(processor)))
+        for more, edited in (("", EDITED), (", in one file", "main.hyb")):
+            with tempfile.TemporaryDirectory() as folder:
+                at = Path(folder)
+                root = at / "program"
+                root.mkdir()
+                lines = program(root)
+                if more:
+                    in_one_file(root)
+                env = {"HYB_CACHE_DIR": str(at / "cache"), "PATH": "/usr/bin:/bin"}
+                for code in (SAME, NEW):
+                    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited]
+                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env, check=True)
+                    for line in done.stdout.splitlines():
+                        *words, clock, processor = line.split()
+                        found.setdefault(" ".join(words) + more, []).append((float(clock), float(processor)))
     print(f"{lines} lines\n\n| what | s | processor s |\n| --- | --- | --- |")
     for what, times in found.items():
         clock, processor = (statistics.median(t) for t in zip(*times, strict=True))

@@ -9,7 +9,10 @@ from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.source import Sources
 from hybridc.front import tree
 from hybridc.front.check import Checker
+from hybridc.front.kept import KeptModules
 from hybridc.link import std_cache
+
+KEPT = KeptModules()
 
 
 @dataclass
@@ -29,7 +32,7 @@ def read_text(path: str) -> str:
 
 def check(path: str, root: str | None = None) -> Checked:
     """Read, parse and check a file and all it imports; CompileError with every error."""
-    checker = Checker(read_text, root, std_cache.standard())
+    checker = Checker(read_text, root, std_cache.standard(), kept=KEPT)
     program = checker.run(path)
     if checker.diagnostics or program is None:
         raise CompileError(checker.diagnostics, checker.sources)

@@ -29,6 +29,7 @@ from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
 from hybridc.front.config_fns import fits
 from hybridc.front.lower_interface import Leading, plain
+from hybridc.front.lower_kept import KeptFns
 from hybridc.front.parse import parse
 from hybridc.front.scope import ParamSig, World
 from hybridc.kernels.device import Kernels, refusal
@@ -68,6 +69,7 @@ from hybridc.triton.source import KernelInfo, module_of, record
 STAGES = ["tokens", "ast", "core", "kernels", "llvm", "asm", "triton", "ptx"]
 """What can be printed."""
 RECOGNISER = recognise.Recogniser()
+LOWERED = KeptFns()
 EXAMPLE_GPU = "cuda:sm_90"
 """The GPU whose machine code is printed where none is named."""
 
@@ -127,8 +129,9 @@ def lower(
     leading: Leading | None = None, later: bool = False,
 ) -> tuple[ir.Program, Interface]:
     """Core, and what it offers; CompileError for what cannot be compiled. It is verified, unless it is to be `later`,
-    when functions have been recognised."""
-    core, interface, diagnostics = lowering.lower(checked.program, models, all_names, tests, leading)
+    when functions have been recognised; then those that were lowered before are taken again."""
+    kept = LOWERED if later else None
+    core, interface, diagnostics = lowering.lower(checked.program, models, all_names, tests, leading, kept)
     if diagnostics:
         raise CompileError(diagnostics, checked.sources)
     if knobs.verify() and not later:

@@ -127,10 +127,9 @@ class _Source:
 
             with searched_seldom():
                 checked = checking.check(self.path, self.root)
-            if more is None:
-                for warning in checked.warnings:
-                    warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
-            with searched_seldom():
+                if more is None:
+                    for warning in checked.warnings:
+                        warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
                 found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
                                         launched=self.device != "cpu")
             files = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]

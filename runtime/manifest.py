@@ -20,7 +20,7 @@ a tuple is {"tuple": [...]}.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias, get_args
 
 from hybridc_runtime.more import Table
@@ -130,12 +130,16 @@ class Manifest:
 
     def to_json(self) -> str:
         """The same text for the same program."""
-        record = {"version": VERSION} | asdict(self)
-        return json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+        record = {"version": VERSION} | _record(self)
+        return json.dumps(record, separators=(",", ":"), ensure_ascii=False, default=_record)
 
     @staticmethod
     def from_json(text: str | bytes) -> Manifest:
         return manifest_of_record(json.loads(text))
+
+
+def _record(part: Any) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in part.__slots__}
 
 
 def as_type(j: Any) -> Type:

@@ -54,6 +54,7 @@ from hybridc.core.walk import (
     map_atoms,
     map_blocks,
     map_tail,
+    operators,
 )
 
 OWN = "a function cannot take its own derivative"
@@ -94,7 +95,7 @@ def run(program: Program) -> Program:
 
 def _plain(fn: Fn) -> Fn:
     """Without `stop_gradient`, without an adjoint of its own, and no checkpoint."""
-    if not any(isinstance(s, Op) and s.op == "stop_gradient" for b in all_blocks(fn.body) for s in b.stmts):
+    if "stop_gradient" not in operators(fn):
         return replace(fn, adjoint="", checkpoint=False) if fn.adjoint or fn.checkpoint else fn
     values: dict[Var, Atom] = {}
 

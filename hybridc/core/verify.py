@@ -40,7 +40,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.tensor_ops import ANYWHERE
 from hybridc.core.types import on_host, same, show_type
-from hybridc.core.walk import diverges, mentions
+from hybridc.core.walk import diverges, mentions, once, statements
 
 RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "i32": (-(1 << 31), (1 << 31) - 1), "u8": (0, 255)}
 FAULT_KINDS = (
@@ -68,13 +68,21 @@ def verify(program: Program, before: Program | None = None) -> list[str]:
     if before is None or not known:
         return [e for fn in program.fns.values() for e in _Checker(program, fn, good_types).check()]
     for fn in _others(program, before):
+        old = before.fns.get(fn.name)
+        known_ops = frozenset() if old is None else _operators(old)
         signatures = tuple(_signature(program.fns[name]) if name in program.fns else None for name in mentions(fn))
         if fn.known.get("good") != signatures:
-            found = _Checker(program, fn, good_types).check()
+            found = _Checker(program, fn, good_types, known_ops).check()
             errors += found
             if not found:
                 fn.known["good"] = signatures
     return errors
+
+
+@once
+def _operators(fn: Fn) -> frozenset[int]:
+    """The numbers of the operators themselves, which are held by the function."""
+    return frozenset(id(s) for s in statements(fn.body) if isinstance(s, Op))
 
 
 def _wrong_types(program: Program) -> list[str]:
@@ -165,9 +173,11 @@ def _endless(program: Program) -> list[str]:
 
 
 class _Checker:
-    def __init__(self, program: Program, fn: Fn, good_types: set[Type]):
+    def __init__(self, program: Program, fn: Fn, good_types: set[Type], known_ops: frozenset[int] = frozenset()):
         self.program = program
         self.good_types = good_types
+        self.known_ops = known_ops
+        """Operators that fit their arguments, as a good program with these types had them."""
         self.fn = fn
         self.errors: list[str] = []
         self.on_device = False
@@ -353,6 +363,14 @@ class _Checker:
                 self.wrong(f"{_var(v) if isinstance(v, Var) else v} lies elsewhere than where the kernel runs")
 
     def operator(self, stmt: Op) -> None:
+        if id(stmt) not in self.known_ops:
+            self.fits(stmt)
+        moved = stmt.op not in ANYWHERE and not self.on_device
+        if moved and any(isinstance(a.type, TensorT) and a.type.device for a in (*stmt.args, *stmt.outs)):
+            self.wrong("is computed on the host, and one of its tensors lies on the device")
+
+    def fits(self, stmt: Op) -> None:
+        """What it says by itself."""
         row = OPS.get(stmt.op)
         if row is None:
             self.wrong("there is no such operator")
@@ -367,9 +385,6 @@ class _Checker:
             message = f"does not fit ({error!r})"
         if message:
             self.wrong(message)
-        moved = stmt.op not in ANYWHERE and not self.on_device
-        if moved and any(isinstance(t, TensorT) and t.device for t in (*types, *outs)):
-            self.wrong("is computed on the host, and one of its tensors lies on the device")
         name = stmt.attr("fn") if stmt.op in ("map",) else None
         if isinstance(name, str) and name not in OPS:
             self.wrong(f"fn {name} is no operator")

@@ -25,6 +25,7 @@ from hybridc.core.ir import (
     Scope,
     Stmt,
     Tail,
+    Type,
     Var,
     Yield,
 )
@@ -163,7 +164,11 @@ def highest_id(fn: Fn) -> int:
     """The greatest variable id in use."""
     top = max((p.id for p in fn.params), default=0)
     for stmt in statements(fn.body):
-        top = max(top, *(v.id for v in (*outs_of(stmt), *bound_in(stmt))), 0)
+        for v in outs_of(stmt):
+            if v.id > top:
+                top = v.id
+        if type(stmt) is not Op and type(stmt) is not Call:
+            top = max([top, *(v.id for v in bound_in(stmt))])
     return top
 
 
@@ -198,6 +203,20 @@ def gradients(fn: Fn) -> list[Op]:
     return [s for s in statements(fn.body) if isinstance(s, Op) and s.op in DERIVATIVES]
 
 
+@once
+def operators(fn: Fn) -> frozenset[str]:
+    """The names of the operators in it."""
+    return frozenset(s.op for s in statements(fn.body) if isinstance(s, Op))
+
+
+@once
+def host_types(fn: Fn) -> dict[Type, None]:
+    """The types of what it gives to services of the host, and gets from them."""
+    services = [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "host"]
+    return {a.type: None for s in services for a in (*s.args, *s.outs)}
+
+
+@once
 def mentions(fn: Fn) -> dict[str, None]:
     """The functions it needs: those it calls, those it differentiates, and the one that is its derivative."""
     found = dict.fromkeys(calls(fn))
@@ -209,6 +228,8 @@ def mentions(fn: Fn) -> dict[str, None]:
 
 def diverges(stmt: Stmt) -> bool:
     """Can control never come to the statement after this one?"""
+    if type(stmt) in WITHOUT_BLOCKS:
+        return False
     match stmt:
         case If() | Match():
             return not any(_ends_in_yield(b) for b in blocks_of(stmt))
@@ -253,13 +274,14 @@ def with_body(fn: Fn, body: Block) -> Fn:
 
 def map_atoms(stmt: Stmt, f: Callable[[Atom], Atom]) -> Stmt:
     """With `f` applied to the atoms the statement itself names; the statement itself if they stay."""
+    if isinstance(stmt, (Op, Call)):
+        new = tuple(map(f, stmt.args))
+        if all(map(is_, new, stmt.args)):
+            return stmt
+        if isinstance(stmt, Op):
+            return Op(stmt.outs, stmt.op, new, stmt.attrs, stmt.span)
+        return Call(stmt.outs, stmt.fn, new, stmt.span)
     match stmt:
-        case Op(outs, op, args, attrs, span):
-            new = tuple(map(f, args))
-            return stmt if all(map(is_, new, args)) else Op(outs, op, new, attrs, span)
-        case Call(outs, fn, args, span):
-            new = tuple(map(f, args))
-            return stmt if all(map(is_, new, args)) else Call(outs, fn, new, span)
         case If():
             cond = f(stmt.cond)
             return stmt if cond is stmt.cond else replace(stmt, cond=cond)

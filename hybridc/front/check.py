@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
@@ -31,7 +32,8 @@ from hybridc.front.check_body import Body
 from hybridc.front.config_fns import check_given
 from hybridc.front.declare import Declarer
 from hybridc.front.endless import endless_field
-from hybridc.front.gradients import check_gradients
+from hybridc.front.gradients import Wanted, check_gradients
+from hybridc.front.kept import KeptModule, KeptModules
 from hybridc.front.modules import Reader, Unit
 from hybridc.front.scope import ConstSig, Entity, EnumSig, FnSig, Frame, ModelSig, ModuleDecls, StructSig, World
 from hybridc.front.typeexpr import TypeReader, nearest
@@ -44,11 +46,13 @@ class Checker:
 
     def __init__(self, text_of: Callable[[str], str], root: str | None = None,
                  std_cache: Mapping[str, ModuleDecls] | None = None,
-                 std_text_of: Callable[[str], str] | None = None, std_names: frozenset[str] | None = None):
+                 std_text_of: Callable[[str], str] | None = None, std_names: frozenset[str] | None = None,
+                 kept: KeptModules | None = None):
         self.std_cache = dict(std_cache or {})
         self.root = root
         self.reader = Reader(text_of, root or ".", frozenset(n.removeprefix("std.") for n in self.std_cache),
-                             std_text_of, std_names)
+                             std_text_of, std_names, kept or KeptModules())
+        self.kept = self.reader.kept
         self.sources: Sources = self.reader.sources
         self.diagnostics: list[Diagnostic] = []
         self.world = World()
@@ -57,8 +61,9 @@ class Checker:
         self.std_core: dict[str, Entity] = {}
         self.prepared: set[str] = set()
         self.preparing: list[str] = []
-        self.warnings: list[Diagnostic] = []
-        self.gradients: list[tuple[tree.Expr, tuple[int, ...], Span]] = []
+        self.warned: dict[str, dict[Diagnostic, None]] = {}
+        """By module, as the gradients."""
+        self.gradients: dict[str, Wanted] = {}
         self._checking: list[str] = []
         self._checked: set[str] = set()
 
@@ -72,11 +77,13 @@ class Checker:
             main = self.reader.read_main(path)
             self.diagnostics += self.reader.diagnostics
             self._load_cached()
-            self.check_units(self.reader.ordered())
+            known = self._load_kept()
+            self.check_units([unit for unit in self.reader.ordered() if unit.name not in known])
         if main is None or self.diagnostics:
             for d in self.diagnostics:
                 self.reader.read_shown(d.span.path, *(span.path for _, span in d.notes))
             return None
+        self._keep(known)
         return self._program(main)
 
     def check_std(self) -> None:
@@ -99,10 +106,37 @@ class Checker:
             module = self.std_cache.get(name)
             if module is None or name in self.world.modules:
                 continue
-            self.world.modules[name] = module
-            self.world.sigs.update(module.sigs)
-            self.world.decls.update(module.decls)
+            self._load(module)
             waiting += module.imports
+
+    def _load(self, module: ModuleDecls) -> None:
+        self.world.modules[module.name] = module
+        self.world.sigs.update(module.sigs)
+        self.world.decls.update(module.decls)
+
+    # -- modules that were checked before ------------------------------------------------------------------------------
+    def _load_kept(self) -> dict[str, KeptModule]:
+        """Those of the program, by name."""
+        known: dict[str, KeptModule] = {}
+        for unit in self.reader.ordered():
+            found = self.kept.module(unit, self.world.modules)
+            if found is not None:
+                known[unit.name] = found
+                self._load(found.decls)
+                self.warned[unit.name] = found.warnings
+        return known
+
+    def _keep(self, known: Mapping[str, KeptModule]) -> None:
+        """Keep all modules of a program without errors."""
+        modules = self.world.modules
+        found = {}
+        for unit in self.reader.ordered():
+            if not unit.std:
+                imports = {dotted: modules[name] for dotted, name in unit.imports.items()}
+                text = self.sources[unit.path].text
+                found[unit.name, unit.path] = known.get(unit.name) or KeptModule(
+                    text, unit.file, imports, modules[unit.name], self.warned.get(unit.name, {}), 0)
+        self.kept.keep(found)
 
     def check_units(self, units: list[Unit]) -> None:
         d = self.declarer
@@ -124,8 +158,9 @@ class Checker:
         for unit in units:
             self._bodies(unit)
         check_given(self)
-        if self.gradients and not self.diagnostics:
-            check_gradients(self.world, self.gradients, self.report, self.warn)
+        if not self.diagnostics:
+            for name, wanted in self.gradients.items():
+                check_gradients(self.world, wanted, self.report, partial(self.warn, name))
 
     def _refuse_endless(self) -> None:
         for sig in list(self.world.sigs.values()):
@@ -379,11 +414,13 @@ class Checker:
         if found not in self.diagnostics and len(self.diagnostics) < MAX_ERRORS:
             self.diagnostics.append(found)
 
-    def warn(self, code: str, message: str, span: Span, help: str | None = None) -> None:
-        """What is allowed, and may not be meant."""
-        found = Diagnostic(code, message, span, help, severity="warning")
-        if found not in self.warnings:
-            self.warnings.append(found)
+    def warn(self, module: str, code: str, message: str, span: Span, help: str | None = None) -> None:
+        """What is allowed, and may not be meant; `module` is the one for which it is found out."""
+        self.warned.setdefault(module, {})[Diagnostic(code, message, span, help, severity="warning")] = None
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        return list({d: None for unit in self.reader.ordered() for d in self.warned.get(unit.name, ())})
 
     def forgive(self, since: int, codes: tuple[str, ...]) -> None:
         """Take back later messages of these kinds: they follow from what was reported before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hybridc.base.source import Span
@@ -319,7 +320,8 @@ def exhaustive(c: Body, s: syntax.Match, subject: tree.Expr, cases: list[tree.Ma
                 help=f"add `case {missing}:`" if "*" not in missing else "add `case _:`")
     for i in useless_cases([(k.pattern, k.guard is not None) for k in cases], t, c.world.decls):
         last = i == len(cases) - 1 and isinstance(cases[i].pattern, tree.AnyPattern | tree.BindPattern)
-        say = c.checker.warn if last else c.error  # `case _:` for what nobody thought of is no mistake
+        # `case _:` for what nobody thought of is no mistake
+        say = partial(c.checker.warn, c.module.name) if last else c.error
         say("HYB503", "this case never matches: those before it take everything", s.cases[i].pattern.span)
 
 

@@ -248,7 +248,7 @@ def match_all(lw: Lowerer, subject: ir.Atom, arm: Callable[[str, Sequence[ir.Var
     """A match on every case of an enum."""
     assert isinstance(subject.type, ir.EnumT)
     branches, heads = [], []
-    for case, fields in lw.ctx.core.enums[subject.type.name].cases:
+    for case, fields in lw.ctx.cases(subject.type.name):
         values = tuple(lw.b.var(ft, f) for f, ft in fields)
         heads.append((case, values))
         branches.append(lw.branch(lambda c=case, v=values: arm(c, v)))  # type: ignore[misc]
@@ -393,7 +393,7 @@ def _show_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:
             return match_all(lw, a, arm, [ir.STR])
         case Named():
             fields = [(n, k, lw.whole(lw.item(a, i))) for i, (n, k) in enumerate(lw.ctx.types.fields(t))]
-            return [_named_row(lw, lw.ctx.program.decls[t.key].name, fields)]
+            return [_named_row(lw, lw.ctx.decls[t.key].name, fields)]
     raise AssertionError(f"no text of {t}")
 
 

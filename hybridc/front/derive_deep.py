@@ -38,8 +38,7 @@ def children(ctx: Context, t: Type) -> list[Type]:
 
 
 def _reachable(ctx: Context, t: Type) -> dict[Type, None]:
-    key = ("reachable", t)
-    if key not in ctx.memo:
+    def look() -> dict[Type, None]:
         found: dict[Type, None] = {}
         waiting = children(ctx, t)
         while waiting:
@@ -47,17 +46,19 @@ def _reachable(ctx: Context, t: Type) -> dict[Type, None]:
             if one not in found:
                 found[one] = None
                 waiting += children(ctx, one)
-        ctx.memo[key] = found
-    return ctx.memo[key]
+        return found
+
+    return ctx.once(("reachable", t), look)  # type: ignore[no-any-return]
 
 
 def family(ctx: Context, t: Type) -> frozenset[Type]:
     """The types between `t` and itself; empty if it does not contain itself."""
-    key = ("family", t)
-    if key not in ctx.memo:
+
+    def look() -> frozenset[Type]:
         inside = _reachable(ctx, t)
-        ctx.memo[key] = frozenset(x for x in inside if t in _reachable(ctx, x)) if t in inside else frozenset()
-    return ctx.memo[key]
+        return frozenset(x for x in inside if t in _reachable(ctx, x)) if t in inside else frozenset()
+
+    return ctx.once(("family", t), look)  # type: ignore[no-any-return]
 
 
 def is_head(ctx: Context, t: Type) -> bool:
@@ -280,9 +281,9 @@ class Show:
         self.heads = sorted((x for x in self.family if is_head(lw.ctx, x)), key=lw.ctx.types.show)
         name = f"text of {lw.ctx.types.show(t)}"
         self.kind = ir.EnumT(name)
-        lw.ctx.core.enums[name] = ir.EnumDef(name, (
+        lw.ctx.define(ir.EnumDef(name, (
             ("text", (("text", ir.STR),)),
-            *((lw.ctx.types.show(h), (("value", lw.ctx.types.inner(h)),)) for h in self.heads)))
+            *((lw.ctx.types.show(h), (("value", lw.ctx.types.inner(h)),)) for h in self.heads))))
         self.stack = Stack(lw, "show", self.kind)
         self.out = "$out"
         lw.kinds[self.out] = ir.STR
@@ -357,7 +358,7 @@ class Show:
                 cases(x, arm)
             else:
                 fields = lw.ctx.types.fields(kind)  # type: ignore[arg-type]
-                name = lw.ctx.program.decls[kind.key].name  # type: ignore[union-attr]
+                name = lw.ctx.decls[kind.key].name  # type: ignore[union-attr]
                 self.row(name + "(", [(n, k, lw.whole(lw.item(x, i))) for i, (n, k) in enumerate(fields)])
 
         by_name = {lw.ctx.types.show(h): h for h in self.heads}

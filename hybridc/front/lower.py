@@ -22,6 +22,7 @@ from hybridc.front.lower_dims import bind_dims, without_searches
 from hybridc.front.lower_evaluate import evaluate
 from hybridc.front.lower_instance import enter_instance, resolve
 from hybridc.front.lower_interface import Leading, Surface
+from hybridc.front.lower_kept import Keeper, KeptFns, Stale
 from hybridc.front.lower_model import Models
 from hybridc.front.lower_stmt import block
 
@@ -31,11 +32,23 @@ PARTS = (lower_apply, lower_comp)
 
 def lower(
     program: tree.Program, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False,
-    leading: Leading | None = None,
+    leading: Leading | None = None, kept: KeptFns | None = None,
 ) -> tuple[ir.Program, Interface, list[Diagnostic]]:
     """Core and interface of the exports of a file (of all it declares if there are none, or with `all_names`), for the
-    configurations of models in `models` besides those exported, and one function for as many `leading` dimensions."""
+    configurations of models in `models` besides those exported, and one function for as many `leading` dimensions.
+    `kept` are functions that were lowered before, and are then those of this program too."""
+    try:
+        return _lower(program, models, all_names, tests, leading, kept)
+    except Stale:
+        return _lower(program, models, all_names, tests, leading, None)
+
+
+def _lower(
+    program: tree.Program, models: Sequence[ModelType], all_names: bool, tests: bool, leading: Leading | None,
+    kept: KeptFns | None,
+) -> tuple[ir.Program, Interface, list[Diagnostic]]:
     ctx = context(program)
+    keeper = None if kept is None else keep(ctx, kept)
     surface = Surface(ctx, models, all_names, tests, leading)
     with deep_recursion():
         guarded(ctx, surface.targets)
@@ -43,6 +56,8 @@ def lower(
         while ctx.work or ctx.closures.finish() or surface.more():
             drain(ctx)
     surface.interface.externs = list(ctx.externs)
+    if keeper is not None and not ctx.diagnostics:
+        keeper.finish()
     return ctx.core, surface.interface, list(dict.fromkeys(ctx.diagnostics))
 
 
@@ -53,12 +68,22 @@ def context(program: tree.Program) -> Context:
     ctx.types.fn_enum = ctx.closures.enum
     ctx.types.model_struct = ctx.models.struct
     ctx.make_fn = lambda instance, name: make_fn(ctx, instance, name)
+    ctx.make_later = lambda _, make: make()
     ctx.evaluate = lambda lw, e: evaluate(beside(ctx), finish, lw, e)
     return ctx
 
 
+def keep(ctx: Context, kept: KeptFns) -> Keeper:
+    """Let functions be taken from those that are kept, and be kept."""
+    keeper = Keeper(ctx, kept)
+    ctx.make_fn = lambda instance, name: keeper.instance(instance, lambda: make_fn(ctx, instance, name))
+    ctx.make_later = keeper.later
+    return keeper
+
+
 def beside(ctx: Context) -> Context:
     """Another program of the same source, for what is computed while this one is made."""
+    ctx.unsound()  # what is looked at there is not noted
     other = context(ctx.program)
     other.models.lets = ctx.models.lets
     return other

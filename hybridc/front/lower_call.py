@@ -181,7 +181,7 @@ def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, ato
         return lw.op(name, atoms, result)
     name = decl.name
     if not module.startswith("std."):
-        lw.ctx.externs[name] = None
+        lw.ctx.extern(name)
         name = service_of(f"extern {name}", [p.mut for p in decl.params])
     inner = callee(lw, instance, decl)
     types = result_types(inner, decl)

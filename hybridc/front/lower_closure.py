@@ -5,7 +5,7 @@ Every such enum also has the case `Host(id)`: a Python callable, called through 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from hybridc.base.names import unused
@@ -17,22 +17,12 @@ from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
 from hybridc.front.lower_dims import bind_dims
 from hybridc.front.lower_inside import dims_of
 from hybridc.front.lower_instance import resolve
+from hybridc.front.lower_notes import Applied, Case
 from hybridc.front.lower_stmt import block
 from hybridc.front.lower_types import erase
 from hybridc.front.lower_values import Values
 
 HOST = "Host"
-
-
-@dataclass
-class Case:
-    """One function used as a value: the Core function takes the captures, then the arguments. A local function that
-    calls itself takes its own value first."""
-
-    name: str
-    fn: str
-    captures: tuple[tuple[str, ir.Type], ...]
-    takes_self: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +60,7 @@ class Closures:
             found = self.enums[t] = FnEnum(t, name)
             self.ctx.types.fronts[name] = t
             self.ctx.core.enums[name] = ir.EnumDef(name, ((HOST, (("id", ir.INT),)),))
+        self.ctx.did(Applied(found.name, t))
         return found.name
 
     def signature(self, t: FnType) -> tuple[list[ir.Type], list[ir.Type]]:
@@ -84,22 +75,29 @@ class Closures:
         t = erase(t)  # type: ignore[assignment]
         captures = closure.captures
         enum = self.enum(t)
-        cases = self.enums[t].cases
-        case = cases.get(closure.identity)
+        case = self.enums[t].cases.get(closure.identity)
         if case is None:
             fields = tuple((name or f"c{i}", a.type) for i, (name, a) in enumerate(captures))
-            case = Case(self._case_name(cases, closure.title), closure.fn, fields, closure.takes_self)
-            cases[closure.identity] = case
-            definition = self.ctx.core.enums[enum]
-            added = (case.name, tuple((n, _inner(k)) for n, k in fields))
-            self.ctx.core.enums[enum] = ir.EnumDef(enum, (*definition.cases, added))
+            name = self.case_name(t, closure.title)
+            case = Case(t, closure.identity, closure.title, name, closure.fn, fields, closure.takes_self)
+            self.add(case)
+        self.ctx.did(case)
         value = lw.op("enum", [a for _, a in captures], ir.EnumT(enum), case=case.name)
         lw.functions[value] = closure
         return value
 
-    @staticmethod
-    def _case_name(cases: dict[object, Case], title: str) -> str:
-        return unused(title, {c.name for c in cases.values()} | {HOST})
+    def add(self, case: Case) -> None:
+        """One more value of its fn type."""
+        enum = self.enum(case.type)
+        self.enums[case.type].cases[case.identity] = case
+        definition = self.ctx.core.enums[enum]
+        added = (case.name, tuple((n, _inner(k)) for n, k in case.captures))
+        self.ctx.core.enums[enum] = ir.EnumDef(enum, (*definition.cases, added))
+
+    def case_name(self, t: FnType, title: str, more: Collection[str] = ()) -> str:
+        """A name for a case that no other of a type has, nor `more`."""
+        enum = self.enums.get(t)
+        return unused(title, {c.name for c in (enum.cases.values() if enum else ())} | {HOST, *more})
 
     def apply_name(self, t: FnType) -> str:
         t = erase(t)  # type: ignore[assignment]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Union
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.names import unused
 from hybridc.base.source import Span
-from hybridc.base.types import ModelType, Named, Type, TypeVar
+from hybridc.base.types import FnType, ModelType, Named, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
+from hybridc.front.lower_notes import Called, Claimed, Decls, Defined, Event, Extern, Generated, Notes, Record
 from hybridc.front.lower_types import Types
 
 if TYPE_CHECKING:
@@ -72,62 +73,98 @@ class Context:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     externs: dict[str, None] = field(default_factory=dict)
     names: dict[Instance, str] = field(default_factory=dict)
+    generated: dict[str, str] = field(default_factory=dict)
+    """The Core functions of those that `later` was given, by name."""
     work: list[Callable[[], None]] = field(default_factory=list)
     memo: dict[object, Any] = field(default_factory=dict)
     """Analyses of tree nodes, by (what, id of the node); the program keeps the nodes alive."""
     types: Types = field(init=False)
     closures: Closures = field(init=False)
     models: Models = field(init=False)
+    decls: Decls = field(init=False)
     make_fn: Callable[[Instance, str], None] = field(init=False)
+    make_later: Callable[[str, Callable[[], None]], None] = field(init=False)
     evaluate: Callable[[Lowerer, tree.Expr], Any] = field(init=False)
     """The value of an expression that is known now, by the reference interpreter."""
-    _taken: set[str] = field(default_factory=set)
+    record: Record | None = None
+    """Of the function that is being made, if it is to be kept (lower_kept.py)."""
+    taken: set[str] = field(default_factory=set)
+    """The names of all Core functions, made or asked for."""
 
     def __post_init__(self) -> None:
-        self.types = Types(self.program.decls, self.core)
+        self.decls = Decls(self.program.decls)
+        self.types = Types(self.decls, self.core)
+
+    # ---- notes
+    def did(self, event: Event) -> None:
+        """The function that is being made did this."""
+        if self.record is not None:
+            self.record.events[event] = None
+
+    def unsound(self) -> None:
+        """It depends on what is not noted."""
+        if self.record is not None:
+            self.record.sound = False
+
+    def once(self, key: object, make: Callable[[], Any]) -> Any:
+        """An analysis of declarations, made when it is first asked for."""
+        found = self.memo.get(key)
+        if found is None:
+            notes = Notes()
+            with self.decls.noted(notes):
+                found = self.memo[key] = make(), notes
+        self.decls.looked(found[1])
+        return found[0]
 
     # ---- declarations
     def fn(self, key: str) -> tree.FnDecl:
-        decl = self.program.decls[key]
+        decl = self.decls[key]
         assert isinstance(decl, tree.FnDecl)
         return decl
 
     def title(self, decl: tree.FnDecl) -> str:
         """A function as call chains name it."""
-        return decl.name if decl.owner is None else f"{self.program.decls[decl.owner].name}.{decl.name}"
+        return decl.name if decl.owner is None else f"{self.decls[decl.owner].name}.{decl.name}"
 
     def method(self, t: Type, name: str) -> tree.FnDecl | None:
         """The method of a concrete type, if it has one."""
         if isinstance(t, (Named, ModelType)):
-            decl = self.program.decls.get(t.key)
+            decl = self.decls.get(t.key)
             if isinstance(decl, (tree.StructDecl, tree.EnumDecl, tree.ModelDecl)) and name in decl.methods:
                 return self.fn(decl.methods[name])
         return None
 
     def has(self, key: str) -> bool:
-        return key in self.program.decls
+        return key in self.decls
 
     # ---- instances
     def claim(self, name: str) -> str:
         """A name for a Core function that no other has."""
-        unique = unused(name, self._taken)
-        self._taken.add(unique)
+        unique = self._claim(name)
+        self.did(Claimed(name, unique))
+        return unique
+
+    def _claim(self, name: str) -> str:
+        unique = unused(name, self.taken)
+        self.taken.add(unique)
         return unique
 
     def instance(self, instance: Instance) -> str:
         """The Core function of an instance; it is put on the worklist when first asked for."""
         name = self.names.get(instance)
         if name is None:
-            name = self.names[instance] = self.claim(self._instance_name(instance))
+            name = self.names[instance] = self._claim(self.instance_name(instance))
             self.work.append(lambda: self.make_fn(instance, name))
+        self.did(Called(name, instance))
         return name
 
-    def _instance_name(self, instance: Instance) -> str:
+    def instance_name(self, instance: Instance) -> str:
+        """What it is called if no other has that name."""
         decl = self.fn(instance.key)
         types = [self.types.show(t) for t in instance.types]
         owner = ""
         if decl.owner is not None:
-            owner_decl = self.program.decls[decl.owner]
+            owner_decl = self.decls[decl.owner]
             owner = self.types.decl_name(decl.owner)
             if instance.model is not None:
                 owner = self.types.show(instance.model)
@@ -145,14 +182,37 @@ class Context:
 
     def later(self, name: str, make: Callable[[str], ir.Fn]) -> str:
         """A generated function, made once when the worklist comes to it; `name` identifies it."""
-        key = ("generated", name)
-        if key not in self.memo:
-            symbol = self.memo[key] = self.claim(name)
-            self.work.append(lambda: self.add(make(symbol)))
-        return self.memo[key]
+        return self.put(name, lambda symbol: self.make_later(name, lambda: self.add(make(symbol))))
+
+    def put(self, name: str, work: Callable[[str], None]) -> str:
+        """Let the function of this name be made by `work`, given its symbol, if it was not asked for before."""
+        symbol = self.generated.get(name)
+        if symbol is None:
+            symbol = self.generated[name] = self._claim(name)
+            self.work.append(lambda: work(symbol))
+        self.did(Generated(name, symbol))
+        return symbol
 
     def add(self, fn: ir.Fn) -> None:
         self.core.fns[fn.name] = fn
+        if self.record is not None:
+            self.record.fns.append(fn)
+
+    def extern(self, name: str) -> None:
+        """A function that Python or C is to give."""
+        self.externs[name] = None
+        self.did(Extern(name))
+
+    def cases(self, enum: str) -> tuple[tuple[str, tuple[tuple[str, ir.Type], ...]], ...]:
+        """All cases of an enum."""
+        if isinstance(self.types.fronts.get(enum), FnType):  # there may be more of them in the end
+            self.unsound()
+        return self.core.enums[enum].cases
+
+    def define(self, definition: ir.EnumDef) -> None:
+        """An enum that only a function of the compiler's own uses."""
+        self.core.enums[definition.name] = definition
+        self.did(Defined(definition))
 
 
 HANDLERS: dict[type, Callable[[Lowerer, Any], Any]] = {}

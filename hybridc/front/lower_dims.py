@@ -106,7 +106,7 @@ def _of_enum(lw: Lowerer, t: Named, position: int, value: ir.Atom) -> ir.Atom:
     ctx = lw.ctx
     erased = erase(t)
     kind = ctx.types.inner(t)
-    param: Any = ctx.program.decls[t.key].params[position]  # type: ignore[union-attr]
+    param: Any = ctx.decls[t.key].params[position]  # type: ignore[union-attr]
     args = list(erased.args)  # type: ignore[union-attr]
     args[position] = Dim.of(param)
     own = Named(t.key, tuple(args))

@@ -60,7 +60,7 @@ def config_value(lw: Lowerer, e: tree.ConfigValueOf) -> Value:
     """A configuration value as a constant of the program."""
     model = lw.concrete(e.model)
     assert isinstance(model, ModelType)
-    decl = lw.ctx.program.decls[model.key]
+    decl = lw.ctx.decls[model.key]
     assert isinstance(decl, tree.ModelDecl)
     for param, value in zip(decl.config, model.config, strict=True):
         if param.name == e.name:
@@ -275,7 +275,7 @@ def make_tuple(lw: Lowerer, e: tree.MakeTuple) -> Value:
 def make_struct(lw: Lowerer, e: tree.MakeStruct) -> Value:
     t = lw.concrete(e.type)
     assert isinstance(t, Named)
-    decl = lw.ctx.program.decls[t.key]
+    decl = lw.ctx.decls[t.key]
     assert isinstance(decl, tree.StructDecl)
     items = fields_with_defaults(lw, t, decl, e.fields, decl.fields)
     return Parts(lw.ctx.types.inner(t), tuple(items))
@@ -285,7 +285,7 @@ def make_struct(lw: Lowerer, e: tree.MakeStruct) -> Value:
 def make_enum(lw: Lowerer, e: tree.MakeEnum) -> Value:
     t = lw.concrete(e.type)
     assert isinstance(t, Named)
-    decl = lw.ctx.program.decls[t.key]
+    decl = lw.ctx.decls[t.key]
     assert isinstance(decl, tree.EnumDecl)
     case = next(c for c in decl.cases if c.name == e.case)
     values = [lw.whole(v) for v in fields_with_defaults(lw, t, decl, e.fields, case.fields)]
@@ -371,7 +371,7 @@ def make_list_expr(lw: Lowerer, e: tree.MakeList) -> Value:
 
 def empty(lw: Lowerer, t: Named) -> Value:
     """An empty container: the default of each field of its struct."""
-    decl = lw.ctx.program.decls[t.key]
+    decl = lw.ctx.decls[t.key]
     assert isinstance(decl, tree.StructDecl)
     if t.key == STD_TYPES["list"]:
         return make_list(lw, t, [])

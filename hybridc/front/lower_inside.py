@@ -37,8 +37,8 @@ def parts(ctx: Context, t: Type) -> list[Type]:
 
 def inside(ctx: Context, t: Type) -> dict[Type, None]:
     """Every type that a value of `t` can hold, at any depth."""
-    key = ("inside", t)
-    if key not in ctx.memo:
+
+    def look() -> dict[Type, None]:
         found: dict[Type, None] = {}
         often: dict[Type, int] = {}
         waiting = parts(ctx, t)
@@ -49,8 +49,9 @@ def inside(ctx: Context, t: Type) -> dict[Type, None]:
                 often[kind] = often.get(kind, 0) + 1
                 found[one] = None
                 waiting += parts(ctx, one)
-        ctx.memo[key] = found
-    return ctx.memo[key]
+        return found
+
+    return ctx.once(("inside", t), look)  # type: ignore[no-any-return]
 
 
 def dims_of(ctx: Context, t: object) -> Iterator[Dim]:
@@ -78,11 +79,12 @@ def dims_of(ctx: Context, t: object) -> Iterator[Dim]:
 
 def _constants(ctx: Context, t: Named) -> tuple[Dim, ...]:
     """The constant dimensions of tensors inside."""
-    key = ("dims", t)
-    if key not in ctx.memo:
+
+    def look() -> tuple[Dim, ...]:
         shapes = [x.shape for x in inside(ctx, t) if isinstance(x, Tensor)]
-        ctx.memo[key] = tuple(d for s in shapes for d in s if isinstance(d, Dim) and d.constant is not None)
-    return ctx.memo[key]
+        return tuple(d for s in shapes for d in s if isinstance(d, Dim) and d.constant is not None)
+
+    return ctx.once(("dims", t), look)  # type: ignore[no-any-return]
 
 
 def is_open(d: Dim) -> bool:

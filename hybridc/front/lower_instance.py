@@ -42,7 +42,7 @@ def resolve(lw: Lowerer, ref: FnRef, arg_types: Sequence[Type | None]) -> tuple[
 
 
 def _owner_model(lw: Lowerer, decl: tree.FnDecl, arg_types: Sequence[Type | None]) -> ModelType | None:
-    owner = lw.ctx.program.decls.get(decl.owner) if decl.owner else None
+    owner = lw.ctx.decls.get(decl.owner) if decl.owner else None
     if not isinstance(owner, tree.ModelDecl):
         return None
     assert arg_types and arg_types[0] is not None
@@ -68,7 +68,7 @@ def enter_instance(lw: Lowerer, instance: Instance, decl: tree.FnDecl) -> None:
         lw.packs[pack.key] = tuple(Dim.of(v) for v in pack_dims(pack.key, pack.name, rank))
     lw.consts.update({key: Dim.of(value) for key, value in instance.dims})
     if instance.model is not None:
-        model = lw.ctx.program.decls[instance.model.key]
+        model = lw.ctx.decls[instance.model.key]
         assert isinstance(model, tree.ModelDecl)
         lw.model = instance.model
         lw.self_type = decl.params[0].var.type if decl.params else None

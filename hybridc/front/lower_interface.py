@@ -25,7 +25,7 @@ from hybridc.base.types import (
 )
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
-from hybridc.core.walk import statements
+from hybridc.core.walk import host_types
 from hybridc.front import tree
 from hybridc.front.consts import record
 from hybridc.front.lower_core import Context, Instance, Lowerer, Refused, bind_types, generated, outside
@@ -312,10 +312,8 @@ class Surface:
         for name, fn in list(self.ctx.core.fns.items()):
             if name not in self._looked and not name.startswith("apply "):
                 self._looked.add(name)
-                for stmt in statements(fn.body):
-                    if isinstance(stmt, ir.Op) and stmt.op == "host":
-                        for atom in (*stmt.args, *stmt.outs):
-                            self.reach(atom.type)
+                for t in host_types(fn):
+                    self.reach(t)
         waiting = [name for name in self._kinds if name not in self._done]
         for name in waiting:
             self._done.add(name)

@@ -112,7 +112,7 @@ class Layouts:
         """Whether some model has a container of unlike submodels."""
 
     def decl(self, t: ModelType) -> tree.ModelDecl:
-        decl = self.ctx.program.decls[t.key]
+        decl = self.ctx.decls[t.key]
         assert isinstance(decl, tree.ModelDecl)
         return decl
 
@@ -125,6 +125,7 @@ class Layouts:
 
     def let(self, lw: Lowerer, t: ModelType, name: str) -> Any:
         """A compile-time value of a model."""
+        self.ctx.unsound()
         if (t, name) not in self.lets:
             within = lw if lw.model == t else self.inside(t)  # which may be on its way into the model
             self.lets[t, name] = static(within, dict(self.decl(t).lets)[name])
@@ -146,6 +147,7 @@ class Layouts:
         return lw
 
     def layout(self, t: ModelType) -> Layout:
+        self.ctx.unsound()
         refused = self._refused.get(t)
         if refused is not None:
             raise Refused(refused)  # said once, whoever asks
@@ -279,7 +281,7 @@ class Layouts:
         """The Core struct of a list of state structs."""
         name = f"list[{item.name if isinstance(item, (ir.StructT, ir.EnumT)) else item}]"
         if name not in self.ctx.core.structs:
-            decl = self.ctx.program.decls[STD_TYPES["list"]]
+            decl = self.ctx.decls[STD_TYPES["list"]]
             assert isinstance(decl, tree.StructDecl)
             names = [f.name for f in decl.fields]
             fields: tuple[tuple[str, ir.Type], ...] = ((names[0], ir.BufferT(item)), (names[1], ir.INT))

@@ -41,8 +41,8 @@ def method_gradient(ctx: Context, t: ModelType, decl: tree.FnDecl, instance: Ins
     vector = ir.TensorT(layout.elem, (None,))
     result = ir.TupleT((value, vector))
     closure = Closure(None, f"{layout.decl.name}.{decl.name}", method.symbol, [])
-    refused = STORE if store_read(ctx.program.decls, decl.body) is not None else ""
-    refused = refused or (MADE if made_within(ctx.program.decls, decl.body) is not None else "")
+    refused = STORE if store_read(ctx.decls, decl.body) is not None else ""
+    refused = refused or (MADE if made_within(ctx.decls, decl.body) is not None else "")
     symbol = derivative(ctx, closure, primal, kinds, [0], [vector], result, True, decl.span, True, refused)
     return Entry(symbol, method.params, result, f"({method.result_shown}, {layout.elem}[?])", decl.doc)
 

@@ -6,7 +6,7 @@ instances, derived functions) is keyed by the *erased* type, in which every dime
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from hybridc.base.dims import Dim, DimVar, PackVar, Shape
 from hybridc.base.types import (
@@ -28,6 +28,7 @@ from hybridc.base.types import (
 )
 from hybridc.core import ir
 from hybridc.front import tree
+from hybridc.front.lower_notes import Decls, Notes
 
 UNKNOWN = Dim.of(DimVar("?", "?"))
 """The dimension of an erased type."""
@@ -82,10 +83,12 @@ def _concrete_config(value: object) -> bool:
 class Types:
     """The definitions of one Core program. `model_struct` and `fn_enum` are given by those who lay those out."""
 
-    def __init__(self, decls: Mapping[str, tree.Decl], core: ir.Program):
+    def __init__(self, decls: Decls, core: ir.Program):
         self.decls = decls
         self.program = core
         self.named: dict[Type, str] = {}
+        self.notes: dict[str, Notes] = {}
+        """What was looked at for the definition of each, but for those that it is made of."""
         self.fronts: dict[str, Type] = {}
         """Core name of each struct and enum -> the erased type it stands for."""
         self.model_struct: Callable[[ModelType], str] = lambda t: str(t)
@@ -94,7 +97,7 @@ class Types:
         for key, decl in decls.items():
             if not isinstance(decl, tree.FnDecl):
                 names.setdefault(decl.name, []).append(key)
-        self._ambiguous = {name for name, keys in names.items() if len(keys) > 1}
+        self.ambiguous = {name for name, keys in names.items() if len(keys) > 1}
         self.core(Named(STD_TYPES["str"]))
 
     # ---- names
@@ -102,7 +105,7 @@ class Types:
         """The short name, with its module where two types share it."""
         module, _, name = key.rpartition(":")
         builtin = STD_TYPES.get(name) == key or key == BUFFER
-        return f"{module}.{name}" if name in self._ambiguous and not builtin else name
+        return f"{module}.{name}" if name in self.ambiguous and not builtin else name
 
     def show(self, t: Type) -> str:
         """The name of an erased type in Core; dimension arguments are left out."""
@@ -169,17 +172,34 @@ class Types:
         if name is None:
             name = self.named[t] = self.show(t)
             self.fronts[name] = t
-            if enum:
-                self.program.enums[name] = ir.EnumDef(name, ())
-                cases = tuple(
-                    (case, tuple((f, self.inner(ft)) for f, ft in fields)) for case, fields in self.cases(t)
-                )
-                self.program.enums[name] = ir.EnumDef(name, cases)
-            else:
-                self.program.structs[name] = ir.StructDef(name, ())
-                fields = tuple((f, self.inner(ft)) for f, ft in self.fields(t))
-                self.program.structs[name] = ir.StructDef(name, fields)
+            notes = self.notes[name] = Notes()
+            with self.decls.noted(notes):
+                self._define(name, t)
+        if self.decls.notes is not None:
+            self.decls.notes.types[name] = t
         return ir.EnumT(name) if enum else ir.StructT(name)
+
+    def _define(self, name: str, t: Named) -> None:
+        if self.is_enum(t):
+            self.program.enums[name] = ir.EnumDef(name, ())
+            cases = tuple((case, tuple((f, self.inner(ft)) for f, ft in fields)) for case, fields in self.cases(t))
+            self.program.enums[name] = ir.EnumDef(name, cases)
+        else:
+            self.program.structs[name] = ir.StructDef(name, ())
+            fields = tuple((f, self.inner(ft)) for f, ft in self.fields(t))
+            self.program.structs[name] = ir.StructDef(name, fields)
+
+    def all_notes(self, notes: Notes) -> Notes:
+        """With what the types in it are made of."""
+        found = Notes(dict(notes.reads))
+        todo = dict(notes.types)
+        while todo:
+            name, t = todo.popitem()
+            if name not in found.types:
+                found.types[name] = t
+                found.reads.update(self.notes[name].reads)
+                todo.update(self.notes[name].types)
+        return found
 
     # ---- what declared types are made of
     def substitution(self, t: Named) -> Substitution:

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Sources, Span
 from hybridc.front import syntax
+from hybridc.front.kept import KeptModules
 from hybridc.front.parse import parse_whole
 
 PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude",
@@ -66,6 +67,7 @@ class Reader:
     cached_std: Collection[str] = ()
     std_text_of: Callable[[str], str] | None = None
     std_modules: frozenset[str] | None = None
+    kept: KeptModules = field(default_factory=KeptModules)
     units: dict[str, Unit] = field(default_factory=dict)
     sources: Sources = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -136,9 +138,13 @@ class Reader:
     def _parse(self, name: str, path: str, text: str, std: bool) -> Unit:
         source = Source(path, text)
         self.sources[path] = source
-        parsed = parse_whole(source)
-        self.diagnostics += parsed.diagnostics
-        unit = Unit(name, path, parsed.file, std, broken=parsed.broken)
+        known = self.kept.file(name, path, text)
+        if known is not None:
+            unit = Unit(name, path, known, std)
+        else:
+            parsed = parse_whole(source)
+            self.diagnostics += parsed.diagnostics
+            unit = Unit(name, path, parsed.file, std, broken=parsed.broken)
         self.units[name] = unit
         return unit
 

@@ -13,7 +13,7 @@ from math import inf
 
 from hybridc.core.interface import Interface
 from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
-from hybridc.core.walk import blocks_of, calls, statements
+from hybridc.core.walk import blocks_of, calls, once, statements
 from hybridc.link import surface
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
@@ -60,6 +60,11 @@ def _steps(program: Program, fn: Fn, cost: dict[str, float]) -> float:
     return steps
 
 
+@once
+def _goes_outside(fn: Fn) -> bool:
+    return any(isinstance(s, Parallel) or isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body))
+
+
 def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
     """The pace of each of these functions."""
     symbols = list(symbols)
@@ -79,7 +84,7 @@ def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
         stack.pop()
         if fn.name in cost:
             continue
-        if any(isinstance(s, Parallel) or isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body)):
+        if _goes_outside(fn):
             barred.add(fn.name)
         if any(c in deep or c not in cost for c in callees):  # one not yet done waits for this one: a cycle
             deep.add(fn.name)

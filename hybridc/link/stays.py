@@ -63,11 +63,19 @@ def shares(program: Program, symbols: Iterable[str]) -> dict[str, Shares]:
     while waiting:
         name = next(iter(waiting))
         del waiting[name]
-        now = _Follow(program, program.fns[name], found).run()
+        now = _followed(program, program.fns[name], found)
         if now != found[name]:
             found[name] = now
             waiting.update(dict.fromkeys(sorted(callers.get(name, ()))))
     return found
+
+
+def _followed(program: Program, fn: Fn, found: Mapping[str, Shares]) -> Shares:
+    key = "stays", tuple((tuple(found[c].results), found[c].kept) for c in calls(fn))
+    made = fn.known.get(key)
+    if made is None:
+        made = fn.known[key] = _Follow(program, fn, found).run()
+    return made  # type: ignore[no-any-return]
 
 
 @dataclass

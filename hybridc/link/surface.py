@@ -7,9 +7,9 @@ from typing import get_args
 
 from hybridc_runtime.more import Table
 
-from hybridc.core import ir
+from hybridc.core import ir, walk
 from hybridc.core.interface import Entry, Interface
-from hybridc.core.walk import calls, statements
+from hybridc.core.walk import calls, host_types, statements
 
 
 def entries(interface: Interface) -> Iterator[Entry]:
@@ -50,10 +50,7 @@ def once(interface: Interface, program: ir.Program) -> set[str]:
     for fn in program.fns.values():
         for callee in calls(fn):
             callers.setdefault(callee, set()).add(fn.name)
-        turns = [s for s in statements(fn.body) if isinstance(s, (ir.Loop, ir.Parallel))]
-        often.update(s.fn for turn in turns for s in statements(turn.body) if isinstance(s, ir.Call))
-        if turns:
-            often.add(fn.name)
+        often |= _often(fn)
     todo = [callee for name in found for callee in calls(program.fns[name])]
     while todo:
         name = todo.pop()
@@ -61,6 +58,14 @@ def once(interface: Interface, program: ir.Program) -> set[str]:
             found.add(name)
             todo += calls(program.fns[name])
     return found
+
+
+@walk.once
+def _often(fn: ir.Fn) -> set[str]:
+    """What it calls in loops, and itself if it has loops."""
+    turns = [s for s in statements(fn.body) if isinstance(s, (ir.Loop, ir.Parallel))]
+    called = {s.fn for turn in turns for s in statements(turn.body) if isinstance(s, ir.Call)}
+    return called | {fn.name} if turns else called
 
 
 def _once_by_itself(interface: Interface) -> set[str]:
@@ -89,8 +94,7 @@ def enums(interface: Interface, program: ir.Program) -> set[str]:
     """Enums whose values cross: in arguments and results, or to services of the host and from them."""
     start = types(interface, program)
     for fn in program.fns.values():
-        services = [s for s in statements(fn.body) if isinstance(s, ir.Op) and s.op == "host"]
-        start += [v.type for s in services for v in (*s.args, *s.outs)]
+        start += host_types(fn)
     return {t.name for t in _held(start, program) if isinstance(t, ir.EnumT)}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hybridc.core.ir import Call, Fault, Fn, Fused, Loop, Op, Parallel, Program, Stmt
+from hybridc.core.ir import Fault, Fn, Fused, Loop, Op, Parallel, Program, Stmt
 from hybridc.core.ops import may_fault
-from hybridc.core.walk import all_blocks, statements
+from hybridc.core.walk import all_blocks, calls, statements
 
 
 def blocks_and_faults(fn: Fn) -> Iterator[Stmt | Fault]:
@@ -25,8 +25,12 @@ class Facts:
         self.calls: dict[str, list[str]] = {}
         own: set[str] = set()
         for fn in program.fns.values():
-            self.calls[fn.name] = list(dict.fromkeys(s.fn for s in statements(fn.body) if isinstance(s, Call)))
-            if any(self._faults(s) for s in blocks_and_faults(fn)):
+            self.calls[fn.name] = list(calls(fn))
+            key = "may fault", scalar_ops
+            faults = fn.known.get(key)
+            if faults is None:
+                faults = fn.known[key] = any(self._faults(s) for s in blocks_and_faults(fn))
+            if faults:
                 own.add(fn.name)
         self._recursive = self._cycles()
         self._faulting = self._spread(own | self._recursive)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from hybridc.core.ir import Program, Type
 from hybridc.core.types import type_key
@@ -114,7 +115,7 @@ def _emitted(
     unit = Unit(module, facts, owned.cleanup, owned.borrowed, once=frozenset(once))
     wanted = facts.reachable(list(entries))
     module.defined.update(fn_symbol(fn.name) for fn in wanted)
-    unit.lent = {fn.name: lent(owned, fn, module.layouts) for fn in wanted}
+    unit.lent = cache(lambda name: lent(owned, program.fns[name], module.layouts))
     find_in_place(unit, wanted)
     unit.needed.update(entries)
     while ready := [fn for fn in wanted if fn.name in unit.needed]:

@@ -232,7 +232,7 @@ class Writer:
         callee = self.unit.module.program.fns[stmt.fn]
         values = [self.e.leaves(a) for a in stmt.args]
         self.e.share(leaf for value in values for leaf in value)
-        with self.e.level(callee, self.unit.lent[callee.name], None):
+        with self.e.level(callee, self.unit.lent(callee.name), None):
             for var, value in zip(callee.params, values, strict=True):
                 self.e.bind(var, value)
             writer = Writer(self.unit, self.e)

@@ -405,7 +405,7 @@ class FnEmitter(Code):
     def retain(self, t: Type, value: Leaves) -> None:
         self.share(value)
         for leaf, operand in zip(self.layouts.leaves(t), value, strict=True):
-            if leaf.counted is not None:
+            if leaf.counted is not None and not refcount.immortal(operand):
                 self.call("void", refcount.retain_helper(self.module), [("ptr", operand)])
 
     def release(self, t: Type, value: Leaves) -> None:

@@ -130,7 +130,7 @@ def _written(
     unit: Unit, fn: Fn, name: str, attributes: str, unfolding: Unfolding | None, careful: str
 ) -> FnEmitter:
     e, values = _begun(unit, fn, name, attributes)
-    e.lent = unit.lent[fn.name]
+    e.lent = unit.lent(fn.name)
     for var, value in zip(fn.params, values, strict=True):
         e.bind(var, value)
     writer = Writer(unit, e)

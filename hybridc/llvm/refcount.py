@@ -64,8 +64,13 @@ def release_plan(module: Module, t: Type, value: Leaves) -> tuple[tuple[str, str
     return tuple(
         (release_helper(module, leaf.counted), operand)
         for leaf, operand in zip(module.layouts.leaves(t), value, strict=True)
-        if leaf.counted is not None and operand != "null"
+        if leaf.counted is not None and not immortal(operand)
     )
+
+
+def immortal(block: str) -> bool:
+    """Whether a block is none, or a constant, which nobody counts."""
+    return block == "null" or block.startswith("@")
 
 
 def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:
@@ -105,7 +110,7 @@ def release_leaves(code: Code, t: Type, value: Leaves) -> None:
 
 def retain_leaves(code: Code, t: Type, value: Leaves) -> None:
     for leaf, operand in zip(code.layouts.leaves(t), value, strict=True):
-        if leaf.counted is not None and operand != "null":
+        if leaf.counted is not None and not immortal(operand):
             code.call("void", retain_helper(code.module), [("ptr", operand)])
 
 

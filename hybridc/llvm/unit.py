@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -53,8 +53,8 @@ class Unit:
     borrowed: Mapping[str, tuple[bool, ...]]
     doubtful: set[tuple[int, int]] = field(default_factory=set)
     """(id of a loop, leaf of its parameters): not known to have one owner in every turn."""
-    lent: dict[str, set[int]] = field(default_factory=dict)
-    """For each function, the variables without a count of their own (lend.py)."""
+    lent: Callable[[str], set[int]] = field(default=lambda _: set())
+    """The variables of a function without a count of their own (lend.py)."""
     once: frozenset[str] = frozenset()
     """Functions that run once or so, which are not worth much of the compiler's time."""
     sizes: dict[str, int] = field(default_factory=dict)

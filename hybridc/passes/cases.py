@@ -10,16 +10,15 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from hybridc.core.ir import Block, EnumDef, EnumT, Fn, Match, Op, Program
-from hybridc.core.walk import map_blocks, rebuilt, statements, with_body
+from hybridc.core.walk import map_blocks, once, rebuilt, statements, with_body
 
 
 def run(program: Program, outside: Collection[str]) -> Program:
     """Values of the enums in `outside` may come from there."""
     made: dict[str, set[str]] = {}
     for fn in program.fns.values():
-        for s in statements(fn.body):
-            if isinstance(s, Op) and s.op == "enum":
-                made.setdefault(s.outs[0].type.name, set()).add(str(s.attr("case")))  # type: ignore[union-attr]
+        for name, case in _made(fn):
+            made.setdefault(name, set()).add(case)
     enums = dict(program.enums)
     for name, cases in made.items():
         kept = tuple(c for c in program.enums[name].cases if c[0] in cases)
@@ -29,6 +28,13 @@ def run(program: Program, outside: Collection[str]) -> Program:
     if not fewer:
         return program
     return Program(program.structs, enums, {n: _without(fn, fewer) for n, fn in program.fns.items()})
+
+
+@once
+def _made(fn: Fn) -> frozenset[tuple[str, str]]:
+    """The enums and their cases of which it makes values."""
+    found = [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "enum"]
+    return frozenset((s.outs[0].type.name, str(s.attr("case"))) for s in found)  # type: ignore[union-attr]
 
 
 def _without(fn: Fn, fewer: dict[str, set[str]]) -> Fn:

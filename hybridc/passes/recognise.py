@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 
 from hybridc.core.ir import (
     NOWHERE,
@@ -48,12 +49,23 @@ def absolute(span: Span, origins: Origins) -> Span:
     return Span(origin.path, origin.start + span.start, origin.start + span.end)
 
 
-@dataclass
 class _Kept:
-    fn: Fn
-    types: dict[str, StructDef | EnumDef | None]
-    """What the names of types in it meant, and in these, and so on."""
-    used: int
+    """A function of before; what it is compared by is found out when there is another of its name."""
+
+    def __init__(self, fn: Fn, program: Program):
+        self.fn = _relative(fn)
+        self.used = 0
+        self._origin = NOWHERE if fn.span.path.startswith(MARK) else self.fn.span
+        self._program = Program(program.structs, program.enums)
+
+    @cached_property
+    def text(self) -> str:
+        return print_fn(self.fn, origin=self._origin)
+
+    @cached_property
+    def types(self) -> dict[str, StructDef | EnumDef | None]:
+        """What the names of types in it meant, and in these, and so on."""
+        return _types(self.fn, self._program)
 
 
 class Recogniser:
@@ -61,6 +73,7 @@ class Recogniser:
 
     def __init__(self) -> None:
         self.kept: dict[str, list[_Kept]] = {}
+        """By name."""
         self.compiles = 0
         self.lock = threading.Lock()
 
@@ -69,9 +82,9 @@ class Recogniser:
         with self.lock:
             self.compiles += 1
             fns = {name: self._function(fn, program) for name, fn in program.fns.items()}
-            old = [text for text, found in self.kept.items() if found[-1].used < self.compiles - LASTS]
-            for text in old:
-                del self.kept[text]
+            recent = self.compiles - LASTS
+            kept = {name: [k for k in found if k.used >= recent] for name, found in self.kept.items()}
+            self.kept = {name: found for name, found in kept.items() if found}
         return Program(program.structs, program.enums, fns), {name: fn.span for name, fn in program.fns.items()}
 
     def made(self, program: Program) -> Program:
@@ -84,17 +97,16 @@ class Recogniser:
         same = fn.known.get(MARK)
         if same is not None:
             return fn if same is _ITSELF else same  # type: ignore[no-any-return]
-        text = print_fn(fn, origin=NOWHERE if fn.span.path.startswith(MARK) else fn.span)
-        found = self.kept.setdefault(text, [])
+        found = self.kept.setdefault(fn.name, [])
+        text = print_fn(fn, origin=NOWHERE if fn.span.path.startswith(MARK) else fn.span) if found else ""
         for kept in found:
-            if all(_meaning(name, program) == d for name, d in kept.types.items()):
+            if kept.text == text and all(_meaning(name, program) == d for name, d in kept.types.items()):
                 break
         else:
-            kept = _Kept(_relative(fn), _types(fn, program), 0)
+            kept = _Kept(fn, program)
             kept.fn.known[MARK] = _ITSELF
             found.append(kept)
         kept.used = self.compiles
-        found.sort(key=lambda k: k.used)
         fn.known[MARK] = kept.fn
         return kept.fn
 

@@ -20,6 +20,7 @@ from hybridc.core.walk import (
     map_atoms,
     map_blocks,
     map_tail,
+    once,
     rebuilt,
     with_body,
 )
@@ -67,7 +68,7 @@ def _unpacked(program: Program, roots: set[str]) -> Places:
         candidates = {p.id: i for i, p in enumerate(fn.params) if _opens(p.type, program)}
         if not candidates:
             continue
-        used_whole, given = _uses(fn, candidates)
+        used_whole, given = _uses(fn)
         for v, i in candidates.items():
             if v not in used_whole:
                 found.add((name, i))
@@ -84,8 +85,10 @@ def _opens(t: Type, program: Program) -> bool:
     return isinstance(t, (TupleT, StructT)) and 0 < len(parts(t, program)) <= MOST
 
 
-def _uses(fn: Fn, candidates: dict[int, int]) -> tuple[set[int], dict[int, Places]]:
-    """Which of the variables are used as a whole, and to which parameters each is handed on."""
+@once
+def _uses(fn: Fn) -> tuple[set[int], dict[int, Places]]:
+    """Which of its parameters that are aggregates are used as a whole, and to which parameters each is handed on."""
+    candidates = {p.id for p in fn.params if isinstance(p.type, (TupleT, StructT))}
     whole: set[int] = set()
     given: dict[int, Places] = {}
     for b in all_blocks(fn.body):

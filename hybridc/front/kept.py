@@ -1,0 +1,63 @@
+"""Modules that this process has checked before: a module is taken again where its text is what it was and each of its
+imports means the very module that it meant then. What is not changed by an edit is neither parsed nor checked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hybridc.base.diagnostic import Diagnostic
+from hybridc.front import syntax
+from hybridc.front.scope import ModuleDecls
+
+if TYPE_CHECKING:
+    from hybridc.front.modules import Unit
+
+LASTS = 8
+"""Programs for which a module is kept that none of them has."""
+
+
+@dataclass
+class KeptModule:
+    """A module without errors: the text and the syntax of its file, what its imports meant, and what came of it."""
+
+    text: str
+    file: syntax.File
+    imports: dict[str, ModuleDecls]
+    decls: ModuleDecls
+    warnings: dict[Diagnostic, None]
+    used: int
+
+
+@dataclass
+class KeptModules:
+    """By name and path."""
+
+    modules: dict[tuple[str, str], KeptModule] = field(default_factory=dict)
+    programs: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def file(self, name: str, path: str, text: str) -> syntax.File | None:
+        """The syntax of a file that had this text."""
+        found = self.modules.get((name, path))
+        return found.file if found is not None and found.text == text else None
+
+    def module(self, unit: Unit, modules: Mapping[str, ModuleDecls]) -> KeptModule | None:
+        """What was checked before, if it is what checking it now among these modules would give."""
+        found = self.modules.get((unit.name, unit.path))
+        if found is None or found.file is not unit.file or found.imports.keys() != unit.imports.keys():
+            return None
+        if any(modules.get(unit.imports[dotted]) is not decls for dotted, decls in found.imports.items()):
+            return None
+        return found
+
+    def keep(self, found: Mapping[tuple[str, str], KeptModule]) -> None:
+        """Of one program all its modules, those that were kept already among them."""
+        with self.lock:
+            self.programs += 1
+            for module in found.values():
+                module.used = self.programs
+            kept = {at: m for at, m in self.modules.items() if m.used >= self.programs - LASTS}
+            self.modules = kept | dict(found)
