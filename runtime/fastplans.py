@@ -58,11 +58,15 @@ class Plans:
     def node(self, t: Type) -> int | None:
         """The node of a type; None where its values do not cross fast."""
         if t not in self._nodes:
+            before = len(self._nodes)
             self._nodes[t] = None
             try:
                 self._nodes[t] = self._make(t)
             except _Unfit:
-                pass
+                # What was made within may hold the address of an enum that met itself and is no node after all.
+                for within in list(self._nodes)[before:]:
+                    del self._nodes[within]
+                self._nodes[t] = None
         return self._nodes[t]
 
     def _need(self, t: Type) -> int:

@@ -9,9 +9,10 @@ would let it escape into ctypes, which prints and forgets it.
 
 from __future__ import annotations
 
-LIVE, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 136, 144, 152, 160, 168, 12, 8
-"""Fields of the context: live blocks, the pool, the seed of hashes, the team of threads; for each class of sizes free
-blocks, spare ones, and a length. The classes from the one named on are those of short buffers."""
+POLL, LIVE, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 88, 136, 144, 152, 160, 168, 12, 8
+"""Fields of the context: what is called where the flag is raised, live blocks, the pool, the seed of hashes, the team
+of threads; for each class of sizes free blocks, spare ones, and a length. The classes from the one named on are those
+of short buffers."""
 BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 32
 """Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
 RECENT = 8
@@ -53,6 +54,21 @@ define i32 @hyb_rt_parallel(ptr %ctx, ptr %worker, ptr %env, i64 %count) {{
   ret i32 %status
 }}
 
+; Somebody asks whether the context is to stop: 1 if so, and then it holds the fault.
+define internal i32 @stops(ptr %ctx) {{
+  %flag_at = getelementptr i8, ptr %ctx, i64 {FLAG}
+  %flag = load volatile i32, ptr %flag_at
+  %asked = icmp ne i32 %flag, 0
+  br i1 %asked, label %ask, label %go
+ask:
+  %poll_at = getelementptr i8, ptr %ctx, i64 {POLL}
+  %poll = load ptr, ptr %poll_at
+  %status = call i32 %poll(ptr %ctx)
+  ret i32 %status
+go:
+  ret i32 0
+}}
+
 ; Take indices from `next` until `limit`; a fault lowers the limit to its index, so that lower ones still run.
 define i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
 entry:
@@ -62,16 +78,45 @@ turn:
   %i = atomicrmw add ptr %next, i64 1 seq_cst
   %end = load atomic i64, ptr %limit seq_cst, align 8
   %go = icmp slt i64 %i, %end
-  br i1 %go, label %body, label %done
-body:
+  br i1 %go, label %look, label %done
+look:
   store i64 %i, ptr %index_at
+  %stops = call i32 @stops(ptr %ctx)
+  %stopped = icmp ne i32 %stops, 0
+  br i1 %stopped, label %fault, label %body
+body:
   %status = call i32 %worker(ptr %ctx, ptr %env, i64 %i)
   %failed = icmp ne i32 %status, 0
   br i1 %failed, label %fault, label %turn
 fault:
   %old = atomicrmw min ptr %limit, i64 %i seq_cst
-  ret i32 %status
+  ret i32 1
 done:
+  ret i32 0
+}}
+
+; A parallel loop within another, which has the threads: all indices in order, and the index stays that of the other.
+define i32 @hyb_rt_alone(ptr %ctx, ptr %worker, ptr %env, i64 %count) {{
+entry:
+  br label %turn
+turn:
+  %i = phi i64 [ 0, %entry ], [ %next, %done ]
+  %go = icmp slt i64 %i, %count
+  br i1 %go, label %look, label %end
+look:
+  %stops = call i32 @stops(ptr %ctx)
+  %stopped = icmp ne i32 %stops, 0
+  br i1 %stopped, label %fault, label %body
+body:
+  %status = call i32 %worker(ptr %ctx, ptr %env, i64 %i)
+  %failed = icmp ne i32 %status, 0
+  br i1 %failed, label %fault, label %done
+done:
+  %next = add i64 %i, 1
+  br label %turn
+fault:
+  ret i32 1
+end:
   ret i32 0
 }}
 
@@ -126,5 +171,5 @@ define void @hyb_rt_count(ptr %cell, i64 %change) {{
   ret void
 }}
 """
-NAMES = ("hyb_rt_host", "hyb_rt_parallel", "hyb_rt_work", "hyb_rt_retain", "hyb_rt_drop", "hyb_rt_count",
-         "hyb_rt_give")
+NAMES = ("hyb_rt_host", "hyb_rt_parallel", "hyb_rt_work", "hyb_rt_alone", "hyb_rt_retain", "hyb_rt_drop",
+         "hyb_rt_count", "hyb_rt_give")

@@ -17,7 +17,7 @@ from hybridc_runtime.glue import INDEX, TEAM
 from hybridc_runtime.interrupts import watch
 from hybridc_runtime.limits import STACK
 from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
-from hybridc_runtime.native import DEPTH, FAULT, Context, jit
+from hybridc_runtime.native import DEPTH, FAULT, PARALLEL, Context, jit
 from hybridc_runtime.team import CELL, threads
 
 _lock = threading.Lock()
@@ -82,6 +82,7 @@ class Loop:
         context.prints = []
         set_word(context.address + DEPTH, word(self.parent.address + DEPTH))
         set_word(context.address + TEAM, 0)
+        set_word(context.address + PARALLEL, jit().address["hyb_rt_alone"])
         self.contexts.append((context, self.program.idle()))
         with watch(context.flag):
             jit().work(context.address, self.worker, self.env, self.shared, self.shared + 8)
@@ -173,6 +174,7 @@ class Loop:
             for context, idle in self.contexts:
                 context.prints = context.abort = None
                 set_word(context.address + TEAM, CELL)
+                set_word(context.address + PARALLEL, jit().address["hyb_rt_parallel"])
                 idle.append(context)
             free(self.shared)
         return bool(failed)

@@ -79,6 +79,11 @@ class Native:
         block, size, *_ = owned.leaves  # a graph's first field is the list of its nodes
         return kind.args[0], block, size
 
+    def __bool__(self) -> bool:
+        """As Python's of the value: a struct is true, and so is a graph with nodes."""
+        found = self._items()
+        return bool(found[2] if found else self.to_python())
+
     def __len__(self) -> int:
         found = self._items()
         return found[2] if found else len(self.to_python())

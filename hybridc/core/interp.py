@@ -42,8 +42,9 @@ LETTERS: dict[str, Callable[[str], str | bool]] = {
     "_str_is_digit": str.isdigit, "_str_is_printable": str.isprintable,
 }  # fmt: skip
 """What Python knows of characters beyond ASCII."""
-FRAMES_PER_CALL = 12
-"""Python's frames for one Core call, at most: blocks that lie deep are functions of their own."""
+FRAMES_PER_CALL = 24
+"""Python's frames for one level of calls, at most: blocks that lie deep are functions of their own, and a call of a
+function value goes through one that only hands on."""
 
 
 def print_host(name: str, args: tuple[object, ...], types: tuple[Type, ...]) -> Sequence[object]:

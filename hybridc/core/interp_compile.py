@@ -39,7 +39,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import may_fault
 from hybridc.core.rounding import round_f32, wrap64
 from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Some
-from hybridc.core.walk import all_blocks, diverges, free_vars
+from hybridc.core.walk import all_blocks, diverges, free_vars, hands_on
 
 MAX_LOOPS = 14
 MAX_INDENT = 60
@@ -239,7 +239,8 @@ class _Compiler:
                 self.operator(stmt)
             case Call(outs, fn, args, span):
                 self.site(span)
-                call = f"{self.symbols[fn]}({''.join(self.atom(a) + ', ' for a in args)}d + 1)"
+                depth = "d" if hands_on(self.fn) else "d + 1"
+                call = f"{self.symbols[fn]}({''.join(self.atom(a) + ', ' for a in args)}{depth})"
                 self.emit("".join(f"v{o.id}, " for o in outs) + ("= " if outs else "") + call)
             case If(outs, cond, then, orelse, _):
                 self.emit(f"if {self.atom(cond)}:")

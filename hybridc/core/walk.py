@@ -160,6 +160,20 @@ def size(fn: Fn) -> int:
 
 
 @once
+def hands_on(fn: Fn) -> bool:
+    """Does it do nothing but call, for its caller, the function that a value says (as `apply` of a fn type does)? Such
+    a call is no level of the depth of calls, since nobody wrote it."""
+    match fn.body:
+        case Block((Match(outs, _, arms),), tail) if fn.hidden and tail.values == outs:
+            return all(_is_call(arm.body) or not any(isinstance(s, Call) for s in statements(arm.body)) for arm in arms)
+    return False
+
+
+def _is_call(block: Block) -> bool:
+    return len(block.stmts) == 1 and isinstance(block.stmts[0], Call) and block.tail.values == block.stmts[0].outs
+
+
+@once
 def highest_id(fn: Fn) -> int:
     """The greatest variable id in use."""
     top = max((p.id for p in fn.params), default=0)

@@ -28,7 +28,7 @@ from hybridc.front import (
     syntax,
     tree,
 )
-from hybridc.front.check_literal import literal
+from hybridc.front.check_literal import literal, untyped
 from hybridc.front.consts import BUILTIN_CONSTS
 from hybridc.front.narrowing import path_of
 from hybridc.front.scope import ConstSig, EnumSig, FnSig
@@ -48,6 +48,8 @@ def check(c: Body, e: syntax.Expr, expected: Type | None) -> tree.Expr:
         case syntax.Attribute():
             return check_access.attribute(c, e, expected)
         case syntax.Index():
+            if untyped(c, e):
+                return literal(c, c.const(e), e.span, expected)
             return check_access.index(c, e, expected)
         case syntax.Call():
             return check_call.call(c, e, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim
@@ -108,7 +109,10 @@ def literal_as(c: Body, e: tree.Const, to: Type) -> tree.Expr | None:
     if to == e.type:
         return None
     if to in FLOATS or (isinstance(to, TypeVar) and "float" in c.bounds_of(to)):
-        return tree.Const(to, e.span, float(value))
+        try:
+            return tree.Const(to, e.span, float(value))
+        except OverflowError:  # a constant is exact, however large
+            return tree.Const(to, e.span, inf if value > 0 else -inf)
     if is_int and e.type == INT and (to in INTS or (isinstance(to, TypeVar) and "number" in c.bounds_of(to))):
         low, high = INT_RANGES.get(str(to), INT_RANGES["int"])
         if not low <= value <= high:

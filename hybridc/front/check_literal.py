@@ -101,7 +101,7 @@ def untyped(c: Body, e: syntax.Expr) -> bool:
     match e:
         case syntax.Literal(value=value):
             return isinstance(value, int | float) and not isinstance(value, bool)
-        case syntax.Name(id=n):
+        case syntax.Name(id=n) | syntax.Index(value=syntax.Name(id=n)):
             if c.find(n)[0] is not None or n in c.reader.dims or n in c.reader.config:
                 return False
             value = c.const(e)
@@ -125,3 +125,21 @@ def open_literal(c: Body, e: syntax.Expr) -> bool:
         case syntax.MapLiteral(items=pairs):
             return all(open_literal(c, v) for _, v in pairs)
     return untyped(c, e)
+
+
+def has_fraction(c: Body, e: syntax.Expr) -> bool | None:
+    """Whether a float stands in what is made of literals only, None for any other expression."""
+    match e:
+        case syntax.Literal(value=value):
+            return isinstance(value, float)
+        case syntax.Unary(operand=x):
+            return has_fraction(c, x)
+        case syntax.List(items=items) | syntax.Tuple(items=items) | syntax.SetLiteral(items=items):
+            parts = [has_fraction(c, i) for i in items]
+        case syntax.MapLiteral(items=pairs):
+            parts = [has_fraction(c, v) for _, v in pairs]
+        case syntax.Binary(left=l, right=r) | syntax.Conditional(then=l, orelse=r):
+            parts = [has_fraction(c, l), has_fraction(c, r)]
+        case _:
+            return isinstance(c.const(e), float) if untyped(c, e) else None
+    return None if None in parts else any(parts)

@@ -26,7 +26,7 @@ from hybridc.base.types import (
 )
 from hybridc.front import check_place, check_stmt, syntax, tree
 from hybridc.front.bounds import not_showable
-from hybridc.front.check_literal import open_literal
+from hybridc.front.check_literal import has_fraction, open_literal
 from hybridc.front.infer import Meta, map_dims
 from hybridc.front.narrowing import facts
 from hybridc.front.open_models import is_open, reopened
@@ -74,12 +74,12 @@ def make_list(c: Body, e: syntax.List, expected: Type | None) -> tree.Expr:
 
 def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, span: Span
              ) -> tuple[tuple[tree.Expr, ...], Type]:
-    """Expressions under one type. Without a hint, those that have a type of their own decide it."""
+    """Expressions under one type. Without a hint, those that have a type of their own decide it, then those in which a
+    float is written."""
     from_hint = hint is not None and not isinstance(c.head(hint), Meta)
     done: dict[int, tree.Expr] = {}
     anchor: Type | None = hint
-    order = [*(i for i, x in enumerate(es) if not _open(c, x)), *(i for i, x in enumerate(es) if _open(c, x))]
-    for i in order:
+    for i in sorted(range(len(es)), key=lambda i: _decides_late(c, es[i])):
         x = c.value(es[i], anchor)
         check_place.not_copied(c, x, "a list would copy it")
         done[i] = c.coerce(x, hint, what) if from_hint and hint is not None else x
@@ -100,8 +100,11 @@ def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, s
     return done_items, t
 
 
-def _open(c: Body, e: syntax.Expr) -> bool:
-    return isinstance(e, syntax.Lambda) or open_literal(c, e)
+def _decides_late(c: Body, e: syntax.Expr) -> int:
+    if isinstance(e, syntax.Lambda):
+        return 2
+    fraction = has_fraction(c, e)
+    return int(open_literal(c, e)) if fraction is None else 2 - fraction
 
 
 def make_map(c: Body, e: syntax.MapLiteral, expected: Type | None) -> tree.Expr:

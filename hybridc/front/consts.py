@@ -53,17 +53,24 @@ def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
             return -_number(constant(x, lookup), e)
         case syntax.Unary(op="+", operand=x):
             return _number(constant(x, lookup), e)
+        case syntax.Unary(op="~", operand=x):
+            value = _number(constant(x, lookup), e)
+            if isinstance(value, int):
+                return ~value
         case syntax.Unary(op="not", operand=x):
-            return not constant(x, lookup)
+            return not _condition(x, lookup)
         case syntax.Binary(op=op, left=l, right=r):
             return _binary(e, op, constant(l, lookup), constant(r, lookup))
-        case syntax.Compare(operands=(l, r), ops=(op,)) if op in _COMPARE:
-            return _COMPARE[op](constant(l, lookup), constant(r, lookup))
+        case syntax.Compare(operands=operands, ops=ops) if all(op in _COMPARE for op in ops):
+            values = [constant(o, lookup) for o in operands]
+            if not all(_comparable(x, y, op) for x, y, op in zip(values, values[1:], ops)):
+                raise NotConst(e, "values of these types are not compared")
+            return all(_COMPARE[op](x, y) for x, y, op in zip(values, values[1:], ops))
         case syntax.Logic(op=op, left=l, right=r):
-            first = constant(l, lookup)
-            return (first and constant(r, lookup)) if op == "and" else (first or constant(r, lookup))
+            first = _condition(l, lookup)
+            return first if first == (op == "or") else _condition(r, lookup)
         case syntax.Conditional(cond=c, then=t, orelse=o):
-            return constant(t if constant(c, lookup) else o, lookup)
+            return constant(t if _condition(c, lookup) else o, lookup)
         case syntax.Tuple(items=items):
             return tuple(constant(i, lookup) for i in items)
         case syntax.List(items=items):
@@ -78,6 +85,19 @@ def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
             if isinstance(value, tuple | str):
                 return len(value)
     raise NotConst(e)
+
+
+def _condition(e: syntax.Expr, lookup: Callable[[str], Any]) -> bool:
+    value = constant(e, lookup)
+    if not isinstance(value, bool):
+        raise NotConst(e, "a condition is a bool")
+    return value
+
+
+def _comparable(x: Any, y: Any, op: str) -> bool:
+    """As in a body: numbers with each other, else what is of one type; tuples and lists by `==` and `!=` alone."""
+    kinds = [float if isinstance(v, int | float) and not isinstance(v, bool) else type(v) for v in (x, y)]
+    return kinds[0] is kinds[1] and (op in ("==", "!=") or kinds[0] in (float, str))
 
 
 def _number(value: Any, e: syntax.Expr) -> Any:

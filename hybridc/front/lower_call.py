@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 from hybridc.base.dims import Dim
 from hybridc.base.types import STD_TYPES, STR, FnRef, Named, Type, Void
@@ -18,7 +19,7 @@ from hybridc.front.lower_fits import checked, needs_check, refine
 from hybridc.front.lower_inside import ragged, unchecked
 from hybridc.front.lower_instance import callee, resolve
 from hybridc.front.lower_mixed import found
-from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access
+from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access, overlap
 from hybridc.front.lower_scan import place_root
 from hybridc.front.lower_submodel import PartOfModel, keeps_params
 
@@ -40,6 +41,7 @@ DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
 RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_key": "KeyError", "_raise_os": "OSError",
           "_raise_zero": "ZeroDivisionError", "_raise_memory": "MemoryError", "_raise": "HybError"}
 """Externs of std.core that stop the program."""
+TWICE = "a place is passed as `mut` twice in one call, or a part of it is"
 PAIRS = frozenset({"buffer_take", "format_float", "format_float32"})
 """Operators of two results, which are the items of the extern's tuple."""
 
@@ -70,6 +72,16 @@ class Arguments:
             place = self.places[position]
             value = place.load() if self.copied and not isinstance(place, VarAccess) else place.take()
             self.atoms[position] = self.lw.whole(value)
+        if self.copied:
+            self._keep_apart({p: place_root(args[p].place).key for p in self.places})  # type: ignore[arg-type]
+
+    def _keep_apart(self, roots: dict[int, str]) -> None:
+        """No place twice: what the checker cannot tell of indices is seen when the program runs."""
+        lw = self.lw
+        for i, j in combinations(sorted(self.places), 2):
+            same = overlap(lw, self.places[i], self.places[j]) if roots[i] == roots[j] else None
+            if same is not None:
+                lw.check(lw.not_(same), "ValueError", TWICE)
 
     def put(self, outs: Sequence[ir.Atom], decl: tree.FnDecl | None = None) -> None:
         for position, out in zip(sorted(self.places), outs, strict=True):

@@ -8,8 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from hybridc.base.types import ModelType, Type
-from hybridc.front import tree
+from hybridc.base.types import STD_TYPES, ModelType, Named, Type
+from hybridc.core import ir
+from hybridc.core.builder import integer
+from hybridc.front import derive, tree
 from hybridc.front.lower_core import Lowerer, Parts, Value
 from hybridc.front.lower_scan import assigned, place_root
 from hybridc.front.tensor_lower_index import assign_index
@@ -193,6 +195,59 @@ def access(lw: Lowerer, place: tree.Place) -> Access:
             frozen = tuple(_freeze_index(lw, i) for i in indices)
             return TensorAccess(lw, type, inner, tree.PlaceTensor(place.type, place.span, base, frozen))
     raise AssertionError(f"no place {place!r}")
+
+
+def overlap(lw: Lowerer, one: Access, other: Access) -> ir.Atom | None:
+    """Whether two places within one variable are the same, or one is part of the other, for all that their indices
+    say; None where no index decides."""
+    decide: list[ir.Atom] = []
+    for x, y in zip(_steps(one), _steps(other)):
+        if isinstance(x, VarAccess) and isinstance(y, VarAccess):
+            apart = any(i != j for i, j in zip(x.path, y.path))
+        elif isinstance(x, PartAccess) and isinstance(y, PartAccess):
+            apart = x.index != y.index
+        elif isinstance(x, ElementAccess) and isinstance(y, ElementAccess):
+            apart = _differ(x.index, y.index)
+            decide.append(_same_element(lw, x, y))
+        else:
+            apart = not (isinstance(x, SomeAccess) and isinstance(y, SomeAccess))
+        if apart:
+            return None
+    same = decide[0] if decide else None
+    for more in decide[1:]:
+        same = lw.op("bit_and", [same, more], ir.BOOL)  # type: ignore[list-item]
+    return same
+
+
+def _steps(place: Access) -> list[Access]:
+    """From the variable to the place."""
+    found = [place]
+    while isinstance(place, PartAccess | ElementAccess | SomeAccess | TensorAccess):
+        place = place.base
+        found.append(place)
+    return found[::-1]
+
+
+def _differ(i: ir.Atom, j: ir.Atom) -> bool:
+    """Are these constants that are never the same index, whatever the length?"""
+    values = [a.value for a in (i, j) if isinstance(a, ir.Const) and isinstance(a.value, int)]
+    return len(values) == 2 and values[0] != values[1] and (values[0] < 0) == (values[1] < 0)
+
+
+def _same_element(lw: Lowerer, x: ElementAccess, y: ElementAccess) -> ir.Atom:
+    kind = x.base.type
+    assert isinstance(kind, Named)
+    if kind.key == STD_TYPES["map"] or kind.key == STD_TYPES["store"]:
+        return derive.equal(lw, kind.args[0], x.index, y.index)  # type: ignore[arg-type]
+    return lw.op("eq", [_from_start(lw, x), _from_start(lw, y)], ir.BOOL)
+
+
+def _from_start(lw: Lowerer, x: ElementAccess) -> ir.Atom:
+    if isinstance(x.index, ir.Const) and isinstance(x.index.value, int) and x.index.value >= 0:
+        return x.index
+    size = lw.call_method(x.base.type, "_len", [lw.whole(x.base.load())])[0]
+    behind = lw.op("lt", [x.index, integer(0)], ir.BOOL)
+    return lw.op("select", [behind, lw.op("add", [x.index, size], ir.INT), x.index], ir.INT)
 
 
 def _part(lw: Lowerer, type: Type, base: Access, index: int) -> Access:

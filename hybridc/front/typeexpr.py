@@ -199,7 +199,7 @@ class TypeReader:
                 elif pack is not None:
                     items.append(pack)
             else:
-                items.append(self.dim(a))
+                items.append(self.size(a))
         return tuple(items)
 
     def _pack(self, a: syntax.Pack) -> PackVar | None:
@@ -227,7 +227,7 @@ class TypeReader:
         bad = False
         for a, p in zip(args, sig.params):
             if isinstance(p, DimVar):
-                values.append(self.dim(a))
+                values.append(self.size(a))
                 continue
             # a resource in a list is how `g.split(n)` gives its streams
             value = self.type(a) if sig.name == "list" else self._item(a)
@@ -334,8 +334,17 @@ class TypeReader:
         self.unknowns += 1
         return Dim.of(DimVar(f"?{self.key}.{self.unknowns}", "?"))
 
+    def size(self, e: Any) -> Dim:
+        """A dimension that stands by itself."""
+        d = self.dim(e)
+        if d.constant is None or 0 <= d.constant < 2**63:
+            return d
+        self.report("HYB403", f"a dimension of {d.constant} is "
+                    + ("negative" if d.constant < 0 else "more than there can be"), e.span)
+        return self.unknown()
+
     def dim(self, e: Any) -> Dim:
-        """A dimension: a polynomial over what is known here."""
+        """A dimension, or a part of one: a polynomial over what is known here."""
         match e:
             case syntax.Unknown():
                 return self.unknown()
@@ -358,6 +367,9 @@ class TypeReader:
                     index = -item.operand.value  # type: ignore[operator]
                 if isinstance(index, int):
                     return config_item(self.config[name], index)
+        if isinstance(e, syntax.TypeName) and e.args is not None and len(e.args) == 1:
+            # what looked like a type is an element of a constant
+            e = syntax.Index(e.span, syntax.Name(e.span, e.name), e.args)
         try:
             known = self._constant(e) if not isinstance(e, syntax.TypeName) else None
         except NotConst:

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hybridc.core.ir import NOWHERE, Atom, BufferT, Const, EnumT, Fn, Span, Type, Var
+from hybridc.core.walk import hands_on
 from hybridc.llvm import pool, refcount, support
 from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.code import Code, bf16_bits, float_text
@@ -155,17 +156,19 @@ class FnEmitter(Code):
 
     def next_depth(self) -> str:
         """The depth of a recursive function that is called from here."""
-        return self.load("i64", self.field("depth")) if self.depth is None else self.add(self.depth, "1")
+        if self.depth is None:
+            return self.load("i64", self.field("depth"))
+        return self.depth if hands_on(self.fn) else self.add(self.depth, "1")
 
     @contextmanager
     def host_sees_depth(self) -> Iterator[None]:
-        """While the host is called: it may call compiled code again."""
+        """While others are called that know the depth from the context: it is that of a call from here."""
         if self.depth is None:
             yield
             return
         at = self.field("depth")
         before = self.load("i64", at)
-        self.store("i64", self.depth, at)
+        self.store("i64", self.next_depth(), at)
         yield
         self.store("i64", before, at)
 

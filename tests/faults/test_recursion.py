@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import hybridc
+from hybridc import driver
+from hybridc.core.interp import InterpFault, Interpreter
+from hybridc.link import surface
 
 SOURCE = Path(__file__).parent / "recursion.hyb"
 LINES = SOURCE.read_text().splitlines()
@@ -53,6 +56,21 @@ def test_the_depth_that_is_allowed(mod, name):
         with pytest.raises(RecursionError, match="maximum call depth exceeded"):
             call(mod, n)
     assert call(mod, 12) == expected(12)
+
+
+@pytest.mark.parametrize("name", ["local", "nested", "to_given"])
+def test_calls_of_function_values_are_as_deep_as_others(mod, name):
+    """But for the functions around the first, which count where they stand apart."""
+    checked = driver.check(str(SOURCE))
+    core, interface = driver.lower(checked)
+    symbol = next(e.symbol for e in surface.entries(interface) if e.symbol == name)
+    machines = [Interpreter(p) for p in (core, driver.optimise(core, interface, checked.sources))]
+    args = (1,) if name == "local" else ()
+    for call in (getattr(mod, name), *(lambda *args, m=m: m.call(symbol, args)[0] for m in machines)):
+        for n in (0, 1, 12, DEPTH - 3):
+            assert call(n, *args) == n
+        with pytest.raises((RecursionError, InterpFault), match="maximum call depth exceeded"):
+            call(DEPTH + 1, *args)
 
 
 def test_values_deeper_than_calls_may_be(mod):

@@ -168,6 +168,41 @@ def test_a_part_with_many_owners_is_one_object(mod):
         found = found.left
 
 
+RECURSIVE = """
+enum Doc:
+    Num(v: f64)
+    Some(d: Doc, rest: Doc?)
+    Rows(xs: list[Doc], p: Part?)
+    Named(m: map[str, Doc])
+
+enum Part:
+    End
+    Of(xs: list[Doc])
+
+fn doc(n: int) -> Doc:
+    return Some(Rows([Num(f64(n))], Of([Num(0.5)])), Named({"a": Num(1.5)}))
+
+fn part(n: int) -> Part:
+    return Of([doc(n)])
+
+fn same(d: Doc, p: Part) -> (Doc, Part):
+    return (d, p)
+"""
+
+
+def test_an_enum_that_holds_itself_where_nothing_crosses_fast(tmp_path):
+    """In a map; what is made on the way there is not used later."""
+    (tmp_path / "recursive.hyb").write_text(RECURSIVE)
+    mod = hybridc.load(tmp_path / "recursive.hyb")
+    D, P = mod.Doc, mod.Part
+    doc = D.Some(D.Rows([D.Num(2.0)], P.Of([D.Num(0.5)])), D.Named({"a": D.Num(1.5)}))
+    for _ in range(5):
+        awake()
+        assert mod.doc(2) == doc and mod.part(2) == P.Of([doc])
+        assert mod.same(mod.doc(2), mod.part(2)) == (doc, P.Of([doc]))
+        assert mod.same(D.Num(1), P.End) == (D.Num(1.0), P.End)
+
+
 # ---- mut
 def mutated(f, *args):
     """What a call does to copies of its arguments."""

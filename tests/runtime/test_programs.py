@@ -37,6 +37,15 @@ def no_leak(mod):
     assert count() == before
 
 
+def test_whether_a_native_value_is_true(mod):
+    """As in Python: by its length where it has one."""
+    point, pairs = mod.Point(1), "list[(Point, int)]"
+    assert mod.native(point, "Point") and mod.native([(point, 1)], pairs) and mod.ring.native(2)
+    assert not mod.native([], pairs) and not mod.ring.native(0)
+    with pytest.raises(TypeError, match="len"):
+        len(mod.native(point, "Point"))
+
+
 def test_externs(mod):
     assert mod.call_halve(3.0) == 2.5 and mod.call_shout("é") == "É!"
     with pytest.raises(ValueError, match="shout"):
