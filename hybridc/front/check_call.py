@@ -18,6 +18,7 @@ from hybridc.base.types import (
     Poison,
     Prim,
     Substitution,
+    Tensor,
     Type,
     TypeVar,
     substitute,
@@ -329,6 +330,8 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
                 want = c.head(want.item)
         hint = (result, want)
     args = arguments(c, params, bound, s, what, order, sig, hint)
+    if hint is None or not isinstance(hint[1], Tensor) or not isinstance(c.head(hint[1].elem), Meta):
+        check_generic.settle_elements(c, args)
     bad = c.solver.settle_postponed(waiting)
     if bad is not None:
         c.error("HYB401", f"{what}: a dimension must be {bad[0]}, and it is {bad[1]}", e.span)

@@ -74,11 +74,11 @@ def make_list(c: Body, e: syntax.List, expected: Type | None) -> tree.Expr:
 
 def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, span: Span
              ) -> tuple[tuple[tree.Expr, ...], Type]:
-    """Expressions under one type. Without a hint, those that have a type of their own decide it."""
+    """Expressions under one type. Without a hint, those that have a type of their own decide it, then floats."""
     from_hint = hint is not None and not isinstance(c.head(hint), Meta)
     done: dict[int, tree.Expr] = {}
     anchor: Type | None = hint
-    order = [*(i for i, x in enumerate(es) if not _open(c, x)), *(i for i, x in enumerate(es) if _open(c, x))]
+    order = sorted(range(len(es)), key=lambda i: _open(c, es[i]) + (_open(c, es[i]) and not _float(c, es[i])))
     for i in order:
         x = c.value(es[i], anchor)
         check_place.not_copied(c, x, "a list would copy it")
@@ -102,6 +102,20 @@ def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, s
 
 def _open(c: Body, e: syntax.Expr) -> bool:
     return isinstance(e, syntax.Lambda) or open_literal(c, e)
+
+
+def _float(c: Body, e: syntax.Expr) -> bool:
+    """Whether a literal is a float where no type is asked for."""
+    match e:
+        case syntax.List(items=items) | syntax.SetLiteral(items=items):
+            return any(_float(c, i) for i in items)
+        case syntax.Conditional(then=t, orelse=o):
+            return _float(c, t) or _float(c, o)
+        case syntax.Unary(operand=x):
+            return _float(c, x)
+        case syntax.Binary(left=l, right=r):
+            return _float(c, l) or _float(c, r)
+    return isinstance(e, syntax.Literal | syntax.Name) and isinstance(c.const(e), float)
 
 
 def make_map(c: Body, e: syntax.MapLiteral, expected: Type | None) -> tree.Expr:
