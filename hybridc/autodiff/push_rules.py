@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.convert import give
+from hybridc.autodiff.factors import others
 from hybridc.autodiff.rules import UNSUPPORTED, Refused, moved, resized
 from hybridc.autodiff.scalar_rules import SCALAR_ADJOINTS, Elem, Elementwise
 from hybridc.autodiff.tangent import Adjoint, Tangents
+from hybridc.autodiff.tensor_rules import first_of
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, EnumT, Op, Prim, TensorT, Var
@@ -80,33 +82,18 @@ def _reduce(p: Push, op: Op) -> None:
     beside = [tuple(range(count)), t.left_out(count, axes)]
     if fn == "sum":
         p.set(out, [Adjoint(t.reduce(b, "sum", d, axes), True)])
+    elif op.attr("first"):
+        mine = first_of(b, x, out, axes)
+        share = t.map(b, "select", [mine, d, Const(0.0, elem(x.type))], [beside[0], beside[0], (None,) * count])
+        p.set(out, [Adjoint(t.reduce(b, "sum", share, axes), True)])
     elif fn in ("max", "min"):
         at = t.cast(b, t.map(b, "eq", [x, out], beside), elem(x.type))
         share = t.reduce(b, "sum", t.map(b, "mul", [at, d]), axes)
         p.set(out, [Adjoint(t.map(b, "div", [share, t.reduce(b, "sum", at, axes)]), True)])
     else:
         assert fn == "prod"
-        p.set(out, [Adjoint(_product(b, x, d, axes), True)])
-
-
-def _product(b: Builder, x: Atom, d: Atom, axes: tuple[int, ...]) -> Atom:
-    """Where no factor is 0, each d / x has a share; where one is, only its d has; where two are, none has."""
-    count = rank(x.type)
-    kind = elem(x.type)
-    with_number: list[t.Axes] = [tuple(range(count)), (None,) * count]
-    zero = t.map(b, "eq", [x, Const(0.0, kind)], with_number)
-    whole = tuple(range(count))
-    safe = t.map(b, "select", [zero, Const(1.0, kind), x], [whole, (None,) * count, whole])
-    others = t.reduce(b, "prod", safe, axes)
-    zeros = t.reduce(b, "sum", t.cast(b, zero, kind), axes)
-    plain = t.reduce(b, "sum", t.map(b, "div", [d, safe]), axes)
-    alone = t.reduce(b, "sum", t.map(b, "select", [zero, d, Const(0.0, kind)], [whole, whole, (None,) * count]), axes)
-    n = rank(zeros.type)
-    left = tuple(range(n))
-    none = t.map(b, "eq", [zeros, Const(0.0, kind)], [left, (None,) * n] if n else None)
-    one = t.map(b, "eq", [zeros, Const(1.0, kind)], [left, (None,) * n] if n else None)
-    single = t.map(b, "select", [one, alone, Const(0.0, kind)], [left, left, (None,) * n] if n else None)
-    return t.map(b, "mul", [others, t.map(b, "select", [none, plain, single])])
+        each = others(p.tangents, b, x, out, axes)
+        p.set(out, [Adjoint(t.reduce(b, "sum", t.map(b, "mul", [each, d]), axes), True)])
 
 
 def _matmul(p: Push, op: Op) -> None:

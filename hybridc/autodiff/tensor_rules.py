@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hybridc.autodiff.factors import others
 from hybridc.autodiff.loops import add_product
 from hybridc.autodiff.scalar_rules import collect, elementwise
 from hybridc.core import tensor_build as t
@@ -58,6 +59,20 @@ def _back(r: Reverse, x: Atom, of: Atom, axes: tuple[int, ...]) -> Atom:
     return t.broadcast(r.b, x, t.left_out(rank(of.type), axes), r.sizes(of))
 
 
+def first_of(b: Builder, x: Atom, largest: Atom, axes: tuple[int, ...]) -> Atom:
+    """Whether an element is the first along the axes that is the largest there, as bools like `x`: the one of a window
+    that has its derivative, where `max` shares it among all."""
+    sizes = t.dims(b, x)
+    whole = tuple(range(len(sizes)))
+    beside = [whole, t.left_out(len(sizes), axes)]
+    count = t.product(b, [sizes[i] for i in axes])
+    numbers = t.reshape(b, t.iota(b, count), [sizes[i] for i in axes])
+    along: t.Axes = tuple(axes.index(i) if i in axes else None for i in whole)
+    at = t.map(b, "eq", [x, largest], beside)
+    places = t.map(b, "select", [at, numbers, count], [whole, along, (None,) * len(whole)])
+    return t.map(b, "eq", [numbers, t.reduce(b, "min", places, axes)], [along, beside[1]])
+
+
 def _reduce(r: Reverse, op: Op, d: Atom) -> None:
     x, axes, fn = op.args[0], _attr(op, "axes"), op.attr("fn")
     b = r.b
@@ -65,31 +80,18 @@ def _reduce(r: Reverse, op: Op, d: Atom) -> None:
     beside = [tuple(range(count)), t.left_out(count, axes)]
     if fn == "sum":
         r.give(x, _back(r, d, x, axes))
+    elif op.attr("first"):
+        mine = first_of(b, r.need(x), r.need(op.outs[0]), axes)
+        r.give(x, t.map(b, "select", [mine, d, _zero(x)], [*beside, (None,) * count]))
     elif fn in ("max", "min"):
         at = t.cast(b, t.map(b, "eq", [r.need(x), r.need(op.outs[0])], beside), elem(x.type))
         share = t.map(b, "div", [d, t.reduce(b, "sum", at, axes)])
         r.give(x, t.map(b, "mul", [at, share], beside))
     else:
         assert fn == "prod"
-        # Where one factor is 0 only its derivative is not; where two are, none is.
         whole = r.need(x)
-        zero = t.map(b, "eq", [whole, _zero(x)], [tuple(range(count)), (None,) * count])
-        ones: list[t.Axes] = [tuple(range(count)), (None,) * count, tuple(range(count))]
-        safe = t.map(b, "select", [zero, Const(1.0, elem(x.type)), whole], ones)
-        zeros = t.reduce(b, "sum", t.cast(b, zero, elem(x.type)), axes)
-        others = _back(r, t.map(b, "mul", [d, t.reduce(b, "prod", safe, axes)]), x, axes)
-        plain = t.map(b, "div", [others, safe])
-        none = t.map(b, "eq", [zeros, _zero(x)], _with_number(zeros))
-        one = t.map(b, "eq", [zeros, Const(1.0, elem(x.type))], _with_number(zeros))
-        alone = t.map(b, "bit_and", [zero, _back(r, one, x, axes)])
-        nothing: list[t.Axes] = [tuple(range(count)), tuple(range(count)), (None,) * count]
-        single = t.map(b, "select", [alone, others, _zero(x)], nothing)
-        r.give(x, t.map(b, "select", [_back(r, none, x, axes), plain, single]))
-
-
-def _with_number(x: Atom) -> list[t.Axes] | None:
-    n = rank(x.type)
-    return [tuple(range(n)), (None,) * n] if n else None
+        each = others(r.tangents, b, whole, r.need(op.outs[0]), axes)
+        r.give(x, t.map(b, "mul", [each, d], beside))
 
 
 def _cumsum(r: Reverse, op: Op, d: Atom) -> None:

@@ -17,8 +17,9 @@ elements    map[fn, axes](b t or x ...)               the scalar operator `fn` o
                                                       (ascending, removed from the shape; argmax, argmin: one axis, the
                                                       first of equals, result int). nan wins in max, min, argmax and
                                                       argmin. max, min, argmax, argmin of nothing: ValueError, but with
-                                                      `least` the max of nothing is -inf. Order of adding is fixed by
-                                                      sizes alone; f16 and bf16 are added in f32
+                                                      `least` the max of nothing is -inf. Of equals all share the
+                                                      derivative, with `first` the first has it. Order of adding is
+                                                      fixed by sizes alone; f16 and bf16 are added in f32
             cumsum[axis](b t)
             matmul[ta, tb](b a, b b)                  a: [batch..., m, k] ([.., k, m] if ta), b: [batch..., k, n]
                                                       ([.., n, k] if tb) -> [batch..., m, n]; an operand of rank 2
@@ -210,6 +211,7 @@ def _reduce(args: Args, attrs: Attrs, outs: Args) -> None:
     if fn in ("sum", "prod"):
         _need(t.elem in NUMBERS, f"{fn} of {t.elem}")
     _need(not attrs.get("least") or fn == "max" and t.elem in FLOATS, "least is for max of floats")
+    _need(not attrs.get("first") or fn == "max", "first is for max")
     if fn in ("argmax", "argmin"):
         _need(len(axes) == 1, f"{fn} over several axes")
     _result(outs, INT if fn in ("argmax", "argmin") else t.elem, rank(t) - len(axes))

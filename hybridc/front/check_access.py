@@ -63,7 +63,7 @@ def _module(c: Body, e: syntax.Expr) -> Entity | None:
             dotted = f"{base}.{name}"
         case _:
             return None
-    if c.find(dotted.partition(".")[0])[0] is not None:
+    if c.within(dotted.partition(".")[0]):
         return None
     entity = c.module.names.get(dotted)
     return entity if entity is not None and entity.kind in ("module", "missing") else None
@@ -89,7 +89,7 @@ def qualified(c: Body, e: syntax.Attribute) -> Entity | None:
 def enum_named(c: Body, e: syntax.Expr) -> EnumSig | None:
     """`Tree` in `Tree.Leaf`."""
     entity: Entity | None = None
-    if isinstance(e, syntax.Name) and c.find(e.id)[0] is None:
+    if isinstance(e, syntax.Name) and not c.within(e.id):
         entity = c.entity(e.id)
     elif isinstance(e, syntax.Attribute) and module_path(c, e.value) is not None:
         entity = qualified(c, e)
@@ -403,7 +403,7 @@ def type_application(c: Body, e: syntax.Index, expected: Type | None) -> tree.Ex
     """`f[int]` as a value: a generic function with its types; None if `e` indexes a value."""
     entity: Entity | None = None
     if isinstance(e.value, syntax.Name):
-        if c.find(e.value.id)[0] is not None:
+        if c.within(e.value.id):
             return None
         entity = c.entity(e.value.id)
     elif isinstance(e.value, syntax.Attribute) and module_path(c, e.value.value) is not None:

@@ -155,6 +155,14 @@ class Body:
         t = self.resolve(t)
         return t.name if isinstance(t, Named) else f"model that holds a store ({t})"
 
+    def within(self, name: str) -> bool:
+        """Whether a name means something nearer than the module: a variable, a configuration argument or a `let` of
+        the model."""
+        if self.find(name)[0] is not None or name in self.reader.config:
+            return True
+        member = self.model.members.get(name) if self.model is not None else None
+        return member is not None and member.kind == "let"
+
     def entity(self, name: str) -> Entity | None:
         """What a name means outside of the body: in this module, else in the prelude."""
         entity = self.module.names.get(name)
@@ -328,7 +336,7 @@ class Body:
             return None
 
     def _const_name(self, name: str) -> Any:
-        if self.find(name)[0] is not None:
+        if self.within(name):
             raise KeyError(name)
         entity = self.module.names.get(name)
         if entity is None:

@@ -18,6 +18,7 @@ from hybridc.base.types import (
     Poison,
     Prim,
     Substitution,
+    Tensor,
     Type,
     TypeVar,
     substitute,
@@ -50,7 +51,7 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if isinstance(fn, syntax.Index):
         if _takes_brackets(c, fn.value):
             brackets, fn = fn.items, fn.value
-    if isinstance(fn, syntax.Name) and c.find(fn.id)[0] is None:
+    if isinstance(fn, syntax.Name) and not c.within(fn.id):
         entity = c.entity(fn.id)
         case = _expected_case(c, fn.id, expected)
         if case is not None:
@@ -60,7 +61,7 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         enum = enum_of_case(c, fn.id, fn.span, expected)
         if enum is not None:
             return check_new.make_enum(c, enum, fn.id, e.args, e, expected)
-        if fn.id not in c.module.cases and fn.id not in c.reader.config and fn.id not in c.reader.dims:
+        if fn.id not in c.module.cases and fn.id not in c.reader.dims:
             return check_builtin.call(c, fn.id, e, brackets, expected)
     if isinstance(fn, syntax.Attribute):
         entity = check_access.qualified(c, fn)
@@ -80,9 +81,7 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
 def _takes_brackets(c: Body, fn: syntax.Expr) -> bool:
     """Whether brackets after `fn` give type or dimension arguments to what is called."""
     if isinstance(fn, syntax.Name):
-        if c.find(fn.id)[0] is not None:
-            return False
-        entity = c.entity(fn.id)
+        entity = c.entity(fn.id) if not c.within(fn.id) else None
         return entity is not None and entity.kind != "const"
     if isinstance(fn, syntax.Attribute):
         if check_access.module_path(c, fn.value) is not None:
@@ -331,6 +330,8 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
                 want = c.head(want.item)
         hint = (result, want)
     args = arguments(c, params, bound, s, what, order, sig, hint)
+    if hint is None or not isinstance(hint[1], Tensor) or not isinstance(c.head(hint[1].elem), Meta):
+        check_generic.settle_elements(c, args)
     bad = c.solver.settle_postponed(waiting)
     if bad is not None:
         c.error("HYB401", f"{what}: a dimension must be {bad[0]}, and it is {bad[1]}", e.span)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim, DimVar, PackVar, Shape
 from hybridc.base.source import Span
-from hybridc.base.types import INT, VOID, ModelType, Named, Poison, Substitution, Type, TypeVar, substitute
-from hybridc.front import check_access, check_call, check_model, syntax
+from hybridc.base.types import F32, INT, VOID, ModelType, Named, Poison, Substitution, Tensor, Type, TypeVar, substitute
+from hybridc.front import check_access, check_call, check_model, syntax, tree
 from hybridc.front.infer import Meta
 from hybridc.front.scope import EnumSig, FnSig, MethodSig, ModelSig, StructSig
 from hybridc.front.signatures import shapes_in
@@ -49,6 +49,15 @@ def instantiate(c: Body, sig: FnSig, span: Span, types: Sequence[Any] | None, re
     for q in unknowns_of(sig):
         s[q] = c.fresh_dim()
     return s, tuple(metas), tuple(packs)
+
+
+def settle_elements(c: Body, args: Sequence[tree.Arg]) -> None:
+    """Tensors such as `ones(3)` whose element type nothing in a call has decided are what they are without context."""
+    for a in args:
+        t = c.head(a.value.type) if a.value is not None else None
+        kind = c.head(t.elem) if isinstance(t, Tensor) else None
+        if isinstance(kind, Meta):
+            c.solver.unify(kind, INT if "int" in kind.bounds else F32)
 
 
 def unknowns_of(sig: FnSig) -> list[DimVar]:

@@ -343,13 +343,25 @@ class Members:
                 dim = Dim.of(own)
                 self.sig.sizes.append(own)
                 self.sizes.append(m.name)
-        if isinstance(t, Prim) or t == STR or isinstance(t, TupleType | Named):
+        if (isinstance(t, Prim) or t == STR or isinstance(t, TupleType | Named)) and not self.holds_model(t):
             self.sig.lets[m.name] = self.c.finish(value)
             self.add(m.name, "let", t, m.span, dim)
             return
         self.c.error("HYB601", f"a `let` of a model is a model, a list, tuple, option or map of models, or a "
-                     f"compile-time value, not {t}", m.span, help="declare it `param` or `state`")
+                     f"compile-time value, not {t}", m.span, help="what holds models holds nothing else, and "
+                     "a map's keys are str or int" if self.holds_model(t) else "declare it `param` or `state`")
         self.add(m.name, "let", POISON, m.span)
+
+    def holds_model(self, t: Type) -> bool:
+        """Whether there is a model in a tuple or container, whose parameters would be none of this model's."""
+        match t:
+            case ModelType() | TypeVar(bound="model"):
+                return True
+            case TupleType(items) | Named(args=items):
+                return any(not isinstance(i, Dim) and self.holds_model(i) for i in items)
+            case Option(item):
+                return self.holds_model(item)
+        return False
 
     def models_in(self, t: Type) -> list[Type]:
         """The models of which a member is made; empty if it is made of something else."""
@@ -365,7 +377,7 @@ class Members:
                 return [x for p in parts for x in p] if all(parts) else []
             case Named(key, args) if key == STD_TYPES["list"]:
                 return self.models_in(args[0])  # type: ignore[arg-type]
-            case Named(key, args) if key == STD_TYPES["map"] and args[0] == STR:
+            case Named(key, args) if key == STD_TYPES["map"] and args[0] in (STR, INT):
                 return self.models_in(args[1])  # type: ignore[arg-type]
         return []
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from hybridc.base.dims import Dim
-from hybridc.base.types import STD_TYPES, STR, FnRef, Named, Type, Void
+from hybridc.base.types import STD_TYPES, FnRef, Named, Type, Void, list_of
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
@@ -109,7 +109,7 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
     if decl.name == "_len" and (held := found(lw, e.args[0].value)) is not None:
         return integer(len(held.items))
     if decl.key == _KEYS and (held := found(lw, e.args[0].value)) is not None:
-        return make_list(lw, Named(STD_TYPES["list"], (STR,)), [lw.text(key) for key in held.keys])
+        return make_list(lw, list_of(held.key_type), [lw.expr(held.key(i, e.span)) for i in range(len(held.keys))])
     arguments = Arguments(lw)
     for position in e.order:
         arguments.evaluate(position, e.args[position])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hybridc.base.types import INT, STR, Void
 from hybridc.core import ir
 from hybridc.core.builder import integer
-from hybridc.front import tree
+from hybridc.front import derive, tree
 from hybridc.front.lower_core import Lowerer, Value
 from hybridc.front.lower_layout import Sub
 from hybridc.front.lower_mixed import Choice, alias, choice, found, is_element
@@ -134,8 +134,7 @@ def _index(lw: Lowerer, picked: Choice) -> ir.Atom:
 def _picked(lw: Lowerer, e: Any, picked: Choice, k: int) -> Any:
     """The expression with the item's number in the place of its index."""
     container = picked.container
-    at: tree.Expr = tree.Const(STR, e.span, container.keys[k]) if container.kind == "map" else tree.Const(
-        INT, e.span, k)
+    at = container.key(k, e.span) if container.kind == "map" else tree.Const(INT, e.span, k)
 
     def put(node: Any) -> Any:
         if node is picked.node:
@@ -166,9 +165,11 @@ def _picked(lw: Lowerer, e: Any, picked: Choice, k: int) -> Any:
 def key_index(lw: Lowerer, sub: Sub, key: ir.Atom) -> ir.Atom:
     """The position of a key among those of a map of submodels; KeyError if there is none."""
     result: ir.Atom = integer(-1)
-    for i, name in enumerate(sub.keys):
-        same = lw.call_method(STR, "_eq", [key, lw.text(name)])[0]
+    text = sub.key_type == STR
+    for i in range(len(sub.keys)):
+        mine = lw.expr(sub.key(i, lw.b.span))
+        same = lw.call_method(STR, "_eq", [key, mine])[0] if text else lw.op("eq", [key, mine], ir.BOOL)
         result = lw.op("select", [same, integer(i), result], ir.INT)
     ok = lw.op("ge", [result, integer(0)], ir.BOOL)
-    lw.check(ok, "KeyError", lambda: key)
+    lw.check(ok, "KeyError", lambda: key if text else derive.show_int(lw, key))
     return result

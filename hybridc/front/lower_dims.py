@@ -11,7 +11,7 @@ from typing import Any
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
-from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type
+from hybridc.base.types import INT, STD_TYPES, Named, Option, Tensor, TupleType, Type, list_of
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive
@@ -20,66 +20,119 @@ from hybridc.front.lower_inside import dims_of
 from hybridc.front.lower_types import erase
 
 Get = Callable[[], ir.Atom]
+AS_LIST = {STD_TYPES["map"]: "values", STD_TYPES["deque"]: "_to_list", STD_TYPES["heap"]: "_to_list"}
+"""The method that gives what a container holds."""
 
 
 # ---- binding ---------------------------------------------------------------------------------------------------------
 def bind_dims(lw: Lowerer, own: Iterable[str], params: Sequence[tuple[str, Type, ir.Atom, Span]]) -> None:
     """Bind the names whose keys are in `own`, then compare the parameters' other dimensions that mention names."""
-    wanted = set(own)
-    rest: list[tuple[Dim, Get, str, Span]] = []
-    for name, t, atom, span in params:
-        for d, size, what in _bind(lw, t, atom, name, wanted):
-            rest.append((d, size, what, span))
+    for d, size, what, span in _bind_all(lw, set(own), params):
+        compare(lw, d, size, what, span)
+
+
+def _bind_all(
+    lw: Lowerer, wanted: set[str], params: Sequence[tuple[str, Type, ir.Atom, Span]]
+) -> list[tuple[Dim, Get, str, Span]]:
+    """Bind names; give the dimensions that remain to be compared. What may not be there is asked only for names that
+    nothing else binds, one after the other."""
+    rest = [(d, size, what, span) for name, t, atom, span in params
+            for d, size, what in _bind(lw, t, atom, name, wanted)]
+    for _, t, atom, _ in params:
+        _bind_inside(lw, t, atom, wanted)
+    wanted -= lw.dims.keys()
     for _, t, atom, _ in params:
         # Only where nothing nearer says: the value must be searched.
         if wanted and lw.ctx.types.is_enum(t):
             _bind_of_enum(lw, t, atom, wanted)  # type: ignore[arg-type]
-    for d, size, what, span in rest:
-        compare(lw, d, size, what, span)
+    return rest
 
 
 def _bind(lw: Lowerer, t: Type, value: ir.Atom, what: str, wanted: set[str]) -> list[tuple[Dim, Get, str]]:
-    """Bind what stands alone in a value's type; give the dimensions that remain to be compared."""
+    """Bind what stands alone in a value's type and is there; give the dimensions that remain to be compared."""
     rest: list[tuple[Dim, Get, str]] = []
-    if not any(d.constant is None for d in dims_of(lw.ctx, t)):
-        return rest
-    match t:
-        case Tensor(_, shape):
-            for axis, d in enumerate(shape):
-                assert isinstance(d, Dim), f"{t} is not concrete"
-                v = d.variable
-                if v is not None and v.key in wanted:
-                    wanted.discard(v.key)
-                    lw.dims[v.key] = BoundDim(lw.b.op("dim", [value], ir.INT, v.name, axis=axis), v.name)
-                elif d.constant is None:
-                    rest.append((d, size_of(lw, value, axis), f"dimension {axis} of {what}"))
-        case TupleType(items):
-            for i, item in enumerate(items):
-                if any(d.constant is None for d in dims_of(lw.ctx, item)):
-                    rest += _bind(lw, item, lw.whole(lw.item(value, i)), f"{what}[{i}]", wanted)
-        case Option(item):
-            if _mentions(lw, item, wanted):
-                assert isinstance(value.type, ir.OptionT)
-                inner = value.type.item
-                there = lw.op("is_some", [value], ir.BOOL)
-                _bind_if(lw, item, there, lambda: lw.op("unwrap", [value], inner), wanted)
-        case Named(key, args) if key == STD_TYPES["list"]:
-            if _mentions(lw, t, wanted):
-                data, size = lw.whole(lw.item(value, 0)), lw.whole(lw.item(value, 1))
-                kind = lw.ctx.types.inner(args[0])  # type: ignore[arg-type]
-                there = lw.op("gt", [size, integer(0)], ir.BOOL)
-                _bind_if(lw, args[0], there, lambda: lw.op("buffer_get", [data, integer(0)], kind), wanted)  # type: ignore[arg-type]
-        case Named(key, args) if key == STD_TYPES["map"]:
-            if _mentions(lw, args[1], wanted):  # type: ignore[arg-type]
-                values = lw.call_method(t, "values", [value])[0]
-                _bind(lw, Named(STD_TYPES["list"], args[1:]), values, what, wanted)
-        case Named() if t.key not in STD_TYPES.values() and lw.ctx.types.is_struct(t):
-            for i, (name, field) in enumerate(lw.ctx.types.fields(t)):
-                if any(d.constant is None for d in dims_of(lw.ctx, field)):
-                    rest += _bind(lw, field, lw.whole(lw.item(value, i)), f"{what}.{name}", wanted)
-        case _:
-            pass
+    if isinstance(t, Tensor):
+        for axis, d in enumerate(t.shape):
+            assert isinstance(d, Dim), f"{t} is not concrete"
+            v = d.variable
+            if v is not None and v.key in wanted:
+                wanted.discard(v.key)
+                lw.dims[v.key] = BoundDim(lw.b.op("dim", [value], ir.INT, v.name, axis=axis), v.name)
+            elif d.constant is None:
+                rest.append((d, size_of(lw, value, axis), f"dimension {axis} of {what}"))
+    for i, (name, part) in enumerate(_parts(lw, t)):
+        if any(d.constant is None for d in dims_of(lw.ctx, part)):
+            rest += _bind(lw, part, lw.whole(lw.item(value, i)), what + name, wanted)
     return rest
+
+
+def _parts(lw: Lowerer, t: Type) -> list[tuple[str, Type]]:
+    """What is in a tuple or struct, each with how it is named there."""
+    if isinstance(t, TupleType):
+        return [(f"[{i}]", item) for i, item in enumerate(t.items)]
+    if isinstance(t, Named) and t.key not in STD_TYPES.values() and lw.ctx.types.is_struct(t):
+        return [(f".{name}", field) for name, field in lw.ctx.types.fields(t)]
+    return []
+
+
+def _bind_inside(lw: Lowerer, t: Type, value: ir.Atom, wanted: set[str]) -> None:
+    """Bind what stands alone in the lists, maps and options of a value, as far as nothing before has."""
+    if not _mentions(lw, t, wanted):
+        return
+    match t:
+        case Option(item):
+            assert isinstance(value.type, ir.OptionT)
+            kind = value.type.item
+            _bind_if(lw, item, lw.op("is_some", [value], ir.BOOL), lambda: lw.op("unwrap", [value], kind), wanted)
+        case Named(key, (item,)) if key == STD_TYPES["list"] and not isinstance(item, Dim):
+            first = {v.key: v for d in dims_of(lw.ctx, item) for v in d.variables() if v.key in wanted}
+            for v in first.values():
+                if not _surely(lw, item, v):
+                    _keep(lw, v.key, BoundDim(_of_list(lw, t, v, value), v.name, True))
+            data, size = lw.whole(lw.item(value, 0)), lw.whole(lw.item(value, 1))
+            kind = lw.ctx.types.inner(item)
+            there = lw.op("gt", [size, integer(0)], ir.BOOL)
+            sure = {key for key, v in first.items() if _surely(lw, item, v)}
+            _bind_if(lw, item, there, lambda: lw.op("buffer_get", [data, integer(0)], kind), sure)
+        case Named() if held := held_lists(lw, t, value):
+            for _, of, get in held:
+                if _mentions(lw, of, wanted):
+                    _bind_inside(lw, of, get(), wanted)
+        case _:
+            for i, (_, part) in enumerate(_parts(lw, t)):
+                if _mentions(lw, part, wanted):
+                    _bind_inside(lw, part, lw.whole(lw.item(value, i)), wanted)
+
+
+def held_lists(lw: Lowerer, t: Named, value: ir.Atom) -> list[tuple[str, Type, Get]]:
+    """What a container that is no list holds, as lists: how each is named, its type and its value. Keys have no
+    dimensions."""
+    key, args = t.key, t.args
+    if key in AS_LIST:
+        kept: Type = args[-1] if key != STD_TYPES["heap"] else TupleType(args)  # type: ignore[assignment, arg-type]
+        return [("", list_of(kept), lambda: lw.call_method(t, AS_LIST[key], [value])[0])]
+    if key == STD_TYPES["graph"]:
+        edge = TupleType((INT, INT, args[1]))  # type: ignore[arg-type]
+        return [(".nodes", list_of(args[0]), lambda: lw.whole(lw.item(value, 0))),  # type: ignore[arg-type]
+                (".edges", list_of(edge), lambda: lw.whole(lw.item(lw.call_method(t, "_to_wire", [value])[0], 1)))]
+    return []
+
+
+def _surely(lw: Lowerer, t: Type, v: DimVar) -> bool:
+    """Whether every value of the type binds the name."""
+    if isinstance(t, Tensor):
+        return any(isinstance(d, Dim) and d.variable == v for d in t.shape)
+    return any(_surely(lw, part, v) for _, part in _parts(lw, t))
+
+
+def _keep(lw: Lowerer, key: str, new: BoundDim) -> None:
+    """Bind a name, unless what bound it before did."""
+    old = lw.dims.get(key)
+    if old is not None:
+        old.used = new.used = True
+        there = lw.op("ge", [old.atom, integer(0)], ir.BOOL)
+        new = BoundDim(lw.op("select", [there, old.atom, new.atom], ir.INT), new.name, True)
+    lw.dims[key] = new
 
 
 def _bind_of_enum(lw: Lowerer, t: Named, value: ir.Atom, wanted: set[str]) -> None:
@@ -134,14 +187,36 @@ def _of_enum(lw: Lowerer, t: Named, position: int, value: ir.Atom) -> ir.Atom:
     return lw.b.call(made, [value], [ir.INT])[0]
 
 
+def _of_list(lw: Lowerer, t: Named, v: DimVar, value: ir.Atom) -> ir.Atom:
+    """The dimension that a variable stands for in the first element of a list that says; -1 if none does."""
+    item = t.args[0]
+    assert not isinstance(item, Dim)
+    kind = lw.ctx.types.inner(t)
+
+    def body(inner: Lowerer, given: list[ir.Var]) -> list[ir.Atom]:
+        data, size = inner.whole(inner.item(given[0], 0)), inner.whole(inner.item(given[0], 1))
+
+        def turn(label: int, state: list[ir.Var]) -> list[ir.Atom]:
+            more = inner.op("lt", [state[0], size], ir.BOOL)
+            inner.if_(more, lambda: None, lambda: inner.leave(label, [], [integer(-1)]))
+            found = _find(inner, item, inner.op("buffer_get", [data, state[0]], inner.ctx.types.inner(item)), v)
+            said = inner.op("ge", [found, integer(0)], ir.BOOL)
+            inner.if_(said, lambda: inner.leave(label, [], [found]), lambda: None)
+            return [inner.op("add", [state[0], integer(1)], ir.INT)]
+
+        return list(inner.loop([], [integer(0)], turn, ["i"], [ir.INT]))
+
+    places = [i for i, d in enumerate(dims_of(lw.ctx, t)) if d.variable == v]
+    name = f"{SEARCH}{v.name} at {places} of {lw.ctx.types.show(erase(t))}"
+    made = lw.ctx.later(name, lambda symbol: generated(lw.ctx, symbol, "", [("value", kind)], [ir.INT], body))
+    return lw.b.call(made, [value], [ir.INT])[0]
+
+
 def _find(lw: Lowerer, t: Type, value: ir.Atom, param: object) -> ir.Atom:
     """The dimension that a variable stands for in a value; -1 if nothing says."""
     assert isinstance(param, DimVar)
-    before, wanted = lw.dims, {param.key}
-    lw.dims = {}
-    _bind(lw, t, value, "", wanted)
-    if wanted and lw.ctx.types.is_enum(t):
-        _bind_of_enum(lw, t, value, wanted)  # type: ignore[arg-type]
+    before, lw.dims = lw.dims, {}
+    _bind_all(lw, {param.key}, [("", t, value, lw.b.span)])
     found = lw.dims.get(param.key)
     lw.dims = before
     return integer(-1) if found is None else found.atom
@@ -151,10 +226,16 @@ def _bind_if(lw: Lowerer, t: Type, there: ir.Atom, get: Get, wanted: set[str]) -
     """Names bound inside what may not be there are -1 without it."""
     inner: dict[str, BoundDim] = {}
     before = dict(lw.dims)
+    names = {v.key for d in dims_of(lw.ctx, t) for v in d.variables()} & wanted
+    if not names:
+        return
 
     def found() -> list[ir.Atom]:
-        _bind(lw, t, get(), "", wanted)
-        inner.update({k: d for k, d in lw.dims.items() if k not in before})
+        lw.dims = {k: d for k, d in before.items() if k not in names}
+        value = get()
+        _bind(lw, t, value, "", set(names))
+        _bind_inside(lw, t, value, names - lw.dims.keys())
+        inner.update({k: d for k, d in lw.dims.items() if k in names})
         return [d.atom for d in inner.values()]
 
     branch = lw.branch(found)
@@ -163,7 +244,7 @@ def _bind_if(lw: Lowerer, t: Type, there: ir.Atom, get: Get, wanted: set[str]) -
     outs = lw.join([branch, missing], [ir.INT] * len(inner),
                    lambda blocks, types: lw.b.if_(there, blocks[0], blocks[1], types))
     for (key, d), out in zip(inner.items(), outs, strict=True):
-        lw.dims[key] = BoundDim(out, d.name, True)
+        _keep(lw, key, BoundDim(out, d.name, True))
 
 
 def _mentions(lw: Lowerer, t: object, keys: set[str]) -> bool:

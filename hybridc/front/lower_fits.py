@@ -12,20 +12,17 @@ from dataclasses import replace
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
-from hybridc.base.types import INT, STD_TYPES, Named, Option, Tensor, TupleType, Type, Void, list_of
+from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type, Void
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import derive, tree
 from hybridc.front.derive_deep import Stack
 from hybridc.front.infer import map_dims
 from hybridc.front.lower_core import BoundDim, Context, Instance, Lowerer, generated
-from hybridc.front.lower_dims import bind_dims, compare, size_of
+from hybridc.front.lower_dims import bind_dims, compare, held_lists, size_of
 from hybridc.front.lower_inside import dims_of, inside, is_declared, unchecked
 from hybridc.front.lower_instance import enter_instance
 from hybridc.front.lower_types import erase
-
-AS_LIST = {STD_TYPES["map"]: "values", STD_TYPES["deque"]: "_to_list", STD_TYPES["heap"]: "_to_list"}
-"""The method that gives what a container holds (keys have no dimensions)."""
 
 
 def needs_check(lw: Lowerer, t: Type) -> bool:
@@ -58,15 +55,9 @@ def _visit(lw: Lowerer, t: Type, value: ir.Atom, what: str, span: Span, heads: d
             lw.if_(there, lambda: _visit(lw, item, lw.op("unwrap", [value], inner), what, span, heads), lambda: None)
         case Named(key, args) if key == STD_TYPES["list"]:
             _elements(lw, args[0], value, what, span, heads)  # type: ignore[arg-type]
-        case Named(key, args) if key in AS_LIST:
-            kept: Type = args[-1] if key != STD_TYPES["heap"] else TupleType(args)  # type: ignore[assignment, arg-type]
-            xs = lw.call_method(t, AS_LIST[key], [value])[0]
-            _visit(lw, list_of(kept), xs, what, span, heads)
-        case Named(key, args) if key == STD_TYPES["graph"]:
-            n, e = args
-            nodes, edges = lw.whole(lw.item(value, 0)), lw.call_method(t, "_all_edges", [value])[0]
-            _visit(lw, list_of(n), nodes, f"{what}.nodes", span, heads)  # type: ignore[arg-type]
-            _visit(lw, list_of(TupleType((INT, INT, e))), edges, f"{what}.edges", span, heads)  # type: ignore[arg-type]
+        case Named() if held := held_lists(lw, t, value):
+            for name, kind, get in held:
+                _visit(lw, kind, get(), what + name, span, heads)
         case Named() if t in heads:
             heads[t].push(value)
         case Named() if is_declared(lw.ctx, t) and erase(t) in map(erase, inside(lw.ctx, t)):

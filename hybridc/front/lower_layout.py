@@ -12,8 +12,8 @@ from typing import Any
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.source import NOWHERE
-from hybridc.base.types import STD_TYPES, ModelType, Named, Option, Prim, Tensor, Type, TypeVar
+from hybridc.base.source import NOWHERE, Span
+from hybridc.base.types import STD_TYPES, STR, ModelType, Named, Option, Prim, Tensor, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
 from hybridc.front.lower_core import Context, Lowerer, Refused, outside
@@ -52,11 +52,27 @@ class Sub:
     state: ir.Type | None
     model: ModelType | None = None
     items: list[Sub] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
+    keys: list[str] | list[int] = field(default_factory=list)
+    key_type: Type = STR
     optional: bool = False
     mixed: bool = False
     offset: int = 0
     index: int | None = None
+
+    def key(self, item: int, span: Span) -> tree.Expr:
+        """The key of an item of a map."""
+        return tree.Const(self.key_type, span, self.keys[item])
+
+    def keyed(self, lw: Lowerer, keys: list[Any], e: tree.Expr) -> Sub:
+        """The same as the map that an expression gives."""
+        t = lw.concrete(e.type)
+        assert isinstance(t, Named) and not isinstance(t.args[0], Dim)
+        twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
+        if twice is not None:
+            message = f"two models have the key {twice!r}, which is part of their parameters' names"
+            raise lw.refuse("HYB601", message, e.span)
+        self.keys, self.key_type = keys, t.args[0]
+        return self
 
     @property
     def in_tuple(self) -> bool:
@@ -254,8 +270,7 @@ class Layouts:
                 return Sub("tuple", _place(subs), _state_tuple(subs), items=subs)
             case tree.MakeMap(items=entries):
                 made = self._list("map", [self.sub(lw, v, lw.concrete(v.type)) for _, v in entries], t)
-                made.keys = [static(lw, k) for k, _ in entries]
-                return made
+                return made.keyed(lw, [static(lw, k) for k, _ in entries], e)
             case tree.Comprehension():
                 return self._comprehension(lw, e, t)
             case tree.MakeModel(computed=computed):
@@ -291,7 +306,7 @@ class Layouts:
     def _comprehension(self, lw: Lowerer, e: tree.Comprehension, t: Type) -> Sub:
         """Over compile-time ranges and lists."""
         subs: list[Sub] = []
-        keys: list[str] = []
+        keys: list[Any] = []
 
         def bind(pattern: tree.Pattern, item: Any) -> None:
             if isinstance(pattern, tree.TuplePattern):
@@ -316,9 +331,9 @@ class Layouts:
                     turns(clauses[1:])
 
         turns(e.clauses)
-        made = self._list("list" if e.value is None else "map", subs, t)
-        made.keys = keys
-        return made
+        if e.value is None:
+            return self._list("list", subs, t)
+        return self._list("map", subs, t).keyed(lw, keys, e)
 
 
 def _has_mixed(sub: Sub) -> bool:
@@ -370,7 +385,7 @@ def _sub_params(layouts: Layouts, sub: Sub, path: str, at: int) -> Iterator[Leaf
     if sub.model is not None:
         yield from _params(layouts, layouts.layout(sub.model), path + ".", at)
     for i, item in enumerate(sub.items):
-        name = sub.keys[i] if sub.keys else str(i)
+        name = str(sub.keys[i] if sub.keys else i)
         yield from _sub_params(layouts, item, f"{path}.{name}", at + item.offset)
 
 
@@ -389,7 +404,7 @@ def _sub_states(layouts: Layouts, sub: Sub, path: str, route: tuple[str | int, .
     for i, item in enumerate(sub.items):
         if item.state is None:
             continue
-        name = sub.keys[i] if sub.keys else str(i)
+        name = str(sub.keys[i] if sub.keys else i)
         yield from _sub_states(layouts, item, f"{path}.{name}", (*route, at))
         at += 1
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.types import INT, STD_TYPES, STR, FnRef, ModelType, Named, Option, TupleType, Type
+from hybridc.base.types import INT, STD_TYPES, FnRef, ModelType, Named, Option, TupleType, Type
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front import tree
@@ -210,7 +210,7 @@ def _turns_of(lw: Lowerer, e: tree.Expr) -> Unrolled:
     sub = found(lw, e)
     assert sub is not None
     if sub.kind == "map":
-        return Unrolled(len(sub.keys), lambda k: tree.Const(STR, e.span, sub.keys[k]))
+        return Unrolled(len(sub.keys), lambda k: sub.key(k, e.span))
     frozen = freeze(lw, e)
     return Unrolled(len(sub.items), lambda k: _element(frozen, tree.Const(INT, e.span, k)))
 
@@ -230,7 +230,7 @@ def _view(lw: Lowerer, e: tree.Call, name: str, container: tree.Expr) -> Unrolle
     sub = found(lw, container)
     assert sub is not None
     frozen = freeze(lw, container)
-    keys = [tree.Const(STR, e.span, key) for key in sub.keys]
+    keys = [sub.key(k, e.span) for k in range(len(sub.keys))]
     match name:
         case "keys":
             return Unrolled(len(keys), lambda k: keys[k])

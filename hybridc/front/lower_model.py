@@ -133,8 +133,8 @@ class Models(Layouts):
         if sub.kind == "list":
             return make_list(lw, t, [lw.whole(i) for i in items])
         whole = lw.whole(empty(lw, t))
-        for key, item_value in zip(sub.keys, items, strict=True):
-            whole = lw.call_method(t, "_set", [whole, lw.text(key), lw.whole(item_value)])[-1]
+        for i, item_value in enumerate(items):
+            whole = lw.call_method(t, "_set", [whole, lw.expr(sub.key(i, lw.b.span)), lw.whole(item_value)])[-1]
         return whole
 
     def _state_count(self, layout: Layout) -> int:

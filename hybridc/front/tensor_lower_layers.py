@@ -249,7 +249,7 @@ def _pool(lw: Lowerer, node: tree.Builtin) -> Value:
     area, lead = lead[-2:], lead[:-2]
     fill = number(-math.inf if node.name == "max_pool2d" else 0, x)
     seen = t.windows(b, t.reshape(b, x, [t.product(b, lead), integer(1), *area]), settings, fill)
-    y = t.reduce(b, "max", seen, (2, 3)) if node.name == "max_pool2d" else mean(lw, seen, (2, 3))
+    y = t.reduce(b, "max", seen, (2, 3), first=True) if node.name == "max_pool2d" else mean(lw, seen, (2, 3))
     return t.reshape(b, y, [*lead, *t.dims(b, y)[2:]])
 
 

@@ -320,7 +320,7 @@ class TypeReader:
         return constant(e, self._const_name)
 
     def _const_name(self, name: str) -> Any:
-        if self.value is not None and self.value(name, None) is not None:
+        if name in self.config or self.value is not None and self.value(name, None) is not None:
             raise KeyError(name)
         entity = self.module.names.get(name)
         if entity is not None and entity.kind == "const":

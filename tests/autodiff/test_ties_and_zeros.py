@@ -1,0 +1,66 @@
+"""Derivatives of first and second order where elements are equal or zero: torch's, in compiled code, on the interpreted
+device and on the reference interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hybridc
+from hybridc import driver
+from hybridc.core.interp import Interpreter
+
+pytestmark = pytest.mark.usefixtures("unoptimised")
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+R = np.random.default_rng(0)
+FACTORS = np.array([[1.0, 1, 0], [0, -1, 0], [2, 2, 2]])
+LEVELS = R.integers(0, 3, (1, 2, 5, 6)).astype(float)
+"""Few different numbers, so that most windows have several that are the greatest."""
+
+SOURCE = """
+fn f(x: f64[{dims}]) -> f64:
+    let y = {value}
+    return sum(sin(y * 0.5 + 0.3) * y)
+
+fn along(x: f64[{dims}], v: f64[{dims}]) -> f64:
+    return sum(grad(f)(x) * v)
+
+fn orders(x: f64[{dims}], v: f64[{dims}]) -> (f64[{dims}], f64, f64[{dims}], f64[{dims}]):
+    return (grad(f)(x), jvp(f)(x, v)[1], hvp(f)(x, v), grad(along)(x, v))
+"""
+CASES = {
+    "prod of columns": ("prod(x, axis=0, keepdim=true)", "A, B", FACTORS, lambda x: x.prod(0, keepdim=True)),
+    "prod in the middle": ("prod(x, axis=(1, 3))", "A, B, H, W", LEVELS - 1, lambda x: x.prod(3).prod(1)),
+    "max_pool2d": (
+        "max_pool2d(x, (3, 2), (2, 1), (1, 0), (1, 2))",
+        "A, B, H, W",
+        LEVELS,
+        lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 0), (1, 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_in_torch(name: str, device: str, tmp_path: Path) -> None:
+    value, dims, x, fn = CASES[name]
+    file = tmp_path / "m.hyb"
+    file.write_text(SOURCE.format(value=value, dims=dims))
+    v = R.normal(size=x.shape)
+    given = torch.tensor(x, requires_grad=True)
+    y = fn(given)
+    (first,) = torch.autograd.grad((torch.sin(y * 0.5 + 0.3) * y).sum(), given, create_graph=True)
+    directed = (first * torch.tensor(v)).sum()
+    (second,) = torch.autograd.grad(directed, given)
+    wanted = [z.detach().numpy() for z in (first, directed, second, second)]
+
+    checked = driver.check(str(file))
+    core, interface = driver.lower(checked)
+    entry = interface.fns["orders"][0].symbol
+    machine = Interpreter(driver.differentiated(core, [entry], checked.sources))
+    ((*interpreted,),) = machine.call(entry, (x, v))  # type: ignore[misc]
+    for found in (hybridc.load(str(file), device=device).orders(x, v), interpreted):
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
