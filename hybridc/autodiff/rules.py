@@ -192,7 +192,7 @@ UNSUPPORTED = {
     "bitcast": "the bits of a number have no derivative",
     "reshaped": "ownership comes after differentiation",
     "part": "ownership comes after differentiation",
-    "sort_words": "what is sorted by it is made again from its bits",
+    "sort_words": "`packs` is no in what is differentiated",
     "buffer_prefetch": "it is taken out of what is differentiated",
     "buffer_part": "ownership comes after differentiation",
     "add_product": "it is made after differentiation",

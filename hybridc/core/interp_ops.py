@@ -171,8 +171,10 @@ def buffer_part(b: Buffer, start: int, n: int) -> Buffer:
 def sort_words(b: Buffer, n: int) -> Buffer:
     found = b.items()[:n]
     assert 0 <= n <= len(b), (n, len(b))
-    words = np.array(found)
-    order = np.argsort(words.view(np.int64), kind="stable") if found else ()
+    words = np.array(found).view(np.int64)
+    if found and isinstance(found[0], float):
+        words ^= (words >> 63) & ((1 << 63) - 1)
+    order = np.argsort(words, kind="stable") if found else ()
     return b.write(0, [found[i] for i in order]) if found else b
 
 

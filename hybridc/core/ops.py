@@ -339,7 +339,8 @@ _ROWS: list[OpRow] = [
     OpRow("buffer_prefetch", _on_buffer(lambda b: (INT,), lambda b: (b,)), alias=True,
           doc="(b, i): b, of which element i, if there is one, is used soon; autodiff takes it out"),
     OpRow("sort_words", _sort_words, own="cb",
-          doc="(b, n): with the first n elements in the order of their bits as ints"),
+          doc="(b, n): with the first n elements in order, floats in IEEE's total order: -0.0 before 0.0, a nan after"
+          " or before everything"),
     OpRow("packs", _signature((), (BOOL,)),
           doc="does the processor pack the chosen elements of a vector, which makes `sort_words` fast? Autodiff takes"
           " it for no"),

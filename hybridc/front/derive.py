@@ -112,16 +112,8 @@ def is_word(t: Type) -> bool:
     return t in (INT, F64)
 
 
-def of_word(lw: Lowerer, t: Type, bits: ir.Atom) -> ir.Atom:
-    """The scalar of 64 bits that has these; of another type, its zero."""
-    t = erase(lw.concrete(t))
-    if t == INT:
-        return bits
-    return lw.op("bitcast", [bits], ir.F64) if t == F64 else lw.op("zero", [], lw.ctx.types.core(t))
-
-
 def sorted_words(lw: Lowerer, t: Type, data: ir.Atom, n: ir.Atom) -> ir.Atom:
-    """A buffer whose first elements are in the order of their bits; of other elements than words, as it is."""
+    """A buffer whose first elements are in the order of their bit ranks; of other elements than words, as it is."""
     return lw.op("sort_words", [data, n], data.type) if is_word(erase(lw.concrete(t))) else data
 
 

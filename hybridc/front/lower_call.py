@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from hybridc.base.dims import Dim
-from hybridc.base.types import STD_TYPES, FnRef, Named, Type, Void, list_of
+from hybridc.base.types import FLOATS, STD_TYPES, STR, FnRef, Named, Type, Void, list_of
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree
@@ -30,7 +30,7 @@ DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_rank": lambda lw, t, a: derive.rank(lw, t, a[0]),
     "_bit_rank": lambda lw, t, a: derive.rank(lw, t, a[0], exact=False),
     "_is_word": lambda lw, t, a: boolean(derive.is_word(erase(lw.concrete(t)))),
-    "_of_word": lambda lw, t, a: derive.of_word(lw, t, a[0]),
+    "_is_float": lambda lw, t, a: boolean(erase(lw.concrete(t)) in FLOATS),
     "_sort_words": lambda lw, t, a: derive.sorted_words(lw, t, a[0], a[1]),
     "_has_rank": lambda lw, t, a: boolean(derive.has_rank(erase(lw.concrete(t)))),
     "_show": lambda lw, t, a: derive.shown(lw, t, a[0], False),

@@ -30,13 +30,13 @@ def element_at(e: Code, item: Type, block: str, index: str) -> str:
     return e.ptr_add(data, e.mul(index, str(size)))
 
 
-def _item(op: Op) -> Type:
+def item_of(op: Op) -> Type:
     t = op.args[0].type
     assert isinstance(t, BufferT)
     return t.item
 
 
-def _fresh(code: Code, size: int, count: str, clear: bool) -> str:
+def fresh_buffer(code: Code, size: int, count: str, clear: bool) -> str:
     """A buffer with one owner, or null, and then the context holds the fault."""
     if size == 1:
         return code.call("ptr", pool.allocate_bytes(code.module, clear), [CTX, ("i64", count)])
@@ -56,17 +56,17 @@ def unique_helper(module: Module, item: Type) -> str:
             code.ret("%block")
         length = code.load("i64", code.ptr_add("%block", 8))
         size = code.layouts.shape(item).size
-        fresh = _fresh(code, size, length, False)
+        fresh = fresh_buffer(code, size, length, False)
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
             copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), length)
         code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
         code.ret(fresh)
         code.finish()
 
-    return module.helper(("hyb.unique", _key(module, item)), make)
+    return module.helper(("hyb.unique", element_key(module, item)), make)
 
 
-def _key(module: Module, item: Type) -> object:
+def element_key(module: Module, item: Type) -> object:
     """Elements without counted parts are alike when their size is."""
     shape = module.layouts.shape(item)
     return item if shape.counted else shape.size
@@ -145,7 +145,7 @@ def _new(e: FnEmitter, op: Op) -> Results:
     count = e.one(op.args[0])
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    block = _fresh(e, e.layouts.shape(t.item).size, count, True)
+    block = fresh_buffer(e, e.layouts.shape(t.item).size, count, True)
     e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     e.sole.add(block)
     return ((block,),)
@@ -172,7 +172,7 @@ def _place(e: FnEmitter, op: Op) -> Results:
 
 
 def _get(e: FnEmitter, op: Op) -> Results:
-    item = _item(op)
+    item = item_of(op)
     value = e.load_value(item, element_at(e, item, e.one(op.args[0]), e.one(op.args[1])))
     if op.outs[0].id not in e.lent:
         e.retain(item, value)
@@ -180,7 +180,7 @@ def _get(e: FnEmitter, op: Op) -> Results:
 
 
 def _set(e: FnEmitter, op: Op) -> Results:
-    item = _item(op)
+    item = item_of(op)
     with e.giving_up(op.args[2:]):
         block = owned(e, item, e.one(op.args[0]))
     at = element_at(e, item, block, e.one(op.args[1]))
@@ -192,7 +192,7 @@ def _set(e: FnEmitter, op: Op) -> Results:
 
 
 def _take(e: FnEmitter, op: Op) -> Results:
-    item = _item(op)
+    item = item_of(op)
     block = owned(e, item, e.one(op.args[0]))
     at = element_at(e, item, block, e.one(op.args[1]))
     value = e.load_value(item, at)
@@ -200,84 +200,10 @@ def _take(e: FnEmitter, op: Op) -> Results:
     return ((block,), value)
 
 
-def _resize(e: FnEmitter, op: Op) -> Results:
-    count = e.one(op.args[1])
-    if count.startswith(("%", "-")):
-        with e.giving_up(op.args[:1]):
-            e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    block = e.call(
-        "ptr", _resize_helper(e.module, _item(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)]
-    )
-    e.leave_unless(e.icmp("ne", block, "null", "ptr"))
-    e.sole.add(block)
-    return ((block,),)
-
-
-def _resize_helper(module: Module, item: Type) -> str:
-    """ptr (ctx, block, count >= 0): in place if it has one owner. null: no memory, and the block is released."""
-    size = module.layouts.shape(item).size
-
-    def make(name: str) -> None:
-        code = Code(module, name, [*CTX_AND_BLOCK, ("i64", "%count")], "ptr", attributes="noinline nounwind")
-        length = code.call("i64", support.buffer_length(module), [("ptr", "%block")])
-        alone, shared = code.label("alone"), code.label("shared")
-        test = code.label("test")
-        code.branch(code.icmp("eq", "%block", "null", "ptr"), shared, test)
-        code.start(test)
-        in_place = refcount.unique(code, "%block")
-        if size == 1:
-            in_place = code.op2("and", "i1", in_place, code.op2("xor", "i1", pool.pooled(code, "%block"), "true"))
-        code.branch(in_place, alone, shared)
-
-        code.start(shared)
-        fresh = _fresh(code, size, "%count", True)
-        with code.when(code.icmp("ne", fresh, "null", "ptr")):
-            kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
-            copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), kept)
-        code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
-        code.ret(fresh)
-
-        code.start(alone)
-        release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
-        pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", "%count"), ("i64", str(size))])
-        bytes_wanted = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
-        wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
-        huge = code.op2("or", "i1", wrapped, code.icmp("ugt", bytes_wanted, str(support.LIMIT)))
-        wanted = code.select(huge, "i64", str(support.LIMIT), code.add(bytes_wanted, str(HEADER)))
-        kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
-        grows = code.icmp("sgt", "%count", length)
-        apart = code.op2("and", "i1", grows, code.icmp("ugt", wanted, str(support.MAPPED)))
-        with code.when(apart):
-            # Not by realloc, which would move small pages along; and what is not written yet takes no memory.
-            mapped = code.call("ptr", "@calloc", [("i64", "1"), ("i64", wanted)])
-            with code.when(code.icmp("ne", mapped, "null", "ptr")):
-                code.call("void", support.in_large_pages(module), [("ptr", mapped), ("i64", wanted)])
-                code.copy_bytes(mapped, "%block", code.add(code.mul(length, str(size)), str(HEADER)))
-                code.store("i64", "%count", code.ptr_add(mapped, 8))
-                code.call("void", "@free", [("ptr", "%block")])
-                code.ret(mapped)
-        moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
-        with code.when(code.icmp("eq", moved, "null", "ptr")):
-            code.store("i64", kept, code.ptr_add("%block", 8))
-            code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
-            support.no_memory(code)
-            code.ret("null")
-        with code.when(code.icmp("uge", wanted, str(support.LARGE))):
-            code.call("void", support.in_large_pages(module), [("ptr", moved), ("i64", wanted)])
-        code.store("i64", "%count", code.ptr_add(moved, 8))
-        with code.when(grows):
-            tail = code.ptr_add(code.ptr_add(moved, HEADER), code.mul(length, str(size)))
-            code.zero_bytes(tail, code.mul(code.sub("%count", length), str(size)))
-        code.ret(moved)
-        code.finish()
-
-    return module.helper(("hyb.resize", _key(module, item)), make)
-
-
 def _move(e: FnEmitter, op: Op) -> Results:
     block, target, source, count = (e.one(a) for a in op.args)
     args = [("ptr", "%ctx"), ("ptr", block), ("i64", target), ("i64", source), ("i64", count)]
-    return ((_checked(e, block, e.call("ptr", _move_helper(e.module, _item(op)), args)),),)
+    return ((_checked(e, block, e.call("ptr", _move_helper(e.module, item_of(op)), args)),),)
 
 
 def _move_helper(module: Module, item: Type) -> str:
@@ -310,7 +236,7 @@ def _move_helper(module: Module, item: Type) -> str:
         code.ret(block)
         code.finish()
 
-    return module.helper(("hyb.move", _key(module, item)), make)
+    return module.helper(("hyb.move", element_key(module, item)), make)
 
 
 def _difference(code: Code, later: str, start: str, stop: str, other_start: str, other_stop: str) -> tuple[str, str]:
@@ -322,7 +248,7 @@ def _difference(code: Code, later: str, start: str, stop: str, other_start: str,
 
 def _copy(e: FnEmitter, op: Op) -> Results:
     target, at, source, start, count = (e.one(a) for a in op.args)
-    item = _item(op)
+    item = item_of(op)
     if not count.startswith("%") and int(count) > 0 and not e.layouts.counted(item):
         # A few elements, as when one is appended: no call.
         block = owned(e, item, target)
@@ -350,13 +276,13 @@ def _copy_helper(module: Module, item: Type) -> str:
         code.ret(block)
         code.finish()
 
-    return module.helper(("hyb.copy", _key(module, item)), make)
+    return module.helper(("hyb.copy", element_key(module, item)), make)
 
 
 def _part(e: FnEmitter, op: Op) -> Results:
     """An address from which the elements are found as those of a block are; there is no count at it, and no length."""
     block, start, _ = (e.one(a) for a in op.args)
-    size = e.layouts.shape(_item(op)).size
+    size = e.layouts.shape(item_of(op)).size
     return ((e.ptr_add(block, e.mul(start, str(size)) if start.startswith("%") else size * int(start)),),)
 
 
@@ -451,7 +377,7 @@ def _hash_helper(module: Module) -> str:
 
 def _prefetch(e: FnEmitter, op: Op) -> Results:
     block, index = (e.one(a) for a in op.args)
-    size = e.layouts.shape(_item(op)).size
+    size = e.layouts.shape(item_of(op)).size
     e.prefetch(e.beyond(e.ptr_add(block, HEADER), "i8", e.mul(index, str(size))))
     return ((block,),)
 
@@ -495,7 +421,6 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_get": _get,
     "buffer_set": _set,
     "buffer_take": _take,
-    "buffer_resize": _resize,
     "buffer_move": _move,
     "buffer_copy": _copy,
     "buffer_part": _part,

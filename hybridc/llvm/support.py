@@ -119,8 +119,8 @@ LARGE = 4 << 20
 MAPPED = 32 << 20
 """From so many bytes on the C library maps each block on its own, which is full of zeros that were never written."""
 PAGE = 4096
-HUGE_PAGES = 14
-"""Linux's MADV_HUGEPAGE."""
+HUGE_PAGES, UNUSED = 14, 4
+"""Linux's MADV_HUGEPAGE and MADV_DONTNEED."""
 
 
 def in_large_pages(module: Module) -> str:
@@ -130,8 +130,9 @@ def in_large_pages(module: Module) -> str:
     def make(name: str) -> None:
         code = Code(module, name, [("ptr", "%memory"), ("i64", "%size")], "void", attributes=COLD)
         start = code.convert("ptrtoint", "ptr", "%memory", "i64")
-        first = code.op2("and", "i64", code.add(start, str(PAGE - 1)), str(-PAGE))
-        length = code.op2("and", "i64", code.sub(code.add(start, "%size"), first), str(-PAGE))
+        # All its pages: the kernel moves only what is alike from end to end.
+        first = code.op2("and", "i64", start, str(-PAGE))
+        length = code.sub(code.add(start, "%size"), first)
         if "linux" in llvm.get_process_triple():
             at = code.convert("inttoptr", "i64", first, "ptr")
             code.call("i32", "@madvise", [("ptr", at), ("i64", length), ("i32", str(HUGE_PAGES))])
@@ -139,6 +140,31 @@ def in_large_pages(module: Module) -> str:
         code.finish()
 
     return module.helper("hyb.in_large_pages", make)
+
+
+def clear_pages(module: Module) -> str:
+    """void (memory, size): zeros. On Linux whole pages take no memory until they are written: the kernel hears
+    that what is in them is not needed, and then has zeros there. (As a rule nobody has touched them.)"""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%memory"), ("i64", "%size")], "void", attributes=COLD)
+        if "linux" in llvm.get_process_triple():
+            start = code.convert("ptrtoint", "ptr", "%memory", "i64")
+            end = code.add(start, "%size")
+            first = code.op2("and", "i64", code.add(start, str(PAGE - 1)), str(-PAGE))
+            last = code.op2("and", "i64", end, str(-PAGE))
+            with code.when(code.icmp("ult", first, last)):
+                pages, rest = (code.convert("inttoptr", "i64", x, "ptr") for x in (first, last))
+                args = [("ptr", pages), ("i64", code.sub(last, first)), ("i32", str(UNUSED))]
+                with code.when(code.icmp("eq", code.call("i32", "@madvise", args), "0", "i32")):
+                    code.zero_bytes("%memory", code.sub(first, start))
+                    code.zero_bytes(rest, code.sub(end, last))
+                    code.ret()
+        code.zero_bytes("%memory", "%size")
+        code.ret()
+        code.finish()
+
+    return module.helper("hyb.clear_pages", make)
 
 
 def free_block(module: Module) -> str:

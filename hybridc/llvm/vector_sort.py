@@ -1,8 +1,8 @@
 """Sorting words of 64 bits as ints, where vectors can pack their chosen elements (AVX-512): quicksort, down to what
 networks in registers put in order.
 
-After Bramas, "A Novel Hybrid Quicksort Algorithm Vectorized using AVX-512 on Intel Skylake", 2017. Here elements are
-packed in registers, since packing into memory is slow on some processors.
+After Bramas, "A Novel Hybrid Quicksort Algorithm Vectorized using AVX-512 on Intel Skylake", 2017. Here a
+vector is permuted and written whole to both ends, since packing is slow on some processors, into memory most of all.
 
 Elsewhere nothing calls this but by a name: the library sorts by digits there.
 """
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hybridc.core.ir import Op
+from hybridc.core.ir import F64, BufferT, Op
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.buffer_ops import CTX, Results, owned
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.module import Module
-from hybridc.llvm.word_vectors import CHOICE, LANES, PLACES, VECTOR, Words
+from hybridc.llvm.word_vectors import CHOICE, LANES, VECTOR, Words
 
 EIGHT = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (1, 2), (5, 6), (0, 4), (3, 7), (1, 5), (2, 6),
          (1, 4), (3, 6), (2, 4), (3, 5), (3, 4))
@@ -27,6 +27,8 @@ ORDERED = 128
 """Words that a network puts in order at most."""
 BLOCK = ORDERED // 2
 """Words that are read one after the other where a stretch is split."""
+FAR = 8 * BLOCK
+"""So many words further what comes next in a split is asked for: hardware does not guess at which end that is."""
 SPLITS = 64
 """So many times all words are split before what is left is sorted by a heap (Musser, "Introspective Sorting and
 Selection Algorithms", 1997)."""
@@ -41,7 +43,10 @@ def packs(module: Module) -> bool:
 # ---- the operator
 def _sort_words(e: FnEmitter, op: Op) -> Results:
     block, n = owned(e, op.args[0].type.item, e.one(op.args[0])), e.one(op.args[1])  # type: ignore[union-attr]
-    e.leave_unless(e.call("i1", sort_kernel(e.module), [CTX, ("ptr", e.buffer_data(block)), ("i64", n)]))
+    data = e.buffer_data(block)
+    e.leave_unless(e.call("i1", sort_kernel(e.module), [CTX, ("ptr", data), ("i64", n)]))
+    if op.args[0].type == BufferT(F64):
+        e.call("void", _turn_negatives(e.module), [("ptr", data), ("i64", n)])
     return ((block,),)
 
 
@@ -170,72 +175,66 @@ def _split(module: Module) -> str:
     """i64 (data, low, high, pivot): of the more than ORDERED words [low, high) those below the pivot first; gives their
     end.
 
-    A block of both ends is put aside, which leaves room. Blocks are read from the end that has less of it, so that both
-    have a block's; whole vectors are written, the packed elements at the end that counts, and the rest of them into
-    that room. What was put aside comes last."""
+    A block of both ends is put aside, and what leaves whole blocks, which begin on lines of the cache where there are
+    many. This is room. Blocks are read from the end that has less of it, so that both have a block's; whole vectors are
+    written to both ends, where of each that part counts that belongs there, and the rest falls into the room. What was
+    put aside comes last, first of it what fills no vector: the last vector leaves no room."""
 
     def make(name: str) -> None:
         params = [("ptr", "%data"), ("i64", "%low"), ("i64", "%high"), ("i64", "%pivot")]
         code = Code(module, name, params, "i64", attributes="noinline nounwind")
-        s = _Split(code, "%data", Words(code))
-        aside = code.alloca(8 * ORDERED, 64)
-        kept, others, first, last = "%low", "%high", code.add("%low", str(BLOCK)), code.sub("%high", str(BLOCK))
-        for start, to in ((kept, 0), (last, 8 * BLOCK)):
-            for i in range(0, 8 * BLOCK, 8 * LANES):
-                s.v.store(s.v.load(code.ptr_add(code.element("%data", "i64", start), i)), code.ptr_add(aside, to + i))
-        for words in (BLOCK, LANES):
-            turns = code.op2("sdiv", "i64", code.sub(last, first), str(words))
-            with code.loop(turns, [("i64", x) for x in (kept, others, first, last)]) as turn:
-                kept, others, first, last = turn.values
-                left = code.icmp("sle", code.sub(first, kept), code.sub(others, last))
-                back = code.sub(last, str(words))
-                at = code.element("%data", "i64", code.select(left, "i64", first, back))
-                read = [s.v.load(code.ptr_add(at, 8 * i)) for i in range(0, words, LANES)]
-                for x in read:
-                    kept, others = s.put(x, kept, others)
-                first = code.select(left, "i64", code.add(first, str(words)), first)
-                turn.next = [kept, others, first, code.select(left, "i64", last, back)]
+        v, words = Words(code), 8 * LANES
+        pivot = v.splat("%pivot")
+        slots = code.alloca(8 * (BLOCK + ORDERED), words)
+
+        def put(x: str, kept: str, others: str, there: str = "") -> tuple[str, str]:
+            """A vector's words, or those that are `there`, where they belong: what is below the pivot at `kept`,
+            upwards, the others below `others`."""
+            less = front = code.ins(f"icmp slt {VECTOR} {x}, {pivot}")
+            if there:
+                less = code.ins(f"and {CHOICE} {less}, {there}")
+                front = code.ins(f"or {CHOICE} {less}, {code.ins(f'xor {CHOICE} {there}, splat (i1 true)')}")
+            v.store(v.parted(x, less), code.element("%data", "i64", kept))
+            v.store(v.parted(x, front), code.element("%data", "i64", code.sub(others, str(LANES))))
+            above = code.sub(str(LANES), v.count(front))
+            return code.add(kept, v.count(less)), code.sub(others, above)
+
+        size = code.sub("%high", "%low")
+        end = code.convert("ptrtoint", "ptr", code.beyond("%data", "i64", "%high"), "i64")
+        past_line = code.op2("and", "i64", code.op2("lshr", "i64", end, "3"), str(LANES - 1))
+        past = code.select(code.icmp("sgt", size, str(2 * ORDERED)), "i64", past_line, "0")
+        last = code.sub("%high", code.add(past, str(BLOCK)))
+        ahead = code.add(code.op2("and", "i64", code.sub(last, "%low"), str(BLOCK - 1)), str(BLOCK))
+        first = code.add("%low", ahead)
+        for start, count, to in ((last, BLOCK, 0), ("%low", ORDERED, BLOCK)):
+            for i in range(0, count, LANES):
+                v.store(v.load(code.beyond("%data", "i64", code.add(start, str(i)))), code.ptr_add(slots, 8 * (to + i)))
+        end_vector = v.load(code.beyond("%data", "i64", code.sub("%high", str(LANES))))
+        turns = code.op2("lshr", "i64", code.sub(last, first), str(BLOCK.bit_length() - 1))
+        with code.loop(turns, [("i64", x) for x in ("%low", "%high", first, last)]) as turn:
             kept, others, first, last = turn.values
-        there = s.v.below(code.sub(last, first))
-        x = s.v.load_some(code.element("%data", "i64", first), there, "poison")
-        kept, others = s.put_some(x, there, kept, others)
-        with code.loop(str(ORDERED - LANES), [("i64", kept), ("i64", others)], step=LANES) as turn:
-            turn.next = [*s.put(s.v.load(code.element(aside, "i64", turn.index)), *turn.values)]
-        x = s.v.load(code.ptr_add(aside, 8 * (ORDERED - LANES)))
-        code.ret(s.put_some(x, "splat (i1 true)", *turn.values)[0])
+            left = code.icmp("sle", code.sub(first, kept), code.sub(others, last))
+            back = code.sub(last, str(BLOCK))
+            at = code.element("%data", "i64", code.select(left, "i64", first, back))
+            later = code.beyond(at, "i64", code.select(left, "i64", str(FAR), str(-FAR)))
+            read = [v.load(code.ptr_add(at, 8 * i)) for i in range(0, BLOCK, LANES)]
+            for i, x in enumerate(read):
+                code.prefetch(code.beyond(later, "i64", str(i * LANES)), writes=True)
+                kept, others = put(x, kept, others)
+            first = code.select(left, "i64", code.add(first, str(BLOCK)), first)
+            turn.next = [kept, others, first, code.select(left, "i64", last, back)]
+        kept, others, _, _ = turn.values
+        odd = code.op2("and", "i64", ahead, str(LANES - 1))
+        whole = code.add(code.sub(ahead, odd), str(BLOCK))
+        kept, others = put(v.load(code.element(slots, "i64", whole)), kept, others, v.below(odd))
+        there = code.ins(f"xor {CHOICE} {v.below(code.sub(str(LANES), past))}, splat (i1 true)")
+        kept, others = put(end_vector, kept, others, there)
+        with code.loop(whole, [("i64", kept), ("i64", others)], step=LANES) as turn:
+            turn.next = [*put(v.load(code.element(slots, "i64", turn.index)), *turn.values)]
+        code.ret(turn.values[0])
         code.finish()
 
     return module.helper("kernel.split", make)
-
-
-class _Split:
-    """Puts words where they belong: what is below the pivot at `kept`, upwards, the others below `others`."""
-
-    def __init__(self, code: Code, data: str, v: Words):
-        self.code, self.data, self.v = code, data, v
-        self.pivot = v.splat("%pivot")
-
-    def put(self, x: str, kept: str, others: str) -> tuple[str, str]:
-        """A vector, by writing a whole one at each end; where the next one goes."""
-        code, v = self.code, self.v
-        less = code.ins(f"icmp slt {VECTOR} {x}, {self.pivot}")
-        rest = code.ins(f"xor {CHOICE} {less}, splat (i1 true)")
-        v.store(v.packed(x, less), code.element(self.data, "i64", kept))
-        v.store(v.back_to_front(v.packed(x, rest)), code.element(self.data, "i64", code.sub(others, str(LANES))))
-        found = v.count(less)
-        return code.add(kept, found), code.sub(others, code.sub(str(LANES), found))
-
-    def put_some(self, x: str, there: str, kept: str, others: str) -> tuple[str, str]:
-        """Those elements of a vector that are `there`, where no more than they have room."""
-        code, v = self.code, self.v
-        less = code.ins(f"and {CHOICE} {there}, {code.ins(f'icmp slt {VECTOR} {x}, {self.pivot}')}")
-        rest = code.ins(f"xor {CHOICE} {there}, {less}")
-        below, above = v.count(less), v.count(rest)
-        v.store_some(v.packed(x, less), code.element(self.data, "i64", kept), v.below(below))
-        late = code.ins(f"icmp sge {VECTOR} {PLACES}, {v.splat(code.sub(str(LANES), above))}")
-        at = code.beyond(self.data, "i64", code.sub(others, str(LANES)))
-        v.store_some(v.back_to_front(v.packed(x, rest)), at, late)
-        return code.add(kept, below), code.sub(others, above)
 
 
 # ---- networks
@@ -329,6 +328,41 @@ def _exchanged(v: Words, x: str, other: int, upper: int) -> str:
     up = "<" + ", ".join(f"i1 {'true' if i & upper else 'false'}" for i in range(LANES)) + ">"
     change = v.code.ins(f"xor {CHOICE} {v.code.ins(f'icmp sgt {VECTOR} {x}, {opposite}')}, {up}")
     return v.code.ins(f"select {CHOICE} {change}, {VECTOR} {opposite}, {VECTOR} {x}")
+
+
+# ---- floats
+def _turn_negatives(module: Module) -> str:
+    """void (data, n): floats in the order of their bits as ints in that of their size, -0.0 before 0.0: the bits of a
+    negative number grow with its size, so those, which come first, change places from end to end."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%data"), ("i64", "%n")], "void", attributes="noinline nounwind")
+        v = Words(code)
+        digits = code.sub("64", code.call("i64", "@llvm.ctlz.i64", [("i64", "%n"), ("i1", "false")]))
+        with code.loop(digits, [("i64", "0")]) as turn:  # how many are negative, digit by digit
+            far = code.add(turn.values[0], code.op2("shl", "i64", "1", code.sub(code.sub(digits, "1"), turn.index)))
+            last = code.sub(code.call("i64", "@llvm.smin.i64", [("i64", far), ("i64", "%n")]), "1")
+            negative = code.icmp("slt", code.load("i64", code.element("%data", "i64", last)), "0")
+            yes = code.op2("and", "i1", negative, code.icmp("sle", far, "%n"))
+            turn.next = [code.select(yes, "i64", far, turn.values[0])]
+        end = turn.values[0]
+        vectors = code.op2("and", "i64", code.op2("lshr", "i64", end, "1"), str(-LANES))
+        with code.loop(vectors, step=LANES) as turn:
+            low = code.element("%data", "i64", turn.index)
+            high = code.element("%data", "i64", code.sub(code.sub(end, str(LANES)), turn.index))
+            a, b = v.load(low), v.load(high)
+            v.store(v.back_to_front(b), low)
+            v.store(v.back_to_front(a), high)
+        with code.loop(code.op2("lshr", "i64", end, "1"), start=vectors) as turn:
+            low = code.element("%data", "i64", turn.index)
+            high = code.element("%data", "i64", code.sub(code.sub(end, "1"), turn.index))
+            x, y = code.load("i64", low), code.load("i64", high)
+            code.store("i64", y, low)
+            code.store("i64", x, high)
+        code.ret()
+        code.finish()
+
+    return module.helper("kernel.turn_negatives", make)
 
 
 # ---- where splitting did not help

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.llvm.code import Code
+from hybridc.llvm.module import byte_string
 
 LANES = 8
 VECTOR = f"<{LANES} x i64>"
@@ -46,16 +47,21 @@ class Words:
         """Which lanes are among the first `count`."""
         return self.code.ins(f"icmp slt {VECTOR} {PLACES}, {self.splat(count)}")
 
-    def packed(self, a: str, chosen: str) -> str:
-        """The chosen elements first."""
-        name = f"@llvm.experimental.vector.compress.v{LANES}i64"
-        return self.code.call(VECTOR, name, [(VECTOR, a), (CHOICE, chosen), (VECTOR, "poison")])
+    def parted(self, a: str, chosen: str) -> str:
+        """The chosen elements first, then the others: where each comes from is in a table, as packing takes twice as
+        long, and would give one half."""
+        code = self.code
+        row = code.ptr_add(_orders(code), code.mul(self.bits(chosen), str(LANES)))
+        found = code.ins(f"load <{LANES} x i8>, ptr {row}, align {LANES}")
+        order = code.ins(f"zext <{LANES} x i8> {found} to {VECTOR}")
+        return code.call(VECTOR, "@llvm.x86.avx512.permvar.di.512", [(VECTOR, a), (VECTOR, order)])
+
+    def bits(self, chosen: str) -> str:
+        code = self.code
+        return code.convert("zext", f"i{LANES}", code.ins(f"bitcast {CHOICE} {chosen} to i{LANES}"), "i64")
 
     def count(self, chosen: str) -> str:
-        code = self.code
-        bits = code.ins(f"bitcast {CHOICE} {chosen} to i{LANES}")
-        return code.convert("zext", f"i{LANES}", code.call(f"i{LANES}", f"@llvm.ctpop.i{LANES}",
-                                                           [(f"i{LANES}", bits)]), "i64")
+        return self.code.call("i64", "@llvm.ctpop.i64", [("i64", self.bits(chosen))])
 
     def load(self, at: str) -> str:
         return self.code.ins(f"load {VECTOR}, ptr {at}, align 8")
@@ -70,3 +76,11 @@ class Words:
     def store_some(self, a: str, at: str, lanes: str) -> None:
         name = f"@llvm.masked.store.v{LANES}i64.p0"
         self.code.call("void", name, [(VECTOR, a), ("ptr", at), ("i32", "8"), (CHOICE, lanes)])
+
+
+def _orders(code: Code) -> str:
+    """For each choice of LANES places these, and then the others, a byte each."""
+    rows = []
+    for choice in range(1 << LANES):
+        rows += sorted(range(LANES), key=lambda i: (not choice >> i & 1, i))
+    return code.module.constant(f"[{len(rows)} x i8]", byte_string(bytes(rows)), 64, "orders")

@@ -163,7 +163,7 @@ def test_words() -> None:
     ints = Buffer([3, -1, 1 << 62, -1 << 63, 0, 7])
     assert apply("sort_words", "buffer[int] int", "buffer[int]", ints, 5).items() == [-1 << 63, -1, 0, 3, 1 << 62, 7]
     floats = Buffer([1.5, -2.0, -0.0, 0.0, -1.0])
-    assert str(apply("sort_words", "buffer[f64] int", "buffer[f64]", floats, 5).items()) == "[-0.0, -1.0, -2.0, 0.0, 1.5]"
+    assert str(apply("sort_words", "buffer[f64] int", "buffer[f64]", floats, 5).items()) == "[-2.0, -1.0, -0.0, 0.0, 1.5]"
     assert apply("packs", "", "bool") is True
 
 

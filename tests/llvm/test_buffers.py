@@ -185,6 +185,35 @@ def test_nested_buffers():
     assert jit.live == 0
 
 
+def resized_twice() -> Fn:
+    """The sum of a buffer of n sevens after it had two other lengths."""
+    b = Builder()
+    n, second, third = (b.var(INT, name) for name in ("n", "second", "third"))
+    kind = BufferT(INT)
+    b.open()
+
+    def fill(i, carried):
+        return (b.op("buffer_set", (carried[0], i, integer(7)), kind),)
+
+    def add(i, carried):
+        return carried[0], b.op("add", (carried[1], b.op("buffer_get", (carried[0], i), INT)), INT)
+
+    (data,) = counting_loop(b, n, (b.op("buffer_new", (n,), kind),), fill)
+    data = b.op("buffer_resize", (b.op("buffer_resize", (data, second), kind), third), kind)
+    _, total = counting_loop(b, third, (data, integer(0)), add)
+    return Fn("resized", (n, second, third), (INT,), b.close(Yield((total,))), "resized")
+
+
+@pytest.mark.parametrize("sizes", [
+    (5_000_000, 4_500_001, 9_000_000), (5_000_000, 5_000_001, 5_000_513), (5_000_000, 100, 6_000_000),
+    (3_000_000, 4_500_000, 9_000_000), (5_000_000, 4_000_000, 4_300_000), (100, 6_000_000, 70)])
+def test_what_grows_has_zeros_behind(sizes):
+    """Of blocks that are mapped on their own, whose pages the kernel moves, and of others."""
+    _, jit = compiled(resized_twice())
+    assert jit.scalars("resized", [(I64, n) for n in sizes], [I64]) == [7 * min(sizes)]
+    assert jit.live == 0
+
+
 def test_a_raised_message_and_the_host():
     b = Builder()
     n = b.var(INT, "n")

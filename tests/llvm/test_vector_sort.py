@@ -4,6 +4,7 @@ splitting does not help."""
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -91,6 +92,19 @@ def test_nan_comes_last(mod) -> None:
     mod.floats(given)
     assert given[:171] == sorted(x for x in xs if x == x) and all(x != x for x in given[171:])
     assert mod.order(xs)[171:] == [i for i in range(200) if i % 7 == 3]
+
+
+@pytest.mark.parametrize("n", [20, 200, 3000])
+def test_what_order_does_not_tell_apart_comes_as_it_came(mod, n: int) -> None:
+    """Nans of both signs and of any bits, zeros of both signs: their bits are in the order of the given ones."""
+    nans = [0x7FF8000000000000, 0xFFF8000000000000, 0xFFF8000000000007, 0x7FF8000000000003]
+    odd = [*struct.unpack("4d", struct.pack("4Q", *nans)), 0.0, -0.0, float("inf"), float("-inf")]
+    for chosen in (odd[:4], odd[4:], odd, odd[1:2], odd[5:6]):
+        xs = [random.choice(chosen) if i % 3 else random.gauss(0, 1) for i in range(n)]
+        given = xs[:]
+        mod.floats(given)
+        wanted = sorted(xs, key=lambda x: (x != x, x if x == x else 0))
+        assert struct.pack(f"{n}d", *given) == struct.pack(f"{n}d", *wanted)
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

@@ -1,0 +1,116 @@
+"""How a buffer gets another length: in place if it has one owner, else as a copy.
+
+A block that is mapped on its own (support.MAPPED) grows without being copied: the kernel moves its pages. When it is
+first mapped its elements are copied, since the C library would copy them to pages that it then moves one by one, and no
+large pages are asked for. They would be filled little by little, and where a computer is a virtual one the large pages
+that it is given may take ten times as long to clear as small ones.
+"""
+
+from __future__ import annotations
+
+from hybridc.core.ir import BufferT, Op, Type
+from hybridc.llvm import pool, refcount, support
+from hybridc.llvm.buffer_ops import (
+    CTX_AND_BLOCK,
+    Results,
+    copy_elements,
+    element_key,
+    fresh_buffer,
+    item_of,
+    release_elements,
+)
+from hybridc.llvm.code import Code
+from hybridc.llvm.emitter import FnEmitter
+from hybridc.llvm.layout import HEADER
+from hybridc.llvm.module import Module
+
+
+def _resize(e: FnEmitter, op: Op) -> Results:
+    count = e.one(op.args[1])
+    if count.startswith(("%", "-")):
+        with e.giving_up(op.args[:1]):
+            e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
+    block = e.call(
+        "ptr", _resize_helper(e.module, item_of(op)), [("ptr", "%ctx"), ("ptr", e.one(op.args[0])), ("i64", count)]
+    )
+    e.leave_unless(e.icmp("ne", block, "null", "ptr"))
+    e.sole.add(block)
+    return ((block,),)
+
+
+def _resize_helper(module: Module, item: Type) -> str:
+    """ptr (ctx, block, count >= 0). null: no memory, and the block is released."""
+    size = module.layouts.shape(item).size
+
+    def make(name: str) -> None:
+        code = Code(module, name, [*CTX_AND_BLOCK, ("i64", "%count")], "ptr", attributes="noinline nounwind")
+        length = code.call("i64", support.buffer_length(module), [("ptr", "%block")])
+        alone, shared = code.label("alone"), code.label("shared")
+        test = code.label("test")
+        code.branch(code.icmp("eq", "%block", "null", "ptr"), shared, test)
+        code.start(test)
+        in_place = refcount.unique(code, "%block")
+        if size == 1:
+            in_place = code.op2("and", "i1", in_place, code.op2("xor", "i1", pool.pooled(code, "%block"), "true"))
+        code.branch(in_place, alone, shared)
+
+        code.start(shared)
+        fresh = fresh_buffer(code, size, "%count", True)
+        with code.when(code.icmp("ne", fresh, "null", "ptr")):
+            kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
+            copy_elements(code, item, code.ptr_add(fresh, HEADER), code.ptr_add("%block", HEADER), kept)
+        code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+        code.ret(fresh)
+
+        code.start(alone)
+        release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
+        _in_place(code, item, length, _bytes(code, size, "%count"))
+        code.finish()
+
+    return module.helper(("hyb.resize", element_key(module, item)), make)
+
+
+def _bytes(code: Code, size: int, count: str) -> str:
+    """How many a block with so many elements has; too many for any memory if it were more."""
+    pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", count), ("i64", str(size))])
+    elements = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
+    wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
+    huge = code.op2("or", "i1", wrapped, code.icmp("ugt", elements, str(support.LIMIT)))
+    return code.select(huge, "i64", str(support.LIMIT), code.add(elements, str(HEADER)))
+
+
+def _in_place(code: Code, item: Type, length: str, wanted: str) -> None:
+    """The end of the helper, for a block with one owner."""
+    size = code.layouts.shape(item).size
+    taken = code.add(code.mul(length, str(size)), str(HEADER))
+    mapped = code.icmp("ugt", taken, str(support.MAPPED))
+    unmapped = code.op2("xor", "i1", mapped, "true")
+    first = code.op2("and", "i1", unmapped, code.icmp("ugt", wanted, str(support.MAPPED)))
+    with code.when(first):
+        own = code.call("ptr", "@calloc", [("i64", "1"), ("i64", wanted)])
+        with code.when(code.icmp("ne", own, "null", "ptr")):
+            code.copy_bytes(own, "%block", taken)
+            code.store("i64", "%count", code.ptr_add(own, 8))
+            code.call("void", "@free", [("ptr", "%block")])
+            code.ret(own)
+    moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
+    with code.when(code.icmp("eq", moved, "null", "ptr")):
+        kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
+        code.store("i64", kept, code.ptr_add("%block", 8))
+        code.call("void", refcount.release_helper(code.module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+        support.no_memory(code)
+        code.ret("null")
+    with code.when(code.op2("and", "i1", unmapped, code.icmp("uge", wanted, str(support.LARGE)))):
+        code.call("void", support.in_large_pages(code.module), [("ptr", moved), ("i64", wanted)])
+    code.store("i64", "%count", code.ptr_add(moved, 8))
+    with code.when(code.icmp("sgt", "%count", length)):
+        tail = code.ptr_add(moved, taken)
+        more = code.sub(wanted, taken)
+        with code.when(mapped):
+            code.call("void", support.clear_pages(code.module), [("ptr", tail), ("i64", more)])
+            code.ret(moved)
+        code.zero_bytes(tail, more)
+    code.ret(moved)
+
+
+ROWS = {"buffer_resize": _resize}
