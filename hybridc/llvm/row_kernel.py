@@ -74,8 +74,7 @@ class _Writer(Columns):
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
-        if not self.products:
-            self.asked = set()
+        self.asks = not self.products
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
