@@ -86,6 +86,7 @@ PASSES: list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]] = [
     ("prune", dce.prune),
     ("spread", lambda core, roots: spread.run(core)),
     ("share", lambda core, roots: share.run(core)),
+    ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("add_into", lambda core, roots: add_into.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),

@@ -88,7 +88,7 @@ def panels(
                 b, left = code.element(first, t, code.mul(column, "%ldb") if turned else column), code.sub("%n", column)
 
                 def multiply(by: str, copied: bool, later: str = "%room") -> None:
-                    code.call("void", _column(module, kind, heights, across, edge, copied, lies), [
+                    code.call("void", rows_by_panel(module, kind, heights, across, edge, copied, lies), [
                         ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
                         ("ptr", by), ("i64", "%ldb"), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", goes_on),
                         ("ptr", later)])
@@ -151,7 +151,7 @@ def panels(
     return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies, adds), make)
 
 
-def _column(
+def rows_by_panel(
     module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, copied: bool, lies: str
 ) -> str:
     """void (c, ldc, a, lda, b, step, rows, k, left, adds, later): all rows by a panel. The first tiles ask memory for a

@@ -367,9 +367,9 @@ class Columns:
         return value
 
     def ask(self, node: Node, start: str, column: str, writes: bool) -> None:
-        """Have memory bring the next row of a tensor while this one is computed: a row is gone through several times, and
-        memory would wait for all but the first. Where most is computed memory has time. Of what is one row, what comes
-        AHEAD."""
+        """Have memory bring the next row of a tensor while this one is computed: a row is gone through several times,
+        and memory would wait for all but the first. Where most is computed memory has time. Of what is one row, what
+        comes AHEAD."""
         if not self.asks or self.wide is None:
             return
         t, size = SCALARS[node.type.name]
