@@ -99,6 +99,7 @@ PASSES: Passes = [
     ("spread", lambda core, roots: spread.run(core)),
     ("share", lambda core, roots: share.run(core)),
     ("full_size", lambda core, roots: full_size.run(core)),
+    ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("add_into", lambda core, roots: add_into.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from hybridc.base.dims import Dim
-from hybridc.base.types import FLOATS, STD_TYPES, STR, FnRef, Named, Type, Void, list_of
+from hybridc.base.types import FLOATS, STD_TYPES, FnRef, Named, Type, Void, list_of
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front import derive, tensor_lower, tree

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hybridc.base.types import BOOL, FLOATS, I32, INT, INTS, U8, Prim
 from hybridc.core.ir import Atom, Block, Const, Fused, Op, TensorT, Var, Yield
 from hybridc.core.tensor_ops import INT_FAULTS, elem, rank
-from hybridc.kernels.graph import Graph, Node, Unfit, build
+from hybridc.kernels.graph import Graph, Node, Unfit, build, pooling
 from hybridc.kernels.online import online
 
 MOVES = (
@@ -144,14 +144,6 @@ def columns(graph: Graph, node: Node) -> int | None:
             return None
         total *= size
     return total
-
-
-def pooling(ops: Sequence[Op], results: Sequence[Var]) -> bool:
-    """Windows and the reduction of each."""
-    if [op.op for op in ops] != ["windows", "reduce"] or list(results) != list(ops[1].outs):
-        return False
-    of, axes, fn = ops[1].args[0], ops[1].attr("axes"), ops[1].attr("fn")
-    return of == ops[0].outs[0] and axes == (2, 3) and fn in ("max", "min", "sum")
 
 
 # ---- single operators

@@ -18,9 +18,10 @@ from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
 from hybridc.core.tensor_ops import INT_FAULTS, elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
 
-IMPLICIT = ("windows",)
-"""Fusible on a GPU only, as the matrix of a product that is never in memory."""
-FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota")
+FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota", "windows")
+"""Windows as the matrix of a product that is never in memory."""
+RUN = 16
+"""Elements of the longest vector."""
 COSTLY = frozenset(
     "exp log sqrt rsqrt sin cos tan tanh asin acos atan erf log1p expm1 sigmoid atan2 pow div floordiv mod".split()
 )
@@ -362,6 +363,21 @@ def window_sizes(op: Op, axes: Axes) -> WindowSizes:
     return WindowSizes(channels, height, width, across)
 
 
+def in_lines(graph: Graph) -> None:
+    """Unfit where a vector of windows, or what they begin with, does not lie in one line of the image."""
+    for op, sizes in graph.windows.items():
+        if whole_number(op.args[4]) != 1 or sizes.across % RUN:
+            raise Unfit("windows in lines of odd lengths, or apart")
+
+
+def pooling(ops: Sequence[Op], results: Sequence[Var]) -> bool:
+    """Windows and the reduction of each."""
+    if [op.op for op in ops] != ["windows", "reduce"] or list(results) != list(ops[1].outs):
+        return False
+    of, axes, fn = ops[1].args[0], ops[1].attr("axes"), ops[1].attr("fn")
+    return of == ops[0].outs[0] and axes == (2, 3) and fn in ("max", "min", "sum")
+
+
 def cheap(node: Node) -> bool:
     """Is it a comparison or the like, of values that are there, which may as well be computed at every row?"""
     quick = node.op is not None and node.op.attr("fn") not in COSTLY
@@ -384,7 +400,7 @@ def _swapped(op: Op, axes: Axes) -> bool:
 
 def _allowed(op: Op) -> None:
     """Operators whose elements cannot fault, of types that a kernel computes with."""
-    if op.op not in (*FUSIBLE, *IMPLICIT):
+    if op.op not in FUSIBLE:
         raise Unfit(f"{op.op} is a kernel of its own")
     kind = elem(op.outs[0].type)
     match op.op:
@@ -413,6 +429,6 @@ def _allowed(op: Op) -> None:
 
 
 __all__ = [
-    "COSTLY", "FUSIBLE", "IMPLICIT", "Const", "Graph", "Node", "Unfit", "WindowSizes", "build", "graph_of",
-    "window_count",
+    "COSTLY", "FUSIBLE", "Const", "Graph", "Node", "Unfit", "WindowSizes", "build", "graph_of", "in_lines",
+    "pooling", "window_count",
 ]  # fmt: skip

@@ -71,6 +71,32 @@ class Schedule:
         """Does its row lie in memory at that time?"""
         return node.kind in ("product", "concat") or node in self.kept and self.ready[node] < at
 
+    def busiest(self) -> dict[Node, Time]:
+        """For each tensor that is read, when the loop runs, of those that read it, that computes the most."""
+        found: dict[Node, tuple[int, Time]] = {}
+        for segment in self.segments:
+            for at in sorted(segment.loops):
+                seen: set[Node] = set()
+                for loop in segment.loops[at].values():
+                    for action in loop.actions:
+                        self._computed(action.node.args[0] if action.kind == "reduce" else action.node, at, seen)
+                work = sum(n.op is not None and n.op.attr("fn") in COSTLY for n in seen)
+                for node in seen:
+                    if node.kind == "load" and (node not in found or work > found[node][0]):
+                        found[node] = work, at
+        return {node: at for node, (_, at) in found.items()}
+
+    def _computed(self, node: Node, at: Time, seen: set[Node]) -> None:
+        """What is read and computed for a node's columns at that time."""
+        if node.space is None or node in seen:
+            return
+        seen.add(node)
+        if node.kind == "slice":
+            seen.add(node.args[0])
+        elif not self.readable(node, at):
+            for a in node.args:
+                self._computed(a, at, seen)
+
 
 def schedule(graph: Graph) -> Schedule:
     return _Scheduler(graph).run()

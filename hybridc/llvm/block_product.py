@@ -26,6 +26,8 @@ TURN_FROM = 12
 COPY_FROM, COPY_ALIGNED_FROM, COPY_CROWDED_FROM = 36, 160, 12
 """Rows from which panels are copied: where vectors cross the lines of the caches, where they do not, and where a
 panel's lines crowd in few sets of the second cache, so that it does not keep them."""
+COPY_AHEAD = 12
+"""Lines that a copy asks for beforehand."""
 CROWD = 1 << 20
 """Lines of a panel, times the power of two in the distance between them, beyond which they crowd: the second cache is
 of that size, or twice."""
@@ -85,8 +87,8 @@ def panels(
             def panel(column: str, across: int, edge: bool) -> None:
                 b, left = code.element(first, t, code.mul(column, "%ldb") if turned else column), code.sub("%n", column)
 
-                def multiply(by: str, strips: bool, later: str = "%room") -> None:
-                    code.call("void", _column(module, kind, heights, across, edge, strips, lies), [
+                def multiply(by: str, copied: bool, later: str = "%room") -> None:
+                    code.call("void", rows_by_panel(module, kind, heights, across, edge, copied, lies), [
                         ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
                         ("ptr", by), ("i64", "%ldb"), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", goes_on),
                         ("ptr", later)])
@@ -149,8 +151,8 @@ def panels(
     return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies, adds), make)
 
 
-def _column(
-    module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, strips: bool, lies: str
+def rows_by_panel(
+    module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, copied: bool, lies: str
 ) -> str:
     """void (c, ldc, a, lda, b, step, rows, k, left, adds, later): all rows by a panel. The first tiles ask memory for a
     panel that lies at `later`, k lines of the caches each."""
@@ -174,7 +176,7 @@ def _column(
                 number = code.op2("udiv", "i64", i.index, str(TILE_ROWS))
                 part = code.beyond("%later", t, code.mul(code.mul(number, "%k"), str(line)))
                 later = code.select(code.icmp("slt", i.index, str(last)), "ptr", part, "%b")
-                kernel = tile(module, kind, h, vectors, strips=strips, masked=masked, lies=lies)
+                kernel = tile(module, kind, h, vectors, copied=copied, masked=masked, lies=lies)
                 code.call("void", kernel, [
                     ("ptr", code.element("%c", t, code.mul(i.index, "%ldc"))), ("i64", "%ldc"),
                     ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", "%b"), ("i64", "%step"),
@@ -183,7 +185,7 @@ def _column(
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, strips, lies), make)
+    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, copied, lies), make)
 
 
 def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
@@ -192,7 +194,7 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
     t, strip = lane.scalar, lane.count * WIDE
 
     def part(column: str, ragged: bool) -> None:
-        kernel = tile(module, kind, 1, WIDE, strips=False, masked=ragged, ragged=ragged)
+        kernel = tile(module, kind, 1, WIDE, copied=False, masked=ragged, ragged=ragged)
         b = code.element("%b", t, column)
         code.call("void", kernel, [
             ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", b),
@@ -250,8 +252,8 @@ def dots(module: Module, kind: Prim) -> str:
 
 
 def _copy(module: Module, kind: Prim, vectors: int, edge: bool) -> str:
-    """void (to, b, ldb, left, k): lines of so many vectors, each vector in a strip of its own. At an edge there are
-    `left` columns, and 0 after them."""
+    """void (to, b, ldb, left, k): lines of so many vectors, one after the other. At an edge there are `left` columns,
+    and 0 after them."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -260,10 +262,13 @@ def _copy(module: Module, kind: Prim, vectors: int, edge: bool) -> str:
         masks = [lane.mask(code, "%left", v) for v in range(vectors)] if edge else [""] * vectors
         with code.loop("%k", rolled=True) as i:
             line = code.element("%b", lane.scalar, code.mul(i.index, "%ldb"))
+            to = code.element("%to", lane.scalar, code.mul(i.index, str(lane.count * vectors)))
+            soon = code.beyond(line, lane.scalar, code.mul("%ldb", str(COPY_AHEAD)))
+            for v in range(0, lane.bytes * vectors, LINE):
+                code.prefetch(code.beyond(soon, "i8", str(v)), near=False)
             for v, mask in enumerate(masks):
-                at = code.mul(code.add(i.index, code.mul("%k", str(v)) if v else "0"), str(lane.count))
                 value = lane.load(code, code.ptr_add(line, lane.bytes * v), mask)
-                lane.store(code, value, code.element("%to", lane.scalar, at))
+                lane.store(code, value, code.ptr_add(to, lane.bytes * v))
         code.ret()
         code.finish()
 
@@ -282,11 +287,12 @@ def turn(module: Module, kind: Prim) -> str:
         # Addresses of rows stay in memory: there are more than registers, and LLVM would move them about.
         rows = code.alloca(8 * count)
         last, end = code.sub("%left", "1"), code.sub("%k", str(count))
+        step = code.mul("%vectors", str(count))
         with code.loop("%vectors", rolled=True) as v:
             with code.loop(str(count), rolled=True) as r:
                 number = least(code, code.add(code.mul(v.index, str(count)), r.index), last)
                 code.store("ptr", code.element("%b", t, code.mul(number, "%ldb")), code.element(rows, "ptr", r.index))
-            to = code.element("%to", t, code.mul(code.mul(v.index, "%k"), str(count)))
+            to = code.element("%to", t, code.mul(v.index, str(count)))
 
             def row(r: int, p: str) -> str:
                 start = code.ins(f"load volatile ptr, ptr {code.ptr_add(rows, 8 * r)}")
@@ -299,12 +305,12 @@ def turn(module: Module, kind: Prim) -> str:
             with code.loop("%k", step=count, rolled=True) as q:
                 at = least(code, q.index, end)
                 for c, value in enumerate(lane.turned(code, lambda r: row(r, at))):
-                    lane.store(code, value, code.element(to, t, code.mul(code.add(at, str(c)), str(count))))
+                    lane.store(code, value, code.element(to, t, code.mul(code.add(at, str(c)), step)))
             code.jump(done)
             code.start(short)
             with code.loop(str(count), rolled=True) as r, code.loop("%k", rolled=True) as p:
                 start = code.load("ptr", code.element(rows, "ptr", r.index))
-                place = code.element(to, t, code.add(code.mul(p.index, str(count)), r.index))
+                place = code.element(to, t, code.add(code.mul(p.index, step), r.index))
                 code.store(t, code.load(t, code.element(start, t, p.index)), place)
             code.jump(done)
             code.start(done)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from hybridc.kernels.graph import Node
 from hybridc.kernels.schedule import Action, Loop, Schedule, Segment, Time
+from hybridc.llvm.code import Code
 from hybridc.llvm.elementary import element
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
@@ -39,6 +40,7 @@ class Columns:
 
     def __init__(self, module: Module, plan: Schedule):
         self.module, self.plan, self.graph = module, plan, plan.graph
+        self.busiest = plan.busiest()
         self.memo: dict[Node, str] = {}
         """Values and addresses of the row that is being written."""
         self.first: dict[Node, str] = {}
@@ -51,8 +53,8 @@ class Columns:
         self.mask = ""
         self.limit = ""
         """The columns that the rows of a block need of the space that is limited (kernels/causal.py)."""
-        self.asked: set[tuple[Node, bool]] | None = None
-        """What of the next row has been asked of memory while this one is computed; None where nothing is."""
+        self.asks = False
+        """Is the next row asked of memory while this one is computed?"""
         self.begin, self.end = "0", ""
         """Of a row that is cut: the columns that are computed."""
 
@@ -84,8 +86,6 @@ class Columns:
     def row_loops(self, segment: Segment, row: str, within: str) -> None:
         """Everything a segment does with one row; `within` is its number in the block."""
         self.row, self.within = row, within
-        if self.asked is not None:
-            self.asked.clear()
         kept = dict(self.memo)
         for at in sorted(segment.loops):
             self.at = at
@@ -185,7 +185,7 @@ class Columns:
         with k.loop(str(LANES)) as lane:
             for p, (t, nothing) in zip(partial, kinds, strict=True):
                 k.store(t, nothing, k.element(p, t, lane.index))
-        filled = str(int(count) & -LANES) if not count.startswith("%") else k.op2("and", "i64", count, str(-LANES))
+        filled = _whole(k, count, LANES)
 
         def lanes(start: str, number: str) -> None:
             with k.loop(number) as lane:
@@ -226,7 +226,7 @@ class Columns:
             parts = LANES // WIDTH
             carry = [(vector(t), f"splat ({t} {nothing})") for t, nothing in kinds for _ in range(parts)]
             open_ = count.startswith("%")
-            filled = k.op2("and", "i64", count, str(-WIDTH)) if open_ else str(int(count) & -WIDTH)
+            filled = _whole(k, count, WIDTH)
             few = not open_ and int(count) <= LANES
             with k.loop(filled, carry, start=self.begin, step=WIDTH, rolled=not few) as turn:
                 new = self.turn(loop, targets, turn.index)
@@ -357,7 +357,7 @@ class Columns:
             value = column if self.wide is None else self.wide.numbers(column)
         elif node.kind == "load" or self.plan.readable(node, self.at):
             value = self.read(t, k.element(self.start(node), t, column))
-            if node.kind == "load" and node.all_rows:
+            if node.kind == "load" and node.all_rows and self.at == self.busiest[node]:
                 self.ask(node, self.start(node), column, False)
         elif node.kind == "slice":
             value = self.read(t, k.element(self.start(node.args[0]), t, k.add(column, str(node.start))))
@@ -367,15 +367,19 @@ class Columns:
         return value
 
     def ask(self, node: Node, start: str, column: str, writes: bool) -> None:
-        """Have memory bring the next row of a tensor where this one is first looked at: a row is gone through several
-        times, and memory would wait for all but the first. Of what is one row, what comes AHEAD."""
-        if self.asked is None or self.wide is None or (node, writes) in self.asked:
+        """Have memory bring the next row of a tensor while this one is computed: a row is gone through several times,
+        and memory would wait for all but the first. Where most is computed memory has time. Of what is one row, what
+        comes AHEAD."""
+        if not self.asks or self.wide is None:
             return
-        self.asked.add((node, writes))
         t, size = SCALARS[node.type.name]
         far = str(AHEAD // size) if self.plan.flat else self.width(node)
-        self.k.prefetch(self.k.beyond(start, t, self.k.add(column, far)), writes=writes)
+        self.k.prefetch(self.k.beyond(start, t, self.k.add(column, far)), writes=writes, near=False)
 
     def read(self, t: str, address: str) -> str:
         return self.wide.load(t, address, self.mask) if self.wide is not None else self.k.load(t, address)
 
+
+def _whole(k: Code, count: str, of: int) -> str:
+    """The part of a count that is a multiple of a power of two."""
+    return k.op2("and", "i64", count, str(-of)) if count.startswith("%") else str(int(count) & -of)

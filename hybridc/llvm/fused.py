@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from hybridc.core.ir import Fused, Op, TensorT, Var
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.axes import Axes
-from hybridc.kernels.graph import Graph, Node, graph_of
+from hybridc.kernels.graph import Graph, Node, graph_of, pooling
 from hybridc.kernels.late import divided_late
 from hybridc.kernels.schedule import Schedule, schedule
 from hybridc.llvm.emitter import CTX, FnEmitter
@@ -27,11 +27,14 @@ from hybridc.llvm.tensor_map import operands_of, product, result_dims
 from hybridc.llvm.tensor_matmul import kept, product_dims
 from hybridc.llvm.tensor_reduce import check_some
 from hybridc.llvm.tensor_whole import window_dims
+from hybridc.llvm.window_pool import emit_pool
 
 
 def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tuple[Leaves, ...], set[Var]]:
     """The results' leaves. Those of `dying`, which the function owns and would release next, whose memory results may
     have taken: they are released here."""
+    if pooling(stmt.ops, [v for v in stmt.body.tail.values if isinstance(v, Var)]):
+        return (emit_pool(e, *stmt.ops),), set()
     graph = graph_of(stmt)
     for op in stmt.ops:
         e.span = op.span

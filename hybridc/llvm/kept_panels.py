@@ -82,14 +82,13 @@ def _filled(code: Code, place: str) -> str:
 
 def kept_width(code: Code, kind: Prim, n: str) -> str:
     """Columns of all panels of n: the last one may be half as wide."""
-    unit = str(_unit(code.module, kind)[0])
+    unit = str(panel_width(code.module, kind) // _parts(code.module))
     return code.mul(parts(code, n, unit), unit)
 
 
-def _unit(module: Module, kind: Prim) -> tuple[int, int]:
-    """Columns and vectors of the narrowest panel."""
-    some = 2 if tile_vectors(module) > 2 else 1
-    return panel_width(module, kind) // some, tile_vectors(module) // some
+def _parts(module: Module) -> int:
+    """Of a whole panel, of which the last one may have a single one."""
+    return 2 if tile_vectors(module) > 2 else 1
 
 
 def _lay_out(module: Module, kind: Prim) -> str:
@@ -100,7 +99,7 @@ def _lay_out(module: Module, kind: Prim) -> str:
         lane = Lane(kind, module.vector_bytes)
         t = lane.scalar
         code = Code(module, name, [("ptr", "%place"), ("ptr", "%b"), *ints("n", "k")], "ptr", attributes=COLD)
-        columns, vectors = _unit(module, kind)
+        columns, vectors = panel_width(module, kind), tile_vectors(module)
         wide = kept_width(code, kind, "%n")
         size = code.mul(code.mul(wide, "%k"), str(lane.size))
         memory = code.call("ptr", "@aligned_alloc", [("i64", "64"), ("i64", size)])
@@ -112,10 +111,13 @@ def _lay_out(module: Module, kind: Prim) -> str:
             deep = least(code, code.sub("%k", p.index), str(DEPTH_BYTES // lane.size))
             to = code.element(memory, t, code.mul(p.index, wide))
             with code.loop("%n", step=columns, rolled=True) as j:
+                left, some = code.sub("%n", j.index), _parts(module)
+                few = code.icmp("sle", left, str(columns // some))
                 code.call("void", turn(module, kind), [
                     ("ptr", code.element(to, t, code.mul(j.index, deep))),
                     ("ptr", code.element("%b", t, code.add(code.mul(j.index, "%k"), p.index))), ("i64", "%k"),
-                    ("i64", code.sub("%n", j.index)), ("i64", deep), ("i64", str(vectors))])
+                    ("i64", left), ("i64", deep),
+                    ("i64", code.select(few, "i64", str(vectors // some), str(vectors)) if some > 1 else str(vectors))])
         code.store("i64", "%n", code.ptr_add("%place", 8))
         code.store("i64", _columns(code), code.ptr_add("%place", 16))
         code.do(f"store atomic ptr {memory}, ptr {code.ptr_add('%place', 24)} release, align 8")

@@ -21,7 +21,7 @@ from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
 MATRICES = [("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b")]
 KEPT = [("ptr", "%kept")]
 
-ROWS_IN_BLOCK = 90 * TILE_ROWS
+ROWS_IN_BLOCK = 180 * TILE_ROWS
 """Few blocks copy the right side seldom; the rows of one are read again for each panel."""
 PANELS_IN_BLOCK = 8
 """Between two looks whether to stop."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hybridc.kernels.graph import COSTLY, Graph, Node
+from hybridc.kernels.axes import whole_number
+from hybridc.kernels.graph import COSTLY, Graph, Node, WindowSizes
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import OFFSET, fault_code
@@ -26,6 +27,7 @@ from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
 from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
+from hybridc.llvm.window_panels import window_panels, window_room
 
 ON_STACK = 1 << 15
 """Bytes of scratch memory up to which it is on the stack."""
@@ -74,8 +76,7 @@ class _Writer(Columns):
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
-        if not self.products:
-            self.asked = set()
+        self.asks = not self.products
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
@@ -291,6 +292,10 @@ class _Writer(Columns):
         """Bytes for a panel of any product that may copy some."""
         k, size = self.k, "0"
         for node in self.products:
+            windows = self.windows_of(node)
+            if windows is not None:
+                size = most(k, window_room(self.module, node.type, *windows), size)
+                continue
             few = not self.each.startswith("%") and int(self.each) < COPY_CROWDED_FROM
             if self.by_rows(node) or self.each == "1" or few and not node.transposed and self.whole(node):
                 continue
@@ -305,13 +310,21 @@ class _Writer(Columns):
         n = self.needed(node.space)
         return not n.startswith("%") and int(n) % panel_width(self.module, node.type) == 0
 
+    def windows_of(self, node: Node) -> tuple[WindowSizes, list[int]] | None:
+        """Of a product by windows: their sizes and settings."""
+        op = node.args[1].op
+        return None if op is None else (self.graph.windows[op], [whole_number(a) for a in op.args[1:9]])
+
     def begin_batch(self, batch: str) -> None:
         """Where the matrices of this batch lie."""
         for node in dict.fromkeys(p.args[1] for p in self.products):
             at = "0"
             if node.rows:
                 user = next(p for p in self.products if p.args[1] is node)
+                windows = self.windows_of(user)
                 size = times(self.k, self.width(user), self.width(user.args[0]))
+                if windows is not None:
+                    size = str(windows[0].image)
                 at = times(self.k, self.place(node, self.graph.rows[: self.graph.batch], batch), size)
             self.memo[node] = self.k.element(self.names[node], SCALARS[node.type.name][0], at)
 
@@ -354,6 +367,12 @@ class _Writer(Columns):
 
     def by_panels(self, node: Node, c: str, a: str, rows: str) -> None:
         k, ldc, inner, b = self.k, self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
+        windows = self.windows_of(node)
+        if windows is not None:
+            helper = window_panels(self.module, node.type, tile_heights(rows), *windows, int(ldc))
+            k.call("void", helper, [("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", rows),
+                                    ("ptr", self.room)])
+            return
         ldb, turned = inner if node.transposed else ldc, node.transposed
         copied = "true" if turned else copies(k, node.type, b, ldb, rows, inner)
         kept = f"%kept{self.turned.index(node)}" if node in self.turned else "null"

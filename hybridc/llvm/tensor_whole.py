@@ -87,7 +87,7 @@ def _windows_kernel(module: Module, kind: Prim) -> str:
             if SCALARS[kind.name][1] in MASKED:
                 close, apart, done = k.label("close"), k.label("apart"), k.label("done")
                 k.branch(k.icmp("eq", "%sw", "1"), close, apart)
-                for label, step in ((close, "1"), (apart, "%sw")):
+                for label, step in ((close, 1), (apart, "%sw")):
                     k.start(label)
                     _window_line(k, llvm, to, line, start, step, width)
                     k.jump(done)
@@ -100,27 +100,38 @@ def _windows_kernel(module: Module, kind: Prim) -> str:
     return module.helper(("kernel.windows", kind), make)
 
 
-def _window_line(k: Code, llvm: str, to: str, line: str, start: str, step: str, width: str) -> None:
+def _window_line(k: Code, llvm: str, to: str, line: str, start: str, step: int | str, width: str) -> None:
     """%columns elements of a line of so many, each a step on from `start`, which may lie before it; %fill beside it."""
+    wide = Wide(k)
+    with k.loop("%columns", step=WIDTH, rolled=True) as c:
+        at = k.add(k.mul(c.index, str(step)), start)
+        value = gathered(k, llvm, line, at, step, width)
+        wide.store(llvm, value, k.element(to, llvm, c.index), wide.mask(k.sub("%columns", c.index)))
+
+
+def gathered(k: Code, llvm: str, line: str, at: str, step: int | str, width: str) -> str:
+    """A vector of elements of a line of so many, each a step on, from `at` on; %fill beside the line. A step of 1 or 2
+    is known to be that."""
     wide, t = Wide(k), vector(llvm)
     fill, size = wide.splat(llvm, "%fill"), wide.splat("i64", width)
-    with k.loop("%columns", step=WIDTH, rolled=True) as c:
-        at = k.add(k.mul(c.index, step), start)
-        if step == "1":
-            places = wide.numbers(at)
-            inside = wide.icmp("ult", places, size, "i64")
-            value = wide.select(inside, llvm, wide.load(llvm, k.beyond(line, llvm, at), inside), fill)
-        else:
-            steps = wide.op2("mul", "i64", wide.numbers("0"), wide.splat("i64", step))
-            places = wide.op2("add", "i64", steps, wide.splat("i64", at))
-            inside = wide.icmp("ult", places, size, "i64")
-            name = f"@llvm.masked.gather.v{WIDTH}{SHORT.get(llvm, llvm)}.v{WIDTH}p0"
-            where = k.ins(f"getelementptr {llvm}, ptr {line}, {vector('i64')} {places}")
-            args = [(vector("ptr"), where), ("i32 immarg", str(SIZE[llvm])), (vector("i1"), inside), (t, fill)]
-            k.module.declare(f"{t} {name}({', '.join(kind for kind, _ in args)})")
-            given = ", ".join(f"{kind.removesuffix(' immarg')} {v}" for kind, v in args)
-            value = k.ins(f"call {t} {name}({given})")
-        wide.store(llvm, value, k.element(to, llvm, c.index), wide.mask(k.sub("%columns", c.index)))
+    if step in (1, 2):
+        parts = []
+        for part in range(int(step)):
+            first = k.add(at, str(part * WIDTH))
+            inside = wide.icmp("ult", wide.numbers(first), size, "i64")
+            parts.append(wide.select(inside, llvm, wide.load(llvm, k.beyond(line, llvm, first), inside), fill))
+        evens = ", ".join(f"i32 {2 * i}" for i in range(WIDTH))
+        return parts[0] if step == 1 else k.ins(
+            f"shufflevector {t} {parts[0]}, {t} {parts[1]}, <{WIDTH} x i32> <{evens}>")
+    steps = wide.op2("mul", "i64", wide.numbers("0"), wide.splat("i64", str(step)))
+    places = wide.op2("add", "i64", steps, wide.splat("i64", at))
+    inside = wide.icmp("ult", places, size, "i64")
+    name = f"@llvm.masked.gather.v{WIDTH}{SHORT.get(llvm, llvm)}.v{WIDTH}p0"
+    where = k.ins(f"getelementptr {llvm}, ptr {line}, {vector('i64')} {places}")
+    args = [(vector("ptr"), where), ("i32 immarg", str(SIZE[llvm])), (vector("i1"), inside), (t, fill)]
+    k.module.declare(f"{t} {name}({', '.join(kind for kind, _ in args)})")
+    given = ", ".join(f"{kind.removesuffix(' immarg')} {v}" for kind, v in args)
+    return k.ins(f"call {t} {name}({given})")
 
 
 def _one_by_one(k: Code, llvm: str, to: str, line: str, start: str, width: str) -> None:

@@ -22,20 +22,20 @@ def ints(*names: str) -> list[tuple[str, str]]:
 TILE_ROWS = 6
 """Of the largest tile: its sums and operands fill the registers."""
 AHEAD = 8
-"""Lines of the right side where it lies that a tile asks for before it multiplies them: they may lie a page apart."""
+"""Lines of the right side that a tile asks for before it multiplies them: they lie in the second cache, or a page
+apart."""
 LINE = 64
 """Bytes of a line of the caches."""
 
 
 def tile(
-    module: Module, kind: Prim, rows: int, vectors: int, *, strips: bool, masked: bool = False, ragged: bool = False,
+    module: Module, kind: Prim, rows: int, vectors: int, *, copied: bool, masked: bool = False, ragged: bool = False,
     lies: str = "rows",
 ) -> str:
-    """void (c, ldc, a, lda, b, step, k, left, adds, later): a tile of c = a @ b, or of c += a @ b. The vectors of a
-    line of b lie side by side, and the next line `step` on; or each vector in a strip of its own, of k lines (`step` is
-    not looked at), and meanwhile k lines of the caches at `later` are asked of memory. a lies in `rows` (of lda
-    elements) or `columns` (lda from one k to the next). If masked, there are `left` columns of c, and if ragged of b
-    too."""
+    """void (c, ldc, a, lda, b, step, k, left, adds, later): a tile of c = a @ b, or of c += a @ b. The next line of b
+    lies `step` on; or right after it in one that is `copied` (`step` is not looked at), and meanwhile k lines of the
+    caches at `later` are asked of memory. a lies in `rows` (of lda elements) or `columns` (lda from one k to the next).
+    If masked, there are `left` columns of c, and if ragged of b too."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -43,9 +43,8 @@ def tile(
         params += [*ints("step", "k", "left"), ("i1", "%adds"), ("ptr", "%later")]
         k = Code(module, name, params, "void", attributes="noinline nounwind")
         masks = [lane.mask(k, "%left", v) for v in range(vectors)] if masked else [""] * vectors
-        step, strip = ("%step", str(lane.count)) if not strips else (str(lane.count), k.mul("%k", str(lane.count)))
-        apart = [k.mul(strip, str(v)) if v else "0" for v in range(vectors)]
-        later = k.opaque("ptr", "%later" if strips else k.beyond("%b", lane.scalar, k.mul(step, str(AHEAD))))
+        step = str(lane.count * vectors) if copied else "%step"
+        ahead = k.opaque("ptr", k.beyond("%b", lane.scalar, k.mul(step, str(AHEAD))))
 
         def places() -> list[tuple[str, str]]:
             lines = [k.element("%c", lane.scalar, k.mul("%ldc", str(r)) if r else "0") for r in range(rows)]
@@ -67,12 +66,13 @@ def tile(
         bases = [k.opaque("ptr", k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0"))
                  for r in range(0, rows * across or 1, 3)]
         with k.loop("%k", sums, rolled=True) as turn:
-            soon = k.beyond(later, lane.scalar, k.mul(turn.index, str(LINE // lane.size) if strips else step))
-            for v in range(0, LINE if strips else lane.bytes * vectors, LINE):
-                k.prefetch(k.beyond(soon, "i8", str(v)), near=not strips)
+            if copied:
+                k.prefetch(k.beyond("%later", lane.scalar, k.mul(turn.index, str(LINE // lane.size))), near=False)
+            soon = k.beyond(ahead, lane.scalar, k.mul(turn.index, step))
+            for v in range(0, lane.bytes * vectors, LINE):
+                k.prefetch(k.beyond(soon, "i8", str(v)))
             line = k.element("%b", lane.scalar, k.mul(turn.index, step))
-            bs = [lane.load(k, k.element(line, lane.scalar, apart[v]), masks[v] if ragged else "")
-                  for v in range(vectors)]
+            bs = [lane.load(k, k.ptr_add(line, lane.bytes * v), masks[v] if ragged else "") for v in range(vectors)]
             start = turn.index if across else k.mul(turn.index, "%lda")
             lefts = [k.element(base, lane.scalar, start) for base in bases]
             for r in range(rows):
@@ -85,7 +85,7 @@ def tile(
         k.ret()
         k.finish()
 
-    return module.helper((f"kernel.tile{rows}x{vectors}", kind, strips, masked, ragged, lies), make)
+    return module.helper((f"kernel.tile{rows}x{vectors}", kind, copied, masked, ragged, lies), make)
 
 
 def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:

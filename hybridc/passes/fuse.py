@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
+from hybridc.base.types import F32, F64
+from hybridc.core.ir import Atom, Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
-from hybridc.core.tensor_ops import rank, sizes_agree
+from hybridc.core.tensor_ops import elem, rank, sizes_agree
 from hybridc.core.walk import (
     args_of,
     blocks_of,
@@ -24,7 +25,7 @@ from hybridc.core.walk import (
     uses,
     with_body,
 )
-from hybridc.kernels.graph import FUSIBLE, IMPLICIT, Unfit, build
+from hybridc.kernels.graph import FUSIBLE, Unfit, build, in_lines, pooling
 from hybridc.passes import sizes
 from hybridc.passes.each import each
 
@@ -38,10 +39,16 @@ Judge = Callable[[Sequence[Op], Sequence[Var]], "str | None"]
 
 def on_cpu(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
     try:
-        build(ops, results)
+        in_lines(build(ops, results))
     except Unfit as unfit:
-        return str(unfit)
+        return None if _pools(ops, results) else str(unfit)
     return None
+
+
+def _pools(ops: Sequence[Op], results: Sequence[Var]) -> bool:
+    """Pooling with known windows, in vectors."""
+    return pooling(ops, results) and elem(results[0].type) in (F32, F64) and all(
+        isinstance(a, Const) for a in ops[0].args[1:9])
 
 
 def run(program: Program, judge: Judge = on_cpu, refusals: dict[str, list[Refusal]] | None = None) -> Program:
@@ -74,7 +81,6 @@ class _Fuser:
         self.next_id = highest_id(fn) + 1
         self.uses = uses(fn.body)
         self.refusals = refusals
-        self.fusible = FUSIBLE if judge is on_cpu else (*FUSIBLE, *IMPLICIT)
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
@@ -83,7 +89,7 @@ class _Fuser:
         stmts = [map_blocks(s, self.block) for s in b.stmts]
         groups: list[Group] = []
         for i, stmt in enumerate(stmts):
-            if isinstance(stmt, Op) and stmt.op in self.fusible:
+            if isinstance(stmt, Op) and stmt.op in FUSIBLE:
                 self.place(stmts, i, stmt, groups)
         at: dict[int, Stmt | None] = {}
         for g in groups:
@@ -98,7 +104,7 @@ class _Fuser:
         wanted = {a.id for a in op.args if isinstance(a, Var)}
         makers = [g for g in groups if g.made & wanted]
         attempts = [makers] if len(makers) < 2 else [makers, *([g] for g in reversed(makers))]
-        attempts[:0] = [*self.scores(stmts, op, groups), *self.windows(stmts, i, op, groups)]
+        attempts[:0] = [*self.scores(stmts, op, groups), *self.windows(stmts, i, op)]
         for chosen in attempts:
             reason = self.unfit(stmts, i, chosen)
             if reason is None:
@@ -123,20 +129,20 @@ class _Fuser:
         both = [g for g in groups if g in near or g.made & wanted and right not in g.made]
         return [both] if len(both) > len(near) else []
 
-    def windows(self, stmts: Sequence[Stmt], i: int, op: Op, groups: list[Group]) -> list[list[Group]]:
-        """For a product whose right side is a reshape of windows, these two: a reshape alone joins nothing."""
-        if op.op != "matmul" or self.judge is on_cpu:
+    def windows(self, stmts: Sequence[Stmt], i: int, op: Op) -> list[list[Group]]:
+        """For a reduction of windows these, and for a product whose right side is a reshape of windows these two:
+        neither joins anything by itself."""
+        made = _maker(stmts, i, op.args[-1] if op.op == "matmul" else op.args[0] if op.op == "reduce" else None)
+        chain = [made]
+        if op.op == "matmul" and made >= 0:
+            shaped = stmts[made]
+            if not isinstance(shaped, Op) or shaped.op != "reshape":
+                return []
+            chain.insert(0, _maker(stmts, made, shaped.args[0]))
+        first = stmts[chain[0]]
+        if chain[0] < 0 or not isinstance(first, Op) or first.op != "windows":
             return []
-        made = {o.id: k for k in range(i) for o in outs_of(stmts[k])}
-        k = made.get(op.args[1].id, -1) if isinstance(op.args[1], Var) else -1
-        shaped = stmts[k] if k >= 0 else None
-        if not isinstance(shaped, Op) or shaped.op != "reshape" or not isinstance(shaped.args[0], Var):
-            return []
-        j = made.get(shaped.args[0].id, -1)
-        windows = stmts[j] if j >= 0 else None
-        if not isinstance(windows, Op) or windows.op != "windows":
-            return []
-        return [[Group([j, k], {o.id for o in (*windows.outs, *shaped.outs)})]]
+        return [[Group(chain, {o.id for k in chain for o in outs_of(stmts[k])})]]
 
     def unfit(self, stmts: Sequence[Stmt], i: int, chosen: Sequence[Group]) -> str | None:
         """Why these groups and the operator at i are not one kernel."""
@@ -185,6 +191,13 @@ class _Fuser:
             inner.append(replace(op, outs=tuple(fresh.get(o.id, o) for o in op.outs), args=args))
         body = Block(tuple(inner), Yield(tuple(fresh[o.id] for o in results)))
         return Fused(tuple(results), body, ops[-1].span)
+
+
+def _maker(stmts: Sequence[Stmt], before: int, a: Atom | None) -> int:
+    """The statement that makes it, or -1."""
+    if not isinstance(a, Var):
+        return -1
+    return next((k for k in reversed(range(before)) if any(o.id == a.id for o in outs_of(stmts[k]))), -1)
 
 
 def _used(stmt: Stmt) -> set[int]:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from hybridc.core.ir import Atom, Block, Fn, Op, Program, Stmt, TensorT, Var
 from hybridc.core.tensor_ops import INT_FAULTS, rank
 from hybridc.core.walk import highest_id, map_blocks, rebuilt, uses, with_body
+from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    fns = {n: _Sink(f).run() for n, f in program.fns.items()}
-    return Program(program.structs, program.enums, fns)
+    return each(program, ("sink",), lambda fn: _Sink(fn).run())
 
 
 class _Sink:

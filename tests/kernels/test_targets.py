@@ -8,12 +8,15 @@ import llvmlite.binding as llvm
 import pytest
 
 from hybridc.core.ir import F32, Program
+from hybridc.core.reader import read
 from hybridc.llvm import backend
 from hybridc.llvm.compile import compile_program, emit_module
 from hybridc.llvm.partition import whole_text
+from hybridc.passes import fuse
 from hybridc.passes.ownership import own
 from tests.kernels.test_attention import CAUSAL, program_of
 from tests.kernels.test_products import function
+from tests.kernels.test_windows import convolution
 
 
 def innermost(assembly: str, name: str, multiply: str) -> list[str]:
@@ -45,7 +48,8 @@ def test_aarch64() -> None:
     machine = target.create_target_machine(cpu="neoverse-n1", opt=2, reloc="pic")
     product = Program(fns={"f": function("f", F32, False, False)})
     found = []
-    for program in (product, program_of(CAUSAL)):
+    windows = fuse.run(read(convolution("f32", 3, 12, (8, 32), (3, 3, 1, 1, 1, 1, 1, 1)))[0])
+    for program in (product, program_of(CAUSAL), windows):
         module = backend.parse(whole_text(emit_module(own(program), ["f"], (), (), 16)))
         module.triple = machine.triple
         backend.optimise(module, machine, 2)
@@ -53,4 +57,5 @@ def test_aarch64() -> None:
     loop = innermost(found[0], "kernel.tile6x2", "fmla")
     assert sum("fmla" in line and ".4s" in line for line in loop) == 12
     assert not [line for line in loop if "[sp" in line]
+    assert sum("fmla" in line for line in innermost(found[2], "kernel.tile6x2", "fmla")) == 12
     assert "bl\texpf" not in found[1] and found[1].count("fmla") > 30
