@@ -105,9 +105,7 @@ def untyped(c: Body, e: syntax.Expr) -> bool:
             root: object = e
             while isinstance(root, syntax.Index | syntax.Attribute):
                 root = root.value
-            if not isinstance(root, syntax.Name) or c.find(root.id)[0] is not None:
-                return False
-            if root.id in c.reader.dims or root.id in c.reader.config:
+            if not isinstance(root, syntax.Name) or c.within(root.id) or root.id in c.reader.dims:
                 return False
             value = c.const(e)
             return isinstance(value, int | float) and not isinstance(value, bool)
