@@ -336,9 +336,9 @@ class Body:
             return None
 
     def _const_name(self, name: str) -> Any:
-        if self.within(name):
+        if self.within(name.partition(".")[0]):
             raise KeyError(name)
-        entity = self.module.names.get(name)
+        entity = self.world.entity(self.module, name)
         if entity is None:
             return BUILTIN_CONSTS[name]
         sig = self.world.sigs.get(entity.key)

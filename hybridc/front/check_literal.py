@@ -101,8 +101,11 @@ def untyped(c: Body, e: syntax.Expr) -> bool:
     match e:
         case syntax.Literal(value=value):
             return isinstance(value, int | float) and not isinstance(value, bool)
-        case syntax.Name(id=n) | syntax.Index(value=syntax.Name(id=n)):
-            if c.find(n)[0] is not None or n in c.reader.dims or n in c.reader.config:
+        case syntax.Name() | syntax.Index() | syntax.Attribute():
+            root: object = e
+            while isinstance(root, syntax.Index | syntax.Attribute):
+                root = root.value
+            if not isinstance(root, syntax.Name) or c.within(root.id) or root.id in c.reader.dims:
                 return False
             value = c.const(e)
             return isinstance(value, int | float) and not isinstance(value, bool)

@@ -9,6 +9,7 @@ from typing import Any
 
 from hybridc.base.source import Span
 from hybridc.front import syntax
+from hybridc.front.as_type import dotted_name
 
 
 class NotConst(Exception):
@@ -39,16 +40,15 @@ LIMIT = 1 << 4096
 
 
 def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
-    """The value: an int, float, bool, str, a tuple or a ListConst. `lookup` raises KeyError for a name that
-    is not a constant. Raises NotConst."""
+    """The value: an int, float, bool, str, a tuple or a ListConst. `lookup` raises KeyError for a name, with dots for
+    one of another module, that is not a constant. Raises NotConst."""
     match e:
         case syntax.Literal(value=value) if value is not None:
             return value
         case syntax.Name(id=name):
-            try:
-                return lookup(name)
-            except KeyError:
-                raise NotConst(e) from None
+            return _looked_up(e, name, lookup)
+        case syntax.Attribute() if (dotted := dotted_name(e)) is not None:
+            return _looked_up(e, dotted, lookup)
         case syntax.Unary(op="-", operand=x):
             return -_number(constant(x, lookup), e)
         case syntax.Unary(op="+", operand=x):
@@ -85,6 +85,13 @@ def constant(e: syntax.Expr, lookup: Callable[[str], Any]) -> Any:
             if isinstance(value, tuple | str):
                 return len(value)
     raise NotConst(e)
+
+
+def _looked_up(e: syntax.Expr, name: str, lookup: Callable[[str], Any]) -> Any:
+    try:
+        return lookup(name)
+    except KeyError:
+        raise NotConst(e) from None
 
 
 def _condition(e: syntax.Expr, lookup: Callable[[str], Any]) -> bool:

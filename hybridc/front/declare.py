@@ -187,7 +187,7 @@ class Declarer:
         self._evaluating.append(key)
 
         def lookup(name: str) -> Any:
-            entity = self.world.modules[unit.name].names.get(name)
+            entity = self.world.entity(self.world.modules[unit.name], name)
             if entity is not None and entity.kind == "const":
                 value = self.const_value(entity.key)
                 if value is None:

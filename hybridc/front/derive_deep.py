@@ -1,20 +1,22 @@
 """Equality, hash and text of types that contain themselves: with a worklist instead of recursion, so that a chain of a
 million links needs no deep stack.
 
-A type's *family* is what it contains that contains it, through fields, tuples, options and lists. The declared types
-of a family are its *heads*: a value of a head waits on a stack until it is its turn. Everything between heads is done
-on the spot; what is outside the family by derive.py. Recursion remains through maps, sets and the like."""
+A type's *family* is what it contains that contains it, through fields, tuples, options, lists and the values of maps.
+The declared types of a family are its *heads*: a value of a head waits on a stack until it is its turn. Everything
+between heads is done on the spot; what is outside the family by derive.py. Recursion remains through deques, heaps and
+graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hybridc.base.types import STD_TYPES, STR, Named, Option, TupleType, Type
+from hybridc.base.types import INT, STD_TYPES, STR, Named, Option, TupleType, Type, list_of
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front.lower_core import Context, Lowerer
 from hybridc.front.lower_types import erase
 
+_PAIRS = list_of(TupleType((INT, INT)))
 Visit = Callable[[Type, Sequence[ir.Atom]], None]
 
 
@@ -27,6 +29,8 @@ def children(ctx: Context, t: Type) -> list[Type]:
             return [item]
         case Named(key, args) if key == STD_TYPES["list"]:
             return [args[0]]  # type: ignore[list-item]
+        case Named(key, args) if key == STD_TYPES["map"]:
+            return [args[1]]  # type: ignore[list-item]
         case Named(key) if key in STD_TYPES.values():
             return []
         case Named() if ctx.types.is_struct(t):
@@ -192,6 +196,19 @@ def equal_deep(lw: Lowerer, t: Type, a: ir.Atom, b: ir.Atom, equal: Callable[[Ty
                 inner = lw.ctx.types.inner(item)
                 lw.if_(there, lambda: visit(item, lw.op("unwrap", [x], inner), lw.op("unwrap", [y], inner)),
                        lambda: None)
+            case Named(key, args) if key == STD_TYPES["map"]:
+                values: Type = args[1]  # type: ignore[assignment]
+                same = lw.call_method(kind, "_same_keys", [x, y])[0]
+                need(lw.op("is_some", [same], ir.BOOL))
+                pair = ir.TupleT((ir.INT, ir.INT))
+                pairs, size = _list_parts(lw, lw.op("unwrap", [same], lw.ctx.types.inner(_PAIRS)))
+
+                def each(i: ir.Atom) -> None:
+                    places = lw.op("buffer_get", [pairs, i], pair)
+                    p, q = (lw.whole(lw.item(places, n)) for n in (0, 1))
+                    visit(values, *(lw.call_method(kind, "_value_at", [m, at])[0] for m, at in ((x, p), (y, q))))
+
+                _count_up(lw, walk.keys, size, each)
             case Named(_, args) if kind not in walk.stacks:
                 item_type: Type = args[0]  # type: ignore[assignment]
                 inner = lw.ctx.types.inner(item_type)
@@ -314,20 +331,39 @@ class Show:
             self.row("(", [(None, k, v) for k, v in items], ",)" if len(items) == 1 else ")")
         else:
             assert isinstance(kind, Named)
-            self._list(kind.args[0], x)  # type: ignore[arg-type]
+            if kind.key == STD_TYPES["map"]:
+                self._map(kind, x)
+            else:
+                self._list(kind.args[0], x)  # type: ignore[arg-type]
 
     def _list(self, item: Type, x: ir.Atom) -> None:
-        lw, inner = self.lw, self.lw.ctx.types.inner(item)
-        xs, size = _list_parts(lw, x)
-        self.text("]")
+        inner = self.lw.ctx.types.inner(item)
+        xs, size = _list_parts(self.lw, x)
+        self._items("[", size, lambda at: self.push(item, self.lw.op("buffer_get", [xs, at], inner)), "]")
+
+    def _map(self, kind: Named, m: ir.Atom) -> None:
+        lw, (key, value) = self.lw, kind.args
+        places, size = _list_parts(lw, lw.call_method(kind, "_places", [m])[0])
+
+        def entry(i: ir.Atom) -> None:
+            at = lw.op("buffer_get", [places, i], ir.INT)
+            self.push(value, lw.call_method(kind, "_value_at", [m, at])[0])  # type: ignore[arg-type]
+            self.text(": ")
+            self.text(self.shown(key, lw.call_method(kind, "_at", [m, at])[0]))  # type: ignore[arg-type]
+
+        self._items("{", size, entry, "}")
+
+    def _items(self, start: str, size: ir.Atom, push: Callable[[ir.Atom], None], end: str) -> None:
+        lw = self.lw
+        self.text(end)
 
         def back(i: ir.Atom) -> None:
             at = lw.op("sub", [lw.op("sub", [size, i], ir.INT), integer(1)], ir.INT)
-            self.push(item, lw.op("buffer_get", [xs, at], inner))
+            push(at)
             lw.if_(lw.op("gt", [at, integer(0)], ir.BOOL), lambda: self.text(", "), lambda: None)
 
         _count_up(lw, self.keys, size, back)
-        self.text("[")
+        self.text(start)
 
     def row(self, start: str, items: Sequence[tuple[str | None, Type, ir.Atom]], end: str = ")") -> None:
         self.text(end)

@@ -199,6 +199,16 @@ class World:
     """What was said already: a type parameter and the bound that it needs."""
     given: list[GivenFn] = field(default_factory=list)
 
+    def entity(self, module: ModuleDecls, name: str) -> Entity | None:
+        """What a name means in a module, `tools.SIZE` what it means in one that it imports."""
+        base, _, last = name.rpartition(".")
+        if not base:
+            return module.names.get(name)
+        imported = module.names.get(base)
+        if imported is None or imported.kind == "missing":
+            return imported
+        return self.modules[imported.key].names.get(last) if imported.kind == "module" else None
+
     def fn(self, key: str) -> FnSig:
         sig = self.sigs[key]
         assert isinstance(sig, FnSig)

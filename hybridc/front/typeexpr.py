@@ -172,15 +172,7 @@ class TypeReader:
         return self.generic(sig, args, span)
 
     def entity(self, name: str) -> Entity | None:
-        if "." not in name:
-            return self.module.names.get(name)
-        head, _, last = name.rpartition(".")
-        module = self.module.names.get(head)
-        if module is not None and module.kind == "missing":
-            return module
-        if module is None or module.kind != "module":
-            return None
-        return self.world.modules[module.key].names.get(last)
+        return self.world.entity(self.module, name)
 
     def _tensor(self, elem: Type, args: Any, span: Span) -> Type:
         if isinstance(elem, TypeVar) and elem.bound not in ("number", "int", "float"):
@@ -322,7 +314,7 @@ class TypeReader:
     def _const_name(self, name: str) -> Any:
         if name in self.config or self.value is not None and self.value(name, None) is not None:
             raise KeyError(name)
-        entity = self.module.names.get(name)
+        entity = self.world.entity(self.module, name)
         if entity is not None and entity.kind == "const":
             sig = self.world.sigs[entity.key]
             if isinstance(sig, ConstSig) and sig.value is not None:
