@@ -378,7 +378,15 @@ class Declarer:
             model = self.world.model(f"{unit.name}:{decl.name}")
             reader = self.types[model.key][1]
             for p, c in zip(decl.config, model.config):
-                if p.default is not None:
+                if p.default is None:
+                    continue
+                named = [(name, n.span) for n in implicit.nodes(p.default)
+                         if (name := getattr(n, "id", getattr(n, "name", None))) in reader.config
+                         and isinstance(n, syntax.Name | syntax.TypeName)]
+                for name, span in named:
+                    self.report("HYB602", f"the default of `{p.name}` is a constant, and `{name}` is another argument",
+                                span, help="compute it in a `let` of the model")
+                if not named:
                     c.default = reader.config_value(p.default, c)
         for key in list(module.decls):
             self.world.decls[key] = module.decls[key]
