@@ -81,9 +81,20 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
         fn = program.fns[name]
         taken = [done[c] for c in calls(fn) if wanted(c)]
         if taken and size(fn) < LARGEST:
-            fn = into(fn, taken)
+            spared = _now_and_then(fn, taken)
+            fn = into(fn, [c for c in taken if c.name not in spared])
         done[name] = fn
     return Program(program.structs, program.enums, {n: done[n] for n in program.fns})
+
+
+def _now_and_then(fn: Fn, taken: list[Fn]) -> set[str]:
+    """Those that stay apart so that the function stays small, and goes where it is called: large ones that it calls on
+    some ways only. A map that sets a key that it has needs none of what adds one. (What is put together becomes smaller
+    yet: half of it goes on.)"""
+    always = {s.fn for s in fn.body.stmts if isinstance(s, Call)}
+    large = [c for c in taken if size(c) > SMALL and c.name not in always]
+    rest = size(fn) + sum(size(c) for c in taken if size(c) <= SMALL)
+    return {c.name for c in large} if fn.hidden and rest <= 2 * SMALL else set()
 
 
 def differentiates(fn: Fn, program: Program) -> bool:
