@@ -17,7 +17,7 @@ from hybridc.llvm.block_product import DEPTH_BYTES, TURN_FROM, panel_width, turn
 from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.module import Module
-from hybridc.llvm.strided import least, parts
+from hybridc.llvm.strided import least, parts, times
 from hybridc.llvm.support import COLD, LARGE, in_large_pages
 from hybridc.llvm.tiles import ints, tile_vectors
 
@@ -83,7 +83,7 @@ def _filled(code: Code, place: str) -> str:
 def kept_width(code: Code, kind: Prim, n: str) -> str:
     """Columns of all panels of n: the last one may be half as wide."""
     unit = str(panel_width(code.module, kind) // _parts(code.module))
-    return code.mul(parts(code, n, unit), unit)
+    return times(code, parts(code, n, unit), unit)
 
 
 def _parts(module: Module) -> int:
@@ -92,24 +92,45 @@ def _parts(module: Module) -> int:
 
 
 def _lay_out(module: Module, kind: Prim) -> str:
-    """ptr (place, b, n, k): panels of n rows of k, for good; null without memory. They lie as `panels` turns them, one
-    after the other, those of a block of k after those of the one before."""
+    """ptr (place, b, n, k): panels of n rows of k, for good; null without memory."""
 
     def make(name: str) -> None:
-        lane = Lane(kind, module.vector_bytes)
-        t = lane.scalar
         code = Code(module, name, [("ptr", "%place"), ("ptr", "%b"), *ints("n", "k")], "ptr", attributes=COLD)
-        columns, vectors = panel_width(module, kind), tile_vectors(module)
-        wide = kept_width(code, kind, "%n")
-        size = code.mul(code.mul(wide, "%k"), str(lane.size))
+        size = laid_out_bytes(code, kind, "%n", "%k")
         memory = code.call("ptr", "@aligned_alloc", [("i64", "64"), ("i64", size)])
         with code.when(code.icmp("eq", memory, "null", "ptr")):
             code.ret("null")
         with code.when(code.icmp("uge", size, str(LARGE))):
             code.call("void", in_large_pages(module), [("ptr", memory), ("i64", size)])
+        code.call("void", lay_out(module, kind), [("ptr", memory), ("ptr", "%b"), *ints("n", "k")])
+        code.store("i64", "%n", code.ptr_add("%place", 8))
+        code.store("i64", _columns(code), code.ptr_add("%place", 16))
+        code.do(f"store atomic ptr {memory}, ptr {code.ptr_add('%place', 24)} release, align 8")
+        code.ret(memory)
+        code.finish()
+
+    return module.helper(("kernel.keep", kind), make)
+
+
+def laid_out_bytes(code: Code, kind: Prim, n: str, k: str) -> str:
+    """Of all panels of n rows of k."""
+    return times(code, times(code, kept_width(code, kind, n), k), str(Lane(kind, code.module.vector_bytes).size))
+
+
+def lay_out(module: Module, kind: Prim) -> str:
+    """void (to, b, n, k): panels of n rows of k. They lie as `panels` turns them, one after the other, those of a block
+    of k after those of the one before."""
+
+    def make(name: str) -> None:
+        lane = Lane(kind, module.vector_bytes)
+        t = lane.scalar
+        code = Code(module, name, [("ptr", "%to"), ("ptr", "%b"), *ints("n", "k")], "void",
+                    attributes="noinline nounwind")
+        columns, vectors = panel_width(module, kind), tile_vectors(module)
+        wide = kept_width(code, kind, "%n")
         with code.loop("%k", step=DEPTH_BYTES // lane.size, rolled=True) as p:
             deep = least(code, code.sub("%k", p.index), str(DEPTH_BYTES // lane.size))
-            to = code.element(memory, t, code.mul(p.index, wide))
+            to = code.element("%to", t, code.mul(p.index, wide))
             with code.loop("%n", step=columns, rolled=True) as j:
                 left, some = code.sub("%n", j.index), _parts(module)
                 few = code.icmp("sle", left, str(columns // some))
@@ -118,10 +139,7 @@ def _lay_out(module: Module, kind: Prim) -> str:
                     ("ptr", code.element("%b", t, code.add(code.mul(j.index, "%k"), p.index))), ("i64", "%k"),
                     ("i64", left), ("i64", deep),
                     ("i64", code.select(few, "i64", str(vectors // some), str(vectors)) if some > 1 else str(vectors))])
-        code.store("i64", "%n", code.ptr_add("%place", 8))
-        code.store("i64", _columns(code), code.ptr_add("%place", 16))
-        code.do(f"store atomic ptr {memory}, ptr {code.ptr_add('%place', 24)} release, align 8")
-        code.ret(memory)
+        code.ret()
         code.finish()
 
     return module.helper(("kernel.lay_out", kind), make)

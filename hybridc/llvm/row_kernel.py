@@ -19,7 +19,7 @@ from hybridc.llvm.abi import OFFSET, fault_code
 from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
-from hybridc.llvm.kept_panels import kept_width
+from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
 from hybridc.llvm.row_product import row_by_rows
@@ -73,6 +73,10 @@ class _Writer(Columns):
         self.k = ElementCode(module, "", [], "void")
         self.turned = [n for n in self.products if n.transposed and not n.args[1].rows and not self.by_rows(n)
                        and plan.limited is None]
+        self.laid = [n for n in self.products if n.transposed and n.args[1].rows and not self.by_rows(n)]
+        """Multiplied by a matrix of their batch, whose panels are turned once if there are several blocks."""
+        self.laid_at: dict[Node, str] = {}
+        """Where these panels lie in this batch, or null."""
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
@@ -205,12 +209,24 @@ class _Writer(Columns):
         if count == "0":
             return
         blocks = most(k, parts(k, count, self.block), "1")
+        self.laid_at = {}
         if blocks == "1":
             self.one_block(base, begin, count, each)
             return
+        self.lay_out(k.icmp("sgt", blocks, "1"))
         step = times(k, parts(k, parts(k, count, blocks), TILE_ROWS), str(TILE_ROWS))
         with k.loop(end, start=begin, step=step) as turn:
             self.one_block(base, turn.index, least(k, k.sub(end, turn.index), step), each)
+
+    def lay_out(self, several: str) -> None:
+        """Turn the panels of this batch, if it has several blocks."""
+        k = self.k
+        for node, room in self.laid_room.items():
+            sizes = [("i64", self.width(n)) for n in (node, node.args[0])]
+            with k.when(several):
+                k.call("void", lay_out(self.module, node.type), [
+                    ("ptr", room), ("ptr", self.memo[node.args[1]]), *sizes])
+            self.laid_at[node] = k.select(several, "ptr", room, "null")
 
     def one_block(self, base: str, first: str, rows: str, each: str) -> None:
         """So many rows from `first` of those of a batch, which begin at row `base`."""
@@ -259,6 +275,12 @@ class _Writer(Columns):
         if size != "0":
             fits = not size.startswith("%") and int(size) <= ON_STACK
             self.room = k.alloca(int(size), 64) if fits else self.allocate(size)
+        self.laid_room = {}
+        if self.each.startswith("%") or int(self.each) > self.block:
+            for node in self.laid:
+                size = laid_out_bytes(k, node.type, self.width(node), self.width(node.args[0]))
+                several = k.icmp("sgt", self.each, str(self.block))
+                self.laid_room[node] = self.allocate(k.select(several, "i64", size, "0"))
         yield
         for m in self.heap:
             k.call("void", "@free", [("ptr", m)])
@@ -375,11 +397,16 @@ class _Writer(Columns):
             return
         ldb, turned = inner if node.transposed else ldc, node.transposed
         copied = "true" if turned else copies(k, node.type, b, ldb, rows, inner)
-        kept = f"%kept{self.turned.index(node)}" if node in self.turned else "null"
+        kept = f"%kept{self.turned.index(node)}" if node in self.turned else self.laid_at.get(node, "null")
+        columns = self.needed(node.space)
+        if columns != ldc and kept != "null":
+            # A panel that lies in memory is whole, if it is not the last one.
+            unit = str(panel_width(self.module, node.type))
+            columns = least(k, times(k, parts(k, columns, unit), unit), ldc)
         wide = kept_width(k, node.type, ldc) if kept != "null" else "0"
         more = [("ptr", kept), ("i64", wide), ("i64", "0")] if turned else []
         helper = panels(self.module, node.type, tile_heights(rows), turned=turned, whole=self.whole(node))
-        sizes = [("i64", s) for s in (ldb, rows, self.needed(node.space), self.needed(node.args[0].space))]
+        sizes = [("i64", s) for s in (ldb, rows, columns, self.needed(node.args[0].space))]
         k.call("void", helper, [
             ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), *sizes, ("ptr", self.room),
             ("i1", copied), *more])
