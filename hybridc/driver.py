@@ -50,6 +50,7 @@ from hybridc.passes import (
     fuse,
     guard,
     inline,
+    into_part,
     one_loop,
     options,
     place,
@@ -102,6 +103,7 @@ PASSES: Passes = [
     ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("add_into", lambda core, roots: add_into.run(core)),
+    ("into_part", lambda core, roots: into_part.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""

@@ -6,9 +6,11 @@ that the processor gave it (other work shares the machine).
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,34 @@ def compare(
     print(f"| {name} | {times[0]:.3f} | {times[1]:.3f} | {ratio:.2f} |")
 
 
+def gradbench() -> None:
+    """The scalar and container code among GradBench's problems."""
+    m = hybridc.load(str(Path(__file__).with_name("gradbench.hyb")))
+    random = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return random.normal(size=shape)
+
+    n, k, d = 1000, 5, 10
+    mixture = [normal(k), normal(k, d), normal(k, d), normal(k, d * (d - 1) // 2), normal(n, d), 1.0, 0]
+    mixture.append([math.lgamma(0.5 * (d + 1 - j)) for j in range(d)])
+    cameras, points, seen = 49, 776, 3000
+    pairs = np.stack([random.integers(0, cameras, seen), random.integers(0, points, seen)], 1)
+    bundle = [normal(cameras, 11), normal(points, 3) + [0, 0, 5], normal(seen), normal(seen, 2), pairs]
+    layers = [normal(4, 56), normal(3, 14), normal(4, 14), normal(100, 14)]
+    x = [float(v) for v in normal(50)]
+    rows = {
+        "gmm (1 000 points, 5 Gaussians, 10 dimensions)": (m.gmm, m.gmm_gradient, mixture),
+        "ba (49 cameras, 776 points, 3 000 observations)": (m.ba, m.ba_gradient, bundle),
+        "lstm (2 layers of 14, 100 steps)": (m.lstm, m.lstm_gradient, layers),
+        "det (7 x 7, by expansion)": (m.det, m.det_gradient, [[list(map(float, row)) for row in normal(7, 7)]]),
+        "ode (50 unknowns, 100 steps)": (m.ode, m.ode_gradient, [x, 100]),
+        "llsq (16 coefficients, 1 000 points)": (m.llsq, m.llsq_gradient, [x[:16], 1000]),
+    }
+    for name, (primal, gradient, args) in rows.items():
+        compare(f"GradBench's {name}, with gradient", partial(primal, *args), partial(gradient, *args))
+
+
 def main() -> None:
     torch.set_num_threads(1)
     m = hybridc.load(str(Path(__file__).with_name("ratios.hyb")))
@@ -52,6 +82,7 @@ def main() -> None:
     compare("MLP, with gradient", lambda: net.loss(images, labels), lambda: net.value_and_grad("loss", images, labels))
     compare("RNN, with gradient", lambda: rnn.loss(steps), lambda: rnn.value_and_grad("loss", steps))
 
+    gradbench()
     nn = torch.nn
     peer = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
     tensor, target = torch.tensor(images), torch.tensor(labels)

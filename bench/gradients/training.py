@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import hybridc
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "training.hyb"
-D, STEPS = 128, 50
+D, STEPS, BATCH = 128, 50, 32
 CPP = r"""
 #include <cmath>
 #include <cstring>
@@ -108,6 +109,46 @@ def rnn(mod: Any) -> None:
     compare("RNN, value and gradient: torch eager, Hyb", gradient, lambda: net.value_and_grad("loss", x))
 
 
+def lengths(mod: Any) -> None:
+    """Sequences of lengths that are known at run time, which JAX pads and masks: of a batch it makes one scan."""
+    try:
+        import jax
+    except ImportError:
+        return
+    random = np.random.default_rng(0)
+    sizes = random.integers(5, STEPS + 1, size=BATCH)
+    sequences = [random.normal(size=(n, D)).astype(np.float32) for n in sizes]
+    padded = np.zeros((BATCH, STEPS, D), np.float32)
+    for row, x in zip(padded, sequences, strict=True):
+        row[: len(x)] = x
+    net, j = mod.RNN(D), jax.numpy
+
+    def loss(weights: tuple[Any, Any, Any], x: Any, n: Any) -> Any:
+        w, u, b = weights
+        inputs = x @ u.T + b
+
+        def step(h: Any, given: tuple[Any, Any]) -> tuple[Any, None]:
+            t, row = given
+            going = (t < n) & (j.abs(h).max() < 0.99999994)
+            return j.where(going, j.tanh(w @ h + row), h), None
+
+        return jax.lax.scan(step, j.zeros(D), (j.arange(len(x)), inputs))[0].sum()
+
+    def total(weights: tuple[Any, Any, Any], x: Any, n: Any) -> Any:
+        return jax.vmap(loss, in_axes=(None, 0, 0))(weights, x, n).sum()
+
+    given = tuple(j.asarray(net.state_dict()[k]) for k in "wub"), j.asarray(padded), j.asarray(sizes)
+    gradient = jax.jit(jax.value_and_grad(total))
+    xs = mod.native(sequences, f"list[f32[?, {D}]]")
+    value, slopes = gradient(*given)
+    mine, slope = net.value_and_grad("total", xs)
+    np.testing.assert_allclose(mine, value, rtol=1e-3, atol=1e-3)
+    flat = np.concatenate([np.asarray(g).ravel() for g in slopes])
+    np.testing.assert_allclose(np.asarray(slope).ravel()[: len(flat)], flat, rtol=2e-2, atol=2e-2)
+    compare(f"RNN, value and gradient of {BATCH} sequences of 5 to {STEPS} steps: JAX's masked scan under vmap, Hyb",
+            lambda: jax.block_until_ready(gradient(*given)), lambda: net.value_and_grad("total", xs), time.process_time)
+
+
 # ---- memory ----------------------------------------------------------------------------------------------------------
 LONG = 4_000
 
@@ -145,6 +186,7 @@ def main() -> None:
     print("| | ms | ms | ratio |\n| --- | --- | --- | --- |")
     mlp(mod)
     rnn(mod)
+    lengths(mod)
     memory()
 
 

@@ -12,7 +12,8 @@ One file for each subject:
     segments.py     loops whose tape would be larger than HYB_TAPE are divided in segments, computed again
     activity.py     which variables depend on what is differentiated by
     region.py       what the reverse part needs of the forward part, and where it is kept
-    readonly.py     which arguments are there for the reverse part anyway, and are read again
+    sizes.py        which sizes are the same, and what a loop only updates
+    readonly.py     which tensors and lists are there for the reverse part anyway, and are read again
     reverse.py      the reverse part: blocks, branches, calls
     loops.py        of loops; heads.py: which of them need no record of their last turn, and what is counted
     forward.py      the forward part: the function itself, which saves what the regions say

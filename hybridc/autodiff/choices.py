@@ -142,7 +142,7 @@ def estimate(
     start = before.get("chance")
     kinds = [*fn.results]
     loss_kind = _loss_type(kinds[0])
-    record = TupleT((F64, F64, *derived.tape))
+    record = TupleT((F64, F64, *derived.kept(derived.tape, [p.type for p in fn.params])))
     records = BufferT(record)
 
     # ---- forward: a record of loss, weight and tape for each run
@@ -174,7 +174,7 @@ def estimate(
     weight = b.op("exp", [b.op("sub", [after.get("chance"), _State(r, b, argument, g.path).get("chance")], F64)], F64)
 
     def run() -> Sequence[Atom]:
-        new = tangents.push(b, stack, n, b.op("tuple", [loss, weight, *tape], record))
+        new = tangents.push(b, stack, n, b.op("tuple", [loss, weight, *derived.kept(tape, args)], record))
         # A way of no weight does not count, whatever its loss.
         there = b.op("gt", [weight, Const(0.0, F64)], BOOL)
         share = b.op("select", [there, b.op("mul", [weight, loss], F64), Const(0.0, F64)], F64)
@@ -201,7 +201,7 @@ def estimate(
 
     def back(i: Var, sums: list[Var]) -> Sequence[Atom]:
         rest, one = b.ops("buffer_take", [sums[0], i], [records, record])
-        loss, weight, *tape = b.ops("destruct", [one], record.items)
+        loss, weight, *kept = b.ops("destruct", [one], record.items)
         there = b.op("gt", [weight, Const(0.0, F64)], BOOL)
         loss = b.op("select", [there, loss, Const(0.0, F64)], F64)
         share = b.op("div", [weight, count], F64)
@@ -209,7 +209,7 @@ def estimate(
         baseline = b.op("select", [several, rivals, Const(0.0, F64)], F64)
         signal = b.op("mul", [share, b.op("sub", [loss, baseline], F64)], F64)
         seeds = _seeds(r, fn, derived.results, g, share, signal)
-        return [rest, *b.call(derived.reverse, [*tape, *seeds, *sums[1:]], leaves)]
+        return [rest, *b.call(derived.reverse, [*kept, *seeds, *sums[1:]], leaves)]
 
     start_sums = [tangents.zero(b, k) for k in leaves]
     found = tangents.count_up(b, n, [stack, *start_sums], back, [records, *leaves])[1:]

@@ -5,8 +5,9 @@ Derivatives of derivatives need nothing of their own: a function is differentiat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from hybridc.autodiff import rules
 from hybridc.autodiff.activity import Activity, Mask
@@ -14,7 +15,7 @@ from hybridc.autodiff.convert import absorb, give
 from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.push import Push, custom
-from hybridc.autodiff.readonly import only_read
+from hybridc.autodiff.readonly import ReadOnly
 from hybridc.autodiff.replacer import Replacer
 from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.rules import Refused
@@ -57,6 +58,7 @@ from hybridc.core.walk import (
     operators,
 )
 
+T = TypeVar("T")
 OWN = "a function cannot take its own derivative"
 
 
@@ -124,15 +126,21 @@ def _ends_once(fn: Fn) -> bool:
 
 @dataclass(frozen=True)
 class Derived:
-    """The two parts of a function. `forward` gives the results and the tape; `reverse` takes the tape, the leaves of
-    the adjoints of active results, and those of active arguments, which it gives back with its share added. `within` is
-    how a function that keeps products (products.py) calls itself: it takes and gives the lists too."""
+    """The two parts of a function. `forward` gives the results and the tape; `reverse` takes what is `kept`, the leaves
+    of the adjoints of active results, and those of active arguments, which it gives back with its share added. `first`
+    says what is kept: the next of the tape, or the argument at a place, which whoever calls has. `within` is how a
+    function that keeps products (products.py) calls itself: it takes and gives the lists too."""
 
     forward: str
     reverse: str
     tape: tuple[Type, ...]
     results: Mask
+    first: tuple[int | None, ...]
     within: str = ""
+
+    def kept(self, tape: Iterable[T], args: Sequence[T]) -> list[T]:
+        rest = iter(tape)
+        return [next(rest) if i is None else args[i] for i in self.first]
 
 
 class Driver:
@@ -142,9 +150,10 @@ class Driver:
         self.program = program
         self.tangents = Tangents(program)
         self.activity = Activity(self.tangents)
+        self.read_only = ReadOnly(program)
         self.apply = rules.apply
-        self._derived: dict[tuple[str, Mask, bool], Derived] = {}
-        """The last says whether it is the outermost and holds arguments."""
+        self._derived: dict[tuple[str, Mask, frozenset[int]], Derived] = {}
+        """The last are the parameters that are held."""
         self._both: dict[tuple[Derived, tuple[Const | None, ...]], str | None] = {}
         self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
@@ -170,12 +179,16 @@ class Driver:
         return self._recursive[name]
 
     # ---- the two parts
-    def derive(self, name: str, mask: Mask, outermost: bool = False) -> Derived:
-        """`outermost`: for whoever takes the derivative of the function, and holds its arguments."""
-        if self.program.fns[name].adjoint:
-            return self.derive(self.called(name), mask, outermost)
-        held = only_read(self.activity.body(name)) if outermost and not self.recursive(name) else set()
-        key = (name, mask, bool(held))
+    def derive(self, name: str, mask: Mask, offered: Collection[int] = ()) -> Derived:
+        """`offered` are the parameters whose arguments are there until the reverse part is done."""
+        fn = self.program.fns[name]
+        if fn.adjoint:
+            return self.derive(self.called(name), mask, offered)
+        by_position: dict[int, set[Var]] = {}
+        if offered and not self.recursive(name):
+            by_position = self.read_only.held(self.activity.body(name), offered)
+        held = {v for found in by_position.values() for v in found}
+        key = (name, mask, frozenset(by_position))
         found = self._derived.get(key)
         if found is not None:
             return found
@@ -186,8 +199,8 @@ class Driver:
         if boxed:
             tape: tuple[Type, ...] = (EnumT(f"tape {forward}"),)
             self.program.enums[f"tape {forward}"] = EnumDef(f"tape {forward}", ())
-            self._derived[key] = Derived(forward, reverse, tape, results)
-        if gradients(self.program.fns[name]):
+            self._derived[key] = Derived(forward, reverse, tape, results, (None,))
+        if gradients(fn):
             return self.own(key, forward, reverse, results)
         part = Reverse(self, self.activity.body(name), mask, held)
         within = reverse
@@ -200,19 +213,24 @@ class Driver:
             self._derived.pop(key, None)
             raise
         saved = part.regions.root.saved
+        params = part.fn.params
+        first: list[int | None] = [None]
         if boxed:
             back = self.boxed(back, saved, tape[0])
         else:
-            tape = tuple(v.type for v in saved)
+            first = [params.index(v) if v in params else None for v in saved]
+            tape = tuple(v.type for v in saved if v not in params)
 
         def box(b: Builder, values: Sequence[Atom]) -> Sequence[Atom]:
-            return [b.op("enum", values, tape[0], case=TAPE)] if boxed else values
+            if boxed:
+                return [b.op("enum", values, tape[0], case=TAPE)]
+            return [x for v, x in zip(saved, values, strict=True) if v not in params]
 
         self.program.fns[within] = back
         if within != reverse:
             self.program.fns[reverse] = part.kept.from_outside(self.tangents, replace(back, name=reverse), within)
         self.program.fns[forward] = Forward(self, part).build(forward, box, tape)
-        self._derived[key] = Derived(forward, reverse, tape, results)
+        self._derived[key] = Derived(forward, reverse, tape, results, tuple(first))
         return self._derived[key]
 
     def both(self, derived: Derived, seeds: Sequence[Atom]) -> str | None:
@@ -230,11 +248,11 @@ class Driver:
             return None
         n = len(forward.results) - len(derived.tape)
         fresh = Freshener(highest_id(forward) + 1, highest_label(forward) + 1)
-        given = tuple(map(fresh.var, reverse.params[len(derived.tape):]))
+        given = tuple(map(fresh.var, reverse.params[len(derived.first):]))
         constant = dict(zip(given, fixed, strict=False))
         back_args = [constant.get(v) or v for v in given]
-        values: dict[Var, Atom] = dict(
-            zip(reverse.params, (*forward.body.tail.values[n:], *back_args), strict=True))
+        kept = derived.kept(forward.body.tail.values[n:], forward.params)
+        values: dict[Var, Atom] = dict(zip(reverse.params, (*kept, *back_args), strict=True))
         back = fresh.copy(reverse.body, values, {})
         name = self.claim(f"{derived.forward} and reverse")
         end = Exit(RETURN, (*forward.body.tail.values[:n], *back.tail.values))
@@ -260,7 +278,7 @@ class Driver:
                 self.program.fns[found] = Push(self, self.activity.body(name), mask).build(found)
         return found
 
-    def own(self, key: tuple[str, Mask, bool], forward: str, reverse: str, results: Mask) -> Derived:
+    def own(self, key: tuple[str, Mask, frozenset[int]], forward: str, reverse: str, results: Mask) -> Derived:
         """Of a function that takes a derivative which is just being made: a fault."""
         fn = self.program.fns[key[0]]
         b = Builder(highest_id(fn) + 1)
@@ -273,7 +291,7 @@ class Driver:
         params = [b.var(k) for k in (*kinds, *sums)]
         unchanged = Block((), Yield(tuple(params[len(kinds):])))
         self.program.fns[reverse] = Fn(reverse, tuple(params), tuple(sums), unchanged, fn.title, True)
-        self._derived[key] = Derived(forward, reverse, (), results)
+        self._derived[key] = Derived(forward, reverse, (), results, ())
         return self._derived[key]
 
     def claim(self, name: str) -> str:

@@ -4,7 +4,8 @@ those of what a turn hands on come from the next.
 A product with one row or column in each turn, of which the loop's matrix needs the derivative, is not made there: its
 two vectors are kept, and the sum of all these matrices is one product after the loop. What is added to the adjoint of
 an element that every turn reads is added up in a number, and to the element after the loop. Adjoints of buffers of
-which the loop only reads elements are as long as these from the start, so adding to one needs no look at its length.
+which the loop only reads elements are as long as these from the start, so adding to one needs no look at its length;
+and those of tensors of which it reads parts, and of what it only updates, have their shapes from the start.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
 from hybridc.core.ir import BOOL, INT, Atom, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var
 from hybridc.core.tensor_ops import elem
-from hybridc.core.walk import all_blocks, args_of, free_vars, statements
+from hybridc.core.walk import all_blocks, args_of, bound_in, free_vars, outs_of, statements
 
 if TYPE_CHECKING:
     from hybridc.autodiff.region import Region
     from hybridc.autodiff.reverse import Context, Reverse
 
 READS = ("buffer_get", "buffer_len")
+TENSOR_READS = ("index", "take", "gather")
 PARTS = ("get", "destruct", "unwrap")
 LARGE = 256
 """Elements of a matrix for whose derivative this is worth while."""
@@ -107,27 +109,46 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
     given: list[Type] = []
     state: list[Atom] = []
     handed = r.leaf_types(s.params)
+    stays = {p for p in s.params if head is not None and p.id in r.active and r.regions.stays(p)}
+
+    def ended(p: Var) -> list[Atom]:
+        """The adjoint of a parameter, complete."""
+        found = r.pop(p)
+        if p not in stays:
+            return r.filled(found, p.type)
+        return [r.shaped(found[0] or Adjoint(tangents.zero(b, tangents.leaves(p.type)[0])), p)]
+
     if head is not None:  # the last turn does nothing but give these
         for v, d in zip(head.values, outs, strict=True):
             r.add_all(v, d)
-        state += [x for p in s.params if p.id in r.active for x in r.filled(r.pop(p), p.type)]
+        state += [x for p in s.params if p.id in r.active for x in ended(p)]
+        handed = [k for p in s.params if p.id in r.active
+                  for k in ((p.type,) if p in stays else tangents.leaves(p.type))]
     else:
         given = r.leaf_types(s.outs)
         state += [x for o, d in zip(s.outs, outs, strict=True) if o.id in r.active for x in r.filled(d, o.type)]
         state += [tangents.zero(b, k) for k in handed]
-    read = _only_read(r, s)
-    whole = [r.key(v, k) in read for v, k, _ in outside]
-    state += [_long(r, read[r.key(v, k)], r.key(v, k), kind) if sure else r.pop_or_zero(v, k, kind)
-              for (v, k, kind), sure in zip(outside, whole, strict=True)]
+    read = {**_only_read(r, s), **_parts_read(r, s)}
+    whole = [read.get(r.key(v, k)) for v, k, _ in outside]
+
+    def gathered(place: tuple[Var, int, Type], of: Var | None) -> Atom:
+        """What has been added to an adjoint from outside."""
+        if of is None:
+            return r.pop_or_zero(*place)
+        d = r.env.pop(r.key(*place[:2]), None) or Adjoint(tangents.zero(b, place[2]))
+        return r.shaped(d, of) if isinstance(of.type, TensorT) else _long(r, of, d)
+
+    state += [gathered(place, of) for place, of in zip(outside, whole, strict=True)]
     env, around = r.env, r.turn
     first, last = len(given), len(given) + len(handed)
     more: list[More] = []
 
     def turn(i: Var, values: list[Var]) -> list[Atom]:
         r.turn = Turn(region, i, turns, b.depth, frozenset(r.key(v, k) for v, k, _ in outside), more)
-        r.env = {(v.id, k): Adjoint(x, sure) for (v, k, _), x, sure in zip(outside, values[last:], whole, strict=True)}
+        r.env = {(v.id, k): Adjoint(x, of is not None)
+                 for (v, k, _), x, of in zip(outside, values[last:], whole, strict=True)}
         r.mark(region, i)
-        yields = r.grouped(s.params, values[first:last])
+        yields = r.grouped(s.params, values[first:last], stays)
         if head is not None:
             r.sequence(head.turn, s.body.tail, None, yields)
         else:
@@ -135,18 +156,20 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
         new = [tangents.zero(b, k) for k in given]
         for p in s.params:
             if p.id in r.active:
-                new += r.filled(r.pop(p), p.type)
+                new += ended(p)
         after.extend(r.turn.after)
         r.turn = around
-        return new + [r.pop_or_zero(*key) for key in outside]
+        return new + [gathered(place, of) for place, of in zip(outside, whole, strict=True)]
 
     after: list[tuple[int, Callable[[Sequence[Var]], None]]] = []
-    kinds = [*given, *handed, *(kind for _, _, kind in outside)]
+    kinds = [*given, *handed]
+    kinds += [of.type if of is not None and isinstance(of.type, TensorT) else kind
+              for (_, _, kind), of in zip(outside, whole, strict=True)]
     found = tangents.count_down(b, turns, state, turn, kinds, more)
     r.env = env
-    for (v, k, _), x, sure in zip(outside, found[last:], whole, strict=False):
-        r.env[v.id, k] = Adjoint(x, sure)
-    for init, leaves in zip(s.inits, r.grouped(s.params, found[first:last]), strict=True):
+    for (v, k, _), x, of in zip(outside, found[last:], whole, strict=False):
+        r.env[v.id, k] = Adjoint(x, of is not None)
+    for init, leaves in zip(s.inits, r.grouped(s.params, found[first:last], stays), strict=True):
         r.add_all(init, leaves)
     at = len(kinds)
     for count, use in after:
@@ -185,9 +208,21 @@ def _only_read(r: Reverse, s: Loop) -> dict[tuple[int, int], Var]:
     return {key: v for key, v in found.items() if key not in others}
 
 
-def _long(r: Reverse, buffer: Var, key: tuple[int, int], kind: Type) -> Atom:
-    """The adjoint of a buffer, taken, as long as that."""
-    d = r.env.pop(key, None) or Adjoint(r.tangents.zero(r.b, kind))
+def _parts_read(r: Reverse, s: Loop) -> dict[tuple[int, int], Var]:
+    """Tensors from outside of which the loop reads parts, by the place of their adjoints; not parts of vectors, to
+    whose adjoints it adds."""
+    makers, found = r.regions.makers, {}
+    defined = {v for block in all_blocks(s.body) for stmt in block.stmts for v in (*outs_of(stmt), *bound_in(stmt))}
+    for stmt in statements(s.body):
+        x = stmt.args[0] if isinstance(stmt, Op) and stmt.op in TENSOR_READS else None
+        if isinstance(x, Var) and x.id in r.active and x not in defined and x not in s.params:
+            if x.id not in makers or makers[x.id].op != "tensor_view":
+                found[r.key(x, 0)] = x
+    return found
+
+
+def _long(r: Reverse, buffer: Var, d: Adjoint) -> Atom:
+    """The adjoint of a buffer, as long as that."""
     if d.sure:
         return d.atom
     length = r.regions.look(buffer, "buffer_len", INT)

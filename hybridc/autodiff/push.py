@@ -250,13 +250,14 @@ def custom(driver: Driver, fn: Fn, mask: Mask, name: str) -> Fn:
         derived = driver.derive(back.name, by)
         start = push_rules.nothing(tangents, b, results[0])
         outs = [b.var(k) for k in (*back.results, *derived.tape)]
-        b.add(Call(tuple(outs), derived.forward, (*params, results[0], start), fn.span))
+        taken = (*params, results[0], start)
+        b.add(Call(tuple(outs), derived.forward, taken, fn.span))
         seeds: list[Atom] = []
         rest = iter(given)
         for p, a in zip(fn.params, mask, strict=True):
             for k in tangents.leaves(p.type):
                 seeds.append(next(rest) if a else tangents.zero(b, k))
-        args = [*outs[len(back.results):], *seeds, *(tangents.zero(b, k) for k in kinds)]
+        args = [*derived.kept(outs[len(back.results):], taken), *seeds, *(tangents.zero(b, k) for k in kinds)]
         found = b.call(derived.reverse, args, kinds)
     body = b.close(Exit(RETURN, (*results, *found)))
     types: tuple[Type, ...] = (*fn.results, *kinds)

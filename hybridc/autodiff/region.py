@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from hybridc.autodiff.heads import Head, Step, steps_of
+from hybridc.autodiff.sizes import Origins, same_size, updated
 from hybridc.autodiff.structure import exits, leaving
 from hybridc.core.builder import Builder, attrs_of, integer
 from hybridc.core.ir import (
@@ -31,7 +32,9 @@ from hybridc.core.ir import (
     Match,
     Op,
     Parallel,
+    Prim,
     Scope,
+    TensorT,
     TupleT,
     Type,
     Var,
@@ -47,6 +50,8 @@ CHEAP = VIEWS | frozenset(
     " is_some tag destruct".split()
 )
 """Computed again where everything they need is there anyway, or is computed again from what is there."""
+ARITHMETIC = ("add", "sub", "mul", "neg")
+"""In loops also where they are applied to the elements of tensors: that costs less than memory that was put aside."""
 DEPTH = 4
 """So many after one another."""
 
@@ -118,7 +123,7 @@ class Regions:
         """Operators by what they take, and the stretch of a block, without a way out, where they stand."""
         self.stretch: dict[int, tuple[int, int]] = {}
         """That of the operator which makes a variable."""
-        self.order: dict[int, int] = {}
+        self.order: dict[int, int] = {p.id: i for i, p in enumerate(fn.params)}
         self.steps: dict[Var, Step] = {}
         self.extra: dict[int, list[Op]] = {}
         """Operators of the forward part that look at a variable for the reverse part alone, by that variable."""
@@ -126,6 +131,8 @@ class Regions:
         self.instead: dict[Var, Atom] = {}
         """What stands in the reverse part for variables of arms and scopes."""
         self.block(fn.body, self.root)
+        self.sizes = Origins(fn, self.makers, self.order, same_size)
+        self.updates = Origins(fn, self.makers, self.order, updated)
 
     def var(self, type: Type, region: Region | None, name: str = "") -> Var:
         """A new variable of the forward part."""
@@ -206,6 +213,17 @@ class Regions:
         self.need(found)
         return found
 
+    def size(self, x: Var, axis: int) -> Atom:
+        """The size of a tensor, for use in the reverse part."""
+        assert isinstance(x.type, TensorT)
+        static = x.type.dims[axis]
+        found = self.sizes.of(x, axis) if static is None else integer(static)
+        return self.look(found[0], "dim", INT, axis=found[1]) if isinstance(found, tuple) else self.need(found)
+
+    def stays(self, p: Var) -> bool:
+        """Does a loop only update the tensor that is this parameter?"""
+        return isinstance(p.type, TensorT) and self.updates.of(p, 0) != (p, 0)
+
     # ---- deciding
     def settle(self) -> None:
         """Once everything needed is known: what is saved, what computed again."""
@@ -264,6 +282,9 @@ class Regions:
         if op.op == "buffer_get":
             if op.args[0] not in self.held or not self.of[v.id].complete:
                 return ()
+        elif op.op == "index" or op.op == "map" and op.attr("fn") in ARITHMETIC:
+            if not self.of[v.id].complete:  # then it has stopped nothing
+                return ()
         elif op.op == "place":
             if not self.is_index(op.args[0]):
                 return ()
@@ -272,12 +293,25 @@ class Regions:
         found: list[Atom] = []
         for a in op.args[:1] if op.op == "place" else op.args:
             found.append(a)
-            if isinstance(a, Var) and a not in self.of[a.id].needed and a not in self.steps and a not in self.held:
+            if isinstance(a, Var) and not self.is_there(a) and not self.once_for(a, v):
                 inner = self._made_of(a, depth - 1)
                 if not inner:
                     return ()
                 found += inner
         return tuple(found)
+
+    def is_there(self, a: Var) -> bool:
+        """Is it in the reverse part anyway?"""
+        return a in self.of[a.id].needed or a in self.steps or a in self.held
+
+    def once_for(self, a: Var, v: Var) -> bool:
+        """Is it a number from outside of the loop in which v is? To keep it costs no more than one turn's v."""
+        region: Region | None = self.of[v.id]
+        loops = False
+        while region is not None and region is not self.of[a.id]:
+            loops = loops or region.kind in ("loop", "parallel")
+            region = region.parent
+        return loops and isinstance(a.type, Prim)
 
     def index_of(self, a: Atom) -> Atom:
         """The index, without the check that it has passed."""

@@ -105,7 +105,7 @@ class Replacer:
     def gradient(self, op: Op, fn: Fn) -> None:
         b, tangents = self.b, self.tangents
         mask, wrt, g = self.mask(op, fn)
-        derived = self.driver.derive(fn.name, mask, outermost=True)
+        derived = self.driver.derive(fn.name, mask, range(len(fn.params)))
         n = len(fn.results)
         if g is None:
             seeds: list[Atom] = []
@@ -138,7 +138,7 @@ class Replacer:
         if both is None:
             tape = [self.b.var(k) for k in derived.tape]
             self.b.add(Call((*op.outs[:n], *tape), derived.forward, op.args, op.span))
-            return self.reverse(derived.reverse, tape, seeds, fn, mask)
+            return self.reverse(derived.reverse, derived.kept(tape, op.args), seeds, fn, mask)
         leaves = [self.tangents.zero(self.b, k) for k in self.kinds(fn, mask)]
         found = [self.b.var(leaf.type) for leaf in leaves]
         given = [a for a in seeds if isinstance(a, Var)]
@@ -149,10 +149,10 @@ class Replacer:
         """The types of the leaves of the active arguments' adjoints."""
         return [k for p, a in zip(fn.params, mask, strict=True) if a for k in self.tangents.leaves(p.type)]
 
-    def reverse(self, name: str, tape: Sequence[Atom], seeds: Sequence[Atom], fn: Fn, mask: Mask) -> Sequence[Var]:
+    def reverse(self, name: str, kept: Sequence[Atom], seeds: Sequence[Atom], fn: Fn, mask: Mask) -> Sequence[Var]:
         """The leaves of the adjoints of the active arguments."""
         kinds = self.kinds(fn, mask)
-        return self.b.call(name, [*tape, *seeds, *(self.tangents.zero(self.b, k) for k in kinds)], kinds)
+        return self.b.call(name, [*kept, *seeds, *(self.tangents.zero(self.b, k) for k in kinds)], kinds)
 
     def vector(self, model: Atom) -> Var:
         return self.b.op("get", [model], parts(model.type, self.driver.program)[0], index=0)
@@ -185,7 +185,7 @@ class Replacer:
         """A reverse pass for each element of the result, all over one tape."""
         b, tangents = self.b, self.tangents
         mask, wrt, _ = self.mask(op, fn)
-        derived = self.driver.derive(fn.name, mask, outermost=True)
+        derived = self.driver.derive(fn.name, mask, range(len(fn.params)))
         tape = [b.var(k) for k in derived.tape]
         results = [b.var(k) for k in fn.results]
         b.add(Call((*results, *tape), derived.forward, op.args, op.span))
@@ -206,7 +206,7 @@ class Replacer:
             seeds: list[Atom] = [seed]
             for r, active in zip(fn.results[1:], derived.results[1:], strict=True):
                 seeds += [tangents.zero(b, k) for k in tangents.leaves(r)] if active else []
-            found = self.reverse(derived.reverse, tape, seeds, fn, mask)
+            found = self.reverse(derived.reverse, derived.kept(tape, op.args), seeds, fn, mask)
             new: list[Atom] = []
             for x, k, rest in zip(by, wrt, state, strict=True):
                 d: Atom = found[starts[k]]

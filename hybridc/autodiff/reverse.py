@@ -7,7 +7,7 @@ if it is a tensor that has the shape of its variable; else it may be without ele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Container, Sequence, Set
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -72,13 +72,15 @@ class Reverse:
     """Of one function and set of active arguments."""
 
     def __init__(self, driver: Driver, fn: Fn, mask: Mask, held: Set[Var] = frozenset()):
-        """`held` are buffers that are there until the reverse part is done."""
+        """`held` are tensors and buffers that are there until the reverse part is done."""
         self.driver = driver
         self.tangents = driver.tangents
         self.fn = fn
         self.mask = mask
         self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
         self.regions = Regions(fn, self.b, self.block_of, held)
+        self.offered = held | driver.read_only.made(fn)
+        """What tapes of functions that are called may hold."""
         self.active = driver.activity.variables(fn.name, mask)
         self.env: dict[Key, Adjoint] = {}
         self.tapes: dict[int, list[Var]] = {}
@@ -197,8 +199,7 @@ class Reverse:
         if not isinstance(x.type, TensorT):
             return []
         assert isinstance(x, Var)
-        look = self.regions.look
-        return [look(x, "dim", INT, axis=i) if d is None else integer(d) for i, d in enumerate(x.type.dims)]
+        return [self.regions.size(x, i) for i in range(len(x.type.dims))]
 
     def add(self, a: Atom, leaf: int, adjoint: Adjoint | None) -> None:
         """Add to a leaf of the adjoint of a variable."""
@@ -418,10 +419,10 @@ class Reverse:
         found = self.env.pop(self.key(v, leaf), None)
         return self.tangents.zero(self.b, kind) if found is None else found.atom
 
-    def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom]) -> list[Adjoints]:
+    def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom], sure: Container[Var] = ()) -> list[Adjoints]:
         """Atoms as the leaves of these variables; inactive ones have none."""
         rest = iter(atoms)
-        return [[Adjoint(next(rest)) if v.id in self.active else None for _ in self.tangents.leaves(v.type)]
+        return [[Adjoint(next(rest), v in sure) if v.id in self.active else None for _ in self.tangents.leaves(v.type)]
                 for v in vs]
 
     def leaf_types(self, vs: Sequence[Var]) -> list[Type]:
@@ -436,16 +437,17 @@ class Reverse:
         if self.driver.program.fns[s.fn].adjoint:
             self.driver.custom(self, s, outs)
             return
-        derived = self.driver.derive(s.fn, mask)
+        derived = self.driver.derive(s.fn, mask, [i for i, a in enumerate(s.args) if a in self.offered])
         if self.driver.program.fns[s.fn].checkpoint:
             again = [self.b.var(k) for k in (*(o.type for o in s.outs), *derived.tape)]
             self.b.add(Call(tuple(again), derived.forward, tuple(map(self.need, s.args)), s.span))
-            args: list[Atom] = list(again[len(s.outs):])
+            tape = again[len(s.outs):]
+            args = [a if a in tape else self.need(a) for a in derived.kept(tape, s.args)]
         else:
             region = self.region_of(s)
             self.forwards[id(s)] = derived.forward
             tape = self.tapes[id(s)] = [self.regions.var(k, region) for k in derived.tape]
-            args = [self.need(v) for v in tape]
+            args = list(map(self.need, derived.kept(tape, s.args)))
         for o, d, active in zip(s.outs, outs, derived.results, strict=True):
             if active:
                 args += self.filled(d, o.type)

@@ -209,6 +209,9 @@ def elementwise(r: Reverse, op: Op, d: Atom) -> None:
     """The adjoint of a scalar operator or of its `map`."""
     name = str(op.attr("fn")) if op.op == "map" else op.op
     m = Elementwise(r, op)
+    if name == "mul" and op.args[0] == op.args[1] and m.axes[0] == m.axes[1] and r.is_active(op.args[0]):
+        r.give(op.args[0], to_operand(r, m.whole(d) * (m.x * 2), op, 0))
+        return
     for i, rule in enumerate(SCALAR_ADJOINTS[name]):
         if rule is not None and r.is_active(op.args[i]):
             r.give(op.args[i], to_operand(r, rule(m, m.whole(d)), op, i))

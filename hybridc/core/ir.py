@@ -193,7 +193,7 @@ class Parallel:
 @dataclass(frozen=True, slots=True)
 class Fused:
     """Operators, and nothing else, that run as one kernel: what they compute is what they would one by one. A leaf for
-    passes: it borrows the variables it uses from outside, and nobody sees those within."""
+    passes: it borrows the variables it uses from outside (but for what is `taken`), and nobody sees those within."""
 
     outs: tuple[Var, ...]
     body: Block
@@ -209,6 +209,12 @@ class Fused:
     def inner(self) -> tuple[Var, ...]:
         """What the operators define."""
         return tuple(o for op in self.ops for o in op.outs)
+
+    @property
+    def taken(self) -> tuple[Atom, ...]:
+        """The tensor to a part of which the value of all else goes, where the last operator is an update
+        (passes/into_part.py): it is taken over. A kernel on the GPU makes another tensor."""
+        return self.ops[-1].args[:1] if self.ops[-1].op == "update" and not self.device else ()
 
     @property
     def args(self) -> tuple[Atom, ...]:

@@ -174,8 +174,10 @@ def _length(size: int | None, kind: str, bounds: Sequence[Atom]) -> int | None:
     return len(range(size)[start:stop])
 
 
-def update(b: Builder, x: Atom, kinds: Sequence[str], value: Atom, ints: Sequence[Atom], axes: Axes) -> Atom:
-    return b.op("update", [x, value, *ints], x.type, kinds=tuple(kinds), axes=axes)
+def update(
+    b: Builder, x: Atom, kinds: Sequence[str], value: Atom, ints: Sequence[Atom], axes: Axes, **attrs: str
+) -> Atom:
+    return b.op("update", [x, value, *ints], x.type, kinds=tuple(kinds), axes=axes, **attrs)
 
 
 def take(b: Builder, x: Atom, axis: int, indices: Atom, wrap: bool) -> Atom:

@@ -60,18 +60,30 @@ def _turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...],
     keys = [out.key, *(k for k in assigned(lw.ctx, e) if k in lw.env)]
     lw.b.span = e.span
     if e.clauses == (clause,) and not clause.conditions and is_open(clause.pattern):
-        _make_room(lw, out, cursor)
+        if _make_room(lw, out, cursor) and cursor.exact:
+            add = partial(_fill, lw, out, e)
     _walk(lw, clause.pattern, clause.conditions, cursor, keys, lambda: _turns(lw, e, clauses[1:], out, add))
 
 
-def _make_room(lw: Lowerer, out: tree.Var, cursor: Cursor) -> None:
+def _make_room(lw: Lowerer, out: tree.Var, cursor: Cursor) -> bool:
     """A list that gets an item at every turn has room for all from the start."""
     t = lw.concrete(out.type)
     if cursor.length is None or not isinstance(t, Named) or t.key != STD_TYPES["list"]:
-        return
+        return False
     kind = lw.ctx.types.inner(t)
     room = lw.op("buffer_new", [cursor.length()], ir.BufferT(lw.ctx.types.inner(t.args[0])))  # type: ignore[arg-type]
     lw.env[out.key] = Parts(kind, (room, integer(0)))
+    return True
+
+
+def _fill(lw: Lowerer, out: tree.Var, e: tree.Comprehension) -> None:
+    """Add an item to a list that has room."""
+    item = lw.expr(e.element)
+    lw.b.span = e.span
+    filled = lw.env[out.key]
+    data, size = (lw.whole(lw.item(filled, i)) for i in range(2))
+    data = lw.op("buffer_set", [data, size, item], data.type)
+    lw.env[out.key] = Parts(filled.type, (data, lw.op("add", [size, integer(1)], ir.INT)))
 
 
 def _unrolled(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], turns: Unrolled, out: tree.Var,

@@ -31,6 +31,8 @@ class Cursor:
     names: list[str] = field(default_factory=list)
     length: Callable[[], ir.Atom] | None = None
     at: Callable[[ir.Atom], Value] | None = None
+    exact: bool = False
+    """Are there never more turns than `length` says?"""
 
 
 def cursor_of(lw: Lowerer, e: tree.Expr) -> Cursor:
@@ -77,6 +79,7 @@ def _indexed(lw: Lowerer, item_type: Type, length: ir.Atom, at: Callable[[ir.Ato
         ["i"],
         lambda: length,
         at,
+        True,
     )
 
 
@@ -134,6 +137,7 @@ def _range(lw: Lowerer, args: Atoms, node: tree.Builtin) -> Cursor:
             ["i"],
             length,
             at,
+            step.value == 1 and isinstance(start, ir.Const) and start.value >= 0,  # else the length may wrap
         )
     if not isinstance(step, ir.Const) or step.value == 0:
         ok = boolean(False) if isinstance(step, ir.Const) else lw.op("ne", [step, integer(0)], ir.BOOL)
@@ -164,6 +168,7 @@ def _enumerate(lw: Lowerer, inner: Cursor, first: ir.Atom) -> Cursor:
         [*inner.names, "n"],
         inner.length,
         at if inner.at is not None else None,
+        inner.exact,
     )
 
 
@@ -204,6 +209,7 @@ def _zip(lw: Lowerer, cursors: list[Cursor]) -> Cursor:
         [n for c in cursors for n in c.names],
         length if indexable else None,
         (lambda i: together([c.at(i) for c in cursors])) if indexable else None,  # type: ignore[misc]
+        all(c.exact for c in cursors),
     )
 
 

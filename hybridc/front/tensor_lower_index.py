@@ -154,6 +154,10 @@ def assign_index(
     found = Indices(lw, place.indices, rank(base.type))
     lw.b.span = place.span
     if not found.tensors:
+        if op in ("+", "-") and not found.basic:
+            # One operator: nothing but the value is in memory of its own, and derivatives pass through.
+            added = value if op == "+" else t.map(lw.b, "neg", [value])
+            return _update(lw, base, found, added, place.type, value_type, fn="add")
         if op is not None:
             old = t.index(lw.b, base, found.kinds, found.ints)
             value, value_type = combine(lw, op, old, value, place.type, value_type), place.type
@@ -184,15 +188,16 @@ def combine(lw: Lowerer, op: str, old: ir.Atom, value: ir.Atom, place: Type, val
 
 
 def _update(
-    lw: Lowerer, base: ir.Atom, found: Indices, value: ir.Atom, place: Type | None, value_type: Type | None
+    lw: Lowerer, base: ir.Atom, found: Indices, value: ir.Atom, place: Type | None, value_type: Type | None,
+    **attrs: str,
 ) -> ir.Atom:
-    """The part that the basic indices name, replaced."""
+    """The part that the basic indices name, replaced, or with `fn="add"` the value added to it."""
     kept = sum(k != "i" for k in found.kinds)
     count = rank(value.type)
     flags = ones(lw, value_type, count) if value_type is not None else [False] * count
     lead = kept - count
     axes = tuple(i - lead if i >= lead and not flags[i - lead] else None for i in range(kept))
-    return t.update(lw.b, base, found.kinds, value, found.ints, axes)
+    return t.update(lw.b, base, found.kinds, value, found.ints, axes, **attrs)
 
 
 __all__ = ["Indices", "assign_index", "lower_index"]

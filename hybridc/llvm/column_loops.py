@@ -32,6 +32,8 @@ class Columns:
     k: ElementCode
     over: Collection[int]
     """Results that may lie where something lies that is read."""
+    adds: bool
+    """Are results added to what lies where they go?"""
     names: dict[Node, str]
     """Operands of what is passed to the kernel."""
     row: str
@@ -337,6 +339,9 @@ class Columns:
             value, to = self.value(action.node, column, found), self.k.element(targets[action], t, column)
             if action.kind == "store" or action.kind == "keep" and self.plan.kept[action.node] < 0:
                 self.ask(action.node, targets[action], column, True)
+            if self.adds:
+                kind = action.node.type
+                value = element(self.wide or self.k, "add", (self.read(t, to), value), (kind, kind), kind, {})
             if self.wide is not None:
                 self.wide.store(t, value, to, self.mask)
             else:

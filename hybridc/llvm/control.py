@@ -60,6 +60,7 @@ KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
     *(name for name in EMIT if name.startswith("buffer_")),
 }
 """Operators that give no argument, or no part of one that goes on living, another owner."""
+WRITES = ("buffer_set", "buffer_take", "update")
 STRIP = 4096
 """Turns between two polls of a loop whose turns are quick."""
 
@@ -439,9 +440,10 @@ class Writer:
         is copied now if it has another owner. Adds to `hoped` what has one owner from here on."""
         e = self.e
         written = {
-            s.args[0]
+            a
             for s in turns.rest.stmts
-            if isinstance(s, Op) and s.op in ("buffer_set", "buffer_take", "update") and s.args[0] in stmt.params
+            for a in (s.taken if isinstance(s, Fused) else s.args[:1] if isinstance(s, Op) and s.op in WRITES else ())
+            if a in stmt.params
         }
         out: list[str] = []
         cleanup = e.owned

@@ -2,7 +2,8 @@
 are made, and one kernel (row_kernel.py) fills them.
 
 A result whose elements are computed from those at the same place takes the memory of an operand that is needed no more,
-if nobody else has it: vectors that a training step moves on stay where they are, in the caches.
+if nobody else has it: vectors that a training step moves on stay where they are, in the caches. What only goes to a
+part of a tensor is computed there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from hybridc.core.ir import Fused, Op, TensorT, Var
+from hybridc.core.ir import Block, Fused, Op, TensorT, Var, Yield
 from hybridc.core.tensor_ops import elem
 from hybridc.kernels.axes import Axes
 from hybridc.kernels.graph import Graph, Node, graph_of, pooling
@@ -21,8 +22,16 @@ from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Leaves
 from hybridc.llvm.refcount import release_helper
 from hybridc.llvm.row_kernel import Kernel, kernel_of
-from hybridc.llvm.tensor_access import Tensor, count_elements, in_place_of, load_element, new_tensor, tensor_of
-from hybridc.llvm.tensor_copy import broadcast_sizes, concat_dims, iota_size, reshape_dims
+from hybridc.llvm.tensor_access import (
+    Tensor,
+    count_elements,
+    in_place_of,
+    load_element,
+    new_tensor,
+    tensor_of,
+    writable,
+)
+from hybridc.llvm.tensor_copy import broadcast_sizes, check_update, concat_dims, iota_size, part_of, reshape_dims
 from hybridc.llvm.tensor_map import operands_of, product, result_dims
 from hybridc.llvm.tensor_matmul import kept, product_dims
 from hybridc.llvm.tensor_reduce import check_some
@@ -35,6 +44,8 @@ def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tu
     have taken: they are released here."""
     if pooling(stmt.ops, [v for v in stmt.body.tail.values if isinstance(v, Var)]):
         return (emit_pool(e, *stmt.ops),), set()
+    if stmt.taken:
+        return (_into_part(e, stmt),), set()
     graph = graph_of(stmt)
     for op in stmt.ops:
         e.span = op.span
@@ -66,6 +77,26 @@ def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tu
     for owner in left:
         e.call("void", release_helper(e.module), [("ptr", CTX), ("ptr", owner)])
     return tuple(r.leaves if r.dims else (load_element(e, r, "0"),) for r in results), set(over.values())
+
+
+def _into_part(e: FnEmitter, stmt: Fused) -> Leaves:
+    """The tensor that is taken over, with a part replaced or added to."""
+    *ops, last = stmt.ops
+    value = last.args[1]
+    graph = graph_of(Fused((), Block(tuple(ops), Yield((value,))), stmt.span))
+    with e.giving_up(stmt.taken):
+        for op in ops:
+            e.span = op.span
+            shape(e, op, graph.axes)
+        e.span = last.span
+        target = tensor_of(e, stmt.taken[0])
+        part = part_of(e, last, target)
+        check_update(e, last, part)
+    target = writable(e, target)
+    kernel = kernel_of(e.module, schedule(graph), adds=last.attr("fn") == "add")
+    to = e.element(target.data, target.llvm, part.offset)
+    e.call("void", kernel.name, [("ptr", CTX), ("ptr", to), *_given(e, kernel, graph)])
+    return target.leaves
 
 
 def _over(plan: Schedule, dying: Sequence[Var]) -> dict[int, Var]:

@@ -9,7 +9,7 @@ retains them, nor releases them, nor names them in clean-ups.
 
 from __future__ import annotations
 
-from hybridc.core.ir import Block, Call, Exit, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, Var, Yield
+from hybridc.core.ir import Block, Call, Exit, Fault, Fn, Fused, If, Loop, Match, Op, Parallel, Scope, Stmt, Var, Yield
 from hybridc.core.ops import OPS
 from hybridc.core.walk import all_blocks, args_of, blocks_of, outs_of, statements
 from hybridc.llvm.layout import Layouts
@@ -151,6 +151,9 @@ class _Scan:
                 for a, keeps in zip(stmt.args, lends, strict=True):
                     if self.counted(a) and not keeps:
                         self.consume(a, state)
+            case Fused():
+                for a in stmt.taken:
+                    self.consume(a, state)
             case If() | Match() | Scope() | Loop() | Parallel():
                 if isinstance(stmt, Match) and used:
                     self.names.update(f.id for arm in stmt.arms for f in arm.fields)

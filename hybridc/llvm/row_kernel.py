@@ -55,17 +55,17 @@ class Kernel:
     fails: bool
 
 
-def kernel_of(module: Module, plan: Schedule, over: Collection[int] = ()) -> Kernel:
+def kernel_of(module: Module, plan: Schedule, over: Collection[int] = (), adds: bool = False) -> Kernel:
     """Write the kernel. The results `over` may lie where something lies that it reads at the same places: of a flat
-    plan."""
-    return _Writer(module, plan, over).write()
+    plan. With `adds` results are added to what lies there: of a kernel of maps."""
+    return _Writer(module, plan, over, adds).write()
 
 
 class _Writer(Columns):
-    def __init__(self, module: Module, plan: Schedule, over: Collection[int]):
+    def __init__(self, module: Module, plan: Schedule, over: Collection[int], adds: bool):
         super().__init__(module, plan)
         graph = plan.graph
-        self.over = over
+        self.over, self.adds = over, adds
         self.inputs = [n for n in graph.nodes if n.kind in ("load", "matrix", "scalar")]
         self.products = graph.of_kind("product")
         self.sizes = self.open_sizes(graph)

@@ -259,9 +259,14 @@ def _kinds(op: Op) -> tuple[str, ...]:
     return kinds
 
 
+def part_of(e: FnEmitter, op: Op, x: Tensor) -> Part:
+    """What an operator indexes or updates."""
+    return Part(e, x, _kinds(op), [e.one(a) for a in op.args[2 if op.op == "update" else 1 :]])
+
+
 def emit_index(e: FnEmitter, op: Op) -> Results:
     x = tensor_of(e, op.args[0])
-    part = Part(e, x, _kinds(op), [e.one(a) for a in op.args[1:]])
+    part = part_of(e, op, x)
     if not part.counts:
         return ((load_element(e, x, part.offset),),)
     out = new_tensor(e, x.elem, part.counts)
@@ -273,7 +278,7 @@ def emit_index(e: FnEmitter, op: Op) -> Results:
 def emit_part(e: FnEmitter, op: Op) -> Results:
     """Where it lies."""
     x = tensor_of(e, op.args[0])
-    part = Part(e, x, _kinds(op), [e.one(a) for a in op.args[1:]])
+    part = part_of(e, op, x)
     return ((x.owner, e.element(x.data, x.llvm, part.offset), *part.counts),)
 
 
@@ -293,7 +298,7 @@ def emit_update(e: FnEmitter, op: Op) -> Results:
     target, value, axes = tensor_of(e, op.args[0]), op.args[1], op.attr("axes")
     assert isinstance(axes, tuple)
     with e.giving_up(op.args[:1]):
-        part = Part(e, target, _kinds(op), [e.one(a) for a in op.args[2:]])
+        part = part_of(e, op, target)
         check_update(e, op, part)
     v = tensor_of(e, value) if isinstance(value.type, TensorT) else None
     target = writable(e, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import dropwhile
 
-from hybridc.core.ir import Call, Exit, Fault, Fn, Loop, Match, Op, Program, TensorT, Var, Yield
+from hybridc.core.ir import Call, Exit, Fault, Fn, Fused, Loop, Match, Op, Program, TensorT, Var, Yield
 from hybridc.core.ops import OPS, may_fault
 from hybridc.core.walk import all_blocks, calls
 from hybridc.passes.liveness import Counted
@@ -90,6 +90,8 @@ def _consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> set[int]:
                 case Call():
                     lent = borrowed[stmt.fn]
                     note(tuple(a for a, keeps in zip(stmt.args, lent, strict=True) if not keeps), direct)
+                case Fused():
+                    note(stmt.taken, direct)
                 case Loop():
                     note(stmt.inits, handed_on)
                 case Match():

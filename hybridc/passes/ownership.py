@@ -266,6 +266,7 @@ class _Frame:
                 out.append(stmt)
                 self.acquire(outs, owned)
             case Fused():
+                self.consume(stmt.taken, [a for a in stmt.args if a not in stmt.taken], after, owned, out)
                 stmt = replace(stmt)
                 self.record(stmt, owned)
                 out.append(stmt)

@@ -40,15 +40,18 @@ class _Spread:
         return rebuilt(b, out, b.tail)
 
     def unspread(self, op: Op, out: list[Stmt]) -> Op:
-        """A map of what its broadcast operands were made from; the broadcasts are taken out of the block so far."""
+        """A map of what its broadcast operands were made from; broadcasts that nothing else needs are taken out of the
+        block so far."""
         for k, a in enumerate(op.args):
             spread = self.made.get(a.id) if isinstance(a, Var) else None
-            if spread is None or spread.op != "broadcast" or self.uses[a] != 1 or not self.needless(op, k, spread):  # type: ignore[index]
+            if spread is None or spread.op != "broadcast" or not self.needless(op, k, spread):
                 continue
             at = next((i for i, s in enumerate(out) if s is spread), -1)
-            if at < 0 or not _quiet(out[at + 1 :]):
+            if at < 0 or self.uses[a] == 1 and not _quiet(out[at + 1 :]):  # type: ignore[index]
                 continue
-            del out[at]
+            self.uses[a] -= 1  # type: ignore[index]
+            if not self.uses[a]:  # type: ignore[index]
+                del out[at]
             args, axes = list(op.args), list(op.attr("axes"))  # type: ignore[call-overload]
             args[k] = spread.args[0]
             axes[k] = tuple(None if i is None else spread.attr("axes")[i] for i in axes[k])  # type: ignore[index]

@@ -24,6 +24,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Fused,
     Loop,
     Match,
     Op,
@@ -257,6 +258,8 @@ class _Views:
                 taken += [a for i, a in enumerate(stmt.args) if OPS[stmt.op].mode(i) == "c"]
             case Call():
                 taken += [a for a, keeps in zip(stmt.args, self.borrowed[stmt.fn], strict=True) if not keeps]
+            case Fused():
+                taken += stmt.taken
             case Loop():
                 taken += stmt.inits
         for inner in blocks_of(stmt):
