@@ -42,6 +42,7 @@ from hybridc.core.walk import (
     calls,
     diverges,
     free_vars,
+    highest_id,
     map_blocks,
     outs_of,
     rebuilt,
@@ -177,6 +178,7 @@ class _OneLoop:
         self.program = program
         self.fn = fn
         self.silent = silent
+        self.next_id = highest_id(fn) + 1
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
@@ -210,12 +212,48 @@ class _OneLoop:
             others = Block((*between, *after), b.tail)
             if kept.records_out in uses(others):
                 return None
-        one = self.one(kept, back)
-        before = self.first(one, kept.loop, between)
+        made = self.from_zero(self.one(kept, back), kept.loop, between)
+        if made is None:
+            return None
+        starts, one, added = made
+        before = self.first([*free_vars(one.body), *(i for s in starts for i in args_of(s)), *one.inits], one,
+                            kept.loop, between)
         if before is None:
             return None
-        new = [*stmts[:at], *before, one, *(s for s in between if s not in before), *after]
+        new = [*stmts[:at], *before, *starts, one, *(s for s in between if s not in before), *added, *after]
         return _without_room(new, kept, b)
+
+    def from_zero(
+        self, one: Loop, a: Loop, between: Sequence[Stmt]
+    ) -> tuple[list[Stmt], Loop, list[Stmt]] | None:
+        """Where something is added to that is not there before the loop, to zeros instead: what makes these, the loop,
+        and what adds its results."""
+        makers = {o: s for s in between for o in outs_of(s)}
+        leave = one.body.stmts[1].orelse.tail.values  # type: ignore[union-attr]
+        inits, outs = list(one.inits), list(one.outs)
+        starts: list[Stmt] = []
+        added: list[Stmt] = []
+        for i, init in enumerate(one.inits):
+            if not isinstance(init, Var) or self.first([init], one, a, between) is not None:
+                continue
+            made = makers.get(init)
+            if isinstance(made, Op) and made.op == "shaped":
+                zero, start = self.fresh(init), self.fresh(init)
+                inits[i] = start
+                starts += [Op((zero,), "zero", ()), replace(made, outs=(start,), args=(zero, *made.args[1:]))]
+            elif init.type in FLOATS:
+                inits[i] = Const(0.0, init.type)
+            else:
+                return None
+            for k, o in enumerate(one.outs):
+                if leave[k] == one.params[i]:
+                    outs[k] = self.fresh(o)
+                    added.append(Op((o,), "add" if o.type in FLOATS else "accumulate", (init, outs[k])))
+        return starts, replace(one, inits=tuple(inits), outs=tuple(outs)), added
+
+    def fresh(self, v: Var) -> Var:
+        self.next_id += 1
+        return replace(v, id=self.next_id - 1)
 
     def back(self, loop: Loop, kept: Kept, between: Sequence[Stmt]) -> Back | None:
         """The loop that goes back over what is kept, if it does nothing else with it."""
@@ -291,12 +329,12 @@ class _OneLoop:
             known.update(zip(outs_of(s), made.args, strict=True))
         return [made, *users]
 
-    def first(self, one: Loop, a: Loop, between: Sequence[Stmt]) -> list[Stmt] | None:
-        """What stands between the loops and has to come before the one; None if that cannot be."""
+    def first(self, wanted: Sequence[Atom], one: Loop, a: Loop, between: Sequence[Stmt]) -> list[Stmt] | None:
+        """What stands between the loops and has to come before the one for this; None if that cannot be."""
         makers = {o: s for s in between for o in outs_of(s)}
         known = set(a.outs)
         needed: list[Stmt] = []
-        todo = [v for v in (*free_vars(one.body), *one.inits) if isinstance(v, Var)]
+        todo = [v for v in wanted if isinstance(v, Var)]
         inside = within(one)
         while todo:
             v = todo.pop()
