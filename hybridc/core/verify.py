@@ -116,6 +116,7 @@ def _same_types(program: Program, before: Program) -> bool:
     return all(new.get(name) is d for new, old in tables for name, d in old.items())  # type: ignore[attr-defined]
 
 
+@once
 def _signature(fn: Fn) -> tuple[object, ...]:
     return tuple(p.type for p in fn.params), fn.results
 
