@@ -231,6 +231,12 @@ def not_showable(world: World, t: Type) -> Type | None:
     return _contains(world, t, lambda p: isinstance(p, FnType) or is_resource(world, p))
 
 
+def not_written(world: World, t: Type) -> str:
+    """Why no store writes values of a type to disk; nothing if one does."""
+    part = not_showable(world, t)
+    return "" if part is None else f"{'a function' if isinstance(part, FnType) else part} is not written to disk"
+
+
 def is_plain(t: Type) -> bool:
     """Numbers, bools and text, and lists and tuples of these: what is known of a value when the program is compiled is
     the whole of it."""

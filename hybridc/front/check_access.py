@@ -32,13 +32,14 @@ from hybridc.front import (
     syntax,
     tree,
 )
+from hybridc.front.as_type import dotted_name
 from hybridc.front.config_values import config_item
 from hybridc.front.infer import Meta
 from hybridc.front.open_models import is_open
 from hybridc.front.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.tensor_check import transpose_of
 from hybridc.front.tensor_index import index_tensor
-from hybridc.front.typeexpr import dotted_name, nearest
+from hybridc.front.typeexpr import nearest
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body

@@ -27,7 +27,8 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import syntax
-from hybridc.front.bounds import bound_phrase, is_resource, key_help, satisfies
+from hybridc.front.as_type import dotted_name
+from hybridc.front.bounds import bound_phrase, is_resource, key_help, not_written, satisfies
 from hybridc.front.config_fns import named_fn
 from hybridc.front.config_values import config_item, fit_config, ints, worded
 from hybridc.front.consts import NotConst, constant
@@ -231,6 +232,9 @@ class TypeReader:
                 self.report("HYB309", f"{value} cannot be the {p.name} of a {sig.name}: "
                             f"{bound_phrase(value, p.bound)}", a.span, help=_bound_help(self.world, value, p.bound))
                 bad = True
+        if sig.key == STD_TYPES["store"] and not bad and (why := not_written(self.world, values[1])):  # type: ignore[arg-type]
+            self.report("HYB309", f"{values[1]} cannot be the V of a store: {why}", args[1].span)
+            bad = True
         return POISON if bad else Named(sig.key, tuple(values))
 
     def _model(self, sig: ModelSig, args: Any, span: Span) -> Type:
@@ -463,16 +467,6 @@ class TypeReader:
             if local is not None:
                 return local
         return self.dims.get(f"{base}.{name}")
-
-
-def dotted_name(e: Any) -> str | None:
-    match e:
-        case syntax.Name(id=name):
-            return name
-        case syntax.Attribute(value=value, name=name):
-            base = dotted_name(value)
-            return f"{base}.{name}" if base is not None else None
-    return None
 
 
 def _resource_word(t: Type) -> str:
