@@ -68,7 +68,7 @@ fn part(x: f64[N], v: f64[M], i: int) -> f64[N]:
     y[i:] += v * v
     return y
 
-fn row(x: f64[N, 2], v: f64[2], i: int) -> f64[N, 2]:
+fn row(x: f64[N, 20], v: f64[20], i: int) -> f64[N, 20]:
     var y = x
     y[i] -= v * v
     return y
@@ -81,8 +81,8 @@ fn ordered(x: f64[N], v: f64[M], w: f64[K], i: int) -> f64[N]:
 ODD = [
     ("part", (np.zeros(4), np.zeros(3), 2)), ("part", (np.zeros(4), np.zeros(1), 3)),
     ("part", (np.ones(4), np.ones(3), 1)),
-    ("row", (np.zeros((3, 2)), np.ones(2), 3)), ("row", (np.zeros((3, 2)), np.ones(2), -3)),
-    ("row", (np.zeros((3, 2)), np.ones(2), -4)), ("ordered", (np.zeros(3), np.zeros(2), np.zeros(2), 2)),
+    ("row", (np.zeros((3, 20)), np.ones(20), 3)), ("row", (np.zeros((3, 20)), np.ones(20), -3)),
+    ("row", (np.zeros((3, 20)), np.ones(20), -4)), ("ordered", (np.zeros(3), np.zeros(2), np.zeros(2), 2)),
     ("ordered", (np.zeros(3), np.zeros(2), np.zeros(3), 2)), ("ordered", (np.zeros(3), np.ones(3), np.ones(3), 2)),
 ]
 
