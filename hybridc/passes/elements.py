@@ -202,7 +202,7 @@ def _concat(op: Op, of: Of, new: New) -> Elements:
 
 
 def _tensor(op: Op, of: Of, new: New) -> Elements:
-    return op.args
+    return tuple(e for a in op.args for e in of(a))
 
 
 def _iota(op: Op, of: Of, new: New) -> Elements:
