@@ -16,8 +16,7 @@ from hybridc_runtime.memory import allocate, free, set_word
 from hybridc import driver
 from hybridc.base.targets import GPUS
 from hybridc.core.ir import Var
-from hybridc.core.tensor_ops import elem
-from hybridc.core.types import TensorT
+from hybridc.core.types import TensorT, elem
 from hybridc.kernels.cost import BYTES
 from hybridc.kernels.device import Launch, tensors
 from hybridc.triton import binaries

@@ -12,8 +12,7 @@ from hybridc.autodiff.tangent import Tangents
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import Atom, Const, TensorT, Var
-from hybridc.core.tensor_ops import elem, rank
-from hybridc.core.types import type_key
+from hybridc.core.types import elem, rank, type_key
 
 
 def others(tangents: Tangents, b: Builder, x: Atom, product: Atom, axes: tuple[int, ...]) -> Atom:

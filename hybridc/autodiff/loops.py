@@ -20,7 +20,7 @@ from hybridc.autodiff.tangent import Adjoint, More
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
 from hybridc.core.ir import BOOL, INT, Atom, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.core.walk import all_blocks, args_of, bound_in, free_vars, outs_of, statements
 
 if TYPE_CHECKING:

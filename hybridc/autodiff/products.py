@@ -34,7 +34,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.core.walk import highest_id, statements
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from hybridc.autodiff.tensor_rules import first_of
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, EnumT, Op, Prim, TensorT, Var
-from hybridc.core.tensor_ops import elem, rank
-from hybridc.core.types import type_key
+from hybridc.core.types import elem, rank, type_key
 
 if TYPE_CHECKING:
     from hybridc.autodiff.push import Push

@@ -27,8 +27,7 @@ from hybridc.core.ir import (
     Type,
     Var,
 )
-from hybridc.core.tensor_ops import elem, rank
-from hybridc.core.types import parts
+from hybridc.core.types import elem, parts, rank
 from hybridc.core.walk import highest_id, highest_label, map_atoms, map_blocks, map_tail
 
 if TYPE_CHECKING:

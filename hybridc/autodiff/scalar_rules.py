@@ -12,7 +12,7 @@ from hybridc.base.types import BF16, F16, Prim
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import Atom, Const, Op
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 
 if TYPE_CHECKING:
     from hybridc.autodiff.reverse import Reverse

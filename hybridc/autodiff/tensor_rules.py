@@ -12,8 +12,8 @@ from hybridc.autodiff.scalar_rules import collect, elementwise
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, Op, TensorT, Type, Var
-from hybridc.core.tensor_ops import elem, kept_axes, rank
-from hybridc.core.types import type_key
+from hybridc.core.tensor_ops import kept_axes
+from hybridc.core.types import elem, rank, type_key
 
 if TYPE_CHECKING:
     from hybridc.autodiff.reverse import Reverse

@@ -26,8 +26,9 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.optable import OpRow, Rule
-from hybridc.core.tensor_ops import TENSOR_ROWS, cast_faults, elem, rank
-from hybridc.core.types import is_counted, parts, same, show_type
+from hybridc.core.tensor_faults import cast_faults
+from hybridc.core.tensor_ops import TENSOR_ROWS
+from hybridc.core.types import elem, is_counted, parts, rank, same, show_type
 
 Types = tuple[Type, ...]
 BYTES = BufferT(U8)

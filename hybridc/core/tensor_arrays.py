@@ -9,7 +9,7 @@ import numpy as np
 from hybridc.base.types import BF16, BOOL, F64, FLOATS, INTS, Prim
 from hybridc.core.interp_scalar import scalar_function
 from hybridc.core.ir import TensorT, Type
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.core.values import InterpFault
 
 DTYPES = {

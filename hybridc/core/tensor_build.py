@@ -10,7 +10,8 @@ from typing import Any
 
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, Prim, TensorT, Type, Var
-from hybridc.core.tensor_ops import PREDICATES, elem, kept_axes, rank
+from hybridc.core.tensor_ops import PREDICATES, kept_axes
+from hybridc.core.types import elem, rank
 
 Axes = tuple["int | None", ...]
 

@@ -14,7 +14,8 @@ import numpy as np
 from hybridc.base.types import BF16, F16, F32, F64, Prim
 from hybridc.core.ir import Op, TensorT
 from hybridc.core.tensor_arrays import DTYPES, Array, array, elementwise, finish, result, show, spread, value_error
-from hybridc.core.tensor_ops import elem, kept_axes, rank
+from hybridc.core.tensor_ops import kept_axes
+from hybridc.core.types import elem, rank
 from hybridc.core.values import Buffer, Machine, Maker, index_fault
 
 

@@ -69,12 +69,22 @@ operand of size 1 there is a ValueError like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Callable, Mapping
 
 from hybridc.base.types import FLOATS, INTS, NUMBERS
-from hybridc.core.ir import BOOL, F32, F64, I32, INT, U8, Atom, BufferT, Const, Op, Prim, Program, TensorT, Type
+from hybridc.core.ir import BOOL, F32, F64, INT, BufferT, Op, Prim, Program, TensorT, Type
 from hybridc.core.optable import OpRow
+from hybridc.core.tensor_faults import (
+    broadcast_faults,
+    concat_faults,
+    index_faults,
+    iota_faults,
+    map_faults,
+    matmul_faults,
+    reduce_faults,
+    reshape_faults,
+)
+from hybridc.core.types import elem, rank
 
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -82,29 +92,14 @@ PREDICATES = COMPARISONS + ("not",)
 ANYWHERE = ("to_device", "to_host", "dim", "reshape", "reshaped", "tensor_view")
 """Operators outside kernels that a tensor may be given to wherever it lies: the others of these never look at its
 elements (unless their result is a scalar)."""
-INT_FAULTS = ("floordiv", "mod", "pow", "shl", "shr", "lshr")
-"""Scalar operators that can fault on integers."""
 
 
-class Wrong(Exception):
+class Wrong(TypeError):
     """A use of an operator that does not fit its typing rule."""
 
 
 Args = tuple[Type, ...]
 Attrs = Mapping[str, object]
-
-
-def elem(t: Type) -> Prim:
-    """The element type of a tensor, or the scalar itself."""
-    if isinstance(t, TensorT):
-        return t.elem
-    if isinstance(t, Prim):
-        return t
-    raise Wrong(f"{t} is not a tensor or scalar")
-
-
-def rank(t: Type) -> int:
-    return len(t.dims) if isinstance(t, TensorT) else 0
 
 
 def _need(condition: bool, message: str) -> None:
@@ -373,95 +368,6 @@ def _equal(args: Args, attrs: Attrs, outs: Args) -> None:
     _need(outs == (BOOL,), "the result is a bool")
 
 
-# ---- what can fault --------------------------------------------------------------------------------------------------
-def cast_faults(source: Prim, target: Prim) -> bool:
-    """Are there values that a checked cast refuses?"""
-    if target in FLOATS or BOOL in (source, target) or source == target:
-        return False
-    width = {U8: 1, I32: 2, INT: 3}
-    return source not in width or width[source] > width[target]
-
-
-def _map_faults(op: Op) -> bool:
-    fn = op.attr("fn")
-    if fn == "cast":
-        return bool(op.attr("checked")) and cast_faults(elem(op.args[0].type), elem(op.outs[0].type))
-    if fn in INT_FAULTS and elem(op.args[-1].type) in INTS:
-        return True
-    return not sizes_agree(op)
-
-
-def sizes_agree(op: Op) -> bool:
-    """Static sizes show that the named axes of a map's operands fit."""
-    result = rank(op.outs[0].type)
-    for i in range(result):
-        known = set()
-        for axes, a in zip(op.attr("axes"), op.args, strict=True):  # type: ignore[call-overload]
-            if axes[i] is not None:
-                known.add(a.type.dims[axes[i]])  # type: ignore[union-attr]
-                if a.type.dims[axes[i]] is None:  # type: ignore[union-attr]
-                    known.add(a)
-        if len(known) > 1 and not (len(known) == 2 and None in known):
-            return False
-    return True
-
-
-def _reduce_faults(op: Op) -> bool:
-    if op.attr("fn") not in ("max", "min", "argmax", "argmin") or op.attr("least"):
-        return False
-    dims = op.args[0].type.dims  # type: ignore[union-attr]
-    return any(not dims[a] for a in op.attr("axes"))  # type: ignore[attr-defined]
-
-
-def _reshape_faults(op: Op) -> bool:
-    sizes = _known(op.args[1:])
-    dims = op.args[0].type.dims if isinstance(op.args[0].type, TensorT) else ()
-    return sizes is None or None in dims or prod(sizes) != prod(dims)  # type: ignore[arg-type]
-
-
-def _broadcast_faults(op: Op) -> bool:
-    sizes = _known(op.args[1:])
-    axes: tuple[int | None, ...] = op.attr("axes")  # type: ignore[assignment]
-    return sizes is None or any(a is not None and op.args[0].type.dims[a] != n  # type: ignore[union-attr]
-                                for a, n in zip(axes, sizes, strict=True))
-
-
-def _matmul_faults(op: Op) -> bool:
-    x, y = (a.type.dims for a in op.args)  # type: ignore[union-attr]
-    inner, other = x[-2 if op.attr("ta") else -1], y[-1 if op.attr("tb") else -2]
-    batches = len(x) == len(y) and (x[:-2] != y[:-2] or None in x[:-2])
-    return inner is None or inner != other or batches
-
-
-def _concat_faults(op: Op) -> bool:
-    axis = op.attr("axis")
-    beside = {a.type.dims[:axis] + a.type.dims[axis + 1 :] for a in op.args}  # type: ignore
-    return len(beside) > 1 or None in beside.pop()
-
-
-def _iota_faults(op: Op) -> bool:
-    return _known(op.args) is None
-
-
-def _known(sizes: Sequence[Atom]) -> list[int] | None:
-    """The sizes, if all are constants that a tensor may have."""
-    found = [a.value for a in sizes if isinstance(a, Const) and a.value >= 0]
-    return found if len(found) == len(sizes) else None  # type: ignore[return-value]
-
-
-def _index_faults(op: Op) -> bool:
-    numbers = iter(op.args[1:])
-    for kind, size in zip(op.attr("kinds"), op.args[0].type.dims, strict=True):  # type: ignore
-        given = [next(numbers) for _ in kind]
-        if kind == "i":
-            i = given[0]
-            if size is None or not isinstance(i, Const) or not -size <= i.value < size:
-                return True
-        elif "c" in kind and not (isinstance(given[-1], Const) and given[-1].value):
-            return True
-    return False
-
-
 def _row(
     name: str, rule: Callable[[Args, Attrs, Args], None], count: int, more: bool = False, own: str = "b",
     alias: bool = False, late: bool = False, faults: bool = True, fault_if: Callable[[Op], bool] | None = None,
@@ -473,7 +379,7 @@ def _row(
             return f"{len(args)} arguments instead of {count}"
         try:
             rule(args, attrs, outs)
-        except Wrong as wrong:
+        except TypeError as wrong:
             return str(wrong)
         return None
 
@@ -482,29 +388,29 @@ def _row(
 
 TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("dim", _dim, 1, faults=False),
-    _row("reshape", _reshape, 1, more=True, own="cb", fault_if=_reshape_faults),
+    _row("reshape", _reshape, 1, more=True, own="cb", fault_if=reshape_faults),
     _row("reshaped", _reshape, 1, more=True, alias=True, faults=False),
     _row("transpose", _transpose, 1, faults=False),
-    _row("broadcast", _broadcast, 1, more=True, fault_if=_broadcast_faults),
-    _row("map", _map, 1, more=True, fault_if=_map_faults),
-    _row("reduce", _reduce, 1, fault_if=_reduce_faults),
+    _row("broadcast", _broadcast, 1, more=True, fault_if=broadcast_faults),
+    _row("map", _map, 1, more=True, fault_if=map_faults),
+    _row("reduce", _reduce, 1, fault_if=reduce_faults),
     _row("cumsum", _cumsum, 1, faults=False),
-    _row("matmul", _matmul, 2, fault_if=_matmul_faults),
-    _row("index", _index, 1, more=True, fault_if=_index_faults),
-    _row("part", _index, 1, more=True, alias=True, fault_if=_index_faults),
+    _row("matmul", _matmul, 2, fault_if=matmul_faults),
+    _row("index", _index, 1, more=True, fault_if=index_faults),
+    _row("part", _index, 1, more=True, alias=True, fault_if=index_faults),
     _row("update", _update, 2, more=True, own="cb"),
     _row("take", _take, 2),
     _row("put", _put, 3, own="cb"),
     _row("gather", _gather, 2),
     _row("scatter", _scatter, 3, own="cb"),
     _row("nonzero", _nonzero, 1, faults=False),
-    _row("concat", _concat, 1, more=True, fault_if=_concat_faults),
+    _row("concat", _concat, 1, more=True, fault_if=concat_faults),
     _row("stack", _stack, 2),
     _row("join", _join, 2),
     _row("windows", _windows, 10),
     _row("argsort", _argsort, 1, more=True, faults=False),
     _row("tensor", _make, 0, more=True, faults=False),
-    _row("iota", _iota, 1, fault_if=_iota_faults),
+    _row("iota", _iota, 1, fault_if=iota_faults),
     _row("orthogonal", _orthogonal, 1, own="c", faults=False),
     _row("tensor_view", _view, 2, more=True, alias=True, faults=False),
     _row("accumulate", _accumulate, 2, own="cb", late=True),

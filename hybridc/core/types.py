@@ -71,6 +71,19 @@ def is_counted(t: Type, program: Program) -> bool:
             return not program.enums[name].plain
 
 
+def elem(t: Type) -> Prim:
+    """The element type of a tensor, or the scalar itself."""
+    if isinstance(t, TensorT):
+        return t.elem
+    if isinstance(t, Prim):
+        return t
+    raise TypeError(f"{t} is not a tensor or scalar")
+
+
+def rank(t: Type) -> int:
+    return len(t.dims) if isinstance(t, TensorT) else 0
+
+
 def parts(t: Type, program: Program) -> tuple[Type, ...]:
     """The fields of a tuple or struct type."""
     match t:

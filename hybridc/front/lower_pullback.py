@@ -11,8 +11,7 @@ from hybridc.base.types import BOOL, F64, FLOATS, ModelType
 from hybridc.core import ir, tensor_build
 from hybridc.core.builder import Builder
 from hybridc.core.interface import Entry, Param
-from hybridc.core.tensor_ops import rank
-from hybridc.core.types import without_dims
+from hybridc.core.types import rank, without_dims
 from hybridc.front import tree
 from hybridc.front.gradients import MADE, STORE, made_within, store_read
 from hybridc.front.lower_closure import Closure

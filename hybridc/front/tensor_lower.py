@@ -7,7 +7,7 @@ from hybridc.base.types import BOOL, INT, INTS, Tensor
 from hybridc.core import ir
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
-from hybridc.core.tensor_ops import rank
+from hybridc.core.types import rank
 from hybridc.front import tensor_lower_layers, tensor_lower_math, tensor_lower_shape, tree
 from hybridc.front.lower_core import Lowerer
 from hybridc.front.tensor_lower_base import LOWER, concrete_elem, number, ones, operate

@@ -10,7 +10,7 @@ from hybridc.base.types import BF16, F16, F32, Prim, Tensor, Type
 from hybridc.core import ir
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 from hybridc.front import tree
 from hybridc.front.lower_core import Lowerer, Value
 

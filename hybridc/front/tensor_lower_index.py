@@ -8,7 +8,7 @@ from hybridc.base.dims import Dim, PackVar
 from hybridc.base.types import BOOL, INT, Tensor, Type
 from hybridc.core import ir
 from hybridc.core import tensor_build as t
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 from hybridc.front import tensor_lower_layers, tree
 from hybridc.front.lower_core import Lowerer
 from hybridc.front.tensor_lower_base import aligned, ones, operate, zip_map

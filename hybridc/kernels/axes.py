@@ -7,7 +7,7 @@ together, what a reduction keeps, the rows of a product). A class is one axis of
 from __future__ import annotations
 
 from hybridc.core.ir import Atom, Const, Op, TensorT, Var
-from hybridc.core.tensor_ops import rank
+from hybridc.core.types import rank
 
 
 class Unfit(Exception):

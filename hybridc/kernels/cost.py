@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hybridc.base.types import Prim
 from hybridc.core.ir import Atom, Op, TensorT, Var
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.kernels.axes import Axes, Unfit, relate
 
 BYTES = {"bool": 1, "u8": 1, "i32": 4, "int": 8, "f64": 8, "f32": 4, "f16": 2, "bf16": 2}

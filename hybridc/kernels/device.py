@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from hybridc.base.types import BOOL, FLOATS, I32, INT, INTS, U8, Prim
 from hybridc.core.ir import Atom, Block, Const, Fused, Op, TensorT, Var, Yield
-from hybridc.core.tensor_ops import INT_FAULTS, elem, rank
+from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.types import elem, rank
 from hybridc.kernels.graph import Graph, Node, Unfit, build, pooling
 from hybridc.kernels.online import online
 

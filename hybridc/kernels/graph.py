@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from hybridc.base.types import BF16, F16, F32, F64, FLOATS
 from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
-from hybridc.core.tensor_ops import INT_FAULTS, elem
+from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.types import elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
 
 FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota", "windows")

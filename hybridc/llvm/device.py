@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from hybridc.core.ir import INT, Atom, Fused, Op, Prim, TensorT, Var
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 from hybridc.kernels.device import Launch, launch_of
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.emitter import CTX, FnEmitter, N

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from hybridc.core.ir import Block, Fused, Op, TensorT, Var, Yield
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.kernels.axes import Axes
 from hybridc.kernels.graph import Graph, Node, graph_of, pooling
 from hybridc.kernels.late import divided_late

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.core.ir import BufferT, Const, Op, Prim, TensorT
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter, N
 from hybridc.llvm.layout import HEADER, SCALARS

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hybridc.base.types import INT, U8, Prim
 from hybridc.core.ir import Op, TensorT
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from hybridc.base.types import FLOATS
 from hybridc.core.ir import Atom, Op, Prim, TensorT
-from hybridc.core.tensor_ops import INT_FAULTS, elem, rank
+from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.types import elem, rank
 from hybridc.llvm.casts import cast_message
 from hybridc.llvm.code import Code
 from hybridc.llvm.elementary import element

@@ -11,7 +11,7 @@ import math
 
 from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, U8, Prim
 from hybridc.core.ir import Op, TensorT
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.llvm.casts import narrow, widen
 from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.emitter import FnEmitter

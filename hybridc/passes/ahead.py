@@ -13,7 +13,7 @@ from dataclasses import replace
 from hybridc.core import tensor_build as tb
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import Atom, Block, Const, Exit, Fn, Loop, Op, Program, Scope, Stmt, Var, Yield
-from hybridc.core.tensor_ops import rank
+from hybridc.core.types import rank
 from hybridc.core.walk import (
     all_blocks,
     highest_id,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hybridc.core.ir import BOOL, F32, F64, I32, INT, U8, Atom, Attrs, Const, Op, Prim, TensorT, Type
 from hybridc.core.ops import op_row
-from hybridc.core.tensor_ops import sizes_agree
+from hybridc.core.tensor_faults import sizes_agree
 
 LARGEST = 16
 """Elements of a tensor that may be moved about one by one."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from hybridc.base.types import F32, F64
 from hybridc.core.ir import Atom, Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
-from hybridc.core.tensor_ops import elem, rank, sizes_agree
+from hybridc.core.tensor_faults import sizes_agree
+from hybridc.core.types import elem, rank
 from hybridc.core.walk import (
     args_of,
     blocks_of,

@@ -11,7 +11,7 @@ from itertools import dropwhile
 
 from hybridc.core.ir import Atom, Block, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
-from hybridc.core.tensor_ops import rank
+from hybridc.core.types import rank
 from hybridc.core.walk import highest_id, map_blocks, rebuilt, uses, with_body
 from hybridc.kernels.graph import Unfit, build
 from hybridc.passes.each import each

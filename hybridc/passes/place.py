@@ -38,7 +38,8 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ir import Scope as InnerScope
-from hybridc.core.tensor_ops import ANYWHERE, TENSOR_ROWS, elem, rank
+from hybridc.core.tensor_ops import ANYWHERE, TENSOR_ROWS
+from hybridc.core.types import elem, rank
 from hybridc.core.walk import (
     args_of,
     blocks_of,

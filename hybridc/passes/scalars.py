@@ -44,7 +44,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.core.walk import (
     args_of,
     bound_in,

@@ -35,7 +35,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.core.values import InterpFault
 from hybridc.core.walk import (
     all_blocks,

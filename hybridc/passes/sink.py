@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hybridc.core.ir import Atom, Block, Fn, Op, Program, Stmt, TensorT, Var
-from hybridc.core.tensor_ops import INT_FAULTS, rank
+from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.types import rank
 from hybridc.core.walk import highest_id, map_blocks, rebuilt, uses, with_body
 from hybridc.passes.each import each
 

@@ -11,7 +11,7 @@ from hybridc.base.types import FLOATS
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import BOOL, STR, Atom, Block, Const, Fault, Fn, Op, Program, TensorT, Var, Yield
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 from hybridc.core.walk import all_blocks, args_of, highest_id, highest_label, map_blocks, statements
 
 SCALAR = frozenset(

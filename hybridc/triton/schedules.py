@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hybridc.base.made import cache_folder, write
 from hybridc.base.types import BF16, F16
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.kernels.device import LINES, Launch, shape_of
 from hybridc.kernels.online import online
 from hybridc.triton.blocks import Blocks, blocks_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from hybridc.base.types import BF16, BOOL, F16, F64, FLOATS, I32, INT, U8
 from hybridc.core.ir import Atom, Const, TensorT, Var
-from hybridc.core.tensor_ops import elem, rank
+from hybridc.core.types import elem, rank
 from hybridc.kernels.device import Launch
 from hybridc.triton.reductions import across, combined, dot, nothing
 from hybridc.triton.scalars import scalar

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 
 from hybridc.core.ir import Op, TensorT, Var
 from hybridc.core.printer import show_atom
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.kernels.device import LINES, Kernels, Launch
 from hybridc.kernels.online import online
 from hybridc.triton.rows import grid_columns, write_rows

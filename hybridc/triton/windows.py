@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hybridc.base.types import BF16, F16
 from hybridc.core.ir import Const, Op
-from hybridc.core.tensor_ops import elem
+from hybridc.core.types import elem
 from hybridc.kernels.graph import WindowSizes
 from hybridc.triton.reductions import combined, nothing
 from hybridc.triton.text import Writer, computed, narrowed, rounded

@@ -13,7 +13,8 @@ from hybridc_runtime.artifact import Contents, read_file
 import hybridc
 from hybridc import driver
 from hybridc.build import write_artifact
-from hybridc.core.tensor_ops import INT_FAULTS, TENSOR_ROWS
+from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.tensor_ops import TENSOR_ROWS
 from hybridc.kernels.device import HOST_ONLY, JOINED, LINES, MOVES, SCALARS_ON_HOST, UPDATES
 from hybridc.llvm.device import SINGLE
 from hybridc.llvm.scalar_ops import SCALAR_ROWS

@@ -7,7 +7,7 @@ import random
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import F32, Atom, Const, Fn, TensorT, Var, Yield
-from hybridc.core.tensor_ops import rank
+from hybridc.core.types import rank
 
 ONE = "exp log sqrt abs neg tanh sigmoid sin cos erf floor sign".split()
 TWO = "add sub mul maximum minimum div".split()
