@@ -44,7 +44,8 @@ from hybridc.core.types import show_type
 from hybridc.core.walk import bound_in, outs_of
 
 VIEWS = frozenset({"tensor_view", "get"})
-"""Computed again always: what they look at is kept instead, once for all."""
+"""Computed again always: what they look at is kept instead, once for all. (A number is kept itself, rather than the
+whole that it is a part of, which could not be written in place then.)"""
 CHEAP = VIEWS | frozenset(
     "add sub mul neg eq ne lt le gt ge not bit_and bit_or bit_xor select minimum maximum cast dim buffer_len unwrap"
     " is_some tag destruct".split()
@@ -261,7 +262,7 @@ class Regions:
                 continue
             if op is None:
                 continue
-            brought = op.args if op.op in VIEWS else self._made_of(v)
+            brought = op.args if op.op in VIEWS and not isinstance(v.type, Prim) else self._made_of(v)
             if not brought:
                 continue
             for a in brought:

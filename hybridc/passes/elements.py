@@ -105,9 +105,11 @@ def _map(op: Op, of: Of, new: New) -> Elements:
 
 
 def _chain(fn: str, terms: Sequence[Atom], t: Prim, new: New) -> Atom:
+    """In the order of kernels: the next term stands first, so that its product, not the one before, is one instruction
+    with the addition."""
     total = terms[0]
     for x in terms[1:]:
-        total = new(fn, (total, x), t, ())
+        total = new(fn, (x, total), t, ())
     return total
 
 

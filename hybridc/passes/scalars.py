@@ -62,7 +62,7 @@ from hybridc.core.walk import (
     with_body,
 )
 from hybridc.passes.each import each
-from hybridc.passes.elements import Elements, New, count, one_by_one, row, shape, small
+from hybridc.passes.elements import Elements, New, Row, count, one_by_one, row, shape, small
 
 Flags = tuple[bool, ...]
 
@@ -134,6 +134,8 @@ class Uses:
     small: set[int] = field(default_factory=set)
     made: set[int] = field(default_factory=set)
     """By operators and calls."""
+    views: set[int] = field(default_factory=set)
+    """Of a model's parameters."""
     apart: set[int] = field(default_factory=set)
     """Used element by element."""
     whole: set[int] = field(default_factory=set)
@@ -156,9 +158,18 @@ def uses_of(fn: Fn) -> Uses:
         found.small.update(v.id for v in (*outs_of(stmt), *bound_in(stmt)) if small(v.type))
         if isinstance(stmt, (Op, Call)):
             found.made.update(v.id for v in stmt.outs if small(v.type))
+        if isinstance(stmt, Op) and stmt.op == "tensor_view":
+            found.views.add(stmt.outs[0].id)
     if found.small:
         _Looking(found).block(fn.body, None, {RETURN: None})
     return found
+
+
+def way_of(op: Op, uses: Uses) -> Row | None:
+    """How an operator is written out, if it is. A layer's product stays one, so that it gives the same bits wherever it
+    stands."""
+    layer = op.op == "matmul" and any(isinstance(a, Var) and a.id in uses.views for a in op.args)
+    return None if layer else row(op)
 
 
 class _Looking:
@@ -212,7 +223,7 @@ class _Looking:
                 self.found.whole.update(v for _, v in self.of(args_of(stmt)))
 
     def operator(self, op: Op) -> None:
-        if row(op) is not None:
+        if way_of(op, self.found) is not None:
             if small(op.outs[0].type):
                 self.found.follows += [(v, op.outs[0].id) for _, v in self.of(op.args)]
             else:
@@ -389,7 +400,7 @@ class _Splitter:
                 out.append(map_atoms(stmt, self.atom))
 
     def operator(self, op: Op, out: list[Stmt]) -> None:
-        how = row(op)
+        how = way_of(op, uses_of(self.fn))
         result = op.outs[0] if op.outs else None
         if how is not None and result is not None:
             apart = result.id in self.split if small(result.type) else any(
