@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from hybridc.base.types import FLOATS
 from hybridc.core.ir import BOOL, F32, F64, I32, INT, U8, Atom, Attrs, Const, Op, Prim, TensorT, Type
 from hybridc.core.ops import op_row
 from hybridc.core.tensor_faults import sizes_agree
@@ -207,6 +208,12 @@ def _tensor(op: Op, of: Of, new: New) -> Elements:
     return tuple(e for a in op.args for e in of(a))
 
 
+def _zero(op: Op, of: Of, new: New) -> Elements:
+    """As a tensor it would be one without elements, at which nobody looks."""
+    t = op.outs[0].type.elem  # type: ignore[union-attr]
+    return (Const(False if t == BOOL else 0.0 if t in FLOATS else 0, t),) * count(op.outs[0].type)
+
+
 def _iota(op: Op, of: Of, new: New) -> Elements:
     return tuple(Const(i, INT) for i in range(count(op.outs[0].type)))
 
@@ -247,6 +254,7 @@ ROWS = {
     "concat": Row(_to_small, _concat),
     "tensor": Row(_to_small, _tensor),
     "iota": Row(_to_small, _iota),
+    "zero": Row(_to_small, _zero),
     "dim": Row(_of_small, _dim),
     "stop_gradient": Row(_of_small, _stop_gradient),
 }

@@ -276,15 +276,13 @@ class _Splitter:
         fn = self.fn
         own = self.found.get(fn.name, Split((False,) * len(fn.params), (False,) * len(fn.results)))
         self.labels[RETURN] = [t if apart else None for t, apart in zip(fn.results, own.results, strict=True)]
-        before: list[Stmt] = []
         params: list[Var] = []
         for p, apart in zip(fn.params, own.params, strict=True):
             if apart:
                 params += self.parted(p)
             else:
                 params.append(p)
-                self.look(p, before)
-        body = self.block(fn.body, self.labels[RETURN], before)
+        body = self.block(fn.body, self.labels[RETURN])
         if not any(own.params) and not any(own.results):
             return with_body(fn, body)
         results: list[Type] = []
@@ -317,7 +315,8 @@ class _Splitter:
         return [o.type if o.id in self.split else None for o in outs]
 
     def of(self, a: Atom, t: Type, out: list[Stmt]) -> Elements:
-        """The elements of a value of this type."""
+        """The elements of a value of this type. What lies somewhere is read where it is used: elsewhere, what a tape
+        holds of a branch that was not taken has no elements."""
         a = self.atom(a)
         if isinstance(a, Const) or not isinstance(a.type, TensorT):
             return (a,)
@@ -328,12 +327,8 @@ class _Splitter:
             found.append(self.fresh(a.type.elem, a.name))
             kinds = ("kinds", ("i",) * len(at))
             out.append(Op((found[-1],), "index", (a, *(Const(i, INT) for i in at)), (kinds,)))
+        self.elements[a.id] = tuple(found)
         return tuple(found)
-
-    def look(self, v: Var, out: list[Stmt]) -> None:
-        """A value that lies somewhere is read."""
-        if v.id in self.split:
-            self.elements[v.id] = self.of(v, v.type, out)
 
     def handed(self, values: Sequence[Atom], types: Sequence[Type | None], out: list[Stmt]) -> tuple[Atom, ...]:
         """Values as they are given; `types` as `labels` has them."""
@@ -343,8 +338,9 @@ class _Splitter:
         return tuple(given)
 
     # ---- statements
-    def block(self, b: Block, yields: Sequence[Type | None], before: Sequence[Stmt] = ()) -> Block:
-        out = list(before)
+    def block(self, b: Block, yields: Sequence[Type | None]) -> Block:
+        out: list[Stmt] = []
+        around = dict(self.elements)  # what is read within is not there after it
         for stmt in b.stmts:
             self.statement(stmt, out)
         tail: Tail = b.tail
@@ -355,6 +351,7 @@ class _Splitter:
                 tail = self.ended(tail, self.handed(values, self.labels[label], out))
             case _:
                 tail = map_tail(tail, self.atom)
+        self.elements = around
         return rebuilt(b, out, tail)
 
     def ended(self, tail: Tail, values: tuple[Atom, ...]) -> Tail:
@@ -374,12 +371,7 @@ class _Splitter:
                 out.append(stmt if unchanged(stmt, new) else new)
             case Match(outs, subject, arms, _):
                 types = self.types(outs)
-                bodies = []
-                for arm in arms:
-                    before: list[Stmt] = []
-                    for f in arm.fields:
-                        self.look(f, before)
-                    bodies.append(Arm(arm.case, arm.fields, self.block(arm.body, types, before)))
+                bodies = [Arm(arm.case, arm.fields, self.block(arm.body, types)) for arm in arms]
                 made = replace(stmt, outs=self.outs(outs), subject=self.atom(subject), arms=tuple(bodies))
                 out.append(stmt if unchanged(stmt, made) else made)
             case Loop(outs, label, params, inits, body, _):
@@ -419,8 +411,6 @@ class _Splitter:
             self.update(op, places, out)
             return
         out.append(map_atoms(op, self.atom))
-        for o in op.outs:
-            self.look(o, out)
 
     def maker(self, op: Op, out: list[Stmt]) -> New:
         def new(name: str, args: Sequence[Atom], t: Prim, attrs: Attrs) -> Atom:
@@ -445,8 +435,6 @@ class _Splitter:
         signature = self.found.get(call.fn)
         if signature is None:
             out.append(map_atoms(call, self.atom))
-            for o in call.outs:
-                self.look(o, out)
             return
         fn = self.program.fns[call.fn]
         types = [p.type if apart else None for p, apart in zip(fn.params, signature.params, strict=True)]
@@ -456,7 +444,6 @@ class _Splitter:
         for o, t, apart in zip(call.outs, fn.results, signature.results, strict=True):
             if not apart:
                 outs.append(o)
-                self.look(o, after)
                 continue
             made = tuple(self.fresh(elem(t), o.name) for _ in range(count(t)))
             outs += made
