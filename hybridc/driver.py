@@ -53,6 +53,7 @@ from hybridc.passes import (
     one_loop,
     options,
     place,
+    probes,
     recognise,
     scalars,
     share,
@@ -103,6 +104,7 @@ PASSES: Passes = [
     ("add_into", lambda core, roots: add_into.run(core)),
     ("into_part", lambda core, roots: into_part.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
+    ("probes", lambda core, roots: probes.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""
 
@@ -121,6 +123,7 @@ DEVICE_PASSES: Passes = [
     ("fuse", lambda core, roots: fuse.run(core, refusal)),
     ("place", lambda core, roots: place.run(core, everything=knobs.place_everything())),
     ("bounds", lambda core, roots: bounds.run(core)),
+    ("probes", lambda core, roots: probes.run(core)),
 ]
 """The same for a program with its kernels on a GPU."""
 
