@@ -114,7 +114,7 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool, ad
         support.no_memory(code)
         code.ret("1")
     room = code.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", code.ptr_add(memory, 63)), ("i64", "-64")])
-    flag = code.load("ptr", support.context_field(code, "flag"))
+    flag = support.flag_of(code)
     kernel = panels(module, kind, tile_heights("%m"), turned=tb, lies="columns" if ta else "rows", adds=adds)
     # Blocks of rows are about as large as each other, since each copies the right side.
     some = parts(code, "%m", ROWS_IN_BLOCK)
@@ -130,10 +130,7 @@ def _write_blocks(code: Code, module: Module, kind: Prim, ta: bool, tb: bool, ad
         code.call("void", kernel, [
             ("ptr", c), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"), ("ptr", b), ("i64", "%ldb"), ("i64", rows),
             ("i64", wide), ("i64", "%k"), ("ptr", room), ("i1", copied), *more])
-        asked = code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")
-        with code.when(asked):
-            stop = support.interrupt(code)
-            with code.when(stop):
-                code.call("void", "@free", [("ptr", memory)])
-                code.ret("1")
+        with support.interrupted(code, flag):
+            code.call("void", "@free", [("ptr", memory)])
+            code.ret("1")
     code.call("void", "@free", [("ptr", memory)])

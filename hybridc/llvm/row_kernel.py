@@ -15,7 +15,7 @@ from hybridc.kernels.axes import whole_number
 from hybridc.kernels.graph import COSTLY, Graph, Node, WindowSizes
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
-from hybridc.llvm.abi import OFFSET, fault_code
+from hybridc.llvm.abi import fault_code
 from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
@@ -105,21 +105,20 @@ class _Writer(Columns):
         params += [("i64", f"%n{c}") for c in self.sizes]
         params += [("ptr", f"%kept{i}") for i in range(len(self.turned))]
         self.names = names
-        fails, large = self.fails, self.large()
+        large = self.large()
         if large:
-            self.fails = True
+            self.fails = True  # at least where the host asks it to stop
             part = self.function([*params, *ints("first", "last")], lambda: self.body("%first", "%last"),
                                  "kernel.units")
-            self.fails = fails
 
         def whole() -> None:
             if not large:
                 self.body("0", self.units())
                 return
             args = [(t.removesuffix(" noalias"), v) for t, v in params]
-            # Each run of units copies its matrices again.
-            status = spread(self.k, part, args, self.units(), self.work(), 1 if self.products else PIECES)
-            self.k.ret(status if fails else "")
+            # Each run of units copies its matrices again, and with products it polls.
+            pieces, polls = (1, True) if self.products else (PIECES, False)
+            self.k.ret(spread(self.k, part, args, self.units(), self.work(), pieces, polls))
 
         return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, tuple(self.turned),
                       self.fails)
@@ -302,12 +301,8 @@ class _Writer(Columns):
         self.k.ret("1")
 
     def poll(self) -> None:
-        k = self.k
-        flag = k.load("ptr", k.ptr_add(CTX, OFFSET["flag"]))
-        with k.when(k.icmp("ne", k.ins(f"load volatile i32, ptr {flag}"), "0", "i32")):
-            stop = support.interrupt(k)
-            with k.when(stop):
-                self.leave()
+        with support.interrupted(self.k, support.flag_of(self.k)):
+            self.leave()
 
     # ---- products
     def room_size(self) -> str:

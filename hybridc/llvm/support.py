@@ -5,6 +5,9 @@ Each is made on first use (Module.helper) and is internal to the object.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import llvmlite.binding as llvm
 
 from hybridc.llvm.abi import OFFSET, TRACE_LENGTH, fault_code
@@ -299,9 +302,22 @@ def push_site(module: Module) -> str:
     return module.helper("hyb.push_site", make)
 
 
-def interrupt(code: Code) -> str:
+def flag_of(code: Code, context: str = "%ctx") -> str:
+    """Where the host asks for a poll. It stays there during a call."""
+    return code.load("ptr", code.ptr_add(context, OFFSET["flag"]))
+
+
+def interrupt(code: Code, context: str = "%ctx") -> str:
     """i1: the host says that we are to stop; the context holds the fault."""
-    return code.icmp("ne", code.call("i32", _poll(code.module), [("ptr", "%ctx")], SPARING), "0", "i32")
+    return code.icmp("ne", code.call("i32", _poll(code.module), [("ptr", context)], SPARING), "0", "i32")
+
+
+@contextmanager
+def interrupted(code: Code, flag: str, context: str = "%ctx") -> Iterator[None]:
+    """The poll of a kernel: what is done where it is to stop."""
+    with code.when(code.icmp("ne", code.ins(f"load volatile i32, ptr {flag}"), "0", "i32")):
+        with code.when(interrupt(code, context)):
+            yield
 
 
 SPARING = "preserve_mostcc"

@@ -13,23 +13,30 @@ from collections.abc import Sequence
 from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, fault_code
 from hybridc.llvm.code import Code
 from hybridc.llvm.module import Module
-from hybridc.llvm.support import CTX, context_field, set_fault
+from hybridc.llvm.support import CTX, context_field, flag_of, interrupted, set_fault
 
 LARGE = 4_000_000
 """Multiplications (or what takes as long) from which a kernel is shared: about 50 microseconds, where threads that
 sleep need as long to wake, and those that do not less than one."""
+LONG = 1 << 30
+"""Such, between two polls: about 15 milliseconds."""
 JOB = {name: 8 * i for i, name in enumerate(
     ("ctx", "run", "env", "units", "grain", "next", "failed", "stop", "thread", "size"))}
 
 
-def spread(code: Code, part: str, args: Sequence[tuple[str, str]], units: str, work: str, pieces: int = 1) -> str:
+def spread(
+    code: Code, part: str, args: Sequence[tuple[str, str]], units: str, work: str, pieces: int = 1, polls: bool = True
+) -> str:
     """i32, nonzero after a fault: `part` of (ctx, *args, first, last), which does units first to last and gives such an
-    i32, for all units. `work` is that of all of them, as LARGE counts; `pieces` for each thread are handed out."""
+    i32, for all units. `work` is that of all of them, as LARGE counts; `pieces` for each thread are handed out. A part
+    that does not poll by itself is handed out in pieces that are not LONG."""
     run = _thunk(code.module, part, tuple(t for t, _ in args))
     alone, together, done = code.label("alone"), code.label("together"), code.label("done")
     shared = code.op2("and", "i1", code.icmp("sge", work, str(LARGE)), code.icmp("sgt", units, "1"))
-    has_team = code.icmp("ne", code.load("ptr", context_field(code, "team")), "null", "ptr")
-    code.branch(code.op2("and", "i1", shared, has_team), together, alone)
+    if polls:
+        has_team = code.icmp("ne", code.load("ptr", context_field(code, "team")), "null", "ptr")
+        shared = code.op2("and", "i1", shared, has_team)
+    code.branch(shared, together, alone)
     code.start(alone)
     one = code.call("i32", part, [CTX, *args, ("i64", "0"), ("i64", units)])
     after = code.here
@@ -38,8 +45,10 @@ def spread(code: Code, part: str, args: Sequence[tuple[str, str]], units: str, w
     env = code.alloca(8 * len(args))
     for i, (t, v) in enumerate(args):
         code.store(t, v, code.ptr_add(env, 8 * i))
+    most = units if polls else code.add(
+        code.op2("udiv", "i64", units, code.add(code.op2("udiv", "i64", work, str(LONG)), "1")), "1")
     many = code.call("i32", _share(code.module), [
-        CTX, ("ptr", run), ("ptr", env), ("i64", units), ("i64", str(pieces))])
+        CTX, ("ptr", run), ("ptr", env), ("i64", units), ("i64", str(pieces)), ("i64", most)])
     code.jump(done)
     code.start(done)
     return code.phi("i32", [(one, after), (many, together)])
@@ -58,17 +67,31 @@ def _thunk(module: Module, part: str, types: tuple[str, ...]) -> str:
 
 
 def _share(module: Module) -> str:
-    """i32 (ctx, run, env, units, pieces): run(ctx, env, first, last) for all units, on the host's team."""
+    """i32 (ctx, run, env, units, pieces, most): run(ctx, env, first, last) for all units, at most so many at a time, on
+    the host's team."""
 
     def make(name: str) -> None:
-        params = [CTX, ("ptr", "%run"), ("ptr", "%env"), ("i64", "%units"), ("i64", "%pieces")]
+        params = [CTX, ("ptr", "%run"), ("ptr", "%env"), *(("i64", n) for n in ("%units", "%pieces", "%most"))]
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
         team = code.load("ptr", context_field(code, "team"))
+        asked, alone, fork_at = code.label("asked"), code.label("alone"), code.label("fork")
+        code.branch(code.icmp("eq", team, "null", "ptr"), alone, asked)
+        code.start(asked)
         fork = code.load("ptr", team)
-        with code.when(code.icmp("eq", fork, "null", "ptr")):
-            code.ret(code.call("i32", "%run", [CTX, ("ptr", "%env"), ("i64", "0"), ("i64", "%units")]))
+        code.branch(code.icmp("eq", fork, "null", "ptr"), alone, fork_at)
+        code.start(alone)
+        with code.loop("%units", step="%most") as turn:
+            with interrupted(code, flag_of(code)):
+                code.ret("1")
+            last = code.call("i64", "@llvm.smin.i64", [("i64", code.add(turn.index, "%most")), ("i64", "%units")])
+            status = code.call("i32", "%run", [CTX, ("ptr", "%env"), ("i64", turn.index), ("i64", last)])
+            with code.when(code.icmp("ne", status, "0", "i32")):
+                code.ret("1")
+        code.ret("0")
+        code.start(fork_at)
         pieces = code.mul(code.load("i64", code.ptr_add(team, 16)), "%pieces")
-        grain = code.op2("udiv", "i64", code.sub(code.add("%units", pieces), "1"), pieces)
+        even = code.op2("udiv", "i64", code.sub(code.add("%units", pieces), "1"), pieces)
+        grain = code.call("i64", "@llvm.smin.i64", [("i64", even), ("i64", "%most")])
         job = code.alloca(JOB["size"])
         for field, t, value in (("ctx", "ptr", "%ctx"), ("run", "ptr", "%run"), ("env", "ptr", "%env"),
                                 ("units", "i64", "%units"), ("grain", "i64", grain), ("next", "i64", "0"),
@@ -113,6 +136,8 @@ def _member(module: Module) -> str:
         more = code.op2("and", "i1", code.icmp("slt", first, units), code.icmp("eq", failed, "0"))
         code.branch(more, body, done)
         code.start(body)
+        with interrupted(code, flag_of(code, ctx), ctx):
+            code.jump(fault)
         last = code.call("i64", "@llvm.smin.i64", [("i64", code.add(first, grain)), ("i64", units)])
         status = code.call("i32", run, [("ptr", ctx), ("ptr", env), ("i64", first), ("i64", last)])
         code.branch(code.icmp("eq", status, "0", "i32"), turn, fault)

@@ -17,11 +17,14 @@ from hybridc.llvm.code import Code, float_text
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Leaves, Module
+from hybridc.llvm.support import CTX, flag_of, interrupted
 from hybridc.llvm.tensor_access import Tensor, load_element, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
 from hybridc.llvm.wide import Wide
 
 LANES, VECTORS = 8, 4
+STRIP = 1 << 16
+"""Elements of a running sum between two polls."""
 
 
 def _wide(kind: Prim) -> str:
@@ -249,23 +252,30 @@ def emit_cumsum(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
 
     def make(name: str) -> None:
         t, llvm = _wide(kind), SCALARS[kind.name][0]
-        params = [("ptr noalias", "%out"), ("ptr", "%x"), ("i64", "%outer"), ("i64", "%n"), ("i64", "%inner")]
-        k = Code(e.module, name, params, "void")
-        block = k.mul("%n", "%inner")
+        sizes = [("i64", n) for n in ("%outer", "%n", "%inner")]
+        k = Code(e.module, name, [CTX, ("ptr noalias", "%out"), ("ptr", "%x"), *sizes], "i32")
+        block, flag = k.mul("%n", "%inner"), flag_of(k)
         with k.loop("%outer") as o, k.loop("%inner") as c:
             at = k.add(k.mul(o.index, block), c.index)
             to, source = k.element("%out", llvm, at), k.element("%x", llvm, at)
-            with k.loop("%n", [(t, identity("sum", kind))]) as i:
-                place = k.mul(i.index, "%inner")
-                total = combine(k, "sum", kind, t, i.values[0], _load(k, kind, source, place))
-                _store(k, kind, total, to, place)
-                i.next = [total]
-        k.ret()
+            with k.loop("%n", [(t, identity("sum", kind))], step=STRIP) as strip:
+                with interrupted(k, flag):
+                    k.ret("1")
+                end = k.call("i64", "@llvm.smin.i64", [("i64", k.add(strip.index, str(STRIP))), ("i64", "%n")])
+                with k.loop(end, [(t, strip.values[0])], start=strip.index) as i:
+                    place = k.mul(i.index, "%inner")
+                    total = combine(k, "sum", kind, t, i.values[0], _load(k, kind, source, place))
+                    _store(k, kind, total, to, place)
+                    i.next = [total]
+                strip.next = [i.values[0]]
+        k.ret("0")
         k.finish()
 
     kernel = e.module.helper(("kernel.cumsum", kind), make)
     sizes = [product(e, d) for d in (x.dims[:axis], [x.dims[axis]], x.dims[axis + 1 :])]
-    e.call("void", kernel, [("ptr", out.data), ("ptr", x.data), *(("i64", s) for s in sizes)])
+    status = e.call("i32", kernel, [CTX, ("ptr", out.data), ("ptr", x.data), *(("i64", s) for s in sizes)])
+    with e.holding(out.owner):
+        e.leave_unless(e.icmp("eq", status, "0", "i32"))
     return (out.leaves,)
 
 

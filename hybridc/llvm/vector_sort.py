@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from hybridc.core.ir import F64, BufferT, Op
 from hybridc.llvm import support
-from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.buffer_ops import CTX, Results, owned
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
@@ -74,7 +73,7 @@ def _heap_alone(module: Module, name: str) -> None:
 def _quicksort(module: Module, name: str) -> None:
     """The shorter part is sorted first, so that few wait."""
     k = Code(module, name, SORT, "i1", attributes="noinline nounwind")
-    flag = k.load("ptr", k.ptr_add("%ctx", OFFSET["flag"]))
+    flag = support.flag_of(k)
     waits = k.alloca(2 * 8 * 64)
     before, head, large, split, slow, short, following, pop, done = k.here, *map(k.label, (
         "stretch", "large", "split", "slow", "short", "next", "pop", "sorted"))
@@ -99,9 +98,8 @@ def _quicksort(module: Module, name: str) -> None:
     k.jump(following)
 
     k.start(split)
-    with k.when(k.icmp("ne", k.ins(f"load volatile i32, ptr {flag}"), "0", "i32")):
-        with k.when(support.interrupt(k)):
-            k.ret("false")
+    with support.interrupted(k, flag):
+        k.ret("false")
     pivot = k.call("i64", _pivot(module), [("ptr", start), ("i64", size)])
     stretch = [("ptr", "%data"), ("i64", low), ("i64", high)]
     end = k.call("i64", _split(module), [*stretch, ("i64", pivot)])

@@ -4,6 +4,7 @@ Ctrl-C on any of them; and children of a fork."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -39,6 +40,12 @@ fn for_ever(a: f32[N, N]) -> f32[N, N]:
     while true:
         x = x @ a
     return x
+
+fn costly(x: f32[N]) -> f32[N]:
+    return tanh(sin(exp(tanh(sin(exp(tanh(sin(exp(tanh(sin(exp(x))))))))))))
+
+fn running(x: f32[N]) -> f32[N]:
+    return cumsum(x)
 
 fn several(a: f32[B, N, N]) -> f32[B, N, N]:
     return relu(a @ a) @ a
@@ -156,6 +163,32 @@ print(float(mod.product(a[:10], a).sum()))
 @pytest.mark.parametrize("whose", ["", "torch"])
 def test_ctrl_c_and_no_memory(source, whose: str) -> None:
     assert run(FAILS, source, whose, threads=2) == "interrupted True\nRuntimeFault\n0.0\n"
+
+
+LASTS = """
+import signal, sys, time
+import numpy as np
+if sys.argv[2] == "torch":
+    import torch
+import hybridc
+mod = hybridc.load(sys.argv[1])
+for name, n, least in ("costly", 40_000_000, 3), ("running", 120_000_000, 1):
+    x = np.zeros(n, np.float32)
+    seen = []
+    signal.signal(signal.SIGALRM, lambda *_: seen.append(time.perf_counter()))
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    start = time.perf_counter()
+    y = getattr(mod, name)(x)
+    end = time.perf_counter()
+    signal.setitimer(signal.ITIMER_REAL, 0, 0)
+    print(sum(t < start + 0.9 * (end - start) for t in seen) >= least, bool(y.min() == y.max()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+@pytest.mark.parametrize(("whose", "threads"), [("", 1), ("", 2), ("torch", 2)])
+def test_python_sees_signals_while_a_kernel_lasts(source, whose: str, threads: int) -> None:
+    assert run(LASTS, source, whose, threads=threads) == "True True\nTrue True\n"
 
 
 FORKS = """
