@@ -1,10 +1,9 @@
 """Equality, hash and text of types that contain themselves: with a worklist instead of recursion, so that a chain of a
 million links needs no deep stack.
 
-A type's *family* is what it contains that contains it, through fields, tuples, options, lists and the values of maps.
-The declared types of a family are its *heads*: a value of a head waits on a stack until it is its turn. Everything
-between heads is done on the spot; what is outside the family by derive.py. Recursion remains through deques, heaps and
-graphs."""
+A type's *family* is what it contains that contains it, through fields, tuples, options, lists, the values of maps, and
+what deques, heaps and graphs consist of. The declared types of a family are its *heads*: a value of a head waits on a
+stack until it is its turn. Everything between heads is done on the spot; what is outside the family by derive.py."""
 
 from __future__ import annotations
 
@@ -20,6 +19,18 @@ _PAIRS = list_of(TupleType((INT, INT)))
 Visit = Callable[[Type, Sequence[ir.Atom]], None]
 
 
+def _contents(kind: Named) -> Type | None:
+    """What a deque, heap or graph consists of, as its `_to_wire` gives it."""
+    match kind:
+        case Named(key, (item,)) if key == STD_TYPES["deque"]:
+            return list_of(item)  # type: ignore[arg-type]
+        case Named(key, pair) if key == STD_TYPES["heap"]:
+            return list_of(TupleType(pair))  # type: ignore[arg-type]
+        case Named(key, (node, edge)) if key == STD_TYPES["graph"]:
+            return TupleType((list_of(node), list_of(TupleType((INT, INT, edge)))))  # type: ignore[arg-type]
+    return None
+
+
 def children(ctx: Context, t: Type) -> list[Type]:
     """The types of what a value holds, as far as a worklist follows."""
     match t:
@@ -32,7 +43,8 @@ def children(ctx: Context, t: Type) -> list[Type]:
         case Named(key, args) if key == STD_TYPES["map"]:
             return [args[1]]  # type: ignore[list-item]
         case Named(key) if key in STD_TYPES.values():
-            return []
+            contents = _contents(t)
+            return [] if contents is None else [contents]
         case Named() if ctx.types.is_struct(t):
             return [erase(f) for _, f in ctx.types.fields(t)]
         case Named() if ctx.types.is_enum(t):
@@ -209,6 +221,8 @@ def equal_deep(lw: Lowerer, t: Type, a: ir.Atom, b: ir.Atom, equal: Callable[[Ty
                     visit(values, *(lw.call_method(kind, "_value_at", [m, at])[0] for m, at in ((x, p), (y, q))))
 
                 _count_up(lw, walk.keys, size, each)
+            case Named() if (contents := _contents(kind)) is not None:
+                visit(contents, *(lw.call_method(kind, "_to_wire", [v])[0] for v in (x, y)))
             case Named(_, args) if kind not in walk.stacks:
                 item_type: Type = args[0]  # type: ignore[assignment]
                 inner = lw.ctx.types.inner(item_type)
@@ -331,10 +345,21 @@ class Show:
             self.row("(", [(None, k, v) for k, v in items], ",)" if len(items) == 1 else ")")
         else:
             assert isinstance(kind, Named)
-            if kind.key == STD_TYPES["map"]:
+            contents = _contents(kind)
+            if contents is not None:
+                self._contents(kind, contents, lw.call_method(kind, "_to_wire", [x])[0])
+            elif kind.key == STD_TYPES["map"]:
                 self._map(kind, x)
             else:
                 self._list(kind.args[0], x)  # type: ignore[arg-type]
+
+    def _contents(self, kind: Named, contents: Type, x: ir.Atom) -> None:
+        """`deque([...])`; of a graph what a tuple has, without the parentheses around it."""
+        name = next(name for name, key in STD_TYPES.items() if key == kind.key)
+        if isinstance(contents, TupleType):
+            self.row(f"{name}(", [(None, k, self.lw.whole(self.lw.item(x, i))) for i, k in enumerate(contents.items)])
+        else:
+            self.row(f"{name}(", [(None, contents, x)])
 
     def _list(self, item: Type, x: ir.Atom) -> None:
         inner = self.lw.ctx.types.inner(item)
