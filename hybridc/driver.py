@@ -50,6 +50,7 @@ from hybridc.passes import (
     guard,
     inline,
     into_part,
+    late,
     one_loop,
     options,
     place,
@@ -105,6 +106,7 @@ PASSES: Passes = [
     ("into_part", lambda core, roots: into_part.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
     ("probes", lambda core, roots: probes.run(core)),
+    ("late", lambda core, roots: late.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; the verifier runs after each."""
 
