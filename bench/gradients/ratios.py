@@ -1,5 +1,6 @@
 """`value_and_grad` beside the primal, and beside torch eager: medians of interleaved runs of one thread, by the time
-that the processor gave it (other work shares the machine).
+that the processor gave it (other work shares the machine). What is short is called several times in a row, as it is in
+training, so that it does not find its code and weights where another contender left them.
 
     python bench/gradients/ratios.py
 """
@@ -19,12 +20,16 @@ import torch
 import hybridc
 
 RUNS = 61
+BLOCK = 0.004
+"""Seconds that a run takes, if a call takes less."""
 
 
-def seconds(f: Callable[[], object], clock: Callable[[], float]) -> float:
+def seconds(f: Callable[[], object], clock: Callable[[], float], calls: int = 1) -> float:
+    """A call's, of so many in a row."""
     start = clock()
-    f()
-    return clock() - start
+    for _ in range(calls):
+        f()
+    return (clock() - start) / calls
 
 
 def compare(
@@ -32,7 +37,8 @@ def compare(
 ) -> None:
     """The median of other / one, pair by pair."""
     one(), other()
-    pairs = [(seconds(one, clock), seconds(other, clock)) for _ in range(RUNS)]
+    calls = [1 + int(BLOCK / max(seconds(f, clock, 3), 1e-6)) for f in (one, other)]
+    pairs = [(seconds(one, clock, calls[0]), seconds(other, clock, calls[1])) for _ in range(RUNS)]
     times = [statistics.median(column) * 1e3 for column in zip(*pairs, strict=True)]
     ratio = statistics.median(b / a for a, b in pairs)
     print(f"| {name} | {times[0]:.3f} | {times[1]:.3f} | {ratio:.2f} |")
