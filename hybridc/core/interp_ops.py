@@ -217,6 +217,15 @@ def buffer_find(hay: Buffer, start: int, n: int, needle: Buffer, m: int) -> int:
     return bytes(hay.items()[:n]).find(bytes(needle.items()[:m]), start)  # type: ignore[arg-type]
 
 
+def buffer_skip(b: Buffer, start: int, n: int, low: int, high: int) -> int:
+    assert 0 <= start <= n <= len(b), (start, n, len(b))
+    return next((i for i in range(start, n) if not low <= b.items()[i] <= high), n)  # type: ignore[operator]
+
+
+def buffer_same(a: Buffer, b: Buffer, n: int) -> bool:
+    return buffer_compare(a, b, n) == 0
+
+
 # ---- text
 def _text(text: str) -> tuple[Buffer, int]:
     return Buffer(list(text.encode())), len(text)
@@ -285,6 +294,8 @@ MAKERS: dict[str, Maker] = {
     "buffer_hash": _function(buffer_hash),
     "hash_seed": _function(lambda: HASH_SEED),
     "buffer_find": _function(buffer_find),
+    "buffer_skip": _function(buffer_skip),
+    "buffer_same": _function(buffer_same),
     "format_float": _function(format_float),
     "format_float32": _function(format_float32),
     "parse_float": _function(parse_float),

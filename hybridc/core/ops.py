@@ -354,6 +354,9 @@ _ROWS: list[OpRow] = [
           doc="(b, n, seed): the first n bytes, eight at a time, by multiplying to 128 bits and folding"),
     OpRow("buffer_find", _signature((BYTES, INT, INT, BYTES, INT), (INT,)),
           doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
+    OpRow("buffer_skip", _signature((BYTES, INT, INT, U8, U8), (INT,)),
+          doc="(b, start, n, low, high): least i >= start with i < n and b[i] < low or b[i] > high, or n"),
+    OpRow("buffer_same", _signature((BYTES, BYTES, INT), (BOOL,)), doc="are the first n bytes the same?"),
     # text
     OpRow("format_float", _signature((F64, INT, INT), (BYTES, INT)),
           doc="(x, kind, precision): text and its length; kind is the code of one of `efg%`, or 0: the shortest text"

@@ -287,131 +287,11 @@ def _part(e: FnEmitter, op: Op) -> Results:
 
 
 # ---- bytes
-def _compare(e: FnEmitter, op: Op) -> Results:
-    a, b, count = (e.one(x) for x in op.args)
-    order = e.call("i32", "@memcmp", [("ptr", e.buffer_data(a)), ("ptr", e.buffer_data(b)), ("i64", count)])
-    above = e.convert("zext", "i1", e.icmp("sgt", order, "0", "i32"), "i64")
-    below = e.convert("zext", "i1", e.icmp("slt", order, "0", "i32"), "i64")
-    return ((e.sub(above, below),),)
-
-
-GROUP = 16
-"""Bytes that are compared at once."""
-
-
-def _match(e: FnEmitter, op: Op) -> Results:
-    block, start, byte = (e.one(x) for x in op.args)
-    at = e.element(e.buffer_data(block), "i32", start)
-    group = e.ins(f"load <{GROUP} x i8>, ptr {at}, align 4")
-    first = e.ins(f"insertelement <{GROUP} x i8> poison, i8 {byte}, i64 0")
-    same = f"<{GROUP} x i8> {first}, <{GROUP} x i8> poison, <{GROUP} x i32> zeroinitializer"
-    equal = e.ins(f"icmp eq <{GROUP} x i8> {group}, {e.ins(f'shufflevector {same}')}")
-    return ((e.convert("zext", f"i{GROUP}", e.ins(f"bitcast <{GROUP} x i1> {equal} to i{GROUP}"), "i64"),),)
-
-
-HASH_FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
-
-
-def _hash(e: FnEmitter, op: Op) -> Results:
-    args = list(zip(("ptr", "i64", "i64"), (e.one(a) for a in op.args), strict=True))
-    return ((e.call("i64", _hash_helper(e.module), args),),)
-
-
-def _hash_seed(e: FnEmitter, op: Op) -> Results:
-    return ((e.ins(f"load i64, ptr {e.field('seed')}, !invariant.load !0"),),)
-
-
-def _folded(code: Code, x: str) -> str:
-    """Both halves of the product with the factor, one on the other."""
-    factor = str(HASH_FACTOR & (1 << 64) - 1)
-    wide = code.op2("mul", "i128", code.convert("zext", "i64", x, "i128"), factor)
-    low = code.convert("trunc", "i128", wide, "i64")
-    high = code.convert("trunc", "i128", code.op2("lshr", "i128", wide, "64"), "i64")
-    return code.op2("xor", "i64", low, high)
-
-
-def _hash_helper(module: Module) -> str:
-    """i64 (block, n, seed): as the interpreter's buffer_hash (core/interp_ops.py)."""
-
-    def word(code: Code, llvm: str, at: str) -> str:
-        loaded = code.ins(f"load {llvm}, ptr {at}, align 1")
-        return loaded if llvm == "i64" else code.convert("zext", llvm, loaded, "i64")
-
-    def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")], "i64")
-        data = code.ptr_add("%block", HEADER)
-        start = code.op2("xor", "i64", "%seed", code.mul("%n", str(HASH_FACTOR)))
-        long, short, some, few, done = (code.label(x) for x in ("long", "short", "some", "few", "done"))
-        ends: list[tuple[str, str, str]] = []
-        code.branch(code.icmp("sge", "%n", "8"), long, short)
-        code.start(long)
-        with code.loop(code.op2("lshr", "i64", "%n", "3"), [("i64", start)]) as turn:
-            at = code.ptr_add(data, code.op2("shl", "i64", turn.index, "3"))
-            turn.next = [_folded(code, code.op2("xor", "i64", turn.values[0], word(code, "i64", at)))]
-        ends.append((turn.values[0], word(code, "i64", code.ptr_add(data, code.sub("%n", "8"))), code.here))
-        code.jump(done)
-        code.start(short)
-        code.branch(code.icmp("sge", "%n", "4"), some, few)
-        code.start(some)
-        high = code.op2("shl", "i64", word(code, "i32", code.ptr_add(data, code.sub("%n", "4"))), "32")
-        ends.append((start, code.op2("or", "i64", word(code, "i32", data), high), code.here))
-        code.jump(done)
-        code.start(few)
-        ends.append((start, "0", code.here))
-        bytes_ = code.label("bytes")
-        code.branch(code.icmp("eq", "%n", "0"), done, bytes_)
-        code.start(bytes_)
-        middle = word(code, "i8", code.ptr_add(data, code.op2("lshr", "i64", "%n", "1")))
-        last = word(code, "i8", code.ptr_add(data, code.sub("%n", "1")))
-        upper = code.op2("or", "i64", code.op2("shl", "i64", middle, "8"), code.op2("shl", "i64", last, "16"))
-        ends.append((start, code.op2("or", "i64", word(code, "i8", data), upper), code.here))
-        code.jump(done)
-        code.start(done)
-        before = code.phi("i64", [(h, block) for h, _, block in ends])
-        rest = code.phi("i64", [(w, block) for _, w, block in ends])
-        code.ret(_folded(code, code.op2("xor", "i64", before, rest)))
-        code.finish()
-
-    return module.helper("hyb.hash", make)
-
-
 def _prefetch(e: FnEmitter, op: Op) -> Results:
     block, index = (e.one(a) for a in op.args)
     size = e.layouts.shape(item_of(op)).size
     e.prefetch(e.beyond(e.ptr_add(block, HEADER), "i8", e.mul(index, str(size))))
     return ((block,),)
-
-
-def _find(e: FnEmitter, op: Op) -> Results:
-    args = list(zip(("ptr", "i64", "i64", "ptr", "i64"), (e.one(a) for a in op.args), strict=True))
-    return ((e.call("i64", _find_helper(e.module), args),),)
-
-
-def _find_helper(module: Module) -> str:
-    """i64 (hay, from, n, needle, m)"""
-
-    def make(name: str) -> None:
-        params = [("ptr", "%hay"), ("i64", "%from"), ("i64", "%n"), ("ptr", "%needle"), ("i64", "%m")]
-        code = Code(module, name, params, "i64", attributes="noinline nounwind")
-        room = code.sub("%n", "%from")
-        with code.when(code.icmp("slt", room, "%m")):
-            code.ret("-1")
-        with code.when(code.icmp("eq", "%m", "0")):
-            code.ret("%from")
-        data = code.ptr_add("%hay", HEADER)
-        args = [
-            ("ptr", code.ptr_add(data, "%from")),
-            ("i64", room),
-            ("ptr", code.ptr_add("%needle", HEADER)),
-            ("i64", "%m"),
-        ]
-        found = code.call("ptr", "@memmem", args)
-        with code.when(code.icmp("eq", found, "null", "ptr")):
-            code.ret("-1")
-        code.ret(code.sub(code.convert("ptrtoint", "ptr", found, "i64"), code.convert("ptrtoint", "ptr", data, "i64")))
-        code.finish()
-
-    return module.helper("hyb.find", make)
 
 
 ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
@@ -425,9 +305,4 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_copy": _copy,
     "buffer_part": _part,
     "buffer_prefetch": _prefetch,
-    "buffer_compare": _compare,
-    "buffer_match": _match,
-    "buffer_hash": _hash,
-    "hash_seed": _hash_seed,
-    "buffer_find": _find,
 }

@@ -47,6 +47,8 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_hash",
     "hash_seed",
     "buffer_find",
+    "buffer_skip",
+    "buffer_same",
     "parse_float",
     "dim",
     "place",

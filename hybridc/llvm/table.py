@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import Op, Prim
-from hybridc.llvm import aggregate_ops, buffer_ops, device, host_ops, resize, tensor_kernels, text_ops, vector_sort
+from hybridc.llvm import (
+    aggregate_ops,
+    buffer_ops,
+    byte_ops,
+    device,
+    host_ops,
+    resize,
+    tensor_kernels,
+    text_ops,
+    vector_sort,
+)
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.module import Leaves
 from hybridc.llvm.scalar_ops import SCALAR_ROWS, emit_scalar
@@ -28,6 +38,7 @@ EMIT: dict[str, Emit] = {
     **dict.fromkeys(SCALAR_ROWS, _scalar),
     **aggregate_ops.ROWS,
     **buffer_ops.ROWS,
+    **byte_ops.ROWS,
     **resize.ROWS,
     **vector_sort.ROWS,
     **host_ops.ROWS,

@@ -163,6 +163,11 @@ def _find(b: Tests, op: Op) -> Atom:
     return b.both(b.compare("ge", start, zero), b.within(zero, n, b.length(hay)), b.within(zero, m, b.length(needle)))
 
 
+def _skip(b: Tests, op: Op) -> Atom:
+    bytes_, start, n = op.args[:3]
+    return b.within(start, b.op("sub", [n, start], INT), b.length(bytes_))
+
+
 def _part(b: Tests, op: Op) -> Atom:
     return b.within(op.args[1], op.args[2], b.length(op.args[0]))
 
@@ -202,9 +207,10 @@ CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     "buffer_move": _move,
     "buffer_copy": _copy,
     "sort_words": _leading,
-    "buffer_compare": _compare,
+    **dict.fromkeys(("buffer_compare", "buffer_same"), _compare),
     "buffer_match": _match,
     "buffer_find": _find,
+    "buffer_skip": _skip,
     "parse_float": _part,
     "format_float": _precision,
     "tensor_view": _view,
