@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hybridc.base.source import NOWHERE, Span
 from hybridc.core.ir import (
@@ -73,6 +73,10 @@ class Builder:
     def depth(self) -> int:
         """How many blocks are open."""
         return len(self._open)
+
+    def latest(self) -> Iterator[Stmt]:
+        """The statements of the block that is open, the last first."""
+        return reversed(self._open[-1])
 
     def add(self, stmt: Stmt) -> None:
         self._open[-1].append(stmt)

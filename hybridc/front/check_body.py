@@ -69,7 +69,7 @@ class Body:
         self.local_fns: dict[str, list[ParamSig]] = {}
         """The parameters of variables that are a known function, by the variable's key."""
         self.of_literals: set[str] = set()
-        """Variables that are `f32` as they begin with a float literal and say no type, by key."""
+        """Variables that are `f32`, or hold such, as they begin with float literals and say no type, by key."""
         self._counts: dict[str, int] = {}
         self.computed: list[tuple[Dim | TypeVar, tree.Expr]] = []
         """Configuration arguments that lowering computes."""
@@ -286,8 +286,8 @@ class Body:
         """An expression of a demanded type."""
         return self.coerce(self.value(e, to), to, what)
 
-    def coerce(self, e: tree.Expr, to: Type, what: str) -> tree.Expr:
-        return check_fit.coerce(self, e, to, what)
+    def coerce(self, e: tree.Expr, to: Type, what: str, into: tree.Var | None = None) -> tree.Expr:
+        return check_fit.coerce(self, e, to, what, into)
 
     def adapted(self, e: tree.Expr, to: Type) -> tree.Expr | None:
         return check_fit.adapted(self, e, to)

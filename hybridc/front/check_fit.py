@@ -9,6 +9,7 @@ from hybridc.base.dims import Dim
 from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
+    F32,
     FLOATS,
     INT,
     INTS,
@@ -31,12 +32,14 @@ from hybridc.front.soft import widened
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
 
+EMPTY = frozenset({"deque", "heap", "graph"})
+"""Containers whose empty ones have no literal."""
 INT_RANGES = {"int": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1), "u8": (0, 255)}
 
 
-def coerce(c: Body, e: tree.Expr, to: Type, what: str) -> tree.Expr:
+def coerce(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None = None) -> tree.Expr:
     """The expression as a value of type `to`: literals adapt, options wrap, dimensions that may differ are checked
-    at run time; everything else is an error."""
+    at run time; everything else is an error. `into`: the variable that takes it."""
     to, frm = c.head(to), c.head(e.type)
     if isinstance(to, Poison) or isinstance(frm, Poison):
         return e
@@ -58,7 +61,7 @@ def coerce(c: Body, e: tree.Expr, to: Type, what: str) -> tree.Expr:
         fitted = _fit(c, e, to)
         if fitted is not None:
             return fitted
-    _mismatch(c, e, to, what)
+    _mismatch(c, e, to, what, into)
     return c.poison(e.span)
 
 
@@ -122,14 +125,26 @@ def literal_as(c: Body, e: tree.Const, to: Type) -> tree.Expr | None:
     return None
 
 
-def _mismatch(c: Body, e: tree.Expr, to: Type, what: str) -> None:
+def declared(c: Body, var: tree.Var, elem: Type | None) -> str | None:
+    """How a variable that is f32 only because it begins with literals is declared with other floats."""
+    if var.key not in c.of_literals or elem not in FLOATS or elem == F32:
+        return None
+    t = str(c.resolve(var.type)).replace(str(F32), str(elem))
+    return f"a literal alone is f32: declare `{'var' if var.mutable else 'let'} {var.name}: {t} = ...`"
+
+
+def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None) -> None:
     """`expected ..., found ...`, with a remedy where one is known."""
     want, found = c.resolve(to), c.resolve(e.type)
     help = None
     te, fe = elem_of(want), elem_of(found)
     ranks = [len(t.shape) if isinstance(t, Tensor) else 0 for t in (want, found)]
     if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
-        help = f"cast it: `{te}(...)`"
+        source = declared(c, e.var, te) if isinstance(e, tree.Local) else None
+        target = declared(c, into, fe) if into is not None else None
+        help = source or target or f"cast it: `{te}(...)`"
+    elif isinstance(want, Named) and isinstance(e, tree.MakeList) and not e.items and want.name in EMPTY:
+        help = f"write `{c.show(want)}()`"
     elif isinstance(found, Option) and not isinstance(want, Option):
         help = f"{c.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
     elif isinstance(want, Named) and want.name == "str":

@@ -19,7 +19,7 @@ from hybridc.base.types import (
     TypeVar,
     substitute,
 )
-from hybridc.front import check_expr, check_place, syntax, tree
+from hybridc.front import check_expr, check_fit, check_place, syntax, tree
 from hybridc.front.bounds import elem_of, is_float, is_int, is_number, is_resource, not_comparable, wider
 from hybridc.front.check_literal import literal, numeric_hint, open_literal, untyped
 from hybridc.front.infer import Meta
@@ -164,9 +164,9 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     if isinstance(s, TypeVar) or isinstance(t, TypeVar):
         help = "a type parameter mixes with literals and with itself only"
     for x, other in ((left, t), (right, s)):
-        if isinstance(x, tree.Local) and x.var.key in c.of_literals and is_float(other):
-            word = "var" if x.var.mutable else "let"
-            help = f"a literal alone is f32: declare `{word} {x.var.name}: {other} = ...`"
+        root = x.args[0] if isinstance(x, tree.Builtin) and x.name == "part" else x
+        if isinstance(root, tree.Local):
+            help = check_fit.declared(c, root.var, other) or help
     c.error("HYB303", f"`{op}` mixes {s} and {t}", span, help=help)
     return None
 

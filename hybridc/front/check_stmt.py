@@ -23,9 +23,10 @@ from hybridc.base.types import (
     substitute,
 )
 from hybridc.front import check_fn, check_grad, check_match, check_ops, check_place, syntax, tree
-from hybridc.front.bounds import is_float, is_resource
+from hybridc.front.bounds import is_resource
 from hybridc.front.infer import Meta
 from hybridc.front.narrowing import changed_names, facts
+from hybridc.front.soft import of_literals
 from hybridc.front.tensor_check import update_value
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         local = c.declare(s.pattern.name, t, word, s.pattern.span, s.mutable or unheld, dim)
         if s.mutable and isinstance(c.head(t), Option) and isinstance(value, tree.Some):
             c.narrowed = c.narrowed | {local.var.key}
-        if s.type is None and isinstance(value, tree.Const) and is_float(c.head(t)):
+        if s.type is None and of_literals(value):
             c.of_literals.add(local.var.key)
         params = None if s.mutable else check_grad.parameters(c, value)
         if params is not None:
@@ -151,7 +152,7 @@ def assign(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
         else:
             value = c.value(s.value, t)
             check_place.not_copied(c, value, "an assignment would copy it")
-            value = c.coerce(value, t, f"the new value of `{c.checker.text(target.span)}`")
+            value = c.coerce(value, t, f"the new value of `{c.checker.text(target.span)}`", check_place.root_of(place))
         after_assign(c, place, t, value)
         return [tree.Assign((place,), None, (value,), s.span)]
     value = augmented(c, s, place, t)
@@ -174,8 +175,9 @@ def augmented(c: Body, s: syntax.Assign, place: tree.Place, t: Type) -> tree.Exp
     if isinstance(t, Tensor) or isinstance(c.head(value.type), Tensor):
         return update_value(c, place.type, s.op, value, s.span)
     # the operator on the place's value: a stand-in that only its type matters of
-    probe = tree.Local(t, place.span, place.var) if isinstance(place, tree.PlaceVar) else tree.Builtin(
-        t, place.span, "part", ())
+    root = check_place.root_of(place)
+    whole = tree.Local(root.type, place.span, root)
+    probe = whole if isinstance(place, tree.PlaceVar) else tree.Builtin(t, place.span, "part", (whole,))
     result = check_ops.combine(c, s.op, probe, value, s.span, s.span)
     if isinstance(c.head(result.type), Poison):
         return c.poison(s.span)

@@ -6,6 +6,7 @@ compared, hashed and shown with a worklist, so that deep values need no deep sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from hybridc.base.types import (
     F32,
@@ -31,6 +32,8 @@ from hybridc.front import derive_deep, tree
 from hybridc.front.lower_core import Context, Lowerer, generated
 from hybridc.front.lower_types import erase
 
+NEAR = 16
+"""Statements among which what makes an operand is looked for."""
 PRIME = 0x9E3779B97F4A7C15 - (1 << 64)
 """The golden ratio in 64 bits: spreads what is close."""
 FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
@@ -46,6 +49,8 @@ def equal(lw: Lowerer, t: Type, a: ir.Atom, b: ir.Atom, negated: bool = False) -
         same: ir.Atom = lw.op("tensor_equal", [a, b], ir.BOOL)
     elif _own(lw.ctx, t, "_eq"):
         same = lw.call_method(t, "_eq", [a, b])[0]
+    elif isinstance(t, Named) and lw.ctx.types.is_enum(t) and (found := _a_case(lw, a, b)) is not None:
+        same = _is_case(lw, t, *found)
     else:
         same = _call(lw, "equal", t, [a, b], ir.BOOL, _equal_body)
     return lw.not_(same) if negated else same
@@ -178,6 +183,35 @@ def _answer(lw: Lowerer, value: bool) -> None:
 def _need(lw: Lowerer, ok: ir.Atom) -> None:
     """The whole answer is false unless `ok`."""
     lw.if_(ok, lambda: None, lambda: _answer(lw, False))
+
+
+def _a_case(lw: Lowerer, a: ir.Atom, b: ir.Atom) -> tuple[ir.Atom, ir.Op] | None:
+    """Of two values another one, and what makes the one whose case is known: in `token == Op("+")` the right one."""
+    for made in islice(lw.b.latest(), NEAR):
+        if isinstance(made, ir.Op) and made.op == "enum" and made.outs[0] in (a, b):
+            return (a if made.outs[0] == b else b), made
+    return None
+
+
+def _is_case(lw: Lowerer, t: Named, value: ir.Atom, made: ir.Op) -> ir.Atom:
+    """Nothing is made of the other value, only to be compared and freed."""
+    fields = dict(lw.ctx.types.cases(t))
+
+    def arm(case: str, xs: Sequence[ir.Var]) -> Sequence[ir.Atom]:
+        if case != made.attr("case"):
+            return [boolean(False)]
+        return [rest(list(zip(fields[case], xs, made.args, strict=True)))]
+
+    def rest(pairs: list[tuple[tuple[str, Type], ir.Var, ir.Atom]]) -> ir.Atom:
+        if not pairs:
+            return boolean(True)
+        (_, kind), x, y = pairs[0]
+        same = equal(lw, kind, x, y)
+        if len(pairs) == 1:
+            return same
+        return lw.if_(same, lambda: [rest(pairs[1:])], lambda: [boolean(False)], [ir.BOOL])[0]
+
+    return match_all(lw, value, arm, [ir.BOOL])[0]
 
 
 def _equal_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybridc.base.types import F32, FLOATS, I32, INT, U8, Prim, Tensor, Type
+from hybridc.base.types import F32, F64, FLOATS, I32, INT, U8, Prim, Tensor, Type
 from hybridc.front import tree
 
 ARITHMETIC = frozenset({"+", "-", "*", "/", "//", "%", "**"})
@@ -52,6 +52,18 @@ def _widened(e: tree.Expr, elem: Prim) -> tree.Expr | None:
             found = _all(args[:count], elem)
             return None if found is None else replace(e, type=_of(t, elem), args=(*found, *args[count:]))
     return None
+
+
+def of_literals(e: tree.Expr) -> bool:
+    """Is this `f32`, or a container of such, only because float literals are where nothing says otherwise?"""
+    match e:
+        case tree.MakeList(items=items) if items:
+            return all(of_literals(x) for x in items)
+        case tree.Comprehension(element=element) if element is not None:
+            return of_literals(element)
+        case tree.Binary(op="*", left=tree.MakeList() as left):
+            return of_literals(left)
+    return widened(e, F64) is not None
 
 
 def _all(items: tuple[tree.Expr, ...], elem: Prim) -> tuple[tree.Expr, ...] | None:

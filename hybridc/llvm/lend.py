@@ -91,6 +91,8 @@ class _Scan:
         self.names = {start.id}
         """Those, and what else leads into the element."""
         self.left = FARTHEST
+        self.exits: dict[int, list[_State]] = {}
+        """For each loop and scope that is being looked at, what holds where it is left."""
 
     def window(self, block: Block, start: int) -> bool:
         """Are the counts given back in what follows in the block?"""
@@ -119,10 +121,10 @@ class _Scan:
             if state.held:
                 raise _No
             return False
-        if isinstance(tail, Exit) and not state.held:
-            return False
         if state.held and state.stale:
             raise _No
+        if isinstance(tail, Exit) and tail.label in self.exits:
+            self.exits[tail.label].append(state)
         return isinstance(tail, Yield)
 
     def statement(self, stmt: Stmt, state: _State) -> None:
@@ -156,7 +158,7 @@ class _Scan:
                     self.consume(a, state)
             case If() | Match() | Scope() | Loop() | Parallel():
                 if isinstance(stmt, Match) and used:
-                    self.names.update(f.id for arm in stmt.arms for f in arm.fields)
+                    self.names.update(f.id for arm in stmt.arms for f in arm.fields if self.counted(f))
                 if isinstance(stmt, Loop):
                     for a in stmt.inits:
                         if self.counted(a):
@@ -164,13 +166,19 @@ class _Scan:
                 self.inside(stmt, state)
 
     def inside(self, stmt: Stmt, state: _State) -> None:
-        """The branches of an `if` or a `match` may all give the same back; what else holds blocks, nothing."""
-        ends = []
+        """All ways out of a statement give the same back, and a turn of a loop that another follows nothing."""
+        ends: list[_State] = []
+        if isinstance(stmt, (Loop, Scope)):
+            self.exits[stmt.label] = ends
         for inner in blocks_of(stmt):
             within = state.copy()
-            if self.block(inner, within):
+            if not self.block(inner, within):
+                continue
+            if not isinstance(stmt, (Loop, Parallel)):
                 ends.append(within)
-        if not isinstance(stmt, (If, Match)):
+            elif within.held != state.held:
+                raise _No
+        if isinstance(stmt, Parallel):
             ends.append(state)
         if any(end.held != ends[0].held for end in ends):
             raise _No

@@ -17,18 +17,20 @@ from hybridc.core.walk import (
     highest_id,
     highest_label,
     map_blocks,
-    outs_of,
     rebuilt,
     statements,
     substitute,
 )
 from hybridc.passes.counted import Counted, counted, innermost, within
 from hybridc.passes.each import each
+from hybridc.passes.rows import Rows, rows
 from hybridc.passes.simplify import simplify_fn
 
 ROUNDS = 2
 LARGEST = 150
 """Statements of a loop that is worth writing twice."""
+LARGEST_THRICE = 60
+"""And of one that is written three times: without its checks, without those that every turn makes, and as it is."""
 
 
 def run(program: Program) -> Program:
@@ -45,6 +47,10 @@ class _Affine:
     sign: int = 1
 
 
+Checks = dict[int, tuple[_Affine, Atom]]
+"""For each check, by what it defines: what of, and the length."""
+
+
 class _Versions:
     def __init__(self, fn: Fn, program: Program):
         self.fn = fn
@@ -56,6 +62,9 @@ class _Versions:
         if not any(isinstance(s, Op) and s.op == "place" for s in statements(self.fn.body)):
             return self.fn
         self.fresh = Freshener(highest_id(self.fn) + 1, highest_label(self.fn) + 1)
+        ops = [s for s in statements(self.fn.body) if isinstance(s, Op) and len(s.outs) == 1]
+        self.made = {s.outs[0]: s for s in ops}
+        self.places = frozenset[Atom](s.outs[0] for s in ops if s.op == "place")
         body = self.block(self.fn.body)
         return simplify_fn(replace(self.fn, body=body), self.program) if self.guards else self.fn
 
@@ -63,41 +72,72 @@ class _Versions:
         out: list[Stmt] = []
         for stmt in b.stmts:
             if isinstance(stmt, Loop) and innermost(stmt, (Parallel,)):
-                out += self.loop(_hoisted(stmt, out), ROUNDS)
+                out += self.loop(_hoisted(stmt, out), ROUNDS, self.places)
             else:
                 out.append(map_blocks(stmt, self.block))
         return rebuilt(b, out, b.tail)
 
-    def loop(self, loop: Loop, rounds: int) -> Sequence[Stmt]:
-        """The loop in two versions, and the one without checks once more: what it reads at every turn is now known
-        before it begins, such as the length of a row."""
+    def loop(self, loop: Loop, rounds: int, places: frozenset[Atom]) -> Sequence[Stmt]:
+        """The loop in versions, and the one without checks once more: what it reads at every turn is now known before
+        it begins, such as the length of a row. `places` lie within their buffers."""
         turn = counted(loop)
         if turn is None or count(loop.body) > LARGEST or not rounds:
             return [loop]
+        at_hand = rows(loop, self.program, self.fresh, places, self.made)
+        if at_hand is not None:
+            return self.at_hand(loop, at_hand, rounds, places)
         checks = _checks(loop, turn)
         if not checks:
             return [loop]
+        always = {s.outs[0].id for s in loop.body.stmts if isinstance(s, Op)}
+        rest: Sequence[Stmt] = [loop]
+        if count(loop.body) <= LARGEST_THRICE:
+            some = {v: check for v, check in checks.items() if v in always}
+            if some and set(some.values()) < set(checks.values()):
+                # A check that stands in a branch may be true there only: x[i - 1] if i > 0.
+                rest = self.unchecked(loop, turn, some, rest, 1, places)
+        return self.unchecked(loop, turn, checks, rest, rounds, places)
+
+    def unchecked(self, loop: Loop, turn: Counted, checks: Checks, rest: Sequence[Stmt], rounds: int,
+                  places: frozenset[Atom]) -> Sequence[Stmt]:
+        """The loop without the checks where they hold at every turn, else `rest`."""
         out: list[Stmt] = []
-        self.guards += 1
         safe = self.guard(loop, turn, checks, out)
-        plain = self.version([loop])
         body, known = _without(loop.body, checks)
         before: list[Stmt] = []
         without = _hoisted(replace(loop, body=body), before, known)
-        quick = self.version([*before, *self.loop(without, rounds - 1)])
-        out.append(If(loop.outs, safe, quick, plain, loop.span))
+        held = places.union(affine.more for affine, _ in checks.values() if not affine.moves)
+        self.two(loop, safe, [*before, *self.loop(without, rounds - 1, held)], rest, out)
         return out
 
-    def version(self, stmts: list[Stmt]) -> Block:
-        """A block with a copy of the statements, which yields what the last one gives."""
-        return self.fresh.copy(Block(tuple(stmts), Yield(outs_of(stmts[-1]))), {}, {})
+    def at_hand(self, loop: Loop, at_hand: Rows, rounds: int, places: frozenset[Atom]) -> Sequence[Stmt]:
+        """The loop with its rows at hand, where they are different ones."""
+        self.guards += 1
+        before = list(at_hand.before)
+        inner = _hoisted(at_hand.loop, before)
+        quick = [*before, *self.loop(inner, rounds, places), *at_hand.after]
+        if not at_hand.apart:
+            return quick
+        out: list[Stmt] = []
+        apart = [self.op(out, loop, "ne", p, q) for p, q in at_hand.apart]
+        self.two(loop, self.all_of(apart, loop, out), quick, [loop], out)
+        return out
+
+    def two(self, loop: Loop, safe: Atom, quick: Sequence[Stmt], rest: Sequence[Stmt], out: list[Stmt]) -> None:
+        """`quick` where that is safe, else `rest`; each gives what the loop gives."""
+        self.guards += 1
+
+        def version(stmts: Sequence[Stmt]) -> Block:
+            return self.fresh.copy(Block(tuple(stmts), Yield(loop.outs)), {}, {})
+
+        out.append(If(loop.outs, safe, version(quick), version(rest), loop.span))
 
     def op(self, out: list[Stmt], loop: Loop, name: str, *args: Atom) -> Atom:
-        result = self.fresh.var(Var(0, BOOL if name in ("ge", "lt", "le", "bit_and") else INT))
+        result = self.fresh.var(Var(0, BOOL if name in ("ge", "lt", "le", "ne", "bit_and") else INT))
         out.append(Op((result,), name, args, (), loop.span))
         return result
 
-    def guard(self, loop: Loop, turn: Counted, checks: dict[int, tuple[_Affine, Atom]], out: list[Stmt]) -> Atom:
+    def guard(self, loop: Loop, turn: Counted, checks: Checks, out: list[Stmt]) -> Atom:
         """Is every index in range at every turn? No sum below can wrap where the answer is yes."""
         start, zero = loop.inits[turn.place], Const(0, INT)
         parts: list[Atom] = []
@@ -117,6 +157,9 @@ class _Versions:
                 parts.append(self.op(out, loop, "ge", affine.more, zero))
             parts.append(self.op(out, loop, "ge", low, zero))
             parts.append(self.op(out, loop, "le", turns, self.op(out, loop, "sub", length, low)))
+        return self.all_of(parts, loop, out)
+
+    def all_of(self, parts: Sequence[Atom], loop: Loop, out: list[Stmt]) -> Atom:
         whole = parts[0]
         for part in parts[1:]:
             whole = self.op(out, loop, "bit_and", whole, part)
@@ -148,11 +191,11 @@ def _hoisted(loop: Loop, out: list[Stmt], known: frozenset[int] = frozenset()) -
     return loop if body is loop.body else replace(loop, body=body)
 
 
-def _checks(loop: Loop, turn: Counted) -> dict[int, tuple[_Affine, Atom]]:
+def _checks(loop: Loop, turn: Counted) -> Checks:
     """For each check that can be made before the loop: what of, and the length."""
     inside = within(loop)
     made = {s.outs[0].id: s for s in statements(loop.body) if isinstance(s, Op) and len(s.outs) == 1}
-    found: dict[int, tuple[_Affine, Atom]] = {}
+    found: Checks = {}
     for s in statements(loop.body):
         if isinstance(s, Op) and s.op == "place" and not _moves(s.args[1], inside):
             affine = _affine(s.args[0], turn, inside, made)
@@ -184,7 +227,7 @@ def _affine(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _A
     return _Affine(True, y, 1 if op.op == "add" else -1)
 
 
-def _without(body: Block, checks: dict[int, tuple[_Affine, Atom]]) -> tuple[Block, frozenset[int]]:
+def _without(body: Block, checks: Checks) -> tuple[Block, frozenset[int]]:
     """Without these checks; and the elements that every turn reads at places that were checked."""
     known = frozenset(
         s.outs[0].id
