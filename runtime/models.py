@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from operator import index
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
-from hybridc_runtime import fastcall, pickling, torch_module, weights
+from hybridc_runtime import fastcall, fasttorch, pickling, torch_module, weights
 from hybridc_runtime.arrays import MOST
 from hybridc_runtime.configuration import blamed, configuration, same_config, show_call, show_config
 from hybridc_runtime.contents import Contents
@@ -227,10 +228,16 @@ class ModelBase(Contents):
         part, entry = first
         self._quicken(table, name, part, entry)
         fast = self._fast[table].get(name)
-        if fast is not None and (kwargs or len(args) < len(entry.params) - 1):
-            values = part.method(self._title(table, name), entry)[1].bind(args, kwargs)
+        if fast is not None:
+            caller, signature = part.method(self._title(table, name), entry)
+            whole = not kwargs and len(args) == len(entry.params) - 1
+            values = args if whole else signature.bind(args, kwargs)
             if not any(type(v) is Native for v in values):  # a default of one number of leading dimensions, maybe
-                return fast(self, *values)
+                found = fasttorch.call(fast, caller, (self,), values)
+                if found is not fasttorch.DECLINED:
+                    return found
+                if not whole:
+                    return fast(self, *values)
         return self._enter(table, name, args, kwargs)
 
     def _quicken(self, table: Table, name: str, part: Part, entry: Entry) -> None:
@@ -242,7 +249,7 @@ class ModelBase(Contents):
         elif not known:
             known += [(self._model, part.caller(e)) for e in [entry, *entry.variants]]
             rows = [row for rows in calls.values() for row in rows]
-            slow = _method(name) if table == "methods" else _derivative(name)
+            slow = _method(name) if table == "methods" else _derivative(table, name)
             function = fastcall.wrap(rows, slow, name, entry.doc)
             if isinstance(function, BuiltinFunctionType):
                 cls = self._models.classes[self._declared.key]
@@ -375,16 +382,18 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-def _derivative(name: str) -> Callable[..., Any]:
+def _derivative(table: Table, name: str) -> Callable[..., Any]:
     def derivative(self: ModelBase, *args: Any, **kwargs: Any) -> Any:
-        return self._differentiate(name, args, kwargs)
+        if table == "gradients":
+            return self._differentiate(name, args, kwargs)
+        return self._enter(table, name, args, kwargs)
 
     return derivative
 
 
 def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
     cls: type[ModelBase] = type(declared.name, (ModelBase,), {
-        "_models": models, "_declared": declared, "_quick": {}, "_fast": {"methods": {}, "gradients": {}},
+        "_models": models, "_declared": declared, "_quick": {}, "_fast": defaultdict(dict),
         "__doc__": declared.doc, "__module__": models.module._name,
     })
     for name in declared.methods:
