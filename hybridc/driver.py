@@ -272,13 +272,14 @@ def finish(
     `values` are such values as an artifact has them. `guarded` as `optimise` has it. `again`: it is likely that this
     process compiles much of it again."""
     core = reached(core, interface, again)
-    pace.mark(core, interface)  # while it still shows what is the library's
+    pace.mark(core, interface)
     text = print_program(core) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
     origins: recognise.Origins = {}
     if again:
         core, origins = recognised(core)
     better = optimise(core, interface, sources, guarded=guarded, origins=origins)
+    pace.mark(better, interface)
     stays.mark(better, interface)
     codes = native(better, interface, cpus)
     manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].tables, sources, origins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 from collections import deque
@@ -68,6 +69,12 @@ class Caller:
             return any(map(stays, self.codec.layouts.fields(t)))
 
         return stays(t)
+
+    @functools.cached_property
+    def plain(self) -> bool:
+        """Does the entry give tensors, numbers and tuples of them that numpy knows, and change nothing but models?"""
+        result = self.entry.result
+        return result is not None and _plain(result) and all(self.codec.is_model(self.types[i]) for i in self.muts)
 
     # ---- the call
     def __call__(self, values: Any, native: bool = False) -> Any:
@@ -283,6 +290,12 @@ class Caller:
             case "model" | "graph" | "store":
                 return by(lambda v: getattr(v, "_owned", None) is not None, lambda v, new: None)
         return by(lambda v: False, lambda v, new: None)
+
+
+def _plain(t: Type) -> bool:
+    if isinstance(t, str):
+        return t != "bf16"
+    return t[0] == "tensor" and t[1] != "bf16" or t[0] == "tuple" and all(map(_plain, t[1]))
 
 
 def _a(value: Any) -> str:

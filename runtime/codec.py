@@ -46,6 +46,8 @@ class Codec:
         self._releasers: dict[Type, Callable[[int, int], object] | None] = {}
         self._retain = jit().retain
         self._alike: dict[Any, bool] = {}
+        self.alike: dict[Type, Codec] = {}
+        """By type the first other program that lays its values out alike."""
         self._applies: dict[Type, Caller] = {}
         self._lists = {erased(k.args[0]): name for name, k in manifest.kinds.items() if k.kind == "list"}
         self.plans: Plans | None = None
@@ -195,6 +197,10 @@ class Codec:
         found = self._alike.get(key)
         if found is None:
             found = self._alike[key] = all(self._same_definition(other, name) for name in self._named(t))
+            if found and erased(t) not in self.alike:
+                self.alike[erased(t)] = other
+                if self.plans is not None:
+                    self.plans.alike(erased(t), other)
         return found
 
     def _same_definition(self, other: Codec, name: tuple[str, str]) -> bool:

@@ -25,9 +25,10 @@ CASES, CASE = 32, 48
 """Of an enum, COUNT cases of CASE bytes: class, value (0 if it has fields), size of its block, block that stands for
 it, how many fields, and where they are described."""
 CASE_VALUE, CASE_SIZE, CASE_BLOCK, CASE_COUNT, CASE_FIELDS = 8, 16, 24, 32, 40
-CODEC, TYPE_KEY, RELEASE, PLACES, LEAVES = 16, 32, 40, 48, 56
+CODEC, TYPE_KEY, RELEASE, PLACES, ALIKE, LEAVES = 16, 32, 40, 48, 56, 64
 """Of what stays native: the program it must be of, its type, its release, of a model with many parameters how many
-panels may be kept; COUNT leaves of LEAF bytes: scalar's kind, offset, whether it counts owners."""
+panels may be kept, another program it may be of, which lays it out alike (0: none has been seen); COUNT leaves of LEAF
+bytes: scalar's kind, offset, whether it counts owners."""
 LEAF = 24
 
 # ---- heads

@@ -10,7 +10,7 @@ from hybridc_runtime import fastplan as plan
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.layout import erased
 from hybridc_runtime.manifest import Type
-from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, word
+from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
 
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
@@ -31,7 +31,7 @@ class Plans:
         self._heads: dict[int, int | None] = {}
         self._keep: list[object] = []
         self._memory: list[int] = []
-        self._release: dict[Type, int] = {}
+        self._natives: dict[Type, list[int]] = {}
 
     def __del__(self) -> None:
         for address in self._memory:
@@ -168,7 +168,17 @@ class Plans:
                 raise _Unfit
             leaves += [LEAF_KINDS[char], offset, int(counted)]
         head = [kind, layout.size, id(self.codec), len(layout.chars), self._object(erased(t)), self.release(t)]
-        return self._row([*head, self.codec.panel_places(t), *leaves])
+        address = self._row([*head, self.codec.panel_places(t), 0, *leaves])
+        self._natives.setdefault(erased(t), []).append(address)
+        other = self.codec.alike.get(erased(t))
+        if other is not None:
+            self.alike(erased(t), other)
+        return address
+
+    def alike(self, t: Type, other: Codec) -> None:
+        """Values of a type, without the names of dimensions, may be another program's as well."""
+        for address in self._natives.get(t, []):
+            set_word(address + plan.ALIKE, self._object(other))
 
     def release(self, t: Type) -> int:
         """The address of the compiled release of a type, 0 where there is nothing to release."""

@@ -355,7 +355,10 @@ def owner_of(node: int, obj: int) -> int:
         api.PyErr_Clear()
         return 0
     api.Py_DecRef(owned)
-    if word(owned + plan.TYPE) != known.owned or word(owned + known.owned_codec) != word(node + plan.CODEC):
+    if word(owned + plan.TYPE) != known.owned:
+        return 0
+    codec = word(owned + known.owned_codec)
+    if codec != word(node + plan.CODEC) and codec != word(node + plan.ALIKE):
         return 0
     same = api.PyObject_RichCompareBool(word(owned + known.owned_type), word(node + plan.TYPE_KEY), 2)
     if same < 0:

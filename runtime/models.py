@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from operator import index
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
-from hybridc_runtime import fastcall, pickling, torch_module, weights
+from hybridc_runtime import fastcall, fasttorch, pickling, torch_module, weights
 from hybridc_runtime.arrays import MOST
 from hybridc_runtime.configuration import blamed, configuration, same_config, show_call, show_config
 from hybridc_runtime.contents import Contents
@@ -161,9 +162,9 @@ class ModelBase(Contents):
 
     _models: Models
     _declared: ModelClass
-    _quick: dict[str, dict[int, list[tuple[Model, Any]]]]
-    """By method and configuration: what its fast calls are made of."""
-    _fast: dict[str, Any]
+    _quick: dict[tuple[Table, str], dict[int, list[tuple[Model, Any]]]]
+    """By method, or derivative of one, and configuration: what its fast calls are made of."""
+    _fast: dict[Table, dict[str, Any]]
     """By method: what makes them."""
 
     def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any):
@@ -218,29 +219,49 @@ class ModelBase(Contents):
         entry = self._model.methods.get(name)
         if entry is None:
             raise AttributeError(f"{self._model.shown} has no method {name!r}")
-        self._quicken(name, entry)
-        if name in self._fast and (kwargs or len(args) < len(entry.params) - 1):
-            values = self._part.method(f"{self._declared.name}.{name}", entry)[1].bind(args, kwargs)
-            if not any(type(v) is Native for v in values):  # a default of one number of leading dimensions, maybe
-                return self._fast[name](self, *values)
-        return self._enter("methods", name, args, kwargs)
+        return self._through("methods", name, (self._part, entry), args, kwargs)
 
-    def _quicken(self, name: str, entry: Entry) -> None:
+    def _through(
+        self, table: Table, name: str, first: tuple[Part, Entry], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A call that is not fast itself, but may be with its defaults, and makes later ones fast."""
+        part, entry = first
+        self._quicken(table, name, part, entry)
+        fast = self._fast[table].get(name)
+        if fast is not None:
+            caller, signature = part.method(self._title(table, name), entry)
+            whole = not kwargs and len(args) == len(entry.params) - 1
+            values = args if whole else signature.bind(args, kwargs)
+            if not any(type(v) is Native for v in values):  # a default of one number of leading dimensions, maybe
+                found = fasttorch.call(fast, caller, (self,), values)
+                if found is not fasttorch.DECLINED:
+                    return found
+                if not whole:
+                    return fast(self, *values)
+        return self._enter(table, name, args, kwargs)
+
+    def _quicken(self, table: Table, name: str, part: Part, entry: Entry) -> None:
         """The second call of a method makes further ones of this configuration fast: who calls twice may call often."""
-        calls = self._quick.setdefault(name, {})
+        calls = self._quick.setdefault((table, name), {})
         known = calls.get(id(self._model))
         if known is None:
             calls[id(self._model)] = []
         elif not known:
-            known += [(self._model, self._part.caller(e)) for e in [entry, *entry.variants]]
+            known += [(self._model, part.caller(e)) for e in [entry, *entry.variants]]
             rows = [row for rows in calls.values() for row in rows]
-            function = fastcall.wrap(rows, _method(name), name, entry.doc)
+            slow = _method(name) if table == "methods" else _derivative(table, name)
+            function = fastcall.wrap(rows, slow, name, entry.doc)
             if isinstance(function, BuiltinFunctionType):
                 cls = self._models.classes[self._declared.key]
-                cls._fast[name] = function
-                setattr(cls, name, fastcall.as_method(function))
-                if name == "forward":
-                    cls.__call__ = fastcall.as_method(function)  # type: ignore[method-assign]
+                cls._fast[table][name] = function
+                if table == "methods":
+                    setattr(cls, name, fastcall.as_method(function))
+                    if name == "forward":
+                        cls.__call__ = fastcall.as_method(function)  # type: ignore[method-assign]
+
+    def _title(self, table: Table, name: str) -> str:
+        title = f"{self._declared.name}.{name}"
+        return f"value_and_grad({title})" if table == "gradients" else title
 
     def _entries(self, table: Table, name: str) -> list[tuple[Part, Entry]]:
         """Where a method, or a derivative of one, is compiled; a derivative is compiled now if that is possible."""
@@ -268,9 +289,7 @@ class ModelBase(Contents):
 
     def _enter(self, table: Table, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method, or a derivative of it, of which there is one."""
-        title = f"{self._declared.name}.{name}"
-        if table == "gradients":
-            title = f"value_and_grad({title})"
+        title = self._title(table, name)
         entries = self._entries(table, name)
         models = [v for v in (*args, *kwargs.values()) if isinstance(v, ModelBase)]
         if len(entries) == 1 and not models:
@@ -300,12 +319,19 @@ class ModelBase(Contents):
 
     def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """The method's value and its derivative with respect to the parameters, as one vector."""
-        if not self._entries("gradients", method):
+        fast = self._fast["gradients"].get(method)
+        if fast is not None and not kwargs:
+            return fast(self, *args)
+        return self._differentiate(method, args, kwargs)
+
+    def _differentiate(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        entries = self._entries("gradients", method)
+        if not entries:
             if method not in self._model.methods:
                 raise AttributeError(f"{self._declared.name} has no method {method!r}")
             raise ValueError(f"{self._declared.name}.{method} gives no float, or the model has no parameters: there is "
                              "no derivative")
-        return self._enter("gradients", method, args, kwargs)
+        return self._through("gradients", method, entries[0], args, kwargs)
 
     def to_torch(self) -> Any:
         """An nn.Module over this model's parameters, whose autograd runs the compiled derivative of `forward`."""
@@ -356,10 +382,19 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
+def _derivative(table: Table, name: str) -> Callable[..., Any]:
+    def derivative(self: ModelBase, *args: Any, **kwargs: Any) -> Any:
+        if table == "gradients":
+            return self._differentiate(name, args, kwargs)
+        return self._enter(table, name, args, kwargs)
+
+    return derivative
+
+
 def model_class(models: Models, declared: ModelClass) -> type[ModelBase]:
     cls: type[ModelBase] = type(declared.name, (ModelBase,), {
-        "_models": models, "_declared": declared, "_quick": {}, "_fast": {}, "__doc__": declared.doc,
-        "__module__": models.module._name,
+        "_models": models, "_declared": declared, "_quick": {}, "_fast": defaultdict(dict),
+        "__doc__": declared.doc, "__module__": models.module._name,
     })
     for name in declared.methods:
         cls._add_method(name)

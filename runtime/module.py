@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import BuiltinFunctionType
 from typing import Any
 
-from hybridc_runtime import fastcall, hosts, parallel
+from hybridc_runtime import fastcall, fasttorch, hosts, parallel
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.codec import Codec
 from hybridc_runtime.device import Device
@@ -166,13 +166,22 @@ class Function(fastcall.Quick):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         if self._single is not None:
             signature, caller = self._single
-            if kwargs or len(args) != signature.count:
+            whole = not kwargs and len(args) == signature.count
+            if not whole:
                 args = tuple(signature.bind(args, kwargs))
-                if self._fast is not None:
-                    return self._fast(*args)  # which takes calls that are complete
                 kwargs = {}
+            if self._fast is not None:
+                found = fasttorch.call(self._fast, caller, (), args)
+                if found is not fasttorch.DECLINED:
+                    return found
+                if not whole:
+                    return self._fast(*args)  # which takes calls that are complete
             if not self._by_model:
                 return caller(args)
+        elif self._fast is not None and not kwargs:
+            found = fasttorch.call(self._fast, self._overloads[0][1], (), args)
+            if found is not fasttorch.DECLINED:
+                return found
         return self._choose(args, kwargs, False)
 
     def native(self, *args: Any, **kwargs: Any) -> Any:

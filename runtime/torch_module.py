@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from hybridc_runtime import arrays, torch_op
 from hybridc_runtime.manifest import FLOATS
 
@@ -41,8 +41,11 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             values = [next(saved) if other is None else other[0] for other in ctx.others]
             pairs = zip(ctx.results, grads, strict=True)
             seeds = [torch.zeros_like(x) if d is None else d.to(x.dtype) for x, d in pairs]
-            found = Pulled.apply(ctx.bridge, ctx.names, ctx.count, len(values), *values, *seeds)
-            return (None, None, None, *found)
+            if torch.is_grad_enabled():
+                found = Pulled.apply(ctx.bridge, ctx.names, ctx.count, len(values), *values, *seeds)
+                return (None, None, None, *found)
+            of_params, of_arguments = ctx.bridge.pull(values[ctx.count:], ctx.names, seeds)
+            return (None, None, None, *of_params, *of_arguments)
 
     class Pulled(torch.autograd.Function):
         """The backward of Compiled, as one step of autograd: what a second derivative goes through."""
@@ -73,10 +76,10 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             super().__init__()
             self._hyb = Bridge(model, pullback, torch)
             self._hyb_number, self._hyb_several = torch_op.register(self._hyb), self._hyb.several
-            self._hyb_paths: list[str] = []
+            self._hyb_paths: list[tuple[list[str], str]] = []
             for path, tensor in self._hyb.views():
-                self._hyb_paths.append(path)
                 *parts, last = path.split(".")
+                self._hyb_paths.append((parts, last))
                 inner: Any = self
                 for part in parts:
                     if part not in inner._modules:
@@ -85,21 +88,34 @@ def build(model: ModelBase, pullback: Entry) -> Any:
                 inner.register_parameter(last, torch.nn.Parameter(tensor))
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
-            named = dict(self.named_parameters())  # torch has those of submodules last
-            params = [named[path] for path in self._hyb_paths]
+            params = [self._hyb_param(*path) for path in self._hyb_paths]
             names = list(kwargs)
             if torch.compiler.is_compiling():
                 given = [*args, *kwargs.values()]
                 if all(isinstance(x, torch.Tensor) for x in given):
                     found = torch.ops.hyb.forward(self._hyb_number, ",".join(names), params, given)
                     return tuple(found) if self._hyb_several else found[0]
+                return self._outside(params, names, args, kwargs)
             return self._eager(params, names, args, kwargs)
 
+        def _hyb_param(self, parts: list[str], last: str) -> Any:
+            """The parameter of a path, as it is now: `functional_call` puts others in the places."""
+            inner: Any = self
+            for part in parts:
+                inner = inner._modules[part]
+            return inner._parameters[last]
+
         @torch.compiler.disable
+        def _outside(self, params: list[Any], names: list[str], args: Any, kwargs: Any) -> Any:
+            """Where torch.compile ends its graph."""
+            return self._eager(params, names, args, kwargs)
+
         def _eager(self, params: list[Any], names: list[str], args: Any, kwargs: Any) -> Any:
             self._hyb.follow(params)
-            if torch.is_grad_enabled():
-                self._hyb.check([*args, *kwargs.values()], names)
+            if not torch.is_grad_enabled():
+                found = self._hyb.results([*args, *kwargs.values()], names)
+                return tuple(found) if self._hyb_several else found[0]
+            self._hyb.check([*args, *kwargs.values()], names)
             return Compiled.apply(self._hyb, names, len(params), *params, *args, *kwargs.values())
 
         def extra_repr(self) -> str:
@@ -122,6 +138,9 @@ class Bridge:
                        if not has_derivative(p.type) and model._part.codec.holds_floats(p.type)}
         self.dtypes = [kinds[t if isinstance(t, str) else t[1]] for t in parts]
         self.dtype = kinds[model._model.elem]
+        self._shaped = [tuple(p.shape) for p in model._model.params]
+        self._sizes = [math.prod(shape) for shape in self._shaped]
+        self._offsets = [p.offset * arrays.DTYPES[model._model.elem].itemsize for p in model._model.params]
         self._at = 0
 
     def views(self) -> list[tuple[str, Any]]:
@@ -130,9 +149,8 @@ class Bridge:
         self._at = flat.ctypes.data
         whole = arrays.to_torch(flat, self.model._model.elem)
         found = []
-        for p in self.model._model.params:
-            size = int(np.prod(p.shape, dtype=np.int64))
-            found.append((p.path, whole[p.offset : p.offset + size].reshape(tuple(p.shape))))
+        for p, size, shape in zip(self.model._model.params, self._sizes, self._shaped, strict=True):
+            found.append((p.path, whole[p.offset : p.offset + size].reshape(shape)))
         return found
 
     def follow(self, params: list[Any], as_values: bool = False) -> None:
@@ -140,10 +158,8 @@ class Bridge:
         the model takes what they hold."""
         torch = self.torch
         _, data, _ = self.model._owned.leaves[:3]
-        places = self.model._model.params
-        size = arrays.DTYPES[self.model._model.elem].itemsize
-        pairs = list(zip(params, places, strict=True))
-        if data == self._at and all(p.data_ptr() == data + at.offset * size for p, at in pairs if p.numel()):
+        places = zip(params, self._offsets, self._sizes, strict=True)
+        if data == self._at and all(p.data_ptr() == data + at for p, at, size in places if size):
             return
         moved = data != self._at
         with torch.no_grad():
@@ -181,7 +197,7 @@ class Bridge:
 
     def check(self, args: Sequence[Any], names: list[str]) -> None:
         """Refuse a tensor that wants a derivative where there is none: within a list, a struct or the like."""
-        for name, value in zip(self._positions(args, names), args, strict=True):
+        for name, value in zip(self._positions(args, names), args, strict=True) if self._inner else ():
             if name in self._inner and any(x.requires_grad for x in within(value, self.torch.Tensor)):
                 raise NotImplementedError(
                     f"{self.model._declared.name}.forward: a tensor within `{name}` requires a derivative, which "
@@ -236,15 +252,18 @@ class Bridge:
     def _called(self, table: Table, args: Sequence[Any], names: list[str], more: dict[str, Any]) -> list[Any]:
         plain = [a.detach() if isinstance(a, self.torch.Tensor) else a for a in args]
         split = len(args) - len(names)
-        by_name = dict(zip(names, plain[split:], strict=True))
-        found = self.model._enter(table, "forward", tuple(plain[:split]), {**by_name, **more})
+        by_name = {**dict(zip(names, plain[split:], strict=True)), **more}
+        first = self.model._entries(table, "forward")[0]
+        if len(plain) + len(more) == len(first[1].params) - 1 and not names:  # complete and in order
+            plain, by_name = [*plain, *by_name.values()], {}
+            split = len(plain)
+        found = self.model._through(table, "forward", first, tuple(plain[:split]), by_name)
         return list(found) if isinstance(found, tuple) else [found]
 
     def _apart(self, flat: Any) -> list[Any]:
         """A vector like the parameters as the tensors they are."""
-        flat = self.torch.as_tensor(flat)
-        return [flat[p.offset : p.offset + int(np.prod(p.shape, dtype=np.int64))].reshape(tuple(p.shape))
-                for p in self.model._model.params]
+        parts = self.torch.as_tensor(flat).split(self._sizes)
+        return [x.view(shape) for x, shape in zip(parts, self._shaped, strict=True)]
 
     def _positions(self, args: Sequence[Any], names: list[str]) -> list[str]:
         """The names of the arguments."""

@@ -13,7 +13,7 @@ from math import inf
 
 from hybridc.core.interface import Interface
 from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
-from hybridc.core.walk import blocks_of, calls, once, statements
+from hybridc.core.walk import DERIVATIVES, blocks_of, calls, once, statements
 from hybridc.link import surface
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
@@ -27,7 +27,7 @@ QUICK = frozenset(SCALAR_ROWS) | {
 number of blocks, so that releasing them is brief too."""
 
 
-OUTSIDE = ("host", "gradient")
+OUTSIDE = ("host", *DERIVATIVES)
 """Operators that may do anything: ask the host, or call functions."""
 
 
@@ -110,8 +110,10 @@ def _spread(program: Program, barred: set[str], reached: Iterable[str]) -> None:
 
 
 def mark(program: Program, interface: Interface) -> None:
-    """Write the paces of the functions that Python sees into their entries."""
-    entries = list(surface.entries(interface))
+    """Write the paces of the functions that Python sees into their entries. Done before any pass, while the program
+    shows what is the library's, and once more when derivatives are written out, for those that may do anything before:
+    what a derivative calls and how long it takes is seen only then."""
+    entries = [e for e in surface.entries(interface) if not e.pace]
     found = paces(program, [e.symbol for e in entries])
     for e in entries:
         e.pace = found[e.symbol]
