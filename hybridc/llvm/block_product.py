@@ -121,7 +121,8 @@ def panels(
                     multiply("%room", True)
                     code.jump(done)
                     code.start(placed)
-                    multiply(b, False)
+                    more = code.icmp("sge", left, str(2 * width))
+                    multiply(b, False, code.select(more, "ptr", code.beyond(b, t, str(width)), b))
                     code.jump(done)
                     code.start(done)
 
@@ -155,7 +156,7 @@ def rows_by_panel(
     module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, copied: bool, lies: str
 ) -> str:
     """void (c, ldc, a, lda, b, step, rows, k, left, adds, later): all rows by a panel. The first tiles ask memory for a
-    panel that lies at `later`, k lines of the caches each."""
+    panel that lies at `later`, k lines of the caches each: as this one does, or line after line if this is copied."""
     # Where masks cost little there are no other tiles.
     masked = edge or module.vector_bytes == 64
 
@@ -174,7 +175,8 @@ def rows_by_panel(
             with code.loop(stop, start=at, step=h, rolled=True) as i:
                 row = i.index if lies == "columns" else code.mul(i.index, "%lda")
                 number = code.op2("udiv", "i64", i.index, str(TILE_ROWS))
-                part = code.beyond("%later", t, code.mul(code.mul(number, "%k"), str(line)))
+                lines = code.mul(number, "%k") if copied else number
+                part = code.beyond("%later", t, code.mul(lines, str(line)))
                 later = code.select(code.icmp("slt", i.index, str(last)), "ptr", part, "%b")
                 kernel = tile(module, kind, h, vectors, copied=copied, masked=masked, lies=lies)
                 code.call("void", kernel, [
