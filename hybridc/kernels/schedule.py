@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hybridc.kernels.causal import limited
-from hybridc.kernels.graph import COSTLY, Graph, Node
+from hybridc.kernels.graph import Graph, Node
 
 Time = tuple[int, int]
 CHEAP = 3
@@ -76,15 +76,19 @@ class Schedule:
         found: dict[Node, tuple[int, Time]] = {}
         for segment in self.segments:
             for at in sorted(segment.loops):
-                seen: set[Node] = set()
-                for loop in segment.loops[at].values():
-                    for action in loop.actions:
-                        self._computed(action.node.args[0] if action.kind == "reduce" else action.node, at, seen)
-                work = sum(n.op is not None and n.op.attr("fn") in COSTLY for n in seen)
+                seen = set[Node]().union(*(self.computed(loop, at) for loop in segment.loops[at].values()))
+                work = sum(n.costly for n in seen)
                 for node in seen:
                     if node.kind == "load" and (node not in found or work > found[node][0]):
                         found[node] = work, at
         return {node: at for node, (_, at) in found.items()}
+
+    def computed(self, loop: Loop, at: Time) -> set[Node]:
+        """What a loop reads and computes for its columns at that time."""
+        seen: set[Node] = set()
+        for action in loop.actions:
+            self._computed(action.node.args[0] if action.kind == "reduce" else action.node, at, seen)
+        return seen
 
     def _computed(self, node: Node, at: Time, seen: set[Node]) -> None:
         """What is read and computed for a node's columns at that time."""
@@ -203,7 +207,7 @@ class _Scheduler:
         """Operators to compute it at one column; many for a costly one."""
         if node.kind != "map" or node.space is None or node in self.keep:
             return 0
-        own = 100 if node.op is not None and node.op.attr("fn") in COSTLY else 1
+        own = 100 if node.costly else 1
         return own + sum(self.cost(a) for a in node.args)
 
     def across(self) -> set[Node]:

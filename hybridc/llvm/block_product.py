@@ -37,6 +37,12 @@ def panel_width(module: Module, kind: Prim) -> int:
     return tile_vectors(module) * Lane(kind, module.vector_bytes).count
 
 
+def narrow(module: Module, kind: Prim) -> int:
+    """Columns up to which rows are multiplied by the rows of a matrix however many they are: less than a quarter of a
+    panel's work would count."""
+    return panel_width(module, kind) // 4
+
+
 def room_of(code: Code, module: Module, kind: Prim, k: str) -> str:
     """Bytes for a panel."""
     size = SCALARS[kind.name][1]
@@ -241,6 +247,15 @@ def dots(module: Module, kind: Prim) -> str:
                 ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j)),
                 ("i64", code.add(code.mul("%ldb", str(columns)), code.select(odd, "i64", other, "0"))), ("i64", apart)])
 
+        with code.when(code.icmp("sge", "%rows", str(TURN_FROM))):
+            # They are many and b is narrow, so it stays in the first cache.
+            with code.loop("%rows", step=rows, rolled=True) as i:
+                inner = code.select(code.icmp("slt", i.index, tall), "i64", straight, "0")
+                with code.loop(inner, step=columns, rolled=True) as j:
+                    together(i.index, j.index, False)
+                with code.loop("%n", start=inner, step=columns, rolled=True) as j:
+                    together(i.index, j.index, True)
+            code.ret()
         with code.loop("%n", step=columns, rolled=True) as j:
             inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")
             with code.loop(inner, step=rows, rolled=True) as i:

@@ -34,9 +34,9 @@ def tile(
 ) -> str:
     """void (c, ldc, a, lda, b, step, k, left, adds, later): a tile of c = a @ b, or of c += a @ b. The next line of b
     lies `step` on; or right after it in one that is `copied` (`step` is not looked at). Meanwhile tiles of several rows
-    ask memory for k lines of the caches at `later`, which lie as those of b do, or one after the other if copied. a lies
-    in `rows` (of lda elements) or `columns` (lda from one k to the next). If masked, there are `left` columns of c, and
-    if ragged of b too."""
+    ask memory for k lines of the caches at `later`, which lie as those of b do, or one after the other if copied.
+    a lies in `rows` (of lda elements) or `columns` (lda from one k to the next). If masked, there are `left` columns of
+    c, and if ragged of b too."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
