@@ -361,13 +361,18 @@ class _Writer(Columns):
         k = self.k
         row, matrix = node.args
         t = SCALARS[node.type.name][0]
-        inner = self.width(row)
+
+        def lies(kept: Node) -> str:
+            number = self.plan.kept[kept]
+            if number >= 0:
+                return self.first[kept]
+            return k.element(f"%o{-number - 1}", t, times(k, first, self.width(kept)))
+
         if row in self.plan.kept:
-            number = self.plan.kept[row]
-            a = self.first[row] if number >= 0 else k.element(f"%o{-number - 1}", t, times(k, first, inner))
+            a = lies(row)
         else:
-            a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, inner))
-        c = self.first[node]
+            a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, self.width(row)))
+        c = lies(node)
         if self.by_rows(node):
             self.by_dots(node, c, a, rows)
         elif not node.transposed or not each.startswith("%") and int(each) >= TURN_FROM:
