@@ -10,9 +10,11 @@ from hybridc.base.types import Prim
 from hybridc.llvm import support
 from hybridc.llvm.block_product import TURN_FROM, copies, dots, narrow, panel_width, panels, room_of
 from hybridc.llvm.code import Code
+from hybridc.llvm.ends import end_of
 from hybridc.llvm.kept_panels import kept_width
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
+from hybridc.llvm.row_product import BACK
 from hybridc.llvm.strided import least, parts
 from hybridc.llvm.support import CTX
 from hybridc.llvm.team import spread
@@ -43,7 +45,9 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
         panels_, rows = parts(code, "%n", panel_width(module, kind)), parts(code, "%m", TILE_ROWS)
         if tb and not ta:
             with code.when(code.icmp("slt", "%m", str(TURN_FROM))):
-                code.ret(spread(code, _part(module, kind, ta, tb, "dots", adds), args, panels_, work))
+                back = end_of(code, "%b", code.mul(code.mul("%n", "%k"), str(SCALARS[kind.name][1])))
+                dotted = [*args, ("i64", back)]
+                code.ret(spread(code, _part(module, kind, ta, tb, "dots", adds), dotted, panels_, work))
             with code.when(code.icmp("sle", "%n", str(narrow(module, kind)))):
                 code.ret(spread(code, _part(module, kind, ta, tb, "rows of dots", adds), args, rows, work))
         with code.when(code.icmp("sle", "%k", "0")):
@@ -60,13 +64,14 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
 
 
 def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) -> str:
-    """i32 (ctx, c, a, b, m, n, k, [kept,] first, last): those panels of columns (by `dots`, or as `columns`), or `rows`
-    by the tallest tile (also `rows of dots`), of a product."""
+    """i32 (ctx, c, a, b, m, n, k, [kept,] first, last): those panels of columns, or `rows` by the tallest tile (also
+    `rows of dots`), of a product. Columns of `dots` have an argument more before these two: the end from which b is
+    read."""
     by_rows = cut.startswith("rows")
 
     def make(name: str) -> None:
         t = SCALARS[kind.name][0]
-        params = [CTX, *MATRICES, *ints("m", "n", "k"), *KEPT * tb, *ints("first", "last")]
+        params = [CTX, *MATRICES, *ints("m", "n", "k"), *KEPT * tb, *[BACK] * (cut == "dots"), *ints("first", "last")]
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
         unit = TILE_ROWS if by_rows else panel_width(module, kind)
         begin = code.mul("%first", str(unit))
@@ -83,7 +88,7 @@ def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) 
         sides = [("ptr", c), ("i64", "%n"), ("ptr", a), ("i64", lda), ("ptr", b), ("i64", ldb)]
         sizes = [("i64", m), ("i64", n), ("i64", "%k")]
         if cut.endswith("dots"):
-            code.call("void", dots(module, kind), [*sides, *sizes])
+            code.call("void", dots(module, kind), [*sides, *sizes, ("i64", "%back" if cut == "dots" else "0")])
             code.ret("0")
         else:
             more = []

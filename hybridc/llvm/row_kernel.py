@@ -28,6 +28,7 @@ from hybridc.llvm.block_product import (
 )
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
+from hybridc.llvm.ends import end_of
 from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
@@ -390,7 +391,9 @@ class _Writer(Columns):
 
     def by_dots(self, node: Node, c: str, a: str, rows: str) -> None:
         ldc, inner, b = self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
-        sizes = [("i64", v) for v in (self.needed(node.space), self.needed(node.args[0].space))]
+        columns, size = self.needed(node.space), str(SCALARS[node.type.name][1])
+        sizes = [("i64", v) for v in (columns, self.needed(node.args[0].space))]
+        sizes.append(("i64", end_of(self.k, b, times(self.k, times(self.k, columns, inner), size))))
         if rows == "1":
             self.k.call("void", row_by_rows(self.module, node.type), [
                 ("ptr", c), ("ptr", a), ("ptr", b), ("i64", inner), *sizes])

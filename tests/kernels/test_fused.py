@@ -29,14 +29,16 @@ def fused_statements(program: Program) -> list[Fused]:
     return [s for f in program.fns.values() for s in statements(f.body) if isinstance(s, Fused)]
 
 
-def run_native(loaded: Loaded, fn: Fn, arrays: list[np.ndarray]) -> list[np.ndarray]:
+def run_native(
+    loaded: Loaded, fn: Fn, arrays: list[np.ndarray], context: Context | None = None
+) -> list[np.ndarray]:
     keep: list = []
     args = pack([(x, p.type) for x, p in zip(arrays, fn.params, strict=True)], keep)
     fields: list = []
     for t in fn.results:
         fields += [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * len(t.dims)]  # type: ignore[union-attr]
     results = _struct(fields)()
-    loaded.call(fn.name, ctypes.addressof(args), ctypes.addressof(results), Context())
+    loaded.call(fn.name, ctypes.addressof(args), ctypes.addressof(results), context or Context())
     found, at = [], 0
     for t in fn.results:
         count = len(t.dims)  # type: ignore[union-attr]
