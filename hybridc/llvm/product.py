@@ -46,10 +46,11 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
         if tb and not ta:
             with code.when(code.icmp("slt", "%m", str(TURN_FROM))):
                 back = end_of(code, "%b", code.mul(code.mul("%n", "%k"), str(SCALARS[kind.name][1])))
-                dotted = [*args, ("i64", back)]
-                code.ret(spread(code, _part(module, kind, ta, tb, "dots", adds), dotted, panels_, work))
+                dotted = _part(module, kind, ta, tb, "dots", adds)
+                code.ret(spread(code, dotted, [*args, ("i64", back)], panels_, work, polls=False))
             with code.when(code.icmp("sle", "%n", str(narrow(module, kind)))):
-                code.ret(spread(code, _part(module, kind, ta, tb, "rows of dots", adds), args, rows, work))
+                dotted = _part(module, kind, ta, tb, "rows of dots", adds)
+                code.ret(spread(code, dotted, args, rows, work, polls=False))
         with code.when(code.icmp("sle", "%k", "0")):
             if not adds:
                 code.zero_bytes("%c", code.mul(code.mul("%m", "%n"), str(SCALARS[kind.name][1])))
