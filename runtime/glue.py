@@ -15,9 +15,9 @@ of threads; for each class of sizes free blocks, spare ones, and a length. The c
 of short buffers."""
 BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 32
 """Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
-RECENT = 8
-"""Blocks that became free last, after those lists."""
-TRACE = SPARE_BUFFERS + 16 * SPARES + 8 * RECENT
+RECENT, ENDS = 8, 64
+"""Blocks that became free last, after those lists; and after these, bytes that only compiled code uses."""
+TRACE = SPARE_BUFFERS + 16 * SPARES + 8 * RECENT + ENDS
 CONTEXT_SIZE = TRACE + 8 * 64
 POOL_SIZE = 16 * CLASSES
 SERVICE = CONTEXT_SIZE

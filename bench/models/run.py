@@ -4,9 +4,9 @@ The peers are C++ (g++ -O3 -march=native), numba, Python with numpy or PyTorch, 
 they are installed JAX with mctx and OpenSpiel (`pip install jax mctx open_spiel`), with the same weights; what they
 give is compared before anything is timed. Each round times every contender once, in another order; the table has
 medians, the ratio of Hyb's to the peer's named first, and lines of code. One thread, by the time that the processor
-gave; two where a row says so, by the clock: those are measured by `--threads 2`, in a process of its own. `--write`
-puts the rows that were measured in the place of those of the same name in docs/benchmarks.md, and the plot of all
-beside it (`pip install matplotlib`).
+gave; two where a row says so, by the clock, after a pause: those are measured by `--threads 2`, in a process of its
+own. `--write` puts the rows that were measured in the place of those of the same name in docs/benchmarks.md, and the
+plot of all beside it (`pip install matplotlib`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def main() -> None:
     for group in workloads.ALL:
         if options.only in group.__name__:
             for w in group(options.threads):
-                rows.append(measure(w, time.process_time if options.threads == 1 else time.perf_counter))
+                clock = time.process_time if options.threads == 1 else time.perf_counter
+                rows.append(measure(w, clock, options.threads))
                 print(rows[-1].markdown(), flush=True)
     if options.write:
         begin, end = (f"<!-- models, {options.threads}: {word} -->\n" for word in ("begin", "end"))

@@ -52,6 +52,10 @@ class Node:
         """Its columns lie in memory by what it is."""
         return self.kind in ("load", "product", "concat")
 
+    @property
+    def costly(self) -> bool:
+        return self.op is not None and self.op.attr("fn") in COSTLY
+
 
 @dataclass(frozen=True)
 class WindowSizes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hybridc.kernels.causal import limited
-from hybridc.kernels.graph import COSTLY, Graph, Node
+from hybridc.kernels.graph import Graph, Node
 
 Time = tuple[int, int]
 CHEAP = 3
@@ -51,7 +51,7 @@ class Schedule:
     ready: dict[Node, Time]
     """From when on a node can be used."""
     kept: dict[Node, int]
-    """Nodes that lie in memory, by number of their row of scratch memory; negative: result -n - 1."""
+    """Nodes that lie in memory, by number of their row of scratch memory; negative: where result -n - 1 lies."""
     across: set[Node]
     """Values of rows that a later segment needs."""
     limited: int | None = None
@@ -71,20 +71,43 @@ class Schedule:
         """Does its row lie in memory at that time?"""
         return node.kind in ("product", "concat") or node in self.kept and self.ready[node] < at
 
+    def becomes(self, product: Node) -> int | None:
+        """The result whose elements are computed from those of a product at the same places, and from no others, in the
+        last loop that reads it: the product may lie there until then."""
+        if product.space == self.limited or any(
+                n.kind in ("slice", "product") and n.args[0] is product for n in self.graph.nodes):
+            return None
+        number = None
+        for segment in self.segments:
+            for at in sorted(segment.loops):
+                for loop in segment.loops[at].values():
+                    if product in self.computed(loop, at):
+                        number = next((a.number for a in loop.actions if self._over(a, product, at)), None)
+        return number
+
+    def _over(self, action: Action, product: Node, at: Time) -> bool:
+        node, seen = action.node, set[Node]()
+        self._computed(node, at, seen)
+        return action.kind == "store" and product in seen and node.type == product.type
+
     def busiest(self) -> dict[Node, Time]:
         """For each tensor that is read, when the loop runs, of those that read it, that computes the most."""
         found: dict[Node, tuple[int, Time]] = {}
         for segment in self.segments:
             for at in sorted(segment.loops):
-                seen: set[Node] = set()
-                for loop in segment.loops[at].values():
-                    for action in loop.actions:
-                        self._computed(action.node.args[0] if action.kind == "reduce" else action.node, at, seen)
-                work = sum(n.op is not None and n.op.attr("fn") in COSTLY for n in seen)
+                seen = set[Node]().union(*(self.computed(loop, at) for loop in segment.loops[at].values()))
+                work = sum(n.costly for n in seen)
                 for node in seen:
                     if node.kind == "load" and (node not in found or work > found[node][0]):
                         found[node] = work, at
         return {node: at for node, (_, at) in found.items()}
+
+    def computed(self, loop: Loop, at: Time) -> set[Node]:
+        """What a loop reads and computes for its columns at that time."""
+        seen: set[Node] = set()
+        for action in loop.actions:
+            self._computed(action.node.args[0] if action.kind == "reduce" else action.node, at, seen)
+        return seen
 
     def _computed(self, node: Node, at: Time, seen: set[Node]) -> None:
         """What is read and computed for a node's columns at that time."""
@@ -118,11 +141,18 @@ class _Scheduler:
             self.fill(outs)
             if len(self.keep) == before:
                 break
-        kept: dict[Node, int] = {}
+        plan = Schedule(self.graph, self.segments, self.ready, dict.fromkeys(self.keep, 0), self.across(),
+                        limited(self.graph))
+        places = {n: i for n, i in outs.items() if n.kind != "concat"}
+        for product in self.graph.of_kind("product"):
+            number = plan.becomes(product)
+            if number is not None and number not in (places[n] for n in places if n.kind == "product"):
+                places.setdefault(product, number)
+        rows = 0
         for n in self.keep:
-            direct = n in outs and n.kind not in ("product", "concat")
-            kept[n] = -outs[n] - 1 if direct else sum(k >= 0 for k in kept.values())
-        return Schedule(self.graph, self.segments, self.ready, kept, self.across(), limited(self.graph))
+            plan.kept[n] = -places[n] - 1 if n in places else rows
+            rows += n not in places
+        return plan
 
     def time(self, node: Node) -> Time:
         latest = max((self.ready[a] for a in node.args), default=(0, 0))
@@ -177,7 +207,7 @@ class _Scheduler:
             if node.space is None:
                 self.segments[at[0]].rows.append(Action("store", node, i))
                 self.visit(node, at)
-            else:
+            elif node.kind != "product" or outs[node] != i:
                 self.act(at, node.space, Action("store", node, i))
                 self.visit(node, at)
         for node in list(self.keep):
@@ -203,7 +233,7 @@ class _Scheduler:
         """Operators to compute it at one column; many for a costly one."""
         if node.kind != "map" or node.space is None or node in self.keep:
             return 0
-        own = 100 if node.op is not None and node.op.attr("fn") in COSTLY else 1
+        own = 100 if node.costly else 1
         return own + sum(self.cost(a) for a in node.args)
 
     def across(self) -> set[Node]:

@@ -22,6 +22,7 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     budget, held  bytes of free buffers that the context may keep, 0 for none, and those that it keeps (spares.py)
     spare_block, spare_size  two fields for each place of the table of these
     freed      the blocks of the pool that became free last
+    ends       eight bytes in each: from which end matrices are read next (ends.py)
 
 A block of elements of a tensor has their number in its second word, or, below 0:
 
@@ -57,6 +58,8 @@ KEPT, KEPT_PLACE, KEPT_ADDRESS, KEPT_VECTOR = 16, 32, (1 << 63) - 1, 48
 vector."""
 RECENT = 8
 """So many blocks that became free are remembered; a power of two."""
+ENDS = 64
+"""Bytes that say from which end a matrix is read next; a power of two."""
 FIELDS = (
     "fault",
     "a",
@@ -84,6 +87,7 @@ FIELDS = (
     "held",
     *(f"{field}{i}" for i in range(SPARES) for field in ("spare_block", "spare_size")),
     *(f"freed{i}" for i in range(RECENT)),
+    *(f"ends{i}" for i in range(ENDS // 8)),
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
 TRACE_LENGTH = 64

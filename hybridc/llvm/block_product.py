@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code
+from hybridc.llvm.ends import turned
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
@@ -35,6 +36,12 @@ of that size, or twice."""
 
 def panel_width(module: Module, kind: Prim) -> int:
     return tile_vectors(module) * Lane(kind, module.vector_bytes).count
+
+
+def narrow(module: Module, kind: Prim) -> int:
+    """Columns up to which rows are multiplied by the rows of a matrix however many they are: less than a quarter of a
+    panel's work would count."""
+    return panel_width(module, kind) // 4
 
 
 def room_of(code: Code, module: Module, kind: Prim, k: str) -> str:
@@ -121,7 +128,8 @@ def panels(
                     multiply("%room", True)
                     code.jump(done)
                     code.start(placed)
-                    multiply(b, False)
+                    more = code.icmp("sge", left, str(2 * width))
+                    multiply(b, False, code.select(more, "ptr", code.beyond(b, t, str(width)), b))
                     code.jump(done)
                     code.start(done)
 
@@ -155,7 +163,7 @@ def rows_by_panel(
     module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, copied: bool, lies: str
 ) -> str:
     """void (c, ldc, a, lda, b, step, rows, k, left, adds, later): all rows by a panel. The first tiles ask memory for a
-    panel that lies at `later`, k lines of the caches each."""
+    panel that lies at `later`, k lines of the caches each: as this one does, or line after line if this is copied."""
     # Where masks cost little there are no other tiles.
     masked = edge or module.vector_bytes == 64
 
@@ -174,7 +182,8 @@ def rows_by_panel(
             with code.loop(stop, start=at, step=h, rolled=True) as i:
                 row = i.index if lies == "columns" else code.mul(i.index, "%lda")
                 number = code.op2("udiv", "i64", i.index, str(TILE_ROWS))
-                part = code.beyond("%later", t, code.mul(code.mul(number, "%k"), str(line)))
+                lines = code.mul(number, "%k") if copied else number
+                part = code.beyond("%later", t, code.mul(lines, str(line)))
                 later = code.select(code.icmp("slt", i.index, str(last)), "ptr", part, "%b")
                 kernel = tile(module, kind, h, vectors, copied=copied, masked=masked, lies=lies)
                 code.call("void", kernel, [
@@ -211,16 +220,18 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
 
 
 def dots(module: Module, kind: Prim) -> str:
-    """void (c, ldc, a, lda, b, ldb, rows, n, k): c[i, j] = a[i] . b[j]."""
+    """void (c, ldc, a, lda, b, ldb, rows, n, k, back): c[i, j] = a[i] . b[j]; by the last rows of b first if `back` is
+    1 (ends.py)."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         t = lane.scalar
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        code = Code(module, name, [*params, *ints("ldb", "rows", "n", "k")], "void", attributes="noinline nounwind")
+        code = Code(module, name, [*params, *ints("ldb", "rows", "n", "k", "back")], "void",
+                    attributes="noinline nounwind")
         with code.when(code.icmp("eq", "%rows", "1")):
             sides = [("ptr", f"%{n}") for n in "cab"]
-            code.call("void", row_by_rows(module, kind), [*sides, *ints("ldb", "n", "k")])
+            code.call("void", row_by_rows(module, kind), [*sides, *ints("ldb", "n", "k", "back")])
             code.ret()
         rows, columns = 4, max(lane.count // 4, 2)
         tall = code.op2("and", "i64", "%rows", str(-rows))
@@ -229,6 +240,8 @@ def dots(module: Module, kind: Prim) -> str:
         # if there is one.
         single, half = code.icmp("sle", "%rows", str(rows)), code.mul("%ldb", str(columns // 2))
         apart, other = (code.select(single, "i64", *v) for v in ((half, "0"), ("0", half)))
+        onward = code.select(code.icmp("eq", "%back", "0"), "i64", str(columns), str(-columns))
+        following = code.mul("%ldb", onward)
 
         def together(i: str, j: str, edge: bool) -> None:
             odd = code.icmp("ne", code.op2("and", "i64", i, str(rows)), "0")
@@ -237,14 +250,25 @@ def dots(module: Module, kind: Prim) -> str:
                 ("ptr", code.element("%a", t, code.mul(i, "%lda"))), ("i64", "%lda"),
                 ("ptr", code.element("%b", t, code.mul(j, "%ldb"))), ("i64", "%ldb"), ("i64", "%k"),
                 ("i64", code.sub("%rows", i)), ("i64", code.sub("%n", j)),
-                ("i64", code.add(code.mul("%ldb", str(columns)), code.select(odd, "i64", other, "0"))), ("i64", apart)])
+                ("i64", code.add(following, code.select(odd, "i64", other, "0"))), ("i64", apart)])
 
-        with code.loop("%n", step=columns, rolled=True) as j:
-            inner = code.select(code.icmp("slt", j.index, straight), "i64", tall, "0")
+        with code.when(code.icmp("sge", "%rows", str(TURN_FROM))):
+            # They are many and b is narrow, so it stays in the first cache.
+            with code.loop("%rows", step=rows, rolled=True) as i:
+                inner = code.select(code.icmp("slt", i.index, tall), "i64", straight, "0")
+                with code.loop(inner, step=columns, rolled=True) as j:
+                    together(i.index, j.index, False)
+                with code.loop("%n", start=inner, step=columns, rolled=True) as j:
+                    together(i.index, j.index, True)
+            code.ret()
+        last = code.op2("and", "i64", code.sub("%n", "1"), str(-columns))
+        with code.loop("%n", step=columns, rolled=True) as turn_:
+            column = turned(code, "%back", turn_.index, last)
+            inner = code.select(code.icmp("slt", column, straight), "i64", tall, "0")
             with code.loop(inner, step=rows, rolled=True) as i:
-                together(i.index, j.index, False)
+                together(i.index, column, False)
             with code.loop("%rows", start=inner, step=rows, rolled=True) as i:
-                together(i.index, j.index, True)
+                together(i.index, column, True)
         code.ret()
         code.finish()
 

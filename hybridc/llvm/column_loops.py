@@ -20,8 +20,8 @@ from hybridc.llvm.tensor_reduce import combine, identity
 from hybridc.llvm.wide import WIDTH, NotWide, Wide, vector
 
 LANES = 64
-FEW = 8
-"""Columns up to which a reduction goes one by one."""
+FEW, FEW_COSTLY = 8, 2
+"""Columns up to which a loop goes one by one; of one that computes what is costly and has vectors, the second."""
 AHEAD = 4096
 """Bytes: as far as memory is asked ahead of a place in a long row."""
 
@@ -177,7 +177,7 @@ class Columns:
                 self.turn(loop, targets, turn.index)
             return
         kinds = [(SCALARS[n.type.name][0], identity(self.fn(n), n.type)) for n in sums]
-        if not count.startswith("%") and int(count) <= FEW:
+        if self.few(count, FEW):
             with k.loop(count, kinds) as turn:
                 new = self.turn(loop, targets, turn.index)
                 turn.next = [self.step(n, old, new[n]) for n, old in zip(sums, turn.values, strict=True)]
@@ -216,10 +216,14 @@ class Columns:
             totals.append(values[0])
         self.finished(sums, totals)
 
+    def few(self, count: str, most: int) -> bool:
+        return not count.startswith("%") and int(count) <= most
+
     def vectors(self, loop: Loop, targets: dict[Action, str], sums: list[Node], count: str) -> bool:
         """The loop with vectors, if all in it can be; with a sum in several, which take turns."""
         k = self.k
-        if not count.startswith("%") and int(count) <= FEW:
+        costly = any(n.costly for n in self.plan.computed(loop, self.at))
+        if self.few(count, FEW_COSTLY if costly else FEW):
             return False
         mark, memo = k.mark(), dict(self.memo)
         self.wide = Wide(k)

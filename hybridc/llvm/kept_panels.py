@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from hybridc.base.types import Prim
 from hybridc.llvm.abi import KEPT, KEPT_ADDRESS, KEPT_PLACE, KEPT_VECTOR
-from hybridc.llvm.block_product import DEPTH_BYTES, TURN_FROM, panel_width, turn
+from hybridc.llvm.block_product import DEPTH_BYTES, TURN_FROM, narrow, panel_width, turn
 from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.module import Module
@@ -33,7 +33,8 @@ def kept_panels(module: Module, kind: Prim) -> str:
     def make(name: str) -> None:
         params = [("ptr", "%owner"), ("ptr", "%b"), *ints("n", "k", "rows")]
         code = Code(module, name, params, "ptr", attributes="noinline nounwind")
-        few = code.icmp("slt", "%rows", str(TURN_FROM))
+        few = code.op2("or", "i1", code.icmp("slt", "%rows", str(TURN_FROM)),
+                       code.icmp("sle", "%n", str(narrow(module, kind))))
         small = code.icmp("slt", code.mul("%n", "%k"), str(LEAST))
         none = code.icmp("eq", "%owner", "null", "ptr")
         with code.when(code.op2("or", "i1", code.op2("or", "i1", few, small), none)):

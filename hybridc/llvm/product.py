@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from hybridc.base.types import Prim
 from hybridc.llvm import support
-from hybridc.llvm.block_product import TURN_FROM, copies, dots, panel_width, panels, room_of
+from hybridc.llvm.block_product import TURN_FROM, copies, dots, narrow, panel_width, panels, room_of
 from hybridc.llvm.code import Code
+from hybridc.llvm.ends import end_of
 from hybridc.llvm.kept_panels import kept_width
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
+from hybridc.llvm.row_product import BACK
 from hybridc.llvm.strided import least, parts
 from hybridc.llvm.support import CTX
 from hybridc.llvm.team import spread
@@ -40,10 +42,15 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
             code.ret("0")
         args = [*MATRICES, *ints("m", "n", "k"), *kept]
         work = code.mul(code.mul("%m", "%n"), "%k")
-        panels_ = parts(code, "%n", panel_width(module, kind))
+        panels_, rows = parts(code, "%n", panel_width(module, kind)), parts(code, "%m", TILE_ROWS)
         if tb and not ta:
             with code.when(code.icmp("slt", "%m", str(TURN_FROM))):
-                code.ret(spread(code, _part(module, kind, ta, tb, "dots", adds), args, panels_, work))
+                back = end_of(code, "%b", code.mul(code.mul("%n", "%k"), str(SCALARS[kind.name][1])))
+                dotted = _part(module, kind, ta, tb, "dots", adds)
+                code.ret(spread(code, dotted, [*args, ("i64", back)], panels_, work, polls=False))
+            with code.when(code.icmp("sle", "%n", str(narrow(module, kind)))):
+                dotted = _part(module, kind, ta, tb, "rows of dots", adds)
+                code.ret(spread(code, dotted, args, rows, work, polls=False))
         with code.when(code.icmp("sle", "%k", "0")):
             if not adds:
                 code.zero_bytes("%c", code.mul(code.mul("%m", "%n"), str(SCALARS[kind.name][1])))
@@ -51,27 +58,29 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
         # Of the side that is not cut each thread copies all.
         with code.when(code.icmp("sge", code.mul("%n", "2"), "%m")):
             code.ret(spread(code, _part(module, kind, ta, tb, "columns", adds), args, panels_, work))
-        code.ret(spread(code, _part(module, kind, ta, tb, "rows", adds), args, parts(code, "%m", TILE_ROWS), work))
+        code.ret(spread(code, _part(module, kind, ta, tb, "rows", adds), args, rows, work))
         code.finish()
 
     return module.helper(("kernel.product", kind, ta, tb, adds), make)
 
 
 def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) -> str:
-    """i32 (ctx, c, a, b, m, n, k, [kept,] first, last): those panels of columns (by `dots`, or as `columns`), or `rows`
-    by the tallest tile, of a product."""
+    """i32 (ctx, c, a, b, m, n, k, [kept,] first, last): those panels of columns, or `rows` by the tallest tile (also
+    `rows of dots`), of a product. Columns of `dots` have an argument more before these two: the end from which b is
+    read."""
+    by_rows = cut.startswith("rows")
 
     def make(name: str) -> None:
         t = SCALARS[kind.name][0]
-        params = [CTX, *MATRICES, *ints("m", "n", "k"), *KEPT * tb, *ints("first", "last")]
+        params = [CTX, *MATRICES, *ints("m", "n", "k"), *KEPT * tb, *[BACK] * (cut == "dots"), *ints("first", "last")]
         code = Code(module, name, params, "i32", attributes="noinline nounwind")
-        unit = TILE_ROWS if cut == "rows" else panel_width(module, kind)
+        unit = TILE_ROWS if by_rows else panel_width(module, kind)
         begin = code.mul("%first", str(unit))
-        end = least(code, code.mul("%last", str(unit)), "%m" if cut == "rows" else "%n")
+        end = least(code, code.mul("%last", str(unit)), "%m" if by_rows else "%n")
         count = code.sub(end, begin)
         lda, ldb = "%m" if ta else "%k", "%k" if tb else "%n"
         a, b, m, n = "%a", "%b", "%m", "%n"
-        if cut == "rows":
+        if by_rows:
             a, m = code.element("%a", t, begin if ta else code.mul(begin, "%k")), count
             c = code.element("%c", t, code.mul(begin, "%n"))
         else:
@@ -79,8 +88,8 @@ def _part(module: Module, kind: Prim, ta: bool, tb: bool, cut: str, adds: bool) 
             c = code.element("%c", t, begin)
         sides = [("ptr", c), ("i64", "%n"), ("ptr", a), ("i64", lda), ("ptr", b), ("i64", ldb)]
         sizes = [("i64", m), ("i64", n), ("i64", "%k")]
-        if cut == "dots":
-            code.call("void", dots(module, kind), [*sides, *sizes])
+        if cut.endswith("dots"):
+            code.call("void", dots(module, kind), [*sides, *sizes, ("i64", "%back" if cut == "dots" else "0")])
             code.ret("0")
         else:
             more = []

@@ -12,13 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hybridc.kernels.axes import whole_number
-from hybridc.kernels.graph import COSTLY, Graph, Node, WindowSizes
+from hybridc.kernels.graph import Graph, Node, WindowSizes
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import fault_code
-from hybridc.llvm.block_product import COPY_CROWDED_FROM, TURN_FROM, copies, dots, panel_width, panels, room_of
+from hybridc.llvm.block_product import (
+    COPY_CROWDED_FROM,
+    TURN_FROM,
+    copies,
+    dots,
+    narrow,
+    panel_width,
+    panels,
+    room_of,
+)
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
+from hybridc.llvm.ends import end_of
 from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
@@ -155,7 +165,7 @@ class _Writer(Columns):
         for node in self.graph.nodes:
             if node.space is None:
                 continue
-            weight = COSTLY_WORK if node.op is not None and node.op.attr("fn") in COSTLY else ELEMENT_WORK
+            weight = COSTLY_WORK if node.costly else ELEMENT_WORK
             each = self.width(node.args[0]) if node.kind == "product" else str(weight)
             row = plus(k, row, times(k, self.width(node), each))
         return times(k, self.product(self.graph.rows), row)
@@ -320,8 +330,10 @@ class _Writer(Columns):
         return size
 
     def by_rows(self, node: Node) -> bool:
-        """Are there few rows, known to be, to be multiplied by the rows of a matrix?"""
-        return node.transposed and not self.each.startswith("%") and int(self.each) < TURN_FROM
+        """Are they multiplied by the rows of a matrix, since they, or those, are known to be few?"""
+        few, each, columns = narrow(self.module, node.type), self.each, self.width(node)
+        return node.transposed and (not each.startswith("%") and int(each) < TURN_FROM
+                                    or not columns.startswith("%") and int(columns) <= few)
 
     def whole(self, node: Node) -> bool:
         n = self.needed(node.space)
@@ -350,17 +362,22 @@ class _Writer(Columns):
         k = self.k
         row, matrix = node.args
         t = SCALARS[node.type.name][0]
-        inner = self.width(row)
+
+        def lies(kept: Node) -> str:
+            number = self.plan.kept[kept]
+            if number >= 0:
+                return self.first[kept]
+            return k.element(f"%o{-number - 1}", t, times(k, first, self.width(kept)))
+
         if row in self.plan.kept:
-            number = self.plan.kept[row]
-            a = self.first[row] if number >= 0 else k.element(f"%o{-number - 1}", t, times(k, first, inner))
+            a = lies(row)
         else:
-            a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, inner))
-        c = self.first[node]
-        if not node.transposed or not each.startswith("%") and int(each) >= TURN_FROM:
-            self.by_panels(node, c, a, rows)
-        elif self.by_rows(node):
+            a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, self.width(row)))
+        c = lies(node)
+        if self.by_rows(node):
             self.by_dots(node, c, a, rows)
+        elif not node.transposed or not each.startswith("%") and int(each) >= TURN_FROM:
+            self.by_panels(node, c, a, rows)
         else:
             dotted, turned, done = k.label("dots"), k.label("panels"), k.label("done")
             k.branch(k.icmp("slt", each, str(TURN_FROM)), dotted, turned)
@@ -374,7 +391,9 @@ class _Writer(Columns):
 
     def by_dots(self, node: Node, c: str, a: str, rows: str) -> None:
         ldc, inner, b = self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
-        sizes = [("i64", v) for v in (self.needed(node.space), self.needed(node.args[0].space))]
+        columns, size = self.needed(node.space), str(SCALARS[node.type.name][1])
+        sizes = [("i64", v) for v in (columns, self.needed(node.args[0].space))]
+        sizes.append(("i64", end_of(self.k, b, times(self.k, times(self.k, columns, inner), size))))
         if rows == "1":
             self.k.call("void", row_by_rows(self.module, node.type), [
                 ("ptr", c), ("ptr", a), ("ptr", b), ("i64", inner), *sizes])

@@ -8,10 +8,12 @@ from two: the sums are the same whatever the address is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code
+from hybridc.llvm.ends import turned
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.module import Module
 from hybridc.llvm.strided import least
@@ -26,14 +28,15 @@ STRIP = 8
 FIRST_CACHE = 1 << 15
 """Bytes of a matrix from which on lines count."""
 SIDES = [("ptr noalias", "%c"), ("ptr", "%a"), ("ptr", "%b"), *ints("ldb", "n", "k")]
+BACK = ("i64", "%back")
 
 
 def row_by_rows(module: Module, kind: Prim) -> str:
-    """void (c, a, b, ldb, n, k): c[j] = a . b[j]."""
+    """void (c, a, b, ldb, n, k, back): c[j] = a . b[j]; the last rows first if `back` is 1 (ends.py)."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
-        code = Code(module, name, SIDES, "void", attributes="noinline nounwind")
+        code = Code(module, name, [*SIDES, BACK], "void", attributes="noinline nounwind")
         done = _long_rows(code, lane) if lane.bytes == LINE else "0"
         _straight(code, lane, done)
         code.ret()
@@ -45,7 +48,8 @@ def row_by_rows(module: Module, kind: Prim) -> str:
 def _long_rows(code: Code, lane: Lane) -> str:
     """Long rows that do not begin on lines, where that counts, all but the last few; how many these are."""
     tall, long = (code.icmp("sge", size, str(ROWS * lane.count)) for size in ("%n", "%k"))
-    return _done_by(code, _from_lines(code.module, lane.kind), _all(code, _split(code, lane), tall, long), lane.count)
+    when = _all(code, _split(code, lane), tall, long)
+    return _done_by(code, _from_lines(code.module, lane.kind), when, lane.count, [BACK])
 
 
 def _split(code: Code, lane: Lane) -> str:
@@ -62,13 +66,13 @@ def strips_from_lines(code: Code, lane: Lane) -> str:
     return _done_by(code, _across(code.module, lane.kind), _split(code, lane), STRIP * lane.count)
 
 
-def _done_by(code: Code, kernel: str, when: str, unit: int) -> str:
+def _done_by(code: Code, kernel: str, when: str, unit: int, more: Sequence[tuple[str, str]] = ()) -> str:
     """Let another kernel do as many of the n results as are whole units, where that is so; how many it did."""
     before, lines, after = code.here, code.label("lines"), code.label("straight")
     code.branch(when, lines, after)
     code.start(lines)
     done = code.op2("and", "i64", "%n", str(-unit))
-    code.call("void", kernel, [(t.removesuffix(" noalias"), done if p == "%n" else p) for t, p in SIDES])
+    code.call("void", kernel, [*((t.removesuffix(" noalias"), done if p == "%n" else p) for t, p in SIDES), *more])
     code.jump(after)
     code.start(after)
     return code.phi("i64", [("0", before), (done, lines)])
@@ -120,10 +124,12 @@ def _straight(code: Code, lane: Lane, start: str) -> None:
     mask = lane.mask(code, code.sub("%k", filled), 0)
     ragged = code.icmp("slt", filled, "%k")
     last = lane.load(code, code.element("%a", lane.scalar, filled), mask)
-    with code.loop("%n", start=start, step=count, rolled=True) as j:
-        left = code.sub("%n", j.index)
+    end = code.add(code.op2("and", "i64", code.sub(code.sub("%n", start), "1"), str(-count)), start)
+    with code.loop("%n", start=start, step=count, rolled=True) as turn:
+        j = turned(code, "%back", turn.index, end, start)
+        left = code.sub("%n", j)
         with code.loop(least(code, left, str(count)), step=ROWS, rolled=True) as r:
-            first = code.add(j.index, r.index)
+            first = code.add(j, r.index)
             # Beyond the end the first one stands for them.
             numbers = [first]
             for q in range(1, ROWS):
@@ -133,7 +139,7 @@ def _straight(code: Code, lane: Lane, start: str) -> None:
             sums = _rest(code, lane, rows, filled, ragged, last, mask, _run(code, lane, rows, filled))
             for q, total in enumerate(sums):
                 lane.store(code, total, _place(code, lane, kept, r.index, q))
-        _add_up(code, lane, kept, code.element("%c", lane.scalar, j.index), lane.mask(code, left, 0))
+        _add_up(code, lane, kept, code.element("%c", lane.scalar, j), lane.mask(code, left, 0))
 
 
 def _from_lines(module: Module, kind: Prim) -> str:
@@ -143,7 +149,7 @@ def _from_lines(module: Module, kind: Prim) -> str:
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         t, count = lane.scalar, lane.count
-        code = Code(module, name, SIDES, "void", attributes="noinline nounwind")
+        code = Code(module, name, [*SIDES, BACK], "void", attributes="noinline nounwind")
         kept = code.alloca(lane.bytes * count, 64)
         numbers = lane.numbers(code)
         stride, size = code.mul("%ldb", str(lane.size)), code.mul("%k", str(lane.size))
@@ -151,9 +157,10 @@ def _from_lines(module: Module, kind: Prim) -> str:
         filled = code.op2("and", "i64", code.sub("%k", "1"), str(-count))
         mask = lane.mask(code, code.sub("%k", filled), 0)
         rest = lane.load(code, code.element("%a", t, filled), mask)
-        with code.loop("%n", step=count, rolled=True) as j:
+        with code.loop("%n", step=count, rolled=True) as place:
+            j = turned(code, "%back", place.index, code.sub("%n", str(count)))
             with code.loop(str(count), step=ROWS, rolled=True) as r:
-                first = code.ptr_add("%b", code.mul(code.add(j.index, r.index), stride))
+                first = code.ptr_add("%b", code.mul(code.add(j, r.index), stride))
                 rows = [code.ptr_add(first, code.mul(stride, str(q)) if q else "0") for q in range(ROWS)]
                 lines = [code.call("ptr", "@llvm.ptrmask.p0.i64", [("ptr", p), ("i64", str(-LINE))]) for p in rows]
                 before = [code.op2("and", "i64", _address(code, p), str(LINE - 1)) for p in rows]
@@ -174,7 +181,7 @@ def _from_lines(module: Module, kind: Prim) -> str:
                     b = code.ins(f"select {lane.bits} {mask}, {lane.type} {b}, {lane.type} zeroinitializer")
                     total = lane.fma(code, rest, b, turn.values[q])
                     lane.store(code, total, _place(code, lane, kept, r.index, q))
-            _add_up(code, lane, kept, code.element("%c", t, j.index), "")
+            _add_up(code, lane, kept, code.element("%c", t, j), "")
         code.ret()
         code.finish()
 

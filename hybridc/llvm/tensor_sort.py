@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hybridc.base.types import BF16, F16, F32, F64, FLOATS, INT, Prim
 from hybridc.core.ir import Op
 from hybridc.llvm.casts import widen
@@ -18,6 +20,8 @@ Results = tuple[Leaves, ...]
 FEW, ALWAYS = 8, 4
 """A line's first places are kept in a heap if they are at most the FEWth part of it, or so many; else it is sorted
 whole."""
+SHORT = 64
+"""Elements of a line whose first places, if they are at most ALWAYS, are kept in registers, without a branch."""
 RUN = 8
 """Elements that are sorted by insertion before runs are merged."""
 
@@ -305,6 +309,43 @@ def _first_kernel(module: Module, kind: Prim, descending: bool) -> str:
     return module.helper(("kernel.first", kind, descending), make)
 
 
+def _best_kernel(module: Module, kind: Prim, descending: bool, count: int) -> str:
+    """void (out, in, rows, n >= count): the same for a known count of a short line. Where an element comes nobody could
+    foresee, so each is compared with all that are kept, and these move by selection."""
+
+    def make(name: str) -> None:
+        k = Code(module, name, [("ptr noalias", "%out"), ("ptr", "%x"), ("i64", "%rows"), ("i64", "%n")], "void",
+                 attributes="noinline nounwind")
+        llvm = SCALARS[kind.name][0]
+        with k.loop("%rows") as row:
+            out = k.element("%out", "i64", k.mul(row.index, str(count)))
+            x = k.element("%x", llvm, k.mul(row.index, "%n"))
+
+            def inserted(best: Sequence[tuple[str, str]], at: str, x: str = x) -> list[tuple[str, str]]:
+                """(element, position) in order, and one more."""
+                new = k.load(llvm, k.element(x, llvm, at))
+                made, last = [], (new, at)
+                for value, position in reversed(best):
+                    before = _before(k, kind, new, value, descending)
+                    made.append((k.select(before, llvm, value, last[0]), k.select(before, "i64", position, last[1])))
+                    last = (k.select(before, llvm, new, value), k.select(before, "i64", at, position))
+                return [last, *reversed(made)]
+
+            best: list[tuple[str, str]] = []
+            for i in range(count):
+                best = inserted(best, str(i))
+            carry = [(t, v) for pair in best for t, v in zip((llvm, "i64"), pair, strict=True)]
+            with k.loop("%n", carry, start=str(count)) as turn:
+                pairs = list(zip(turn.values[::2], turn.values[1::2], strict=True))
+                turn.next = [v for pair in inserted(pairs, turn.index)[:count] for v in pair]
+            for j, position in enumerate(turn.values[1::2]):
+                k.store("i64", position, k.element(out, "i64", str(j)))
+        k.ret()
+        k.finish()
+
+    return module.helper(("kernel.best", kind, descending, count), make)
+
+
 def argsort_dims(e: FnEmitter, op: Op) -> list[str]:
     """The dimensions of the result."""
     dims = list(tensor_of(e, op.args[0]).dims)
@@ -333,7 +374,10 @@ def emit_argsort(e: FnEmitter, op: Op) -> Results:
     heap = e.op2("or", "i1", e.icmp("sle", e.mul(dims[-1], str(FEW)), n), e.icmp("sle", dims[-1], str(ALWAYS)))
     e.branch(heap, few, many)
     e.start(few)
-    e.call("void", _first_kernel(e.module, x.elem, down), [("ptr", out.data), *ends, ("i64", dims[-1])])
+    if dims[-1].isdigit() and 0 < int(dims[-1]) <= ALWAYS and int(n) <= SHORT:
+        e.call("void", _best_kernel(e.module, x.elem, down, int(dims[-1])), [("ptr", out.data), *ends])
+    else:
+        e.call("void", _first_kernel(e.module, x.elem, down), [("ptr", out.data), *ends, ("i64", dims[-1])])
     e.jump(done)
     e.start(many)
     with e.holding(out.owner):

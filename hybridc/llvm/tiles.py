@@ -33,9 +33,10 @@ def tile(
     lies: str = "rows",
 ) -> str:
     """void (c, ldc, a, lda, b, step, k, left, adds, later): a tile of c = a @ b, or of c += a @ b. The next line of b
-    lies `step` on; or right after it in one that is `copied` (`step` is not looked at), and meanwhile k lines of the
-    caches at `later` are asked of memory. a lies in `rows` (of lda elements) or `columns` (lda from one k to the next).
-    If masked, there are `left` columns of c, and if ragged of b too."""
+    lies `step` on; or right after it in one that is `copied` (`step` is not looked at). Meanwhile tiles of several rows
+    ask memory for k lines of the caches at `later`, which lie as those of b do, or one after the other if copied.
+    a lies in `rows` (of lda elements) or `columns` (lda from one k to the next). If masked, there are `left` columns of
+    c, and if ragged of b too."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -66,8 +67,9 @@ def tile(
         bases = [k.opaque("ptr", k.element("%a", lane.scalar, k.mul("%lda", str(r)) if r else "0"))
                  for r in range(0, rows * across or 1, 3)]
         with k.loop("%k", sums, rolled=True) as turn:
-            if copied:
-                k.prefetch(k.beyond("%later", lane.scalar, k.mul(turn.index, str(LINE // lane.size))), near=False)
+            if rows > 1:
+                apart = str(LINE // lane.size) if copied else step
+                k.prefetch(k.beyond("%later", lane.scalar, k.mul(turn.index, apart)), near=False)
             soon = k.beyond(ahead, lane.scalar, k.mul(turn.index, step))
             for v in range(0, lane.bytes * vectors, LINE):
                 k.prefetch(k.beyond(soon, "i8", str(v)))

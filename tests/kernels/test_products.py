@@ -8,14 +8,16 @@ import pytest
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import F32, F64, Fn, Prim, Program, TensorT, Yield
+from hybridc.llvm.abi import ENDS, OFFSET
 from hybridc.llvm.compile import compile_program
-from hybridc.llvm.jit import Loaded
+from hybridc.llvm.ends import LEAST
+from hybridc.llvm.jit import Context, Loaded
 from tests.kernels.test_fused import run_native
 
 SIZES = [
     (1, 1, 1), (1, 300, 10), (1, 17, 130), (2, 16, 16), (3, 5, 31), (5, 33, 64), (13, 64, 33), (14, 100, 10), (15, 8, 32),
     (24, 256, 48), (15, 160, 70), (12, 65, 33), (29, 257, 65), (97, 19, 100), (300, 600, 70), (100, 40, 1100), (7, 1030, 3), (291, 270, 530), (200, 1100, 90),
-    (40, 15, 130), (4, 0, 5), (0, 4, 5),
+    (40, 15, 130), (12, 65, 3), (31, 70, 16), (518, 40, 7), (205, 1100, 9), (26, 0, 4), (50, 6, 2), (4, 0, 5), (0, 4, 5),
     (4, 5, 0),
 ]  # fmt: skip
 """m, k, n"""
@@ -116,3 +118,26 @@ def test_a_row_by_rows_at_any_address(cpu: str, kind: Prim) -> None:
             first = got if first is None else first
             assert (np.abs(got - want) <= bound).all(), (n, k, offset)
             np.testing.assert_array_equal(got, first)
+
+
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3"])
+@pytest.mark.parametrize("n, k", [(1100, 256), (1107, 250), (4100, 70)])
+def test_the_same_bits_from_either_end(cpu: str, n: int, k: int) -> None:
+    """Few rows by a large matrix: it is read from the end where it was left, of which the results know nothing."""
+    program = Program(fns={"f": function("f", F32, False, True)})
+    loaded = Loaded(compile_program(program, ["f"], cpu=cpu))
+    rng = np.random.default_rng(4)
+    w = rng.standard_normal((n, k)).astype(np.float32)
+    assert w.nbytes >= LEAST
+    context, start = Context(), OFFSET["ends0"] // 8
+    for rows in (1, 2, 5, 8, 11):
+        x = rng.standard_normal((rows, k)).astype(np.float32)
+        bound = np.finfo(np.float32).eps * (np.sqrt(k) + 4) * (np.abs(x) @ np.abs(w.T))
+        found, ends = [], []
+        for _ in range(3):
+            found += run_native(loaded, program.fns["f"], [x, w], context)
+            ends.append(any(context.memory[start : start + ENDS // 8]))
+        assert (np.abs(found[0] - x.astype(np.float64) @ w.T) <= bound).all()
+        np.testing.assert_array_equal(found[1], found[0])
+        np.testing.assert_array_equal(found[2], found[0])
+        assert ends in ([True, False, True], [False, True, False])
