@@ -25,6 +25,7 @@ from hybridc.core.ir import (
     Atom,
     Block,
     BufferT,
+    Const,
     EnumT,
     Fn,
     If,
@@ -55,6 +56,8 @@ ARITHMETIC = ("add", "sub", "mul", "neg")
 """In loops also where they are applied to the elements of tensors: that costs less than memory that was put aside."""
 DEPTH = 4
 """So many after one another."""
+FAR = 1 << 32
+"""What is added to a place of a list and does not make it wrap."""
 
 
 @dataclass
@@ -221,9 +224,15 @@ class Regions:
         found = self.sizes.of(x, axis) if static is None else integer(static)
         return self.look(found[0], "dim", INT, axis=found[1]) if isinstance(found, tuple) else self.need(found)
 
+    def length(self, buffer: Var) -> Var:
+        """The length of a buffer, for use in the reverse part."""
+        first = self.updates.of(buffer, 0)
+        assert isinstance(first, tuple)
+        return self.look(first[0], "buffer_len", INT)
+
     def stays(self, p: Var) -> bool:
-        """Does a loop only update the tensor that is this parameter?"""
-        return isinstance(p.type, TensorT) and self.updates.of(p, 0) != (p, 0)
+        """Does a loop only update the tensor or buffer that is this parameter?"""
+        return isinstance(p.type, TensorT | BufferT) and self.updates.of(p, 0) != (p, 0)
 
     # ---- deciding
     def settle(self) -> None:
@@ -320,8 +329,15 @@ class Regions:
         return op.args[0] if op is not None and op.op == "place" and self.is_index(op.args[0]) else a
 
     def is_index(self, a: Atom) -> bool:
-        """Is it never negative?"""
-        return isinstance(a, Var) and a in self.steps and self.steps[a].is_index
+        """Is it never negative, a number that goes up from one that is not?"""
+        return isinstance(a, Var) and a in self.steps and self.steps[a].by > 0 and self._from_0(self.steps[a].start)
+
+    def _from_0(self, a: Atom) -> bool:
+        if isinstance(a, Const):
+            return int(a.value) >= 0
+        op = self.makers.get(a.id)
+        more = op is not None and op.op == "add" and isinstance(op.args[1], Const) and 0 <= int(op.args[1].value) < FAR
+        return self.is_index(op.args[0] if op is not None and more else a)
 
     def _keep(self, region: Region) -> None:
         for group in region.groups:

@@ -344,3 +344,25 @@ def test_what_is_held_is_read_again(tmp_path: Path) -> None:
         found = getattr(mod, {"f": "g", "updated": "g_updated"}[name])(l, x, 3)
         for i in range(2):
             np.testing.assert_allclose(found[i], slope(getattr(mod, name), (l, x, 3), i), rtol=1e-6, atol=1e-8)
+
+
+ROWS = """
+fn f(a: list[list[f64]], n: int) -> f64:
+    var m = a
+    for k in range(n):
+        for i in range(k + 1, n):
+            for j in range(k + 1, n):
+                m[i][j] -= m[k][j] * m[i][k]
+    return m[n - 1][n - 1]
+
+fn g(a: list[list[f64]], n: int) -> list[list[f64]]:
+    return grad(f)(a, n)
+"""
+
+
+def test_a_number_in_a_row_is_added_where_it_lies(tmp_path: Path) -> None:
+    """Nothing is made for one number, and what is put back has nothing to be added to."""
+    back = derived(ROWS, tmp_path, "f reverse")
+    loop = back[back.index("= loop") : back.rindex("  }")]
+    assert loop.count("adjoint add there 0 at 0 of") == 2
+    assert "merge" not in loop and "zero()" not in loop
