@@ -83,7 +83,7 @@ class Tangents:
         self._made: dict[str, str] = {}
         self.carried: tuple[Atom, ...] = ()
         """What all that is being made hands on beside its own results: through branches, matches and loops."""
-        self.queue: deep.Queue | None = None
+        self.queue: deep.Queue | deep.Levels | None = None
         """The walk whose function is being made."""
 
     # ---- types
@@ -481,7 +481,7 @@ def _merge_enums(tangents: Tangents, b: Builder, x: Var, y: Var) -> Atom:
     return tangents.match(b, x, arm, [kind])[0]
 
 
-MERGE = deep.Walk("adjoint merge", lambda tangents, kind: ([kind, kind], [kind]), _merge)
+MERGE = deep.Walk("adjoint merge", lambda tangents, kind: ([kind, kind], [kind]), _merge, calls=False)
 
 NEVER = Block((), Fault("AssertionError", ()))
 """The end of what is never reached."""
