@@ -218,9 +218,9 @@ def _from(tangents: Tangents, b: Builder, of: Walk, own: Sequence[Type], args: S
     """The results for a head of a family."""
     heads = {head: type_key(head) for head in own}
     title = f"{of.name} within {' '.join(heads.values())}"
-    waiting, done = (
-        Item.named(tangents.program, f"{title} {what}", {c: of.signature(tangents, head)[i] for head, c in heads.items()})
-        for i, what in enumerate(("waiting", "done")))
+    kinds_of = [{case: of.signature(tangents, head)[i] for head, case in heads.items()} for i in range(2)]
+    waiting, done = (Item.named(tangents.program, f"{title} {what}", kinds)
+                     for what, kinds in zip(("waiting", "done"), kinds_of, strict=True))
     there, back = (Queue(of, heads, waiting, done, way) for way in (False, True))
 
     def whole(b: Builder, v: list[Var]) -> Sequence[Atom]:

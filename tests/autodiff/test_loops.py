@@ -160,7 +160,7 @@ def test_records_of_for_loops(tmp_path: Path) -> None:
     """Two floats a turn: no counters, no condition, no places, no elements of what is there anyway; made at once, as
     many as there are turns."""
     forward = derived(PAIRS, tmp_path, "energy forward")
-    assert "buffer[(f64, f64)]" in forward and "buffer_new" in forward
+    assert "buffer[(f64, f64)]" in forward and "buffer_room" in forward
     assert "tape push" not in forward and "bool," not in forward
     reverse = derived(PAIRS, tmp_path, "energy reverse")
     assert "adjoint add there f64" in reverse and "adjoint add f64" not in reverse
