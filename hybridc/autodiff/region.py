@@ -251,7 +251,7 @@ class Regions:
         """Latest first, since what is computed again may need what came before it. Views bring in what they look at."""
         todo = sorted(region.needed, key=lambda v: -self.order.get(v.id, -1))
         done: set[int] = set()
-        again: dict[int, Op] = {}
+        again: dict[int, tuple[Op, ...]] = {}
         while todo:
             v = todo.pop(0)
             if v.id in done:
@@ -262,13 +262,6 @@ class Regions:
                 self.need(region.steps[v].start)
                 continue
             op = self.makers.get(v.id)
-            if op is not None and op.op == "place" and self.is_index(op.args[0]):
-                self.need(op.args[0])
-                if self.of[op.args[0].id] is region and op.args[0] not in todo:  # type: ignore[union-attr]
-                    todo.append(op.args[0])  # type: ignore[arg-type]
-                    todo.sort(key=lambda v: -self.order.get(v.id, -1))
-                again[v.id] = Op((v,), "add", (op.args[0], integer(0)))
-                continue
             if op is None:
                 continue
             brought = op.args if op.op in VIEWS and not isinstance(v.type, Prim) else self._made_of(v)
@@ -280,8 +273,18 @@ class Regions:
                     if self.of[a.id] is region:
                         todo.append(a)
                         todo.sort(key=lambda v: -self.order.get(v.id, -1))
-            again[v.id] = op
-        region.again = list(dict.fromkeys(again[i] for i in sorted(again, key=lambda i: self.order[i])))
+            again[v.id] = self._place_again(op) if op.op == "place" else (op,)
+        in_order = (op for i in sorted(again, key=lambda i: self.order[i]) for op in again[i])
+        region.again = list(dict.fromkeys(in_order))
+
+    def _place_again(self, op: Op) -> tuple[Op, ...]:
+        """The place of an index that has passed its check."""
+        (place,), (index, length) = op.outs, op.args
+        if self.is_index(index):
+            return (Op((place,), "add", (index, integer(0))),)
+        below, more = self.b.var(BOOL), self.b.var(INT)
+        return (Op((below,), "lt", (index, integer(0))), Op((more,), "select", (below, length, integer(0))),
+                Op((place,), "add", (index, more)))
 
     def _made_of(self, v: Var, depth: int = DEPTH) -> tuple[Atom, ...]:
         """What the operator that makes it takes, and what makes that, up to what is needed anyway; nothing if it cannot
@@ -295,13 +298,10 @@ class Regions:
         elif op.op == "index" or op.op == "map" and op.attr("fn") in ARITHMETIC:
             if not self.of[v.id].complete:  # then it has stopped nothing
                 return ()
-        elif op.op == "place":
-            if not self.is_index(op.args[0]):
-                return ()
-        elif op.op not in CHEAP or may_fault(op):
+        elif op.op != "place" and (op.op not in CHEAP or may_fault(op)):
             return ()
         found: list[Atom] = []
-        for a in op.args[:1] if op.op == "place" else op.args:
+        for a in op.args[:1] if op.op == "place" and self.is_index(op.args[0]) else op.args:
             found.append(a)
             if isinstance(a, Var) and not self.is_there(a) and not self.once_for(a, v):
                 inner = self._made_of(a, depth - 1)

@@ -366,3 +366,27 @@ def test_a_number_in_a_row_is_added_where_it_lies(tmp_path: Path) -> None:
     loop = back[back.index("= loop") : back.rindex("  }")]
     assert loop.count("adjoint add there 0 at 0 of") == 2
     assert "merge" not in loop and "zero()" not in loop
+
+
+SMOOTHED = """
+fn f(xs: list[f64], h: f64) -> f64:
+    var y = xs
+    for i in range(len(y)):
+        y[i] += h / 6.0 * y[i - 2]
+    return sum(y)
+
+fn g(xs: list[f64], h: f64) -> list[f64]:
+    return grad(f)(xs, h)
+"""
+
+
+def test_what_no_turn_changes_and_places_are_not_kept(tmp_path: Path) -> None:
+    """A quotient of what is there before the loop is computed before it; a place, from the end too, follows from the
+    index and the length."""
+    assert "records" not in derived(SMOOTHED, tmp_path, "f forward")
+    m = hybridc.load(tmp_path / "m.hyb")
+    for n in (2, 3, 7):
+        xs = [0.5 + 0.3 * i for i in range(n)]
+        assert m.g(xs, 1.7) == pytest.approx(slope(m.f, (xs, 1.7), 0), rel=1e-6)
+    with pytest.raises(IndexError):
+        m.g([1.0], 1.7)
