@@ -293,7 +293,7 @@ class Regions:
         if op is None or depth == 0:
             return ()
         if op.op == "buffer_get":
-            if op.args[0] not in self.held or not self.of[v.id].complete:
+            if not self.from_held(op.args[0]) or not self.of[v.id].complete:
                 return ()
         elif op.op == "index" or op.op == "map" and op.attr("fn") in ARITHMETIC:
             if not self.of[v.id].complete:  # then it has stopped nothing
@@ -313,6 +313,13 @@ class Regions:
     def is_there(self, a: Var) -> bool:
         """Is it in the reverse part anyway?"""
         return a in self.of[a.id].needed or a in self.steps or a in self.held
+
+    def from_held(self, a: Atom) -> bool:
+        """Is it held, or a part of an element of what is?"""
+        while isinstance(a, Var) and a not in self.held:
+            op = self.makers.get(a.id)
+            a = op.args[0] if op is not None and op.op in ("get", "buffer_get") else integer(0)
+        return isinstance(a, Var)
 
     def once_for(self, a: Var, v: Var) -> bool:
         """Is it a number from outside of the loop in which v is? To keep it costs no more than one turn's v."""

@@ -390,3 +390,43 @@ def test_what_no_turn_changes_and_places_are_not_kept(tmp_path: Path) -> None:
         assert m.g(xs, 1.7) == pytest.approx(slope(m.f, (xs, 1.7), 0), rel=1e-6)
     with pytest.raises(IndexError):
         m.g([1.0], 1.7)
+
+
+HELD = """
+struct Edge:
+    a: int
+    b: int
+    w: f64
+
+fn f(xs: list[f64], edges: list[Edge], rows: list[list[f64]]) -> f64:
+    var total: f64 = 0
+    for e in edges:
+        let d = xs[e.a] - xs[e.b]
+        total += e.w * d * d * (1.0 + total * 0.01)
+    for row in rows:
+        var z: f64 = 0
+        for r, x in zip(row, xs):
+            z += r * x
+        total += z * sin(z)
+    return total
+
+fn g(xs: list[f64], edges: list[Edge], rows: list[list[f64]]) -> (f64, (list[f64], list[list[f64]])):
+    return value_and_grad(f, wrt=("xs", "rows"))(xs, edges, rows)
+"""
+
+
+def test_elements_of_held_structs_and_rows_are_read_again(tmp_path: Path) -> None:
+    """Places that stand in a list of structs are not kept, nor numbers of rows of a list of lists."""
+    whole = derived(HELD, tmp_path, "f forward")
+    assert "-> (f64, int, int, buffer[f64], buffer[(f64, f64, int)])" in whole  # the sums, and the turns of a row's loop
+    m = hybridc.load(tmp_path / "m.hyb")
+    xs = [0.5, -0.3, 0.8]
+    edges = [m.Edge(a, b, 0.3 + a) for a, b in ((0, 1), (1, 2), (2, 0), (1, -2))]
+    rows = [[0.1 * i + j for j in range(3 - i % 2)] for i in range(4)]
+    value, (by_xs, by_rows) = m.g(xs, edges, rows)
+    assert value == m.f(xs, edges, rows)
+    assert by_xs == pytest.approx(slope(m.f, (xs, edges, rows), 0), rel=1e-6)
+    for i, row in enumerate(rows):
+        def f(changed: list[float], i: int = i) -> float:
+            return float(m.f(xs, edges, [*rows[:i], changed, *rows[i + 1 :]]))
+        assert by_rows[i] == pytest.approx(slope(f, (row,), 0), rel=1e-6)
