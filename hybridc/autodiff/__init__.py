@@ -19,7 +19,7 @@ One file for each subject:
     forward.py      the forward part: the function itself, which saves what the regions say
     products.py     products that a function which calls itself adds to derivatives of matrices
     parallel.py     `parallel`
-    rules.py        adjoints of aggregates and buffers
+    rules.py        adjoints of aggregates and buffers; elements.py: what is added to parts of elements
     push.py, push_rules.py    forward mode: functions that also take and give tangents
     replacer.py     what stands for the operators that take derivatives
     choices.py      expectations over choices that are estimated by their probability

@@ -185,7 +185,7 @@ class Forward:
             assert region.stack is not None
             size = self.size(s, region)
             params.append(stack)
-            inits.append(self.zero(stack.type) if size is None else self.b.op("buffer_new", [size], stack.type))
+            inits.append(self.b.op("buffer_room", [integer(0) if size is None else size], stack.type))
             outs.append(region.stack)
 
         def more(defined: Defined) -> tuple[Atom, ...]:

@@ -48,11 +48,6 @@ class Step:
     start: Atom
     by: int
 
-    @property
-    def is_index(self) -> bool:
-        """Never negative: as an index it is the place itself."""
-        return isinstance(self.start, Const) and int(self.start.value) >= 0 and self.by > 0
-
 
 def steps_of(loop: Loop) -> dict[Var, Step]:
     """Such parameters of a loop."""

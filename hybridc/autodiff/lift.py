@@ -1,12 +1,12 @@
-"""Before a function is differentiated: parts and views of what a loop does not change, and tensors computed of these
-alone, are named before it. So its tape has them once, and what is added to their adjoints in the turns is added to that
-of the whole once, after the loop."""
+"""Before a function is differentiated: parts and views of what a loop does not change, and numbers and tensors computed
+of these alone, are named before it. So its tape has them once, and what is added to their adjoints in the turns is
+added to that of the whole once, after the loop."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from hybridc.core.ir import Atom, Block, Const, Fn, If, Loop, Op, Stmt, Var, Yield
+from hybridc.core.ir import Atom, Block, Const, Fn, If, Loop, Op, Prim, Stmt, Var, Yield
 from hybridc.core.ops import is_pure
 from hybridc.core.walk import all_blocks, bound_in, map_blocks, outs_of, statements, substitute
 
@@ -73,4 +73,5 @@ def _out_of(loop: Loop) -> tuple[list[Op], Loop]:
 
 
 def _movable(op: Op) -> bool:
-    return op.op in VIEWS or op.op in COMPUTED and is_pure(op)
+    numbers = all(isinstance(a.type, Prim) for a in (*op.args, *op.outs))
+    return op.op in VIEWS or (op.op in COMPUTED or numbers) and is_pure(op)

@@ -19,7 +19,7 @@ from hybridc.autodiff.heads import head_of
 from hybridc.autodiff.tangent import Adjoint, More
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
-from hybridc.core.ir import BOOL, INT, Atom, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var
+from hybridc.core.ir import BOOL, Atom, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var
 from hybridc.core.types import elem
 from hybridc.core.walk import all_blocks, args_of, bound_in, free_vars, outs_of, statements
 
@@ -116,14 +116,14 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
         found = r.pop(p)
         if p not in stays:
             return r.filled(found, p.type)
-        return [r.shaped(found[0] or Adjoint(tangents.zero(b, tangents.leaves(p.type)[0])), p)]
+        return [_whole(r, found[0] or Adjoint(tangents.zero(b, tangents.leaves(p.type)[0])), p)]
 
     if head is not None:  # the last turn does nothing but give these
         for v, d in zip(head.values, outs, strict=True):
             r.add_all(v, d)
         state += [x for p in s.params if p.id in r.active for x in ended(p)]
         handed = [k for p in s.params if p.id in r.active
-                  for k in ((p.type,) if p in stays else tangents.leaves(p.type))]
+                  for k in ((p.type,) if p in stays and isinstance(p.type, TensorT) else tangents.leaves(p.type))]
     else:
         given = r.leaf_types(s.outs)
         state += [x for o, d in zip(s.outs, outs, strict=True) if o.id in r.active for x in r.filled(d, o.type)]
@@ -136,7 +136,7 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
         if of is None:
             return r.pop_or_zero(*place)
         d = r.env.pop(r.key(*place[:2]), None) or Adjoint(tangents.zero(b, place[2]))
-        return r.shaped(d, of) if isinstance(of.type, TensorT) else _long(r, of, d)
+        return _whole(r, d, of)
 
     state += [gathered(place, of) for place, of in zip(outside, whole, strict=True)]
     env, around = r.env, r.turn
@@ -221,9 +221,8 @@ def _parts_read(r: Reverse, s: Loop) -> dict[tuple[int, int], Var]:
     return found
 
 
-def _long(r: Reverse, buffer: Var, d: Adjoint) -> Atom:
-    """The adjoint of a buffer, as long as that."""
-    if d.sure:
-        return d.atom
-    length = r.regions.look(buffer, "buffer_len", INT)
-    return r.tangents.room(r.b, d.atom, t.sub(r.b, length, integer(1)))
+def _whole(r: Reverse, d: Adjoint, of: Var) -> Atom:
+    """The adjoint of a tensor or buffer, with its shape or as long as that."""
+    if d.sure or isinstance(of.type, TensorT):
+        return r.shaped(d, of)
+    return r.tangents.room(r.b, d.atom, t.sub(r.b, r.regions.length(of), integer(1)))

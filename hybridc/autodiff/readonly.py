@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hybridc.core.ir import Atom, BufferT, Call, Fn, Op, Prim, Program, StructT, TensorT, Type, Var
+from hybridc.core.ir import Atom, BufferT, Call, Fn, Op, Program, StructT, TensorT, Type, Var
 from hybridc.core.ops import OPS
 from hybridc.core.walk import all_blocks, args_of, statements, tail_values
 
@@ -22,7 +22,7 @@ class ReadOnly:
         self._params: dict[str, frozenset[int]] = {}
 
     def params(self, name: str) -> frozenset[int]:
-        """The positions of those parameters, which are tensors or buffers of numbers."""
+        """The positions of those parameters, which are tensors or buffers."""
         found = self._params.get(name)
         if found is None:
             self._params[name] = frozenset()  # of one that calls itself nothing is known
@@ -80,7 +80,7 @@ class ReadOnly:
 
 
 def _is_held(kind: Type) -> bool:
-    return isinstance(kind, TensorT) or isinstance(kind, BufferT) and isinstance(kind.item, Prim)
+    return isinstance(kind, TensorT | BufferT)
 
 
 def _keeps(op: Op) -> bool:

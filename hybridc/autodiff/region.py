@@ -25,6 +25,7 @@ from hybridc.core.ir import (
     Atom,
     Block,
     BufferT,
+    Const,
     EnumT,
     Fn,
     If,
@@ -55,6 +56,8 @@ ARITHMETIC = ("add", "sub", "mul", "neg")
 """In loops also where they are applied to the elements of tensors: that costs less than memory that was put aside."""
 DEPTH = 4
 """So many after one another."""
+FAR = 1 << 32
+"""What is added to a place of a list and does not make it wrap."""
 
 
 @dataclass
@@ -221,9 +224,15 @@ class Regions:
         found = self.sizes.of(x, axis) if static is None else integer(static)
         return self.look(found[0], "dim", INT, axis=found[1]) if isinstance(found, tuple) else self.need(found)
 
+    def length(self, buffer: Var) -> Var:
+        """The length of a buffer, for use in the reverse part."""
+        first = self.updates.of(buffer, 0)
+        assert isinstance(first, tuple)
+        return self.look(first[0], "buffer_len", INT)
+
     def stays(self, p: Var) -> bool:
-        """Does a loop only update the tensor that is this parameter?"""
-        return isinstance(p.type, TensorT) and self.updates.of(p, 0) != (p, 0)
+        """Does a loop only update the tensor or buffer that is this parameter?"""
+        return isinstance(p.type, TensorT | BufferT) and self.updates.of(p, 0) != (p, 0)
 
     # ---- deciding
     def settle(self) -> None:
@@ -242,7 +251,7 @@ class Regions:
         """Latest first, since what is computed again may need what came before it. Views bring in what they look at."""
         todo = sorted(region.needed, key=lambda v: -self.order.get(v.id, -1))
         done: set[int] = set()
-        again: dict[int, Op] = {}
+        again: dict[int, tuple[Op, ...]] = {}
         while todo:
             v = todo.pop(0)
             if v.id in done:
@@ -253,13 +262,6 @@ class Regions:
                 self.need(region.steps[v].start)
                 continue
             op = self.makers.get(v.id)
-            if op is not None and op.op == "place" and self.is_index(op.args[0]):
-                self.need(op.args[0])
-                if self.of[op.args[0].id] is region and op.args[0] not in todo:  # type: ignore[union-attr]
-                    todo.append(op.args[0])  # type: ignore[arg-type]
-                    todo.sort(key=lambda v: -self.order.get(v.id, -1))
-                again[v.id] = Op((v,), "add", (op.args[0], integer(0)))
-                continue
             if op is None:
                 continue
             brought = op.args if op.op in VIEWS and not isinstance(v.type, Prim) else self._made_of(v)
@@ -271,8 +273,18 @@ class Regions:
                     if self.of[a.id] is region:
                         todo.append(a)
                         todo.sort(key=lambda v: -self.order.get(v.id, -1))
-            again[v.id] = op
-        region.again = list(dict.fromkeys(again[i] for i in sorted(again, key=lambda i: self.order[i])))
+            again[v.id] = self._place_again(op) if op.op == "place" else (op,)
+        in_order = (op for i in sorted(again, key=lambda i: self.order[i]) for op in again[i])
+        region.again = list(dict.fromkeys(in_order))
+
+    def _place_again(self, op: Op) -> tuple[Op, ...]:
+        """The place of an index that has passed its check."""
+        (place,), (index, length) = op.outs, op.args
+        if self.is_index(index):
+            return (Op((place,), "add", (index, integer(0))),)
+        below, more = self.b.var(BOOL), self.b.var(INT)
+        return (Op((below,), "lt", (index, integer(0))), Op((more,), "select", (below, length, integer(0))),
+                Op((place,), "add", (index, more)))
 
     def _made_of(self, v: Var, depth: int = DEPTH) -> tuple[Atom, ...]:
         """What the operator that makes it takes, and what makes that, up to what is needed anyway; nothing if it cannot
@@ -281,18 +293,15 @@ class Regions:
         if op is None or depth == 0:
             return ()
         if op.op == "buffer_get":
-            if op.args[0] not in self.held or not self.of[v.id].complete:
+            if not self.from_held(op.args[0]) or not self.of[v.id].complete:
                 return ()
         elif op.op == "index" or op.op == "map" and op.attr("fn") in ARITHMETIC:
             if not self.of[v.id].complete:  # then it has stopped nothing
                 return ()
-        elif op.op == "place":
-            if not self.is_index(op.args[0]):
-                return ()
-        elif op.op not in CHEAP or may_fault(op):
+        elif op.op != "place" and (op.op not in CHEAP or may_fault(op)):
             return ()
         found: list[Atom] = []
-        for a in op.args[:1] if op.op == "place" else op.args:
+        for a in op.args[:1] if op.op == "place" and self.is_index(op.args[0]) else op.args:
             found.append(a)
             if isinstance(a, Var) and not self.is_there(a) and not self.once_for(a, v):
                 inner = self._made_of(a, depth - 1)
@@ -304,6 +313,13 @@ class Regions:
     def is_there(self, a: Var) -> bool:
         """Is it in the reverse part anyway?"""
         return a in self.of[a.id].needed or a in self.steps or a in self.held
+
+    def from_held(self, a: Atom) -> bool:
+        """Is it held, or a part of an element of what is?"""
+        while isinstance(a, Var) and a not in self.held:
+            op = self.makers.get(a.id)
+            a = op.args[0] if op is not None and op.op in ("get", "buffer_get") else integer(0)
+        return isinstance(a, Var)
 
     def once_for(self, a: Var, v: Var) -> bool:
         """Is it a number from outside of the loop in which v is? To keep it costs no more than one turn's v."""
@@ -320,8 +336,15 @@ class Regions:
         return op.args[0] if op is not None and op.op == "place" and self.is_index(op.args[0]) else a
 
     def is_index(self, a: Atom) -> bool:
-        """Is it never negative?"""
-        return isinstance(a, Var) and a in self.steps and self.steps[a].is_index
+        """Is it never negative, a number that goes up from one that is not?"""
+        return isinstance(a, Var) and a in self.steps and self.steps[a].by > 0 and self._from_0(self.steps[a].start)
+
+    def _from_0(self, a: Atom) -> bool:
+        if isinstance(a, Const):
+            return int(a.value) >= 0
+        op = self.makers.get(a.id)
+        more = op is not None and op.op == "add" and isinstance(op.args[1], Const) and 0 <= int(op.args[1].value) < FAR
+        return self.is_index(op.args[0] if op is not None and more else a)
 
     def _keep(self, region: Region) -> None:
         for group in region.groups:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hybridc.autodiff import elements
 from hybridc.autodiff.loops import add_element
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.scalar_rules import elementwise
@@ -73,12 +74,10 @@ def _buffer_get(r: Reverse, op: Op) -> None:
     if all(d is None for d in leaves) or not r.is_active(buffer):
         return
     item = _item(buffer)
-    packed = r.tangents.pack(r.b, item, r.filled(leaves, item))
     assert isinstance(buffer, Var)
-    if isinstance(item, Prim) and add_element(r, buffer, index, packed):
+    if isinstance(item, Prim) and leaves[0] is not None and add_element(r, buffer, index, leaves[0].atom):
         return
-    sums = r.env.pop(r.key(buffer, 0), None) or Adjoint(r.tangents.zero(r.b, r.tangents.leaves(buffer.type)[0]))
-    r.add(buffer, 0, Adjoint(r.tangents.add_at(r.b, sums.atom, r.need(index), packed, sums.sure), sums.sure))
+    elements.add(r, buffer, index, {k: d.atom for k, d in enumerate(leaves) if d is not None})
 
 
 def _buffer_set(r: Reverse, op: Op) -> None:
@@ -86,8 +85,8 @@ def _buffer_set(r: Reverse, op: Op) -> None:
     (d,) = r.pop(op.outs[0])
     if d is None:
         return
-    rest, packed = r.tangents.take_at(r.b, d.atom, r.need(index))
-    r.add_leaf(buffer, 0, rest)
+    rest, packed = r.tangents.take_at(r.b, d.atom, r.need(index), d.sure)
+    r.add(buffer, 0, Adjoint(rest, d.sure, index))
     if r.is_active(value):
         r.add_all(value, [Adjoint(x) for x in r.tangents.unpack(r.b, _item(buffer), packed)])
 
@@ -97,12 +96,17 @@ def _buffer_take(r: Reverse, op: Op) -> None:
     (d,), leaves = r.pop(op.outs[0]), r.pop(op.outs[1])
     if d is None and all(x is None for x in leaves):
         return
-    item, kind = _item(buffer), r.tangents.leaves(buffer.type)[0]
-    sums = r.tangents.zero(r.b, kind) if d is None else r.tangents.take_at(r.b, d.atom, r.need(index))[0]
+    item = _item(buffer)
+    d = d or Adjoint(r.tangents.zero(r.b, r.tangents.leaves(buffer.type)[0]))
+    sums = d.atom
+    if d.hole != index:
+        sums = r.tangents.take_at(r.b, sums, r.need(index), d.sure)[0]
     if any(x is not None for x in leaves):
+        if not d.sure:
+            sums = r.tangents.room(r.b, sums, r.need(index))
         packed = r.tangents.pack(r.b, item, r.filled(leaves, item))
-        sums = r.tangents.add_at(r.b, sums, r.need(index), packed)
-    r.add_leaf(buffer, 0, sums)
+        sums = r.b.op("buffer_set", [sums, r.need(index), packed], sums.type)
+    r.add(buffer, 0, Adjoint(sums, d.sure))
 
 
 def resized(tangents: Tangents, b: Builder, d: Atom, size: Atom) -> Atom:

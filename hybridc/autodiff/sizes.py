@@ -11,7 +11,7 @@ from hybridc.core.walk import all_blocks, blocks_of, diverges, statements
 
 Axis = tuple[Var, int]
 """An axis of a tensor."""
-UPDATES = ("update", "put", "scatter")
+UPDATES = ("update", "put", "scatter", "buffer_set", "buffer_take")
 """Operators whose result is their first argument, changed."""
 
 
@@ -43,7 +43,7 @@ class Origins:
     def step(self, v: Var, axis: int) -> Axis | Atom | None:
         op = self.makers.get(v.id)
         if op is not None:
-            return self.made(op, axis)
+            return self.made(op, axis) if v == op.outs[0] else None
         if v.id in self.params:
             return self.handed_on(v, axis)
         return self.given(v, axis) if v.id in self.outs else None

@@ -53,10 +53,11 @@ FIRST_RECORDS = 8
 @dataclass(frozen=True, slots=True)
 class Adjoint:
     """A leaf under way. Of a tensor or buffer: `sure` if it has the shape of its variable, or is as long; else it may
-    be without elements, or shorter."""
+    be without elements, or shorter. Of a buffer: `hole` is the index of an element that is zero."""
 
     atom: Atom
     sure: bool = False
+    hole: Atom | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Tangents:
         self._made: dict[str, str] = {}
         self.carried: tuple[Atom, ...] = ()
         """What all that is being made hands on beside its own results: through branches, matches and loops."""
-        self.queue: deep.Queue | None = None
+        self.queue: deep.Queue | deep.Levels | None = None
         """The walk whose function is being made."""
 
     # ---- types
@@ -268,11 +269,14 @@ class Tangents:
         b.open()
         return b.if_(there, b.close(Yield((d,))), longer, [d.type])[0]
 
-    def take_at(self, b: Builder, buffer: Atom, index: Atom) -> tuple[Atom, Atom]:
-        """The buffer with element `index` zero, and the element."""
+    def take_at(self, b: Builder, buffer: Atom, index: Atom, there: bool = False) -> tuple[Atom, Atom]:
+        """The buffer with element `index` zero, and the element; `there` as in `add_at`."""
         kind = buffer.type
         assert isinstance(kind, BufferT)
         item = kind.item
+        if there:
+            rest, old = b.ops("buffer_take", [buffer, index], [kind, item])
+            return rest, old
 
         def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
             d, i = v
@@ -477,7 +481,7 @@ def _merge_enums(tangents: Tangents, b: Builder, x: Var, y: Var) -> Atom:
     return tangents.match(b, x, arm, [kind])[0]
 
 
-MERGE = deep.Walk("adjoint merge", lambda tangents, kind: ([kind, kind], [kind]), _merge)
+MERGE = deep.Walk("adjoint merge", lambda tangents, kind: ([kind, kind], [kind]), _merge, calls=False)
 
 NEVER = Block((), Fault("AssertionError", ()))
 """The end of what is never reached."""

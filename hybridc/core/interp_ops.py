@@ -277,7 +277,7 @@ MAKERS: dict[str, Maker] = {
     "stop_gradient": _function(lambda x: x),
     **dict.fromkeys(DERIVATIVES, unsupported("autodiff replaces it by what computes the derivative")),
     "str": _constant(lambda op: str_value(str(op.attr("text")))),
-    "buffer_new": _buffer_new,
+    "buffer_new": _buffer_new, "buffer_room": _buffer_new,
     "buffer_len": _function(len),
     "buffer_get": _function(lambda b, i: b[i]),
     "buffer_set": _function(lambda b, i, v: b.put(i, v)),

@@ -324,6 +324,8 @@ _ROWS: list[OpRow] = [
     # buffers
     OpRow("buffer_new", _buffer_new, faults=True,
           doc="n zeros; a negative n: ValueError; too large: MemoryError"),
+    OpRow("buffer_room", _buffer_new, faults=True,
+          doc="buffer_new for what is written before it is read: a loop may give the same memory to all its turns"),
     OpRow("buffer_len", _on_buffer(lambda b: (), lambda b: (INT,)), doc="number of elements"),
     OpRow("buffer_get", _on_buffer(lambda b: (INT,), lambda b: (b.item,)), doc="a copy of element i"),
     OpRow("buffer_set", _on_buffer(lambda b: (INT, b.item), lambda b: (b,)), own="cbc", doc="with element i replaced"),

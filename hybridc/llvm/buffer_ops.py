@@ -143,6 +143,8 @@ def _new(e: FnEmitter, op: Op) -> Results:
     t = op.outs[0].type
     assert isinstance(t, BufferT)
     count = e.one(op.args[0])
+    if op.op == "buffer_room" and count == "0":
+        return (("null",),)
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
     block = fresh_buffer(e, e.layouts.shape(t.item).size, count, True)
@@ -295,7 +297,7 @@ def _prefetch(e: FnEmitter, op: Op) -> Results:
 
 
 ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
-    "buffer_new": _new,
+    "buffer_new": _new, "buffer_room": _new,
     "buffer_len": _len,
     "place": _place,
     "buffer_get": _get,

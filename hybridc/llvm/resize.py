@@ -23,6 +23,10 @@ from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Module
+from hybridc.llvm.spares import keep_spare, take_spare
+
+SHORT = 4096
+"""Bytes of a block that may as well be copied: malloc's own part, to find room and to join what is free, is more."""
 
 
 def _resize(e: FnEmitter, op: Op) -> Results:
@@ -64,6 +68,7 @@ def _resize_helper(module: Module, item: Type) -> str:
 
         code.start(alone)
         release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
+        _to_spare(code, size, length, _bytes(code, size, "%count"))
         _in_place(code, item, length, _bytes(code, size, "%count"))
         code.finish()
 
@@ -77,6 +82,20 @@ def _bytes(code: Code, size: int, count: str) -> str:
     wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
     huge = code.op2("or", "i1", wrapped, code.icmp("ugt", elements, str(support.LIMIT)))
     return code.select(huge, "i64", str(support.LIMIT), code.add(elements, str(HEADER)))
+
+
+def _to_spare(code: Code, size: int, length: str, wanted: str) -> None:
+    """A short block that grows moves to one that was kept, if there is one; it is kept itself."""
+    taken = code.add(code.mul(length, str(size)), str(HEADER))
+    grows = code.op2("and", "i1", code.icmp("sgt", "%count", length), code.icmp("ule", wanted, str(SHORT)))
+    with code.when(grows):
+        spare = code.call("ptr", take_spare(code.module), [CTX_AND_BLOCK[0], ("i64", wanted)])
+        with code.when(code.icmp("ne", spare, "null", "ptr")):
+            code.copy_bytes(spare, "%block", taken)
+            code.store("i64", "%count", code.ptr_add(spare, 8))
+            code.zero_bytes(code.ptr_add(spare, taken), code.sub(wanted, taken))
+            code.call("void", keep_spare(code.module), CTX_AND_BLOCK)
+            code.ret(spare)
 
 
 def _in_place(code: Code, item: Type, length: str, wanted: str) -> None:

@@ -58,7 +58,7 @@ ADDS = frozenset({"accumulate", "shaped", "add_product"})
 """They add to their first argument, whatever is in it."""
 ADDS_IF = frozenset({"update", "put", "scatter"})
 """They do so where `fn` says it."""
-ONLY_MEMORY = frozenset({"buffer_new", "buffer_resize", "shaped"})
+ONLY_MEMORY = frozenset({"buffer_new", "buffer_room", "buffer_resize", "shaped"})
 """They fault where there is no memory."""
 DEPTH = 1
 """Of calls that are followed."""
@@ -439,7 +439,7 @@ def _without_room(stmts: list[Stmt], kept: Kept, b: Block) -> list[Stmt]:
         return stmts
     room = kept.loop.inits[kept.loop.params.index(kept.records)]
     if isinstance(room, Var) and room not in uses(Block(tuple(stmts), b.tail)):
-        return [s for s in stmts if not (isinstance(s, Op) and s.op == "buffer_new" and s.outs[0] == room)]
+        return [s for s in stmts if not (isinstance(s, Op) and s.op == "buffer_room" and s.outs[0] == room)]
     return stmts
 
 

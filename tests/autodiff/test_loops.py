@@ -160,7 +160,7 @@ def test_records_of_for_loops(tmp_path: Path) -> None:
     """Two floats a turn: no counters, no condition, no places, no elements of what is there anyway; made at once, as
     many as there are turns."""
     forward = derived(PAIRS, tmp_path, "energy forward")
-    assert "buffer[(f64, f64)]" in forward and "buffer_new" in forward
+    assert "buffer[(f64, f64)]" in forward and "buffer_room" in forward
     assert "tape push" not in forward and "bool," not in forward
     reverse = derived(PAIRS, tmp_path, "energy reverse")
     assert "adjoint add there f64" in reverse and "adjoint add f64" not in reverse
@@ -344,3 +344,89 @@ def test_what_is_held_is_read_again(tmp_path: Path) -> None:
         found = getattr(mod, {"f": "g", "updated": "g_updated"}[name])(l, x, 3)
         for i in range(2):
             np.testing.assert_allclose(found[i], slope(getattr(mod, name), (l, x, 3), i), rtol=1e-6, atol=1e-8)
+
+
+ROWS = """
+fn f(a: list[list[f64]], n: int) -> f64:
+    var m = a
+    for k in range(n):
+        for i in range(k + 1, n):
+            for j in range(k + 1, n):
+                m[i][j] -= m[k][j] * m[i][k]
+    return m[n - 1][n - 1]
+
+fn g(a: list[list[f64]], n: int) -> list[list[f64]]:
+    return grad(f)(a, n)
+"""
+
+
+def test_a_number_in_a_row_is_added_where_it_lies(tmp_path: Path) -> None:
+    """Nothing is made for one number, and what is put back has nothing to be added to."""
+    back = derived(ROWS, tmp_path, "f reverse")
+    loop = back[back.index("= loop") : back.rindex("  }")]
+    assert loop.count("adjoint add there 0 at 0 of") == 2
+    assert "merge" not in loop and "zero()" not in loop
+
+
+SMOOTHED = """
+fn f(xs: list[f64], h: f64) -> f64:
+    var y = xs
+    for i in range(len(y)):
+        y[i] += h / 6.0 * y[i - 2]
+    return sum(y)
+
+fn g(xs: list[f64], h: f64) -> list[f64]:
+    return grad(f)(xs, h)
+"""
+
+
+def test_what_no_turn_changes_and_places_are_not_kept(tmp_path: Path) -> None:
+    """A quotient of what is there before the loop is computed before it; a place, from the end too, follows from the
+    index and the length."""
+    assert "records" not in derived(SMOOTHED, tmp_path, "f forward")
+    m = hybridc.load(tmp_path / "m.hyb")
+    for n in (2, 3, 7):
+        xs = [0.5 + 0.3 * i for i in range(n)]
+        assert m.g(xs, 1.7) == pytest.approx(slope(m.f, (xs, 1.7), 0), rel=1e-6)
+    with pytest.raises(IndexError):
+        m.g([1.0], 1.7)
+
+
+HELD = """
+struct Edge:
+    a: int
+    b: int
+    w: f64
+
+fn f(xs: list[f64], edges: list[Edge], rows: list[list[f64]]) -> f64:
+    var total: f64 = 0
+    for e in edges:
+        let d = xs[e.a] - xs[e.b]
+        total += e.w * d * d * (1.0 + total * 0.01)
+    for row in rows:
+        var z: f64 = 0
+        for r, x in zip(row, xs):
+            z += r * x
+        total += z * sin(z)
+    return total
+
+fn g(xs: list[f64], edges: list[Edge], rows: list[list[f64]]) -> (f64, (list[f64], list[list[f64]])):
+    return value_and_grad(f, wrt=("xs", "rows"))(xs, edges, rows)
+"""
+
+
+def test_elements_of_held_structs_and_rows_are_read_again(tmp_path: Path) -> None:
+    """Places that stand in a list of structs are not kept, nor numbers of rows of a list of lists."""
+    whole = derived(HELD, tmp_path, "f forward")
+    assert "-> (f64, int, int, buffer[f64], buffer[(f64, f64, int)])" in whole  # the sums, and the turns of a row's loop
+    m = hybridc.load(tmp_path / "m.hyb")
+    xs = [0.5, -0.3, 0.8]
+    edges = [m.Edge(a, b, 0.3 + a) for a, b in ((0, 1), (1, 2), (2, 0), (1, -2))]
+    rows = [[0.1 * i + j for j in range(3 - i % 2)] for i in range(4)]
+    value, (by_xs, by_rows) = m.g(xs, edges, rows)
+    assert value == m.f(xs, edges, rows)
+    assert by_xs == pytest.approx(slope(m.f, (xs, edges, rows), 0), rel=1e-6)
+    for i, row in enumerate(rows):
+        def f(changed: list[float], i: int = i) -> float:
+            return float(m.f(xs, edges, [*rows[:i], changed, *rows[i + 1 :]]))
+        assert by_rows[i] == pytest.approx(slope(f, (row,), 0), rel=1e-6)
