@@ -24,7 +24,7 @@ from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
 from hybridc.core.verify import check_after, verify
-from hybridc.core.walk import gradients
+from hybridc.core.walk import gradients, mentions
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
 from hybridc.front.config_fns import fits
@@ -228,19 +228,37 @@ def differentiated(
     core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins | None = None,
     primal: Passes = PRIMAL, each: bool = True,
 ) -> ir.Program:
-    """With every derivative written out, of functions that have been optimised. `origins` as `optimise` has them,
-    `each` as `passed` has it."""
+    """With every derivative written out, of functions that have been optimised: those that are differentiated or take
+    derivatives, and what they call. `origins` as `optimise` has them, `each` as `passed` has it."""
     wanted = autodiff.targets(core)
     if any(gradients(fn) for fn in core.fns.values()):
-        for name, run in primal:
-            core = passed(name, run, core, [*roots, *wanted], each)
-        core = passed("share", lambda core, _: share.run(core), core, roots, each)
+        for name, run in [*primal, ("share", lambda core, _: share.run(core))]:
+            core = _within(core, name, run, roots, wanted, each)
         core = passed("whole", lambda core, _: whole.run(core, wanted, Tangents(core).active), core, roots, each)
     try:
         return passed("autodiff", lambda core, _: autodiff.run(core), core, roots, each)
     except autodiff.Refused as refused:
         place = recognise.absolute(refused.op.span, origins or {})
         raise CompileError([Diagnostic("HYB604", refused.why, place)], sources) from None
+
+
+ON_BOTH_SIDES = ("prune", "unpack", "scalars")
+"""Passes that change what a call looks like, on both of its sides."""
+
+
+def _within(
+    core: ir.Program, name: str, run: Pass, roots: Sequence[str], wanted: Sequence[str], each: bool
+) -> ir.Program:
+    """A pass before derivatives are written out: over what is `wanted` for them, and who takes them. The rest is
+    optimised afterwards, with them."""
+    if name in ON_BOTH_SIDES:
+        return passed(name, run, core, [*roots, *wanted], each)
+    inner = dce.prune(core, [*wanted, *(n for n, fn in core.fns.items() if gradients(fn))])
+    others = {n: fn for n, fn in core.fns.items() if n not in inner.fns}
+    held = {*roots, *(n for fn in others.values() for n in mentions(fn))} & inner.fns.keys()
+    made = passed(name, run, inner, [*wanted, *sorted(held)], each)
+    stay = {n: made.fns.get(n, fn) for n, fn in core.fns.items() if n in others or n in made.fns}
+    return ir.Program(made.structs, made.enums, {**stay, **made.fns})
 
 
 def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[Compiled]:
