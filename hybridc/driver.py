@@ -23,8 +23,8 @@ from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
-from hybridc.core.verify import check_after
-from hybridc.core.walk import gradients
+from hybridc.core.verify import check_after, verify
+from hybridc.core.walk import gradients, mentions
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
 from hybridc.front.config_fns import fits
@@ -76,7 +76,8 @@ LOWERED = KeptFns()
 EXAMPLE_GPU = "cuda:sm_90"
 """The GPU whose machine code is printed where none is named."""
 
-Passes = list[tuple[str, Callable[[ir.Program, Sequence[str]], ir.Program]]]
+Pass = Callable[[ir.Program, Sequence[str]], ir.Program]
+Passes = list[tuple[str, Pass]]
 
 PRIMAL: Passes = [
     ("prune", dce.prune),
@@ -136,13 +137,13 @@ def lower(
     checked: Checked, *, models: Sequence[ModelType] = (), all_names: bool = False, tests: bool = False,
     leading: Leading | None = None, later: bool = False,
 ) -> tuple[ir.Program, Interface]:
-    """Core, and what it offers; CompileError for what cannot be compiled. It is verified, unless it is to be `later`,
-    when functions have been recognised; then those that were lowered before are taken again."""
+    """Core, and what it offers; CompileError for what cannot be compiled. If each pass is verified, so is this, unless
+    it is to be `later`, when functions have been recognised; then those that were lowered before are taken again."""
     kept = LOWERED if later else None
     core, interface, diagnostics = lowering.lower(checked.program, models, all_names, tests, leading, kept)
     if diagnostics:
         raise CompileError(diagnostics, checked.sources)
-    if knobs.verify() and not later:
+    if knobs.verify_each() and not later:
         check_after("lower", core)
     return core, interface
 
@@ -151,71 +152,120 @@ def optimise(
     core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool = False, guarded: bool = False,
     origins: recognise.Origins | None = None,
 ) -> ir.Program:
-    """All passes, each followed by the verifier; CompileError for a derivative that does not exist. `guarded`: with the
-    checks of Core that somebody else made. `origins`: its functions are those of the RECOGNISER."""
-    roots = surface.symbols(interface)
+    """All passes; CompileError for a derivative that does not exist. `guarded`: with the checks of Core that somebody
+    else made. `origins`: its functions are those of the RECOGNISER. What they give is verified; if it is not well
+    formed, or one of them breaks down, so is what each of them gives: CoreError names the first with a mistake."""
+    each = knobs.verify_each()
+
+    def made(each: bool) -> ir.Program:
+        return _optimised(core, interface, sources, device=device, guarded=guarded, origins=origins, each=each)
+
     with deep_recursion():
-        core = reached(core, interface)
-        if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
-            core = passed("trap", lambda core, _: trap.run(core, ()), core, roots)
-        seen = set(core.fns)
-        core = differentiated(core, roots, sources, origins, DEVICE_PRIMAL if device else PRIMAL)
-        if origins:
-            core = RECOGNISER.made(core)
-        if knobs.trap_nan():
-            core = passed("trap", lambda core, _: trap.run(core, seen), core, roots)
-        if guarded:
-            core = passed("guard", lambda core, roots: guard.run(core, roots, interface), core, roots)
-        for name, run in DEVICE_PASSES if device else PASSES:
-            core = passed(name, run, core, roots)
+        if each or not knobs.verify():
+            return made(each)
+        try:
+            better = made(each=False)
+            wrong = verify(better, ir.Program())
+        except CompileError:
+            raise
+        except Exception:
+            check_after("lower", core)
+            made(each=True)
+            raise
+        if wrong:
+            check_after("lower", core)
+            made(each=True)
+            check_after("all passes", better)
+        return better
+
+
+def _optimised(
+    core: ir.Program, interface: Interface, sources: dict[str, Source], *, device: bool, guarded: bool,
+    origins: recognise.Origins | None, each: bool,
+) -> ir.Program:
+    roots = surface.symbols(interface)
+    core = reached(core, interface, not each)
+    if knobs.trap_nan():  # before anything is inlined, so that every operator still knows its place
+        core = passed("trap", lambda core, _: trap.run(core, ()), core, roots, each)
+    seen = set(core.fns)
+    core = differentiated(core, roots, sources, origins, DEVICE_PRIMAL if device else PRIMAL, each)
+    if origins:
+        core = RECOGNISER.made(core)
+    if knobs.trap_nan():
+        core = passed("trap", lambda core, _: trap.run(core, seen), core, roots, each)
+    if guarded:
+        core = passed("guard", lambda core, roots: guard.run(core, roots, interface), core, roots, each)
+    for name, run in DEVICE_PASSES if device else PASSES:
+        core = passed(name, run, core, roots, each)
     return core
 
 
 def reached(core: ir.Program, interface: Interface, later: bool = False) -> ir.Program:
-    """The functions that can be called, and in them what can happen; `later` as `lower` has it."""
+    """The functions that can be called, and in them what can happen. It is verified `later`."""
     roots = surface.symbols(interface)
     core = dce.prune(core, roots)
     enums = surface.enums(interface, core)
-    core = cases.run(core, enums) if later else passed("cases", lambda core, _: cases.run(core, enums), core, roots)
+    core = passed("cases", lambda core, _: cases.run(core, enums), core, roots, not later)
     return dce.prune(core, roots)
 
 
 def recognised(core: ir.Program) -> tuple[ir.Program, recognise.Origins]:
-    """With the functions that this process has compiled before in their places; those that are new are verified."""
+    """With the functions that this process has compiled before in their places; those that are new are verified if
+    each pass is."""
     origins: recognise.Origins = {}
     if not knobs.trap_nan():  # which writes places into the program
         core, origins = RECOGNISER.program(core)
-    if knobs.verify():
+    if knobs.verify_each():
         check_after("lower", core, ir.Program())
     return core, origins
 
 
 def passed(
-    name: str, run: Callable[[ir.Program, Sequence[str]], ir.Program], core: ir.Program, roots: Sequence[str]
+    name: str, run: Pass, core: ir.Program, roots: Sequence[str], each: bool = True,
 ) -> ir.Program:
+    """What a pass makes, verified if `each` is."""
     before = ir.Program(dict(core.structs), dict(core.enums), dict(core.fns))  # a pass may add to its own
     core = run(core, roots)
-    if knobs.verify():
+    if each and knobs.verify():
         check_after(name, core, before)
     return core
 
 
 def differentiated(
     core: ir.Program, roots: Sequence[str], sources: dict[str, Source], origins: recognise.Origins | None = None,
-    primal: Passes = PRIMAL,
+    primal: Passes = PRIMAL, each: bool = True,
 ) -> ir.Program:
-    """With every derivative written out, of functions that have been optimised. `origins` as `optimise` has them."""
+    """With every derivative written out, of functions that have been optimised: those that are differentiated or take
+    derivatives, and what they call. `origins` as `optimise` has them, `each` as `passed` has it."""
     wanted = autodiff.targets(core)
     if any(gradients(fn) for fn in core.fns.values()):
-        for name, run in primal:
-            core = passed(name, run, core, [*roots, *wanted])
-        core = passed("share", lambda core, _: share.run(core), core, roots)
-        core = passed("whole", lambda core, _: whole.run(core, wanted, Tangents(core).active), core, roots)
+        for name, run in [*primal, ("share", lambda core, _: share.run(core))]:
+            core = _within(core, name, run, roots, wanted, each)
+        core = passed("whole", lambda core, _: whole.run(core, wanted, Tangents(core).active), core, roots, each)
     try:
-        return passed("autodiff", lambda core, _: autodiff.run(core), core, roots)
+        return passed("autodiff", lambda core, _: autodiff.run(core), core, roots, each)
     except autodiff.Refused as refused:
         place = recognise.absolute(refused.op.span, origins or {})
         raise CompileError([Diagnostic("HYB604", refused.why, place)], sources) from None
+
+
+ON_BOTH_SIDES = ("prune", "unpack", "scalars")
+"""Passes that change what a call looks like, on both of its sides."""
+
+
+def _within(
+    core: ir.Program, name: str, run: Pass, roots: Sequence[str], wanted: Sequence[str], each: bool
+) -> ir.Program:
+    """A pass before derivatives are written out: over what is `wanted` for them, and who takes them. The rest is
+    optimised afterwards, with them."""
+    if name in ON_BOTH_SIDES:
+        return passed(name, run, core, [*roots, *wanted], each)
+    inner = dce.prune(core, [*wanted, *(n for n, fn in core.fns.items() if gradients(fn))])
+    others = {n: fn for n, fn in core.fns.items() if n not in inner.fns}
+    held = {*roots, *(n for fn in others.values() for n in mentions(fn))} & inner.fns.keys()
+    made = passed(name, run, inner, [*wanted, *sorted(held)], each)
+    stay = {n: made.fns.get(n, fn) for n, fn in core.fns.items() if n in others or n in made.fns}
+    return ir.Program(made.structs, made.enums, {**stay, **made.fns})
 
 
 def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[Compiled]:
@@ -273,8 +323,8 @@ def finish(
     that interprets kernels needs, is an artifact within. `weights` are files with the values of exported models;
     `values` are such values as an artifact has them. `guarded` as `optimise` has it. `again`: it is likely that this
     process compiles much of it again."""
-    core = reached(core, interface, again)
-    pace.mark(core, interface)
+    core = reached(core, interface, again or not knobs.verify_each())
+    pace.mark(core, interface)  # while it still shows what is the library's
     text = print_program(core) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
     origins: recognise.Origins = {}

@@ -14,6 +14,8 @@ from tests.leaks import Leaks
 
 # Threads of OpenMP that wait sleep, since other tests run beside.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Every pass is to leave good Core, not only all of them together.
+os.environ.setdefault("HYB_VERIFY", "1")
 
 
 def gpus() -> str:

@@ -36,8 +36,13 @@ def trap_nan() -> bool:
 
 
 def verify() -> bool:
-    """HYB_VERIFY: check Core after every pass (on by default; 0 turns it off)."""
-    return os.environ.get("HYB_VERIFY", "1") != "0"
+    """HYB_VERIFY: check Core (on by default; 0 turns it off)."""
+    return os.environ.get("HYB_VERIFY") != "0"
+
+
+def verify_each() -> bool:
+    """HYB_VERIFY=1: check Core after every pass (by default only after the last, if nothing is wrong there)."""
+    return verify() and bool(os.environ.get("HYB_VERIFY"))
 
 
 def tape_size() -> int | None:

@@ -23,6 +23,9 @@ class Prim:
     def __str__(self) -> str:
         return self.name
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
 
 BOOL, INT, I32, U8 = Prim("bool"), Prim("int"), Prim("i32"), Prim("u8")
 F64, F32, F16, BF16 = Prim("f64"), Prim("f32"), Prim("f16"), Prim("bf16")

@@ -93,6 +93,9 @@ class Var:
     type: Type
     name: str = ""
 
+    def __hash__(self) -> int:
+        return self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Const:

@@ -45,8 +45,8 @@ def fresh_buffer(code: Code, size: int, count: str, clear: bool) -> str:
 
 # ---- one owner
 def unique_helper(module: Module, item: Type) -> str:
-    """ptr (ctx, block): a block of the same contents with one owner, in exchange for the caller's; null stays null, and
-    null for another means that the context holds a MemoryError (the old block is released then too)."""
+    """ptr (ctx, block): a block of the same contents with one owner, in exchange for the caller's; one without elements
+    stays as it is. null for another: the context holds a MemoryError (the old block is released then too)."""
 
     def make(name: str) -> None:
         code = Code(module, name, CTX_AND_BLOCK, "ptr", attributes="noinline nounwind")
@@ -55,6 +55,8 @@ def unique_helper(module: Module, item: Type) -> str:
         with code.when(refcount.unique(code, "%block")):
             code.ret("%block")
         length = code.load("i64", code.ptr_add("%block", 8))
+        with code.when(code.icmp("eq", length, "0")):
+            code.ret("%block")
         size = code.layouts.shape(item).size
         fresh = fresh_buffer(code, size, length, False)
         with code.when(code.icmp("ne", fresh, "null", "ptr")):
@@ -108,7 +110,7 @@ def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -
 
 def owned(e: FnEmitter, item: Type, block: str, may_be_null: bool = False) -> str:
     """A block that may be written: itself, or a copy if it is shared. It is not null but where that is said."""
-    if block in e.sole:
+    if e.alone(block):
         return block
     copy, ready = e.label("copy"), e.label("mine")
     arrivals: list[tuple[str, str]] = []
@@ -145,11 +147,15 @@ def _new(e: FnEmitter, op: Op) -> Results:
     count = e.one(op.args[0])
     if op.op == "buffer_room" and count == "0":
         return (("null",),)
+    if count == "0":
+        return ((e.module.empty(),),)
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
     block = fresh_buffer(e, e.layouts.shape(t.item).size, count, True)
     e.leave_unless(e.icmp("ne", block, "null", "ptr"))
     e.sole.add(block)
+    if e.layouts.counted(t.item):
+        e.blank[block] = set()
     return ((block,),)
 
 
@@ -185,12 +191,24 @@ def _set(e: FnEmitter, op: Op) -> Results:
     item = item_of(op)
     with e.giving_up(op.args[2:]):
         block = owned(e, item, e.one(op.args[0]))
-    at = element_at(e, item, block, e.one(op.args[1]))
-    old = e.load_value(item, at) if e.layouts.counted(item) else ()
+    index = e.one(op.args[1])
+    at = element_at(e, item, block, index)
+    old = e.load_value(item, at) if e.layouts.counted(item) and not _is_first(e, block, index) else ()
     e.store_value(item, e.leaves(op.args[2]), at)
     if old:
         e.release(item, old)
     return ((block,),)
+
+
+def _is_first(e: FnEmitter, block: str, index: str) -> bool:
+    """Is nothing at the index of the block yet, before what is written now?"""
+    if index.startswith("%"):  # may be any
+        e.blank.pop(block, None)
+    written = e.blank.get(block)
+    if written is None or index in written:
+        return False
+    written.add(index)
+    return True
 
 
 def _take(e: FnEmitter, op: Op) -> Results:

@@ -97,7 +97,7 @@ class Writer:
     def bring(self, join: Join, leaves: Leaves) -> None:
         """These values arrive from the block being written."""
         join.arrivals.append((leaves, self.e.here))
-        join.shared.update(i for i, leaf in enumerate(leaves) if leaf not in self.e.sole)
+        join.shared.update(i for i, leaf in enumerate(leaves) if not self.e.alone(leaf))
 
     def meet(self, join: Join) -> Leaves:
         """Begin the join's block; its values. Without arrivals what follows is dead."""
@@ -277,7 +277,7 @@ class Writer:
         e = self.e
         a, b = (tuple(leaf for x in arm.tail.values for leaf in e.leaves(x)) for arm in (stmt.then, stmt.orelse))
         chosen = [x if x == y else e.select(cond, t, x, y) for t, x, y in zip(types, a, b, strict=True)]
-        e.sole.update(c for c, x, y in zip(chosen, a, b, strict=True) if x in e.sole and y in e.sole)
+        e.sole.update(c for c, x, y in zip(chosen, a, b, strict=True) if e.alone(x) and e.alone(y))
         self.bind(stmt.outs, tuple(chosen))
 
     def match(self, stmt: Match) -> None:
@@ -328,7 +328,7 @@ class Writer:
         e.jump(head)
         e.start(head)
         # What was known before the loop may have changed in an earlier turn.
-        hoped = {i for i, leaf in enumerate(initial) if leaf in e.sole and (id(stmt), i) not in self.unit.doubtful}
+        hoped = {i for i, leaf in enumerate(initial) if e.alone(leaf) and (id(stmt), i) not in self.unit.doubtful}
         phis = [e.phi_slot(llvm) for llvm in types]
         self.begin(stmt, phis, hoped)
         e.poll()
@@ -358,7 +358,7 @@ class Writer:
         types = leaf_types(self.unit, [v.type for v in stmt.params])
         at = len(leaf_types(self.unit, [v.type for v in stmt.params[: turns.place]]))
         stop = e.one(turns.stop)
-        hoped = {i for i, leaf in enumerate(initial) if leaf in e.sole and (id(stmt), i) not in self.unit.doubtful}
+        hoped = {i for i, leaf in enumerate(initial) if e.alone(leaf) and (id(stmt), i) not in self.unit.doubtful}
         enter, strip, first, after, more, leave = (
             e.label(hint) for hint in ("enter", "strip", "loop", "strip_end", "more", "leave")
         )
@@ -424,6 +424,7 @@ class Writer:
 
     def begin(self, stmt: Loop, phis: list[tuple[str, int]], sole: set[int]) -> None:
         """In a block that begins with these values of a loop's parameters; those at `sole` have one owner."""
+        self.e.blank.clear()
         self.e.sole.clear()
         self.e.sole.update(phis[i][0] for i in sole)
         self.bind(stmt.params, tuple(name for name, _ in phis))

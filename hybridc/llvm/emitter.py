@@ -118,6 +118,8 @@ class FnEmitter(Code):
         """Variables that hold no count of their own (lend.py)."""
         self.sole: set[str] = set()
         """Operands of buffers known to have one owner, so that they can be written without asking."""
+        self.blank: dict[str, set[str]] = {}
+        """Of new buffers the constant indices at which something was written; elsewhere is nothing to be released."""
 
     # ---- values
     def leaves(self, atom: Atom) -> Leaves:
@@ -399,7 +401,13 @@ class FnEmitter(Code):
 
     def buffer_length(self, block: str) -> str:
         """The length; 0 for null. Not for foreign blocks."""
+        if refcount.is_empty(block):
+            return "0"
         return self.call("i64", support.buffer_length(self.module), [("ptr", block)])
+
+    def alone(self, block: str) -> bool:
+        """Is it known that nobody else sees what is written to the block?"""
+        return block in self.sole or refcount.is_empty(block)
 
     def share(self, value: Iterable[str]) -> None:
         """These operands may get other owners now."""

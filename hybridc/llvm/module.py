@@ -32,6 +32,8 @@ Service = tuple[str, tuple[Type, ...], tuple[Type, ...]]
 """Something that compiled code asks of the host: name, types of arguments and results."""
 NAME = re.compile(r'@(?:"[^"]*"|[\w.$]+)')
 """A global in a text."""
+EMPTY = "empty"
+"""Begins the name of the buffer without elements."""
 LOOP = "!loop"
 """Stands for the number of a loop's metadata until a text is put together."""
 
@@ -230,6 +232,10 @@ class Module:
             return "null"
         llvm = f"{{ i64, i64, [{len(data)} x i8] }}"
         return self.constant(llvm, f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}", 16, "s")
+
+    def empty(self) -> str:
+        """A pointer to the buffer of no elements, which is immortal and of any type."""
+        return self.constant("{ i64, i64 }", "{ i64 -1, i64 0 }", 16, EMPTY)
 
     def text_leaves(self, text: str) -> Leaves:
         """A str constant: bytes, size, count of code points."""

@@ -12,7 +12,7 @@ from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import KEPT, KEPT_ADDRESS, KEPT_PLACE, OFFSET
 from hybridc.llvm.code import Code
 from hybridc.llvm.layout import HEADER, Shape
-from hybridc.llvm.module import Leaves, Module, symbol
+from hybridc.llvm.module import EMPTY, Leaves, Module, symbol
 from hybridc.llvm.pool import free_bytes, free_node, pooled, size_class
 from hybridc.llvm.support import COLD, CTX, free_block
 
@@ -71,6 +71,11 @@ def release_plan(module: Module, t: Type, value: Leaves) -> tuple[tuple[str, str
 def immortal(block: str) -> bool:
     """Whether a block is none, or a constant, which nobody counts."""
     return block == "null" or block.startswith("@")
+
+
+def is_empty(block: str) -> bool:
+    """Whether it is the one buffer without elements, of which nobody else can see what is written to it."""
+    return block.startswith(f"@{EMPTY}.")
 
 
 def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:

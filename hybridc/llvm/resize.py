@@ -24,6 +24,7 @@ from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Module
 from hybridc.llvm.spares import keep_spare, take_spare
+from hybridc.llvm.support import CTX
 
 SHORT = 4096
 """Bytes of a block that may as well be copied: malloc's own part, to find room and to join what is free, is more."""
@@ -68,28 +69,30 @@ def _resize_helper(module: Module, item: Type) -> str:
 
         code.start(alone)
         release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
-        _to_spare(code, size, length, _bytes(code, size, "%count"))
-        _in_place(code, item, length, _bytes(code, size, "%count"))
+        args = [CTX, ("ptr", "%block"), ("i64", length), ("i64", "%count"), ("i64", str(size))]
+        moved = code.call("ptr", _in_place_helper(module), args)
+        with code.when(code.icmp("eq", moved, "null", "ptr")):
+            code.call("void", refcount.release_helper(module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
+        code.ret(moved)
         code.finish()
 
     return module.helper(("hyb.resize", element_key(module, item)), make)
 
 
-def _bytes(code: Code, size: int, count: str) -> str:
+def _bytes(code: Code, size: str, count: str) -> str:
     """How many a block with so many elements has; too many for any memory if it were more."""
-    pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", count), ("i64", str(size))])
+    pair = code.call("{ i64, i1 }", "@llvm.umul.with.overflow.i64", [("i64", count), ("i64", size)])
     elements = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0")
     wrapped = code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")
     huge = code.op2("or", "i1", wrapped, code.icmp("ugt", elements, str(support.LIMIT)))
     return code.select(huge, "i64", str(support.LIMIT), code.add(elements, str(HEADER)))
 
 
-def _to_spare(code: Code, size: int, length: str, wanted: str) -> None:
+def _to_spare(code: Code, taken: str, wanted: str) -> None:
     """A short block that grows moves to one that was kept, if there is one; it is kept itself."""
-    taken = code.add(code.mul(length, str(size)), str(HEADER))
-    grows = code.op2("and", "i1", code.icmp("sgt", "%count", length), code.icmp("ule", wanted, str(SHORT)))
+    grows = code.op2("and", "i1", code.icmp("sgt", "%count", "%length"), code.icmp("ule", wanted, str(SHORT)))
     with code.when(grows):
-        spare = code.call("ptr", take_spare(code.module), [CTX_AND_BLOCK[0], ("i64", wanted)])
+        spare = code.call("ptr", take_spare(code.module), [CTX, ("i64", wanted)])
         with code.when(code.icmp("ne", spare, "null", "ptr")):
             code.copy_bytes(spare, "%block", taken)
             code.store("i64", "%count", code.ptr_add(spare, 8))
@@ -98,38 +101,46 @@ def _to_spare(code: Code, size: int, length: str, wanted: str) -> None:
             code.ret(spare)
 
 
-def _in_place(code: Code, item: Type, length: str, wanted: str) -> None:
-    """The end of the helper, for a block with one owner."""
-    size = code.layouts.shape(item).size
-    taken = code.add(code.mul(length, str(size)), str(HEADER))
-    mapped = code.icmp("ugt", taken, str(support.MAPPED))
-    unmapped = code.op2("xor", "i1", mapped, "true")
-    first = code.op2("and", "i1", unmapped, code.icmp("ugt", wanted, str(support.MAPPED)))
-    with code.when(first):
-        own = code.call("ptr", "@calloc", [("i64", "1"), ("i64", wanted)])
-        with code.when(code.icmp("ne", own, "null", "ptr")):
-            code.copy_bytes(own, "%block", taken)
-            code.store("i64", "%count", code.ptr_add(own, 8))
-            code.call("void", "@free", [("ptr", "%block")])
-            code.ret(own)
-    moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
-    with code.when(code.icmp("eq", moved, "null", "ptr")):
-        kept = code.call("i64", "@llvm.smin.i64", [("i64", length), ("i64", "%count")])
-        code.store("i64", kept, code.ptr_add("%block", 8))
-        code.call("void", refcount.release_helper(code.module, BufferT(item)), [("ptr", "%ctx"), ("ptr", "%block")])
-        support.no_memory(code)
-        code.ret("null")
-    with code.when(code.op2("and", "i1", unmapped, code.icmp("uge", wanted, str(support.LARGE)))):
-        code.call("void", support.in_large_pages(code.module), [("ptr", moved), ("i64", wanted)])
-    code.store("i64", "%count", code.ptr_add(moved, 8))
-    with code.when(code.icmp("sgt", "%count", length)):
-        tail = code.ptr_add(moved, taken)
-        more = code.sub(wanted, taken)
-        with code.when(mapped):
-            code.call("void", support.clear_pages(code.module), [("ptr", tail), ("i64", more)])
-            code.ret(moved)
-        code.zero_bytes(tail, more)
-    code.ret(moved)
+def _in_place_helper(module: Module) -> str:
+    """ptr (ctx, block, length, count >= 0, element size): the block, which has one owner, with room for `count`
+    elements; what is beyond them was released. null: no memory, and the block is as short as what is left of it."""
+
+    def make(name: str) -> None:
+        params = [*CTX_AND_BLOCK, ("i64", "%length"), ("i64", "%count"), ("i64", "%size")]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        wanted = _bytes(code, "%size", "%count")
+        taken = code.add(code.mul("%length", "%size"), str(HEADER))
+        _to_spare(code, taken, wanted)
+        mapped = code.icmp("ugt", taken, str(support.MAPPED))
+        unmapped = code.op2("xor", "i1", mapped, "true")
+        first = code.op2("and", "i1", unmapped, code.icmp("ugt", wanted, str(support.MAPPED)))
+        with code.when(first):
+            own = code.call("ptr", "@calloc", [("i64", "1"), ("i64", wanted)])
+            with code.when(code.icmp("ne", own, "null", "ptr")):
+                code.copy_bytes(own, "%block", taken)
+                code.store("i64", "%count", code.ptr_add(own, 8))
+                code.call("void", "@free", [("ptr", "%block")])
+                code.ret(own)
+        moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
+        with code.when(code.icmp("eq", moved, "null", "ptr")):
+            kept = code.call("i64", "@llvm.smin.i64", [("i64", "%length"), ("i64", "%count")])
+            code.store("i64", kept, code.ptr_add("%block", 8))
+            support.no_memory(code)
+            code.ret("null")
+        with code.when(code.op2("and", "i1", unmapped, code.icmp("uge", wanted, str(support.LARGE)))):
+            code.call("void", support.in_large_pages(module), [("ptr", moved), ("i64", wanted)])
+        code.store("i64", "%count", code.ptr_add(moved, 8))
+        with code.when(code.icmp("sgt", "%count", "%length")):
+            tail = code.ptr_add(moved, taken)
+            more = code.sub(wanted, taken)
+            with code.when(mapped):
+                code.call("void", support.clear_pages(module), [("ptr", tail), ("i64", more)])
+                code.ret(moved)
+            code.zero_bytes(tail, more)
+        code.ret(moved)
+        code.finish()
+
+    return module.helper("hyb.resize_in_place", make)
 
 
 ROWS = {"buffer_resize": _resize}

@@ -187,7 +187,7 @@ def buffer_length(module: Module) -> str:
     """i64 (block): the length of a buffer, 0 for null."""
 
     def make(name: str) -> None:
-        empty = module.constant("{ i64, i64 }", "{ i64 -1, i64 0 }", 16, "empty")
+        empty = module.empty()
         code = Code(module, name, [("ptr", "%block")], "i64", attributes="alwaysinline nounwind")
         block = code.select(code.icmp("eq", "%block", "null", "ptr"), "ptr", empty, "%block")
         code.ret(code.load("i64", code.ptr_add(block, 8)))
@@ -241,7 +241,7 @@ def set_text_fault(module: Module) -> str:
     null means that there is no message."""
 
     def make(name: str) -> None:
-        empty = module.constant("{ i64, i64 }", "{ i64 -1, i64 0 }", 16, "empty")
+        empty = module.empty()
         params = [CTX, ("i64", "%kind"), ("ptr", "%bytes"), ("i64", "%size"), ("i64", "%count")]
         code = Code(module, name, params, "void", attributes=COLD)
         _store_fault(code)

@@ -30,7 +30,7 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.printer import print_fn
-from hybridc.core.walk import all_blocks, bound_in, map_blocks, once, outs_of
+from hybridc.core.walk import all_blocks, bound_in, calls, map_blocks, once, operators, outs_of, size
 
 Origins = Mapping[str, Span]
 """By name of a function, where it stands."""
@@ -97,7 +97,8 @@ class Recogniser:
         same = fn.known.get(MARK)
         if same is not None:
             return fn if same is _ITSELF else same  # type: ignore[no-any-return]
-        found = self.kept.setdefault(fn.name, [])
+        every = self.kept.setdefault(fn.name, [])
+        found = [kept for kept in every if _alike(kept.fn, fn)]
         text = print_fn(fn, origin=NOWHERE if fn.span.path.startswith(MARK) else fn.span) if found else ""
         for kept in found:
             if kept.text == text and all(_meaning(name, program) == d for name, d in kept.types.items()):
@@ -105,10 +106,15 @@ class Recogniser:
         else:
             kept = _Kept(fn, program)
             kept.fn.known[MARK] = _ITSELF
-            found.append(kept)
+            every.append(kept)
         kept.used = self.compiles
         fn.known[MARK] = kept.fn
         return kept.fn
+
+
+def _alike(fn: Fn, other: Fn) -> bool:
+    """May they be the same? As a rule not, where a pass has changed one; so it is not printed."""
+    return size(fn) == size(other) and calls(fn) == calls(other) and operators(fn) == operators(other)
 
 
 def _relative(fn: Fn) -> Fn:
