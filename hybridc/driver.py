@@ -23,7 +23,7 @@ from hybridc.checking import Checked, check, read_text
 from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
-from hybridc.core.verify import check_after, verify
+from hybridc.core.verify import check_after
 from hybridc.core.walk import gradients, mentions
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
@@ -165,17 +165,13 @@ def optimise(
             return made(each)
         try:
             better = made(each=False)
-            wrong = verify(better, ir.Program())
+            check_after("all passes", better, ir.Program())
         except CompileError:
             raise
         except Exception:
             check_after("lower", core)
             made(each=True)
             raise
-        if wrong:
-            check_after("lower", core)
-            made(each=True)
-            check_after("all passes", better)
         return better
 
 
