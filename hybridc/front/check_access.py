@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from hybridc.base.dims import Dim, DimVar
@@ -29,6 +30,7 @@ from hybridc.front import (
     check_generic,
     check_model,
     check_new,
+    habits,
     syntax,
     tree,
 )
@@ -112,7 +114,8 @@ def attribute(c: Body, e: syntax.Attribute, expected: Type | None, raw: bool = F
     enum = enum_named(c, e.value)
     if enum is not None:
         if e.name not in enum.cases:
-            c.error("HYB208", f"`{enum.name}` has no case `{e.name}`", e.name_span, help=nearest(e.name, enum.cases))
+            help = nearest(e.name, enum.cases) or listed("its cases are", enum.cases)
+            c.error("HYB208", f"`{enum.name}` has no case `{e.name}`", e.name_span, help=help)
             return c.poison(e.span)
         return check_new.make_enum(c, enum, e.name, None, e, expected)
     value = c.value(e.value)
@@ -260,6 +263,19 @@ def bound_method(c: Body, value: tree.Expr, sig: FnSig, e: syntax.Attribute, exp
     return tree.BoundMethod(t, e.span, FnRef(sig.key, metas, packs), receiver)
 
 
+FEW = 8
+"""So many names can be listed."""
+
+
+def listed(begin: str, names: Collection[str]) -> str | None:
+    return f"{begin} {', '.join(f'`{n}`' for n in names)}" if 0 < len(names) <= FEW else None
+
+
+def is_std(t: Type) -> bool:
+    """A type that the language brings, of which other languages have their own."""
+    return isinstance(t, Tensor) or isinstance(t, Named) and t.key.startswith("std.")
+
+
 def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None = None) -> None:
     """Report a member that a type does not have, with the nearest that it has."""
     shown = c.show(t)
@@ -284,16 +300,16 @@ def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None =
         if found is not None:
             names = [*found[0].member_names, *found[0].methods, *(p.name for p in found[0].config)]
     names = [n for n in names if not n.startswith("_")]
-    if name in ("append", "add_all") and "push" in names:
-        help = "it is called `push`"
-    elif help is None:
-        help = nearest(name, names)
+    if help is None:
+        help = habits.member(name, names) if is_std(t) else None
+        help = help or nearest(name, names)
         if help is None and isinstance(t, Tensor) and name in check_builtin.NAMES:
             help = f"tensor functions are called as functions: `{name}(x, ...)`"
         if help is None and isinstance(t, TypeVar) and t.bound == "model":
             help = f"`{t}` may be any model, of which only calls and parameters are known"
         if help is None and isinstance(t, TypeVar):
             help = f"`{t}` may be any type; a bound says what it has: `[{t}: {name}(...)]`"
+        help = help or listed("it has", names)
     c.error("HYB208", f"{shown} has no `{name}`", span, help=help)
 
 

@@ -99,7 +99,7 @@ class Body:
         self.frame.scopes.append({})
 
     def pop(self) -> None:
-        self.frame.scopes.pop()
+        self.frame.ended.update(self.frame.scopes.pop())
 
     def new_var(self, name: str, t: Type, mutable: bool) -> tree.Var:
         n = self._counts[name] = self._counts.get(name, 0) + 1
@@ -183,7 +183,11 @@ class Body:
     def unknown_name(self, name: str, span: Span, help: str | None = None) -> tree.Expr:
         entity = self.module.names.get(name)
         if entity is None:
-            self.error("HYB201", f"there is no `{name}` here", span, help=help or self.hint_for(name))
+            ended = self.frame.ended.get(name)
+            notes = () if ended is None else ((f"a `{name}` is declared here, to the end of its block", ended.span),)
+            if ended is not None:
+                help = f"declare it before the block: `var {name} = ...`"
+            self.error("HYB201", f"there is no `{name}` here", span, help or self.hint_for(name), notes)
         else:
             self.had_errors = True
         return self.poison(span)

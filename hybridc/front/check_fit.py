@@ -143,8 +143,8 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
         source = declared(c, e.var, te) if isinstance(e, tree.Local) else None
         target = declared(c, into, fe) if into is not None else None
         help = source or target or f"cast it: `{te}(...)`"
-    elif isinstance(want, Named) and isinstance(e, tree.MakeList) and not e.items and want.name in EMPTY:
-        help = f"write `{c.show(want)}()`"
+    elif isinstance(want, Named) and isinstance(e, tree.MakeList | tree.MakeMap) and want.name in EMPTY:
+        help = f"an empty one is `{c.show(want)}()`, to which the rest is added"
     elif isinstance(found, Option) and not isinstance(want, Option):
         help = f"{c.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
     elif isinstance(want, Named) and want.name == "str":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hybridc.base.dims import Dim
 from hybridc.base.source import Span
 from hybridc.base.types import (
+    POISON,
     RNG,
     ModelType,
     Named,
@@ -91,6 +92,7 @@ def no_variable(c: Body, name: str, span: Span, use: str) -> None:
     if entity is None or entity.kind == "missing":
         help = f"declare it: `let {name} = ...`, or `var` for what is assigned again"
         c.unknown_name(name, span, help if use == "assign" and nearest(name, c.variables()) is None else None)
+        c.declare(name, POISON, "var", span, mutable=True)  # said once
         return
     word = {"const": "a constant", "fn": "a function"}.get(entity.kind, f"a {entity.kind}")
     c.error("HYB505", f"`{name}` is {word}: it cannot be {'assigned' if use == 'assign' else 'changed'}", span,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hybridc.front.lexer import Token
@@ -39,6 +40,61 @@ WORDS = {
 }
 """What is said of a foreign word that stands before another word, or before a colon or string."""
 
+MEMBERS = {
+    "append": ("push",),
+    "add": ("push",),
+    "add_all": ("extend",),
+    "push_back": ("push",),
+    "push_front": ("appendleft",),
+    "pop_back": ("pop",),
+    "pop_front": ("popleft",),
+    "popright": ("pop",),
+    "enqueue": ("push",),
+    "dequeue": ("popleft", "pop"),
+    "delete": ("remove",),
+    "discard": ("remove",),
+    "erase": ("remove",),
+    "index": ("find",),
+    "index_of": ("find",),
+    "indexOf": ("find",),
+    "trim": ("strip",),
+    "to_lower": ("lower",),
+    "toLowerCase": ("lower",),
+    "to_upper": ("upper",),
+    "toUpperCase": ("upper",),
+    "starts_with": ("startswith",),
+    "startsWith": ("startswith",),
+    "ends_with": ("endswith",),
+    "endsWith": ("endswith",),
+    "reduce": ("fold",),
+}
+"""What methods are called elsewhere, and here."""
+
+WRITTEN = {
+    "len": "write `len(x)`",
+    "length": "write `len(x)`",
+    "size": "write `len(x)`",
+    "count": "write `len(x)`, or `sum([1 for y in x if ...])`",
+    "empty": "write `len(x) == 0`",
+    "is_empty": "write `len(x) == 0`",
+    "isEmpty": "write `len(x) == 0`",
+    "contains": "write `y in x`",
+    "contains_key": "write `y in x`",
+    "has": "write `y in x`",
+    "includes": "write `y in x`",
+    "setdefault": "write `if k not in m: m[k] = ...`",
+    "slice": "write `x[1:3]`",
+    "substr": "write `x[1:3]`",
+    "substring": "write `x[1:3]`",
+    "copy": "everything is a value: `let y = x` is a copy",
+    "clone": "everything is a value: `let y = x` is a copy",
+    "to_string": "write `str(x)`",
+    "toString": "write `str(x)`",
+    "forEach": "write `for y in x:`",
+    "concat": "write `x + y`",
+}
+"""What is no method here, and how it is written."""
+
 _ADJACENT = {
     ("&", "&"): ("there is no `&&`", "write `and`"),
     ("|", "|"): ("there is no `||`", "write `or`"),
@@ -49,6 +105,14 @@ _ADJACENT = {
     ("!=", "="): ("there is no `!==`", "write `!=`"),
     (">=", "="): ("there is no `>==`", "write `>=`"),
 }
+
+
+def member(name: str, names: Collection[str]) -> str | None:
+    """How a member of other languages is called among these, or written."""
+    for called in MEMBERS.get(name, ()):
+        if called in names:
+            return f"it is called `{called}`"
+    return WRITTEN.get(name)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def cursor_of(lw: Lowerer, e: tree.Expr) -> Cursor:
             return _enumerate(lw, inner, lw.expr(args[1]) if len(args) > 1 else integer(0))
         case tree.Builtin(name="zip", args=args):
             return _zip(lw, [cursor_of(lw, a) for a in args])
+        case tree.Builtin(name="reversed", args=(of,)) if _is_list(lw, of):
+            return _reversed(lw, of)
         case tree.Call(args=(tree.Arg(value=receiver), *_)) if receiver is not None:
             walked = WALKED.get(e.fn.key)
             cursor = walked(lw, e) if walked is not None else None
@@ -213,6 +215,26 @@ def _zip(lw: Lowerer, cursors: list[Cursor]) -> Cursor:
     )
 
 
+def _is_list(lw: Lowerer, e: tree.Expr) -> bool:
+    t = lw.concrete(e.type)
+    return isinstance(t, Named) and t.key == STD_TYPES["list"]
+
+
+def _reversed(lw: Lowerer, e: tree.Expr) -> Cursor:
+    """A list from the last element to the first."""
+    inner = cursor_of_value(lw, lw.whole(lw.value(e)), lw.concrete(e.type))
+    assert inner.at is not None and inner.length is not None
+    at, length = inner.at, inner.length()
+    last = lw.op("sub", [length, integer(1)], ir.INT)
+    return replace(
+        inner,
+        start=[last],
+        more=lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
+        next=lambda s: [lw.op("sub", [s[0], integer(1)], ir.INT)],
+        at=lambda i: at(lw.op("sub", [last, i], ir.INT)),
+    )
+
+
 def _protocol(lw: Lowerer, value: ir.Atom, t: Type) -> Cursor:
     """A container of the standard library: `_first`, `_next` give a cursor or -1, `_at` the item. One without (a heap,
     a store) is walked as the list that `_to_list` makes of it."""
@@ -303,6 +325,7 @@ def _method(owner: str, name: str) -> str:
 
 
 WALKED: dict[str, Callable[[Lowerer, tree.Call], Cursor | None]] = {
+    _method("list", "reversed"): lambda lw, e: _reversed(lw, e.args[0].value),  # type: ignore[arg-type]
     _method("str", "split"): _split,
     _method("str", "chars"): _chars,
     _method("map", "keys"): _entries(["_at"]),

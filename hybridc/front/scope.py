@@ -253,6 +253,8 @@ class Frame:
     returns: int = 0
     self_local: Local | None = None
     self_used: bool = False
+    ended: dict[str, Local] = field(default_factory=dict)
+    """Variables of blocks that have ended, for messages."""
 
     def find(self, name: str) -> Local | None:
         for scope in reversed(self.scopes):
