@@ -71,11 +71,11 @@ class Codec:
         return kind is not None and kind.kind == "model"
 
     def panel_places(self, t: Type) -> int:
-        """How many matrices' panels may be kept beside a value's parameters: 0 but for models with many of these."""
+        """How many matrices may be kept otherwise beside a value's parameters: 0 but for models with many of these."""
         model = next((m for m in self.manifest.models if t == ("struct", m.struct)), None)
         if model is None or model.size < MANY:
             return 0
-        return 2 << sum(len(p.shape) > 1 for p in model.params).bit_length()
+        return 4 << sum(len(p.shape) > 1 for p in model.params).bit_length()
 
     def show(self, t: Type) -> str:
         """The type as a program would write it."""

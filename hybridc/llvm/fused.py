@@ -18,6 +18,7 @@ from hybridc.kernels.graph import Graph, Node, graph_of, pooling
 from hybridc.kernels.late import divided_late
 from hybridc.kernels.schedule import Schedule, schedule
 from hybridc.llvm.emitter import CTX, FnEmitter
+from hybridc.llvm.kept_panels import kept_rows
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Leaves
 from hybridc.llvm.refcount import release_helper
@@ -124,17 +125,21 @@ def _given(e: FnEmitter, kernel: Kernel, graph: Graph) -> list[tuple[str, str]]:
         else:
             args.append(("ptr", tensor_of(e, node.atom).data))  # type: ignore[arg-type]
     args += [("i64", size_of(e, graph.axes, c)) for c in kernel.sizes]
-    return args + [("ptr", _kept(e, node, graph)) for node in kernel.turned]
+    args += [("ptr", _kept(e, node, graph)) for node in kernel.turned]
+    return args + [("ptr", _kept(e, node, graph, rows=True)) for node in kernel.straight]
 
 
-def _kept(e: FnEmitter, node: Node, graph: Graph) -> str:
-    """Where the panels of a product's matrix are kept, or null."""
+def _kept(e: FnEmitter, node: Node, graph: Graph, rows: bool = False) -> str:
+    """Where the panels, or the rows, of a product's matrix are kept, or null."""
     def count(classes: Sequence[int]) -> str:
         return product(e, [size_of(e, graph.axes, c) for c in classes])
 
     assert node.space is not None and node.args[0].space is not None and node.args[1].atom is not None
     matrix = tensor_of(e, node.args[1].atom)
     n, k = count(graph.spaces[node.space]), count(graph.spaces[node.args[0].space])
+    if rows:
+        given = [("ptr", matrix.owner), ("ptr", matrix.data), ("i64", n), ("i64", k)]
+        return e.call("ptr", kept_rows(e.module, node.type), given)
     return kept(e, matrix, n, k, count(graph.rows[graph.batch :]))
 
 

@@ -1,4 +1,5 @@
-"""Panels of weights that are turned once, and kept beside the parameters that they are made of.
+"""Panels of weights that are turned once, and kept beside the parameters that they are made of; and rows of weights
+that do not begin on lines of the cache, laid out so that they do, for products of one row.
 
 The block of a model's parameters may have a table, whose address stands where its length would (abi.py). The host
 gives it one when it has passed the same parameters twice; from then on no code writes to that block, since it is not
@@ -6,7 +7,8 @@ gives it one when it has passed the same parameters twice; from then on no code 
 write to (an array over it was given out) never gets one. So what is kept cannot be stale, and goes with the block.
 
 Who finds a matrix first takes a place; others turn panels as ever until it is filled.
-A place says the bytes of a vector, since code for another processor lays panels out otherwise.
+A place says the bytes of a vector, since code for another processor lays panels out otherwise. Of rows it says 0, and
+its address is one more.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from hybridc.llvm.abi import KEPT, KEPT_ADDRESS, KEPT_PLACE, KEPT_VECTOR
 from hybridc.llvm.block_product import DEPTH_BYTES, TURN_FROM, narrow, panel_width, turn
 from hybridc.llvm.code import Code
 from hybridc.llvm.lane import Lane
+from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
+from hybridc.llvm.row_product import LINE
 from hybridc.llvm.strided import least, parts, times
 from hybridc.llvm.support import COLD, LARGE, in_large_pages
 from hybridc.llvm.tiles import ints, tile_vectors
@@ -36,8 +40,34 @@ def kept_panels(module: Module, kind: Prim) -> str:
         few = code.op2("or", "i1", code.icmp("slt", "%rows", str(TURN_FROM)),
                        code.icmp("sle", "%n", str(narrow(module, kind))))
         small = code.icmp("slt", code.mul("%n", "%k"), str(LEAST))
-        none = code.icmp("eq", "%owner", "null", "ptr")
-        with code.when(code.op2("or", "i1", code.op2("or", "i1", few, small), none)):
+        with code.when(code.op2("or", "i1", few, small)):
+            code.ret("null")
+        args = [("ptr", "%owner"), ("ptr", "%b"), *ints("n", "k")]
+        code.ret(code.call("ptr", _found(module, kind, "panels"), args))
+        code.finish()
+
+    return module.helper(("kernel.kept_panels", kind), make)
+
+
+def kept_rows(module: Module, kind: Prim) -> str:
+    """ptr (owner, b, n, k): n rows of k, each from the beginning of a line on (`row_room`), or null."""
+    return _found(module, kind, "rows")
+
+
+def row_room(kind: Prim, k: int) -> int:
+    """Elements from one such row to the next."""
+    line = LINE // SCALARS[kind.name][1]
+    return -(-k // line) * line
+
+
+def _found(module: Module, kind: Prim, what: str) -> str:
+    """ptr (owner, b, n, k): the rows or panels that are kept of a matrix of n rows of k, or are from now on; null if
+    there is no room."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%owner"), ("ptr", "%b"), *ints("n", "k")], "ptr",
+                    attributes="noinline nounwind")
+        with code.when(code.icmp("eq", "%owner", "null", "ptr")):
             code.ret("null")
         length = code.ins(f"load atomic i64, ptr {code.ptr_add('%owner', 8)} monotonic, align 8")
         with code.when(code.icmp("sge", length, "-1")):
@@ -47,37 +77,37 @@ def kept_panels(module: Module, kind: Prim) -> str:
             code.ret("null")
         table = code.convert("inttoptr", "i64", address, "ptr")
         last = code.sub(code.load("i64", table), "1")
-        key = code.convert("ptrtoint", "ptr", "%b", "i64")
+        key = code.add(code.convert("ptrtoint", "ptr", "%b", "i64"), str(int(what == "rows")))
         mixed = code.op2("lshr", "i64", code.mul(code.op2("lshr", "i64", key, "4"), str(MIX)), "24")
         with code.loop(code.add(last, "1")) as turn_:
             number = code.op2("and", "i64", code.add(mixed, turn_.index), last)
             place = code.ptr_add(code.ptr_add(table, KEPT), code.mul(number, str(KEPT_PLACE)))
             found = code.ins(f"load atomic i64, ptr {place} acquire, align 8")
             with code.when(code.icmp("eq", found, key)):
-                code.ret(_filled(code, place))
+                code.ret(_filled(code, place, what))
             with code.when(code.icmp("eq", found, "0")):
                 pair = code.ins(f"cmpxchg ptr {place}, i64 0, i64 {key} acq_rel acquire")
                 with code.when(code.ins(f"extractvalue {{ i64, i1 }} {pair}, 1")):
                     args = [("ptr", place), ("ptr", "%b"), ("i64", "%n"), ("i64", "%k")]
-                    code.ret(code.call("ptr", _lay_out(module, kind), args))
+                    code.ret(code.call("ptr", _keep(module, kind, what), args))
                 with code.when(code.icmp("eq", code.ins(f"extractvalue {{ i64, i1 }} {pair}, 0"), key)):
                     code.ret("null")
         code.ret("null")
         code.finish()
 
-    return module.helper(("kernel.kept_panels", kind), make)
+    return module.helper(("kernel.kept", kind, what), make)
 
 
-def _columns(code: Code) -> str:
+def _columns(code: Code, what: str) -> str:
     """What a place says of %k."""
-    return code.op2("or", "i64", "%k", str(code.module.vector_bytes << KEPT_VECTOR))
+    return code.op2("or", "i64", "%k", str((code.module.vector_bytes if what == "panels" else 0) << KEPT_VECTOR))
 
 
-def _filled(code: Code, place: str) -> str:
+def _filled(code: Code, place: str, what: str) -> str:
     """What a place has, if it is of a matrix of this shape."""
     panels = code.ins(f"load atomic ptr, ptr {code.ptr_add(place, 24)} acquire, align 8")
     same = code.op2("and", "i1", code.icmp("eq", code.load("i64", code.ptr_add(place, 8)), "%n"),
-                    code.icmp("eq", code.load("i64", code.ptr_add(place, 16)), _columns(code)))
+                    code.icmp("eq", code.load("i64", code.ptr_add(place, 16)), _columns(code, what)))
     return code.select(same, "ptr", panels, "null")
 
 
@@ -92,25 +122,38 @@ def _parts(module: Module) -> int:
     return 2 if tile_vectors(module) > 2 else 1
 
 
-def _lay_out(module: Module, kind: Prim) -> str:
-    """ptr (place, b, n, k): panels of n rows of k, for good; null without memory."""
+def _keep(module: Module, kind: Prim, what: str) -> str:
+    """ptr (place, b, n, k): panels or rows of n rows of k, for good; null without memory."""
 
     def make(name: str) -> None:
         code = Code(module, name, [("ptr", "%place"), ("ptr", "%b"), *ints("n", "k")], "ptr", attributes=COLD)
-        size = laid_out_bytes(code, kind, "%n", "%k")
+        size = laid_out_bytes(code, kind, "%n", "%k") if what == "panels" else times(
+            code, "%n", times(code, parts(code, _bytes(code, kind), str(LINE)), str(LINE)))
         memory = code.call("ptr", "@aligned_alloc", [("i64", "64"), ("i64", size)])
         with code.when(code.icmp("eq", memory, "null", "ptr")):
             code.ret("null")
         with code.when(code.icmp("uge", size, str(LARGE))):
             code.call("void", in_large_pages(module), [("ptr", memory), ("i64", size)])
-        code.call("void", lay_out(module, kind), [("ptr", memory), ("ptr", "%b"), *ints("n", "k")])
+        if what == "panels":
+            code.call("void", lay_out(module, kind), [("ptr", memory), ("ptr", "%b"), *ints("n", "k")])
+        else:
+            row = _bytes(code, kind)
+            room = times(code, parts(code, row, str(LINE)), str(LINE))
+            with code.loop("%n") as turn_:
+                code.copy_bytes(code.ptr_add(memory, code.mul(turn_.index, room)),
+                                code.ptr_add("%b", code.mul(turn_.index, row)), row)
         code.store("i64", "%n", code.ptr_add("%place", 8))
-        code.store("i64", _columns(code), code.ptr_add("%place", 16))
+        code.store("i64", _columns(code, what), code.ptr_add("%place", 16))
         code.do(f"store atomic ptr {memory}, ptr {code.ptr_add('%place', 24)} release, align 8")
         code.ret(memory)
         code.finish()
 
-    return module.helper(("kernel.keep", kind), make)
+    return module.helper(("kernel.keep", kind, what), make)
+
+
+def _bytes(code: Code, kind: Prim) -> str:
+    """Of %k elements."""
+    return code.mul("%k", str(SCALARS[kind.name][1]))
 
 
 def laid_out_bytes(code: Code, kind: Prim, n: str, k: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from hybridc.base.types import F32, F64
 from hybridc.kernels.axes import whole_number
 from hybridc.kernels.graph import Graph, Node, WindowSizes
 from hybridc.kernels.schedule import Schedule
@@ -29,10 +30,10 @@ from hybridc.llvm.block_product import (
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.ends import end_of
-from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out
+from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out, row_room
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
-from hybridc.llvm.row_product import row_by_rows
+from hybridc.llvm.row_product import FIRST_CACHE, LINE, row_by_rows
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
@@ -56,12 +57,13 @@ ELEMENT_WORK, COSTLY_WORK = 8, 64
 @dataclass(frozen=True)
 class Kernel:
     """`inputs` are the nodes that are passed, after the results; then `sizes`, classes of axes; then for each of these
-    products where the panels of its matrix are kept, or null."""
+    products where the panels of its matrix are kept, or null; and for each of `straight` where its rows are."""
 
     name: str
     inputs: tuple[Node, ...]
     sizes: tuple[int, ...]
     turned: tuple[Node, ...]
+    straight: tuple[Node, ...]
     fails: bool
 
 
@@ -83,6 +85,7 @@ class _Writer(Columns):
         self.k = ElementCode(module, "", [], "void")
         self.turned = [n for n in self.products if n.transposed and not n.args[1].rows and not self.by_rows(n)
                        and plan.limited is None]
+        self.straight = [n for n in self.products if self.each == "1" and not n.args[1].rows and self.crooked(n)]
         self.laid = [n for n in self.products if n.transposed and n.args[1].rows and not self.by_rows(n)]
         """Multiplied by a matrix of their batch, whose panels are turned once if there are several blocks."""
         self.laid_at: dict[Node, str] = {}
@@ -114,6 +117,7 @@ class _Writer(Columns):
             params.append((SCALARS[n.type.name][0] if n.kind == "scalar" else "ptr", names[n]))
         params += [("i64", f"%n{c}") for c in self.sizes]
         params += [("ptr", f"%kept{i}") for i in range(len(self.turned))]
+        params += [("ptr", f"%straight{i}") for i in range(len(self.straight))]
         self.names = names
         large = self.large()
         if large:
@@ -131,7 +135,7 @@ class _Writer(Columns):
             self.k.ret(spread(self.k, part, args, self.units(), self.work(), pieces, polls))
 
         return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, tuple(self.turned),
-                      self.fails)
+                      tuple(self.straight), self.fails)
 
     def function(
         self, params: list[tuple[str, str]], write: Callable[[], None], hint: str = "kernel.fused"
@@ -335,6 +339,13 @@ class _Writer(Columns):
         return node.transposed and (not each.startswith("%") and int(each) < TURN_FROM
                                     or not columns.startswith("%") and int(columns) <= few)
 
+    def crooked(self, node: Node) -> bool:
+        """Are there many rows, known to be, that do not begin on lines of the cache?"""
+        n, inner, size = self.width(node), self.width(node.args[0]), SCALARS[node.type.name][1]
+        if not node.transposed or n.startswith("%") or inner.startswith("%") or node.type not in (F32, F64):
+            return False
+        return int(inner) * size % LINE != 0 and int(n) * int(inner) * size >= FIRST_CACHE
+
     def whole(self, node: Node) -> bool:
         n = self.needed(node.space)
         return not n.startswith("%") and int(n) % panel_width(self.module, node.type) == 0
@@ -395,8 +406,14 @@ class _Writer(Columns):
         sizes = [("i64", v) for v in (columns, self.needed(node.args[0].space))]
         sizes.append(("i64", end_of(self.k, b, times(self.k, times(self.k, columns, inner), size))))
         if rows == "1":
+            ldb = inner
+            if node in self.straight:
+                kept = f"%straight{self.straight.index(node)}"
+                none = self.k.icmp("eq", kept, "null", "ptr")
+                b, ldb = (self.k.select(none, t, *v) for t, v in (
+                    ("ptr", (b, kept)), ("i64", (inner, str(row_room(node.type, int(inner)))))))
             self.k.call("void", row_by_rows(self.module, node.type), [
-                ("ptr", c), ("ptr", a), ("ptr", b), ("i64", inner), *sizes])
+                ("ptr", c), ("ptr", a), ("ptr", b), ("i64", ldb), *sizes])
             return
         self.k.call("void", dots(self.module, node.type), [
             ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", inner), ("i64", rows), *sizes])
