@@ -101,5 +101,5 @@ def test_a_size_that_differs_says_of_what(mod: Any, tmp_path: Any) -> None:
     other = hybridc.load(file)
     with pytest.raises(ValueError, match="dimension 0 of `x` of `forward` is 8, not 24"):
         other.Wrong(8)(np.ones(8, np.float32))
-    with pytest.raises(ValueError, match="of the new value of `h` is|of `x` of `forward` is"):
+    with pytest.raises(ValueError, match="dimension 0 of x is 2, not 3"):
         other.Grown([2, 3, 4])(np.ones(2, np.float32))
