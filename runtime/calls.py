@@ -299,7 +299,10 @@ def _plain(t: Type) -> bool:
 
 
 def _a(value: Any) -> str:
-    name = type(value).__name__
+    kind = type(value)
+    # A class of elsewhere may have the name of one of the program's.
+    name = kind.__name__ if hasattr(kind, "_hyb_name") or kind.__module__ == "builtins" else (
+        f"{kind.__module__}.{kind.__qualname__}")
     return "none" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 

@@ -133,13 +133,19 @@ def declared(struct: str) -> str:
     return struct.partition("[")[0]
 
 
+OF_MODULES = frozenset(("parameters", "named_parameters", "to", "cuda", "cpu", "train", "eval", "zero_grad"))
+"""What users of PyTorch look for first."""
+
+
 class Exported:
     """`export M(size=8) as name`: mod.name(seed=0), or mod.name() with the weights that the artifact has for it."""
 
     def __init__(self, models: Models, name: str, key: str, config: list[Any]):
         self._models, self.__name__, self._key, self._config = models, name, key, config
 
-    def __call__(self, *, seed: int | None = None) -> ModelBase:
+    def __call__(self, *args: Any, seed: int | None = None, **kwargs: Any) -> ModelBase:
+        if args or kwargs:
+            raise TypeError(f"{self.__name__}() takes seed= only: its configuration was exported with it")
         m = object.__new__(self._models.classes[self._key])
         m._build(self._config, seed, self.__name__)
         return m
@@ -199,7 +205,18 @@ class ModelBase(Contents):
                     if isinstance(value, dict):
                         return getattr(self._models.module, show_config(value), show_config(value))
                     return tuple(value) if row[1].startswith("(") else value
-        raise AttributeError(f"{self._declared.name} has no {name!r}")
+        help = "; the nn.Module that m.to_torch() gives has it" if name in OF_MODULES else ""
+        raise AttributeError(f"{self._declared.name} has no {name!r}{help}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What Python would keep beside the model is refused under a name of the model's."""
+        if name[:1] != "_":
+            if any(row[0] == name for row in self._declared.config):
+                raise AttributeError(f"{self._declared.name}.{name} is configuration, which never changes")
+            held = [*(p.path for p in self._model.params), *(s.path for s in self._model.states)]
+            if any(path.partition(".")[0] == name for path in held):
+                raise AttributeError(f"{self._declared.name}.{name} is changed by load_state_dict() or a `mut fn`")
+        object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return show_call(self._declared, self._model.config)
@@ -319,12 +336,15 @@ class ModelBase(Contents):
 
     def value_and_grad(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """The method's value and its derivative with respect to the parameters, as one vector."""
-        fast = self._fast["gradients"].get(method)
+        fast = self._fast["gradients"].get(method) if type(method) is str else None
         if fast is not None and not kwargs:
             return fast(self, *args)
         return self._differentiate(method, args, kwargs)
 
     def _differentiate(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not isinstance(method, str):
+            raise TypeError(f"value_and_grad() takes the name of a method, {getattr(method, '__name__', 'forward')!r}, "
+                            "then its arguments")
         entries = self._entries("gradients", method)
         if not entries:
             if method not in self._model.methods:

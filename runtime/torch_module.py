@@ -162,6 +162,10 @@ class Bridge:
         if data == self._at and all(p.data_ptr() == data + at for p, at, size in places if size):
             return
         moved = data != self._at
+        for p in params:
+            if p.dtype != self.dtype:
+                raise TypeError(f"{self.model._declared.name}: its parameters are {self.dtype}, one of the module's is "
+                                f"{p.dtype} now; other types are casts in the body")
         with torch.no_grad():
             for p, (_, view) in zip(params, self.views(), strict=True):
                 if not moved:  # the parameter was replaced: by load_state_dict(assign=True), say

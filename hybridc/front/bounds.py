@@ -266,5 +266,12 @@ def wider(a: Type, b: Type) -> Type:
     return min(a, b, key=lambda t: _WIDEST_FIRST.index(t) if t in _WIDEST_FIRST else 0)
 
 
+def model_of(t: Type) -> str | None:
+    """The declaration of a model, of one configuration or any."""
+    if isinstance(t, TypeVar):
+        return t.bound.removeprefix("model ") if (t.bound or "").startswith("model ") else None  # type: ignore[union-attr]
+    return t.key if isinstance(t, ModelType) else None
+
+
 def elem_of(t: Type) -> Type:
     return t.elem if isinstance(t, Tensor) else t

@@ -90,7 +90,8 @@ class Expressions(Base):
         for item, annotation, mut in c[2] if isinstance(c[2], list) else ():
             kind = self._as_type(item)
             if annotation is not None:
-                self.error("HYB117", "a function type lists types, without names", item.span, "write `fn(int) -> int`")
+                self.error("HYB117", "a function type lists types, without names", item.span,
+                           "write `fn(int) -> int` for the type, `fn(x: int): x + 1` for a function")
             if kind is not None:
                 params.append((kind, mut is not None))
         return tuple(params)

@@ -14,6 +14,7 @@ from hybridc.front.syntax import (
     Attribute,
     Bind,
     Break,
+    Call,
     Case,
     CasePattern,
     Continue,
@@ -79,6 +80,9 @@ class Statements(Base):
 
     def _check_target(self, target: Expr) -> None:
         if isinstance(target, Attribute | Index | Name):
+            return
+        if isinstance(target, Call) and isinstance(target.fn, Name) and target.fn.id == "params":
+            self.error("HYB116", "this cannot be assigned to", target.span, "write `set_params(mut m, ...)`")
             return
         self.error("HYB116", "this cannot be assigned to", target.span,
                    "a target is a `var`, an element `xs[i]` or a field `s.f`; `==` compares")

@@ -194,7 +194,9 @@ class Body:
 
     def hint_for(self, name: str) -> str | None:
         special = {"True": "true", "False": "false", "None": "none", "append": "push", "dict": "map", "null": "none",
-                   "nil": "none", "string": "str", "float": "f32` or `f64"}
+                   "nil": "none", "string": "str", "float": "f32` or `f64", "detach": "stop_gradient", "cat": "concat",
+                   "chunk": "split", "view": "reshape", "matmul": "a @ b", "mm": "a @ b", "bmm": "a @ b",
+                   "mse_loss": "mse", "scaled_dot_product_attention": "attention"}
         if name in special:
             return f"write `{special[name]}`"
         if name in ("torch", "np", "numpy", "math"):

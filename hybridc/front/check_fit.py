@@ -10,10 +10,12 @@ from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
     F32,
+    F64,
     FLOATS,
     INT,
     INTS,
     POISON,
+    STD_TYPES,
     FnType,
     ModelType,
     Named,
@@ -25,7 +27,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import tree
-from hybridc.front.bounds import elem_of
+from hybridc.front.bounds import elem_of, model_of
 from hybridc.front.infer import Meta, is_unknown
 from hybridc.front.soft import widened
 
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
 EMPTY = frozenset({"deque", "heap", "graph"})
 """Containers whose empty ones have no literal."""
 INT_RANGES = {"int": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1), "u8": (0, 255)}
+ANY_CONFIGURATION = ("a parameter that is a bare model is of any configuration, each of its own: name one for both, "
+                     "`a: M[N], b: M[N]`, or copy what has been learned, `set_params(mut a, params(b))`")
+
+
+def _listed(t: Type) -> Type | None:
+    """What a list holds."""
+    return t.args[0] if isinstance(t, Named) and t.key == STD_TYPES["list"] else None  # type: ignore[return-value]
 
 
 def coerce(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None = None) -> tree.Expr:
@@ -53,19 +62,19 @@ def coerce(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None = N
             c.solver.unify(frm, to)
             return e
         mark = c.solver.mark()
-        inner = _fit(c, e, to.item)
+        inner = _fit(c, e, to.item, what)
         if inner is not None:
             return tree.Some(Option(inner.type), e.span, inner)
         c.solver.undo(mark)
     else:
-        fitted = _fit(c, e, to)
+        fitted = _fit(c, e, to, what)
         if fitted is not None:
             return fitted
     _mismatch(c, e, to, what, into)
     return c.poison(e.span)
 
 
-def _fit(c: Body, e: tree.Expr, to: Type) -> tree.Expr | None:
+def _fit(c: Body, e: tree.Expr, to: Type, what: str) -> tree.Expr | None:
     """The expression under the type `to`, or None if it does not fit."""
     head = c.head(to)
     literal = adapted(c, e, head)
@@ -82,7 +91,7 @@ def _fit(c: Body, e: tree.Expr, to: Type) -> tree.Expr | None:
     undecided = c.solver.undecided[start:]
     del c.solver.undecided[start:]
     if undecided and not open_dims:
-        return tree.Refine(_promised(before, c.resolve(to)), e.span, e)
+        return tree.Refine(_promised(before, c.resolve(to)), e.span, e, what)
     return e
 
 
@@ -151,6 +160,12 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
         help = "show it: `f\"{...}\"`" if not isinstance(found, FnType | ModelType) else None
     elif want == BOOL and found in INTS:
         help = "write the comparison, `... != 0`"
+    elif model_of(want) is not None and model_of(want) == model_of(found):
+        help = ANY_CONFIGURATION
+    elif isinstance(want, Tensor) and te is not None and _listed(found) is not None:
+        help = "a list is made a tensor by `stack(...)`"
+    elif {_listed(want), _listed(found)} == {F32, F64}:
+        help = "literals alone are f32: declare the type, `list[f64]`"
     elif isinstance(want, Tensor) and isinstance(found, Tensor):
         if what.startswith("the new value of") and ranks[0] == ranks[1]:
             help = f"a size that changes is `?` in the declared type: `{te}[{', '.join('?' for _ in want.shape)}]`"
@@ -177,7 +192,9 @@ def join(c: Body, a: tree.Expr, b: tree.Expr, what: str, span: Span) -> tuple[tr
         return coerce(c, a, to, what), coerce(c, b, to, what), to
     joined = join_types(c, s, t)
     if joined is None:
-        c.error("HYB301", f"{what}: {c.show(s)} and {c.show(t)} are different types", span)
+        same = model_of(s) is not None and model_of(s) == model_of(t)
+        c.error("HYB301", f"{what}: {c.show(s)} and {c.show(t)} are different types", span,
+                help=ANY_CONFIGURATION if same else None)
         return a, b, POISON
     return a, b, joined
 

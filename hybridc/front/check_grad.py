@@ -18,7 +18,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import check_access, check_model, check_place, syntax, tree
-from hybridc.front.bounds import holds_floats, is_float
+from hybridc.front.bounds import holds_floats, is_float, model_of
 from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta
 from hybridc.front.scope import ParamSig
@@ -69,7 +69,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if isinstance(t, Poison):
         return f
     if not isinstance(t, FnType):
-        c.error("HYB604", f"`{kind}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span)
+        help = f"name the method: `{kind}(m.loss)`" if model_of(t) is not None else None
+        c.error("HYB604", f"`{kind}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span, help=help)
         return c.poison(e.span)
     known = parameters(c, f)
     names = None if known is None else [p.name for p in known]

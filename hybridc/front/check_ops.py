@@ -24,7 +24,7 @@ from hybridc.front.bounds import elem_of, is_float, is_int, is_number, is_resour
 from hybridc.front.check_literal import literal, numeric_hint, open_literal, untyped
 from hybridc.front.infer import Meta
 from hybridc.front.narrowing import facts
-from hybridc.front.tensor_check import binary_tensor, unary_tensor
+from hybridc.front.tensor_check import binary_tensor, of_models, unary_tensor
 
 if TYPE_CHECKING:
     from hybridc.front.check_body import Body
@@ -190,6 +190,7 @@ def unsupported(
         help = "put values into text with an f-string: f\"{...}\""
     if help is None and BOOL in (s, t) and op in ("+", "-", "*", "/", "//", "%", "**"):
         help = "a bool is not a number; cast it: `int(...)`"
+    help = help or of_models(s, t)
     text = f"`{op}` is not for {a}" + (f" and {b}" if b is not None else "")
     c.error("HYB302", text, span, help=help)
 

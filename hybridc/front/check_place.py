@@ -111,6 +111,8 @@ def fixed(c: Body, local: Local, name: str, span: Span, use: str) -> None:
         "let": f"declare it with `var {name} = ...`",
         "param": f"declare it `mut {name}` to change the caller's, or copy it: `var {name} = {name}`",
     }.get(local.kind, f"copy it first: `var {name} = {name}`")
+    if local.kind == "loop" and use != "assign":
+        help = f"a copy, `var {name} = {name}`, changes by itself; to change what is looped over, go by index: `xs[i]`"
     c.error("HYB505", f"`{name}` is {words.get(local.kind, 'fixed')}: {what}", span, help=help, notes=notes)
 
 

@@ -285,7 +285,8 @@ def _equals(m: _Mistake) -> Diagnostic | None:
         return m.diagnostic("HYB100", "`=` assigns and is no expression", "write `==` to compare")
     if m.line_type in ("PARAM", "STATE") and m.expected == {"COLON"}:
         word = m.tokens[m.begins].value
-        return m.diagnostic("HYB121", f"a `{word}` needs a type", f"write `{word} name: TYPE = ...`")
+        more = "; a submodel is a `let`" if word == "param" else ""
+        return m.diagnostic("HYB121", f"a `{word}` needs a type", f"write `{word} name: TYPE = ...`{more}")
     if m.owner == "STRUCT" and previous is not None and m.at == m.begins + 1:
         return m.diagnostic("HYB121", f"the field `{previous.value}` needs a type",
                             f"write `{previous.value}: TYPE = ...`")

@@ -22,6 +22,7 @@ from hybridc.front.lower_mixed import found
 from hybridc.front.lower_place import Access, ElementAccess, PartAccess, VarAccess, access, overlap
 from hybridc.front.lower_scan import place_root
 from hybridc.front.lower_submodel import PartOfModel, keeps_params
+from hybridc.front.open_models import holds_open
 
 DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
@@ -127,20 +128,22 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
     if decl.host is not None:
         return extern(lw, e, decl, instance, atoms, arguments)
     symbol = lw.ctx.instance(instance)
-    if any(_loose(lw, inner.concrete(p.var.type), a) for p, a in zip(decl.params, e.args, strict=True)):
+    opened = any(t is not None and holds_open(t) for t in arg_types)
+    if any(_loose(lw, inner.concrete(p.var.type), a, opened) for p, a in zip(decl.params, e.args, strict=True)):
         symbol = checked(lw.ctx, decl, instance, symbol)
     outs = lw.b.call(symbol, atoms, result_types(inner, decl))
     return finish(lw, e, decl.result, list(outs), arguments, decl.owner == STD_TYPES["store"], decl)
 
 
-def _loose(lw: Lowerer, t: Type, arg: tree.Arg) -> bool:
+def _loose(lw: Lowerer, t: Type, arg: tree.Arg, opened: bool) -> bool:
     """Whether an argument may have other dimensions than its parameter's type says: what it holds differs from one
-    to the next, or it is a place, whose type the checker compares as far as is known."""
+    to the next, it is a place, whose type the checker compares as far as is known, or some model of the call has a
+    configuration that only lowering knows (`opened`), of which the checker says nothing."""
     node = arg.value if arg.value is not None else arg.place
     if node is None or not unchecked(lw.ctx, t):
         return False
     given = lw.concrete(node.type)
-    return ragged(lw.ctx, given) or arg.place is not None and given != t
+    return opened or ragged(lw.ctx, given) or arg.place is not None and given != t
 
 
 _KEYS = f"{STD_TYPES['map']}.keys"

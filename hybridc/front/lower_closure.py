@@ -15,12 +15,14 @@ from hybridc.front import tree
 from hybridc.front.lower_choice import chosen, dispatch
 from hybridc.front.lower_core import Context, Lowerer, Value, generated, lowers
 from hybridc.front.lower_dims import bind_dims
-from hybridc.front.lower_inside import dims_of
+from hybridc.front.lower_fits import checked
+from hybridc.front.lower_inside import dims_of, unchecked
 from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_notes import Applied, Case
 from hybridc.front.lower_stmt import block
 from hybridc.front.lower_types import erase
 from hybridc.front.lower_values import Values
+from hybridc.front.open_models import holds_open
 
 HOST = "Host"
 
@@ -188,7 +190,7 @@ def closure_of(lw: Lowerer, e: tree.Expr, t: FnType) -> Closure | None:
             receiver = lw.expr(e.receiver)
             lw.b.span = e.span
             args = [lw.concrete(e.receiver.type), *(p for p, _ in t.params)]
-            return _declared(lw, t, e.fn, [("self", receiver)], args)
+            return _declared(lw, t, e.fn, [("self", receiver)], args, holds_open(e.receiver.type))
         case tree.Lambda():
             return _lambda(lw, e, t)
     return None
@@ -214,9 +216,12 @@ def _captured(lw: Values, outside: ir.Atom) -> ir.Atom:
     return inside
 
 
-def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.Atom]], args: list[Type]) -> Closure:
+def _declared(
+    lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.Atom]], args: list[Type], opened: bool = False
+) -> Closure:
     """A declared function as a value. Where it is an extern, or takes defaults that the fn type leaves out, or drops a
-    result, a function of the right form stands between."""
+    result, a function of the right form stands between; `opened`: and where it is the method of a model whose
+    configuration only lowering knows, one that compares the arguments with it."""
     instance, decl, inner = resolve(lw, ref, [*args, *(None for _ in decl_rest(lw, ref, args))])
     ctx = lw.ctx
     direct = decl.host is None and len(decl.params) == len(args) and (
@@ -224,6 +229,9 @@ def _declared(lw: Lowerer, t: FnType, ref: FnRef, captures: list[tuple[str, ir.A
     title = ctx.title(decl)
     if direct:
         fn = ctx.instance(instance)
+        if opened and any(unchecked(ctx, inner.concrete(p.var.type)) for p in decl.params[1:]):
+            fn = checked(ctx, decl, instance, fn)
+            return Closure(fn, title, fn, captures)
         return Closure((instance, len(captures)), title, fn, captures)
     kinds = [ctx.types.inner(inner.concrete(p.var.type)) for p in decl.params[: len(args)]]
     _, results = ctx.closures.signature(erase(t))  # type: ignore[arg-type]

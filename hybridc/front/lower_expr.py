@@ -261,7 +261,7 @@ def unwrap(lw: Lowerer, e: tree.Unwrap) -> Value:
 def refine_expr(lw: Lowerer, e: tree.Refine) -> Value:
     value = lw.expr(e.value)
     lw.b.span = e.span
-    return refine(lw, value, lw.concrete(e.type), e.span)
+    return refine(lw, value, lw.concrete(e.type), e.span, e.what)
 
 
 # ---- aggregates ------------------------------------------------------------------------------------------------------

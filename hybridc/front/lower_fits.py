@@ -161,9 +161,9 @@ def _worklist(lw: Lowerer, t: Named, value: ir.Atom, what: str, span: Span) -> N
     lw.loop(keys, [], turn)
 
 
-def refine(lw: Lowerer, value: ir.Atom, new: Type, span: Span) -> ir.Atom:
+def refine(lw: Lowerer, value: ir.Atom, new: Type, span: Span, what: str = "the value") -> ir.Atom:
     """A value under a type that says more about its dimensions."""
-    deep_check(lw, new, value, "the value", span)
+    deep_check(lw, new, value, what, span)
     if isinstance(new, Tensor) and isinstance(value.type, ir.TensorT):
         kind = lw.type(new)
         assert isinstance(kind, ir.TensorT)

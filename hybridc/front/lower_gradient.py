@@ -12,9 +12,12 @@ from hybridc.core import ir
 from hybridc.front import tree
 from hybridc.front.lower_closure import Closure, closure_of, known
 from hybridc.front.lower_core import Context, Lowerer, Refused, Value, generated, lowers
+from hybridc.front.lower_fits import checked
+from hybridc.front.lower_inside import unchecked
 from hybridc.front.lower_instance import resolve
 from hybridc.front.lower_place import Access, access
 from hybridc.front.lower_types import erase
+from hybridc.front.open_models import holds_open
 
 
 def derivative(
@@ -172,12 +175,15 @@ class Gradient:
         assert isinstance(e, tree.BoundMethod)
         model = access(lw, place)
         receiver = lw.whole(model.take())
-        instance, decl, _ = resolve(lw, e.fn, [lw.concrete(e.receiver.type), *(p for p, _ in f.params)])
+        instance, decl, inner = resolve(lw, e.fn, [lw.concrete(e.receiver.type), *(p for p, _ in f.params)])
         if decl.params[0].mut:
             self.place = model
         else:
             model.put(receiver)
-        return Closure(None, lw.ctx.title(decl), lw.ctx.instance(instance), [("self", receiver)])
+        fn = lw.ctx.instance(instance)
+        if holds_open(place.type) and any(unchecked(lw.ctx, inner.concrete(p.var.type)) for p in decl.params[1:]):
+            fn = checked(lw.ctx, decl, instance, fn)
+        return Closure(None, lw.ctx.title(decl), fn, [("self", receiver)])
 
 
 def _chosen(

@@ -180,7 +180,8 @@ class Layouts:
         decl = self.decl(t)
         if is_open(t):
             message = f"which {decl.name} this is, is known only where it is taken out of its model"
-            raise Refused(Diagnostic("HYB809", message, NOWHERE))
+            help = "call a method of it; one that writes is a `mut fn`"
+            raise Refused(Diagnostic("HYB809", message, NOWHERE, help))
         lw = self.inside(t)
         if t in self._open:
             raise lw.refuse("HYB601", f"the model {decl.name} contains itself", decl.span)

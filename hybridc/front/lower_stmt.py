@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
+from hybridc.base.source import NOWHERE
 from hybridc.base.types import TupleType, Void
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front import tree
 from hybridc.front.lower_choice import alternative
-from hybridc.front.lower_core import LoopLabels, Lowerer, Value, lowers
+from hybridc.front.lower_core import LoopLabels, Lowerer, Refused, Value, lowers
 from hybridc.front.lower_cursor import Cursor, cursor_of
 from hybridc.front.lower_match import bind_always
 from hybridc.front.lower_mixed import Unrolled, bind, unrolled
@@ -26,7 +28,12 @@ def block(lw: Lowerer, stmts: Sequence[tree.Stmt]) -> None:
         if lw.tail is not None:
             break
         lw.b.span = stmt.span
-        statement(lw, stmt)
+        try:
+            statement(lw, stmt)
+        except Refused as refused:
+            if refused.diagnostic.span != NOWHERE:
+                raise
+            raise Refused(replace(refused.diagnostic, span=lw.b.span)) from None
     lw.b.span = from_outside
 
 

@@ -18,7 +18,7 @@ from hybridc.front.build_base import PYTHON_WORDS
 from hybridc.front.build_decl import Declarations
 from hybridc.front.explain_syntax import explain
 from hybridc.front.lexer import Lexed, Token, lex, lex_part
-from hybridc.front.syntax import Decl, Enum, Expr, ExprStmt, File, Import, Literal, Node, TypeExpr
+from hybridc.front.syntax import Decl, Enum, Expr, ExprStmt, File, FnType, Import, Literal, Node, TypeExpr
 
 
 class Builder(Declarations):
@@ -183,7 +183,10 @@ def _run(builder: Builder, tokens: list[Token], start: str, end: Span | None):
 
 def _refuse_types(builder: Builder) -> None:
     for node in builder.type_only.values():
-        builder.error("HYB118", "a type cannot stand here", node.span, "`x ?? default` takes the value of an option")
+        help = "`x ?? default` takes the value of an option"
+        if isinstance(node, FnType):
+            help = "a function expression does not say the type of its result: `fn(x: int): x + 1`"
+        builder.error("HYB118", "a type cannot stand here", node.span, help)
     builder.type_only.clear()
 
 

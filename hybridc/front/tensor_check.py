@@ -15,6 +15,7 @@ from hybridc.base.dims import Dim, PackVar
 from hybridc.base.source import Span
 from hybridc.base.types import BOOL, INT, Poison, Tensor, Type
 from hybridc.front import syntax, tensor_layer_rules, tensor_shape_rules, tree
+from hybridc.front.bounds import model_of
 from hybridc.front.consts import written
 from hybridc.front.tensor_args import bind
 from hybridc.front.tensor_layer_rules import INITIALISERS, initialiser, matmul
@@ -77,6 +78,13 @@ COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
 
 # ---- operators -------------------------------------------------------------------------------------------------------
+def of_models(*types: Type | None) -> str | None:
+    """What to write instead of arithmetic on a model."""
+    if not any(t is not None and model_of(t) for t in types):
+        return None
+    return "arithmetic is for a model's parameters: `with_params(m, params(m) - d)`, or `set_params(mut m, ...)`"
+
+
 def binary_tensor(
     ctx: Context, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_span: Span | None = None
 ) -> tree.Expr:
@@ -85,7 +93,8 @@ def binary_tensor(
         left, right = plain(ctx, left), plain(ctx, right)
         for e in (left, right):
             if not is_numeric(e.type) and not is_literal(e):
-                ctx.error("HYB302", f"`{op}` is not for {left.type} and {right.type}", span)
+                ctx.error("HYB302", f"`{op}` is not for {left.type} and {right.type}", span,
+                          of_models(left.type, right.type))
                 raise Stop
         if op == "@":
             return matmul(ctx, left, right, span)

@@ -32,11 +32,14 @@ from hybridc.base.types import (
 )
 from hybridc.front import syntax, tree
 from hybridc.front.bounds import wider
+from hybridc.front.infer import is_dim_meta
 from hybridc.front.soft import widened
 
 
 class Context(Protocol):
     """The checker."""
+
+    had_errors: bool
 
     def expr(self, e: syntax.Expr, expected: Type | None = None) -> tree.Expr: ...
 
@@ -233,6 +236,8 @@ def broadcast(ctx: Context, shapes: Sequence[Shape], span: Span, what: str) -> S
         if packs:
             others = [i for i in items if not isinstance(i, PackVar)]
             if len(packs) > 1 or others:
+                if ctx.had_errors and any(map(is_dim_meta, packs)):
+                    raise Stop  # what would say its number has an error
                 _mismatch(ctx, shapes, span, what, "how many dimensions a `*` name stands for is not known here")
             # Everything in front of a pack would have to line up with its unknown number of dimensions.
             result.append(packs.pop())

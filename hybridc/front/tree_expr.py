@@ -147,9 +147,10 @@ class Unwrap(Typed):
 @dataclass(frozen=True, slots=True)
 class Refine(Typed):
     """The same value under a type whose dimensions differ where equality could not be decided: each such dimension is
-    compared at run time (ValueError, at this span). `type` says what is promised afterwards."""
+    compared at run time (ValueError, at this span, about `what`). `type` says what is promised afterwards."""
 
     value: Expr
+    what: str = "the value"
 
 
 @dataclass(frozen=True, slots=True)

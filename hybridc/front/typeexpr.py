@@ -424,7 +424,9 @@ class TypeReader:
                         help=nearest(name, self.dims) or "a dimension name is bound by a parameter of the fn")
         else:
             known = [*self.dims, *self.config, *(n for n, x in self.module.names.items() if x.kind == "const")]
+            of_models = [n for n in self.dims if n.endswith(f".{name}")]
             self.report("HYB201", f"there is no dimension `{name}`", span, help=nearest(name, known)
+                        or (f"the model's is `{of_models[0]}`" if of_models else None)
                         or "a dimension name that parameters bind starts upper-case, `N`; an `int` parameter is none, "
                         "and what follows from one is `?`")
         d = self.unknown()
