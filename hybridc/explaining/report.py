@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import takewhile
 
 from hybridc import driver
 from hybridc.base import knobs
@@ -113,6 +114,10 @@ class _Notes:
     copied: dict[str, list[copies.Copy]] = field(default_factory=dict)
 
 
+AFTERWARDS = ("into_part", "place")
+"""The passes from which on kernels are as they are reported, or placed."""
+
+
 def report_of(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> Report:
     """Of every function of a file that computes with tensors or copies containers, or the one of that name.
     CompileError for what cannot be compiled, LookupError if there is no such function."""
@@ -123,7 +128,8 @@ def report_of(path: str, function: str | None = None, *, target: str = "cpu", ro
     roots = surface.symbols(interface)
     with deep_recursion():
         core = driver.differentiated(dce.prune(core, roots), roots, checked.sources)
-        for name, run in (driver.DEVICE_PASSES if device else driver.PASSES)[:-2]:
+        passes = driver.DEVICE_PASSES if device else driver.PASSES
+        for name, run in takewhile(lambda p: p[0] not in AFTERWARDS, passes):
             if name != "fuse":
                 core = driver.passed(name, run, core, roots)
         core = fuse.run(core, refusal if device else fuse.on_cpu, notes.refusals)
