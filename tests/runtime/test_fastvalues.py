@@ -469,7 +469,7 @@ def test_nothing_leaks(mod):
     work(3)
     # What leaks grows every time; other threads of the test process allocate now and then.
     grown = [growth()]
-    while min(grown) >= 5_000 and len(grown) < 3:
+    while min(grown) >= 5_000 and len(grown) < 8:
         grown.append(growth())
     tracemalloc.stop()
     # A state that grows is one list with one block.
