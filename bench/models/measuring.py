@@ -18,8 +18,8 @@ import numpy as np
 
 HERE = Path(__file__).parent
 PAUSE = 0.15
-"""Seconds that OpenMP's threads are given to fall asleep. They spin for 3 to 7 ms after the last call, on the core that
-the next contender's second thread needs."""
+"""Seconds that threads of libraries are given to fall asleep. OpenMP's spin for 3 to 7 ms after the last call, on the
+core that the next contender needs, and JAX's as long; what they do meanwhile would count as its processor time."""
 FLOATS, INTS = ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_int64)
 
 
@@ -61,10 +61,10 @@ class Row:
         return f"| {self.name} | {1000 * self.times['Hyb']:.2f} | {beside} | {'; '.join(ratios)} | {lines} |"
 
 
-def measure(w: Workload, clock: Callable[[], float], threads: int) -> Row:
+def measure(w: Workload, clock: Callable[[], float]) -> Row:
     """Compares what all give, then times each once in every round, each round in another order, since what has just
-    run changes the caches, the memory that is at hand, and the processor's frequency. With several threads a pause and
-    a call that is not timed come before."""
+    run changes the caches, the memory that is at hand, and the processor's frequency. A pause and a call that is not
+    timed come before."""
     contenders = {"Hyb": w.hyb, **w.peers}
     wanted = w.hyb[0]()
     for name, (run, _) in w.peers.items():
@@ -77,9 +77,8 @@ def measure(w: Workload, clock: Callable[[], float], threads: int) -> Row:
     for _ in range(w.rounds):
         shuffled.shuffle(order)
         for name, (run, _) in order:
-            if threads > 1:
-                time.sleep(PAUSE)
-                run()
+            time.sleep(PAUSE)
+            run()
             start = clock()
             run()
             times[name].append(clock() - start)
