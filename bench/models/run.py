@@ -5,8 +5,8 @@ they are installed JAX with mctx and OpenSpiel (`pip install jax mctx open_spiel
 give is compared before anything is timed. Each round times every contender once, in another order, after a pause and a
 call that is not timed; the table has medians, the ratio of Hyb's to the peer's named first, and lines of code. One
 thread, by the time that the processor gave; two where a row says so, by the clock: those are measured by
-`--threads 2`, in a process of its own. `--write` puts the rows that were measured in the place of those of the same name in docs/benchmarks.md, and the
-plot of all beside it (`pip install matplotlib`).
+`--threads 2`, in a process of its own. `--write` puts the rows that were measured in the place of those of the same
+name in docs/benchmarks.md, and the plot of all beside it (`pip install matplotlib`).
 """
 
 from __future__ import annotations
