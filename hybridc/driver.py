@@ -111,7 +111,7 @@ PASSES: Passes = [
     ("probes", lambda core, roots: probes.run(core)),
     ("late", lambda core, roots: late.run(core)),
 ]
-"""Core to Core, given the functions that are called from outside; the verifier runs after each."""
+"""Core to Core, given the functions that are called from outside; `optimise` says when the verifier runs."""
 
 DEVICE_PRIMAL = [(name, run) for name, run in PRIMAL if name != "scalars"]
 """Elements of a GPU's tensors do not go to the host one by one."""

@@ -70,11 +70,7 @@ def emit_fused(e: FnEmitter, stmt: Fused, dying: Sequence[Var] = ()) -> tuple[tu
                 stack.enter_context(e.holding(results[-1].owner))
             else:
                 results.append(Tensor(elem(v.type), "null", e.alloca(SCALARS[elem(v.type).name][1]), ()))
-        args = [("ptr", CTX), *(("ptr", r.data) for r in results), *_given(e, kernel, graph)]
-        if kernel.fails:
-            e.leave_unless(e.icmp("eq", e.call("i32", kernel.name, args), "0", "i32"))
-        else:
-            e.call("void", kernel.name, args)
+        _run(e, kernel, graph, [r.data for r in results])
     for owner in left:
         e.call("void", release_helper(e.module), [("ptr", CTX), ("ptr", owner)])
     return tuple(r.leaves if r.dims else (load_element(e, r, "0"),) for r in results), set(over.values())
@@ -96,8 +92,18 @@ def _into_part(e: FnEmitter, stmt: Fused) -> Leaves:
     target = writable(e, target)
     kernel = kernel_of(e.module, schedule(graph), adds=last.attr("fn") == "add")
     to = e.element(target.data, target.llvm, part.offset)
-    e.call("void", kernel.name, [("ptr", CTX), ("ptr", to), *_given(e, kernel, graph)])
+    with e.holding(target.owner):
+        _run(e, kernel, graph, [to])
     return target.leaves
+
+
+def _run(e: FnEmitter, kernel: Kernel, graph: Graph, results: Sequence[str]) -> None:
+    """The kernel's call, given where its results go."""
+    args = [("ptr", CTX), *(("ptr", r) for r in results), *_given(e, kernel, graph)]
+    if kernel.fails:
+        e.leave_unless(e.icmp("eq", e.call("i32", kernel.name, args), "0", "i32"))
+    else:
+        e.call("void", kernel.name, args)
 
 
 def _over(plan: Schedule, dying: Sequence[Var]) -> dict[int, Var]:

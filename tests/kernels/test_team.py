@@ -44,6 +44,17 @@ fn for_ever(a: f32[N, N]) -> f32[N, N]:
 fn costly(x: f32[N]) -> f32[N]:
     return tanh(sin(exp(tanh(sin(exp(tanh(sin(exp(tanh(sin(exp(x))))))))))))
 
+fn into(x: f32[N], y: f32[N]) -> f32[N]:
+    var total = y * 2.0
+    total[1:] += costly(x[1:])
+    return total
+
+fn in_place(x: f32[N]) -> f32[N]:
+    var y = x * 2.0
+    for i in range(2):
+        y = costly(y)
+    return y
+
 fn running(x: f32[N]) -> f32[N]:
     return cumsum(x)
 
@@ -189,6 +200,31 @@ for name, n, least in ("costly", 40_000_000, 3), ("running", 120_000_000, 1):
 @pytest.mark.parametrize(("whose", "threads"), [("", 1), ("", 2), ("torch", 2)])
 def test_python_sees_signals_while_a_kernel_lasts(source, whose: str, threads: int) -> None:
     assert run(LASTS, source, whose, threads=threads) == "True True\nTrue True\n"
+
+
+ENDED = """
+import os, signal, sys, threading, time
+import numpy as np
+import hybridc
+mod = hybridc.load(sys.argv[1])
+x = np.zeros(40_000_000, np.float32)
+def live():
+    return sum(p.program.live_blocks() for p in mod._parts)
+for name, args in ("costly", (x,)), ("into", (x, x)), ("in_place", (x,)), ("running", (x,)):
+    getattr(mod, name)(*(a[:10] for a in args))
+    before = live()
+    threading.Timer(0.25, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        while True:
+            getattr(mod, name)(*args)
+    except KeyboardInterrupt:
+        print(live() - before, end=" ")
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_that_is_interrupted_leaves_nothing(source, threads: int) -> None:
+    assert run(ENDED, source, "", threads=threads) == "0 0 0 0 "
 
 
 FORKS = """
