@@ -30,7 +30,7 @@ def abi() -> dict[str, int]:
     fields = {"FAULT": "fault", "INDEX": "a", "LENGTH": "b", "MESSAGE": "message", "MESSAGE_SIZE": "message_size",
               "TRACE_LENGTH": "trace_len", "DEPTH": "depth", "DEPTH_LIMIT": "depth_limit", "STACK_LIMIT": "stack_limit",
               "HOST": "host", "POLL": "poll", "FLAG": "flag", "PARALLEL": "parallel",
-              "RELEASE_FOREIGN": "release_foreign", "POOL": "pool", "SEED": "seed", "TRACE": "trace"}
+              "RELEASE_FOREIGN": "release_foreign", "POOL": "pool", "SEED": "seed", "ALONE": "alone", "TRACE": "trace"}
     codes = {"INDEX_ERROR": "IndexError", "VALUE_ERROR": "ValueError", "MEMORY_ERROR": "MemoryError",
              "OS_ERROR": "OSError", "HOST_ERROR": "HostError"}
     sizes = {"CONTEXT_SIZE": CONTEXT_SIZE, "TRACE_SLOTS": TRACE_LENGTH, "POOL_CLASSES": CLASSES, "STACK": STACK,

@@ -40,7 +40,7 @@ class Caller:
         self.offsets, self.result_offsets = layouts.offsets(types), layouts.offsets(self.results)
         self.result_at = align_up(self.args_layout.size, 64)
         self.size = self.result_at + self.results_layout.size
-        self.function = codec.program.function("hyb." + entry.symbol)
+        self.address = codec.program.entry("hyb." + entry.symbol)
         releases = zip(map(codec.releaser, self.results), self.result_offsets, strict=True)
         self.releases = [(release, at) for release, at in releases if release is not None]
         self.appliers = {i: self._applier(i) for i in self.muts}
@@ -105,7 +105,7 @@ class Caller:
             zero(target, self.results_layout.size)
         try:
             try:
-                codec.program.call(self.function, context, base, target)
+                codec.program.call(self.address, context, base, target)
                 writing.commit()
             except BaseException:  # a signal's may come before the code has the arguments
                 writing.commit() if context.entered else writing.undo()
@@ -152,7 +152,7 @@ class Caller:
         context = self.codec.program.acquire()
         try:
             self._write(values, base, True).commit()
-            self.codec.program.call(self.function, context, base, base + self.result_at)
+            self.codec.program.call(self.address, context, base, base + self.result_at)
             return [
                 self.codec.layouts.of(t).struct.unpack_from(MEMORY, base + self.result_at + offset)
                 for t, offset in zip(self.results, self.result_offsets, strict=True)

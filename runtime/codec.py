@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.layout import Layouts, erased, type_key
 from hybridc_runtime.manifest import FLOATS, Entry, Kind, Manifest, Param, Type
 from hybridc_runtime.memory import HEADER, MEMORY, TAGGED, allocate, free, set_word, word
-from hybridc_runtime.native import Program, ReleaseType, jit
+from hybridc_runtime.native import Program, jit
 from hybridc_runtime.pickling import Home
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
@@ -262,7 +263,7 @@ class Codec:
         context = program.acquire()
         try:
             self.layouts.of(t).struct.pack_into(MEMORY, context.scratch, *leaves)
-            program.call(program.function("hyb." + symbol), context, context.scratch, target)
+            program.call(program.entry("hyb." + symbol), context, context.scratch, target)
         finally:
             program.release(context)
 
@@ -307,9 +308,9 @@ class Codec:
         if t not in self._releasers:
             release: Callable[[int, int], object] | None = None
             if self.layouts.of(t).blocks:
-                symbol = "hyb release " + type_key(t)
-                if self.program.find(symbol):
-                    release = self.program.function(symbol, ReleaseType)
+                address = self.release_address(t)
+                if address:
+                    release = functools.partial(jit().release, address)
                 else:
                     def release(context: int, address: int) -> None:
                         self._release_parts(t, address)

@@ -156,6 +156,7 @@ def _native() -> _Native | None:
     known |= {name: id(t) for name, t in types.items()}
     known |= {"true": id(True), "false": id(False), "none": id(None), "empty": id("")}
     known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": interrupts.AWAKE}
+    known["inside"] = native.jit().inside
     return _Native(known, (names, replace))
 
 

@@ -8,6 +8,7 @@ of the program itself.
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
+from hybridc_runtime.alone import hyb_arrive, hyb_call, hyb_depart
 from hybridc_runtime.fastread import finish, node_of, release_results
 from hybridc_runtime.fastwrite import close, commit, undo, write
 from hybridc_runtime.machine import api, enter, half, known, room, set_word, word
@@ -116,7 +117,7 @@ def run(head: int, args: int, flags: int) -> int:
         undo(log)
         return plan.DECLINED
     context = word(cell)
-    if context == 0:
+    if context == 0 or word(known.inside + plan.LONE) != 0:
         undo(log)
         return plan.DECLINED
     set_word(cell, 0)
@@ -124,11 +125,11 @@ def run(head: int, args: int, flags: int) -> int:
         commit(log)
     results = base + word(head + plan.RESULTS_AT)
     if flags & plan.LONG != 0:
-        thread = api.PyEval_SaveThread()
-        status = enter(word(head), context, base, results)
-        api.PyEval_RestoreThread(thread)
+        status = hyb_call(word(head), context, base, results)
     else:
+        hyb_arrive(context, 1)
         status = enter(word(head), context, base, results)
+        hyb_depart(context)
     close(log)
     if status != 0:
         return api.PyObject_Vectorcall(word(head + plan.FAULT), 0, 0, 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
+from hybridc_runtime.alone import release
 from hybridc_runtime.fastwrite import owner_of, swap, write_leaf
-from hybridc_runtime.machine import api, byte, half, known, let_go, new_array, real, room, set_word, single, word
+from hybridc_runtime.machine import api, byte, half, known, new_array, real, room, set_word, single, word
 
 
 def read_scalar(kind: int, at: int) -> int:
@@ -231,7 +232,7 @@ def change(node: int, obj: int, new: int, at: int, context: int) -> int:
             i += 1
         swap(owned + known.owned_leaves, new)
         if word(node + plan.RELEASE) != 0:
-            let_go(word(node + plan.RELEASE), context, old)
+            release(word(node + plan.RELEASE), context, old)
         return 0
     field = node + plan.FIELDS
     i = 0
@@ -325,6 +326,6 @@ def release_results(head: int, results: int, context: int) -> None:
     n = word(head + plan.VALUES) + word(head + plan.MUTS)
     while n > 0:
         if word(row + 16) != 0:
-            let_go(word(row + 16), context, results + word(row + 8))
+            release(word(row + 16), context, results + word(row + 8))
         row += plan.RESULT
         n -= 1

@@ -7,6 +7,7 @@ an existing block), the arrays that must stay alive, parts that may be shared, t
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
+from hybridc_runtime.alone import hyb_wait
 from hybridc_runtime.machine import (
     add_at,
     api,
@@ -52,6 +53,8 @@ def undo(log: int) -> None:
     """Give back what was made for arguments that do not fit."""
     items = word(log + plan.LOG_ITEMS)
     i = word(log + plan.LOG_COUNT)
+    if i > 0:
+        hyb_wait()
     while i > 0:
         i -= 1
         entry = word(items + 8 * i)
@@ -91,9 +94,11 @@ def owned_block(block: int, log: int) -> int:
 
 
 def share(block: int, log: int) -> int:
-    """One more owner."""
+    """One more owner. Nobody is waited for here, while Python's objects are being read."""
     if word(block) < 0:
         return 1
+    if word(known.inside + plan.LONE) != 0:
+        return 0
     add_at(block, 1)
     return note(log, block + 1)
 

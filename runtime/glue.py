@@ -17,7 +17,9 @@ BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16,
 """Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
 RECENT, ENDS = 8, 64
 """Blocks that became free last, after those lists; and after these, bytes that only compiled code uses."""
-TRACE = SPARE_BUFFERS + 16 * SPARES + 8 * RECENT + ENDS
+ALONE = SPARE_BUFFERS + 16 * SPARES + 8 * RECENT + ENDS
+"""Not 0 where nobody else counts owners (alone.py)."""
+TRACE = ALONE + 8
 CONTEXT_SIZE = TRACE + 8 * 64
 POOL_SIZE = 16 * CLASSES
 SERVICE = CONTEXT_SIZE
@@ -25,11 +27,20 @@ SERVICE = CONTEXT_SIZE
 INDEX = CONTEXT_SIZE + 24
 FLAG = CONTEXT_SIZE + 32
 CALLBACK = CONTEXT_SIZE + 40
-FULL_SIZE = CONTEXT_SIZE + 48
+CHECK = CONTEXT_SIZE + 48
+"""The ctypes callback of the poll."""
+ARRIVED, WORKER = CONTEXT_SIZE + 56, CONTEXT_SIZE + 64
+"""Is the context counted among those inside? Is it one of a parallel loop's, on several threads?"""
+FULL_SIZE = CONTEXT_SIZE + 72
+LONE, LONE_THREAD, MET = 8, 16, 24
+"""Words of the state of alone.py; the first is how many threads are inside."""
 PARALLEL = -1
 """The service id of a parallel loop; its `args` point to (worker, env, count)."""
 
 IR = f"""
+declare i32 @PyGILState_Ensure()
+declare void @PyGILState_Release(i32)
+
 define i32 @hyb_rt_host(ptr %ctx, i64 %id, ptr %args, ptr %results) {{
   %at = getelementptr i8, ptr %ctx, i64 {SERVICE}
   store i64 %id, ptr %at
@@ -39,7 +50,31 @@ define i32 @hyb_rt_host(ptr %ctx, i64 %id, ptr %args, ptr %results) {{
   store ptr %results, ptr %at2
   %cb_at = getelementptr i8, ptr %ctx, i64 {CALLBACK}
   %cb = load ptr, ptr %cb_at
-  %status = call i32 %cb(ptr %ctx)
+  %status = call i32 @outside(ptr %ctx, ptr %cb)
+  ret i32 %status
+}}
+
+define i32 @hyb_rt_poll(ptr %ctx) {{
+  %cb_at = getelementptr i8, ptr %ctx, i64 {CHECK}
+  %cb = load ptr, ptr %cb_at
+  %status = call i32 @outside(ptr %ctx, ptr %cb)
+  ret i32 %status
+}}
+
+; A callback to Python, for which the thread leaves compiled code (alone.py).
+define internal i32 @outside(ptr %ctx, ptr %callback) {{
+entry:
+  %context = ptrtoint ptr %ctx to i64
+  %gil = call i32 @PyGILState_Ensure()
+  %counted = call i64 @hyb_depart(i64 %context)
+  %status = call i32 %callback(ptr %ctx)
+  %uncounted = icmp eq i64 %counted, 0
+  br i1 %uncounted, label %done, label %back
+back:
+  call void @hyb_arrive(i64 %context, i64 0)
+  br label %done
+done:
+  call void @PyGILState_Release(i32 %gil)
   ret i32 %status
 }}
 
@@ -70,7 +105,7 @@ go:
 }}
 
 ; Take indices from `next` until `limit`; a fault lowers the limit to its index, so that lower ones still run.
-define i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
+define internal i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
 entry:
   %index_at = getelementptr i8, ptr %ctx, i64 {INDEX}
   br label %turn
@@ -93,6 +128,17 @@ fault:
   ret i32 1
 done:
   ret i32 0
+}}
+
+; The same for a thread that has the GIL, and gives it up meanwhile.
+define i32 @hyb_rt_take(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
+  %context = ptrtoint ptr %ctx to i64
+  call void @hyb_arrive(i64 %context, i64 0)
+  %thread = call i64 @PyEval_SaveThread()
+  %status = call i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit)
+  call void @PyEval_RestoreThread(i64 %thread)
+  %counted = call i64 @hyb_depart(i64 %context)
+  ret i32 %status
 }}
 
 ; A parallel loop within another, which has the threads: all indices in order, and the index stays that of the other.
@@ -120,8 +166,9 @@ end:
   ret i32 0
 }}
 
-; Counted blocks: one more owner, unless static.
+; Counted blocks, for who has the GIL: one more owner, unless static.
 define void @hyb_rt_retain(ptr %block) {{
+  call void @hyb_wait()
   %count = load atomic i64, ptr %block monotonic, align 8
   %static = icmp slt i64 %count, 0
   br i1 %static, label %done, label %add
@@ -134,6 +181,7 @@ done:
 
 ; One owner less; 1 if it was the last.
 define i32 @hyb_rt_drop(ptr %block) {{
+  call void @hyb_wait()
   %count = load atomic i64, ptr %block monotonic, align 8
   %static = icmp slt i64 %count, 0
   br i1 %static, label %no, label %sub
@@ -171,5 +219,5 @@ define void @hyb_rt_count(ptr %cell, i64 %change) {{
   ret void
 }}
 """
-NAMES = ("hyb_rt_host", "hyb_rt_parallel", "hyb_rt_work", "hyb_rt_alone", "hyb_rt_retain", "hyb_rt_drop",
+NAMES = ("hyb_rt_host", "hyb_rt_poll", "hyb_rt_parallel", "hyb_rt_take", "hyb_rt_alone", "hyb_rt_retain", "hyb_rt_drop",
          "hyb_rt_count", "hyb_rt_give")

@@ -34,7 +34,7 @@ API: dict[str, tuple[str, str]] = {
     "PyType_GenericAlloc": (INT, "ii"), "PyUnicode_AsUTF8AndSize": (INT, "ii"), "PyUnicode_GetLength": (INT, "i"),
     "PyUnicode_DecodeUTF8": (INT, "iii"), "PyEval_SaveThread": (INT, ""), "PyEval_RestoreThread": (VOID, "i"),
     "PyThread_get_thread_ident": (INT, ""), "PyObject_VectorcallMethod": (INT, "iiii"),
-    "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
+    "usleep": (HALF, "i"), "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
 }
 """C functions: what they give, and their parameters (i, d). An `int` of C is `i32` and arrives with its sign."""
 

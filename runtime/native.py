@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import os
 import struct
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
@@ -14,7 +16,7 @@ import llvmlite.binding as llvm
 from hybridc_runtime import glue, interrupts, limits, support, team
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.holds import FOREIGN, free_kept, release_hold
-from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word
+from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word, zero
 
 FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
 DEPTH, DEPTH_LIMIT, STACK_LIMIT = 56, 64, 72
@@ -24,9 +26,21 @@ HOST_ERROR = 1 + FAULTS.index("HostError")
 INTERRUPTED = 1 + FAULTS.index("KeyboardInterrupt")
 
 
-EntryType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
-ReleaseType = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)
 ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
+
+
+def _inside() -> int:
+    """The address of the state of alone.py, which a child of a fork begins anew, with none of the threads."""
+    size = 32
+    address = allocate(size)
+
+    def begin() -> None:
+        zero(address, size)
+        set_word(address + glue.MET, 0 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1)
+
+    begin()
+    os.register_at_fork(after_in_child=begin)
+    return address
 
 
 # ---- the just-in-time linker
@@ -51,7 +65,11 @@ class Jit:
         self.address = {name: self.tracker[name] for name in support.NAMES}
         self.known = found.known
         size, i32 = ctypes.c_size_t, ctypes.c_int32
-        self.work = ctypes.CFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_work"])
+        self.inside = _inside()
+        set_word(self.address["hyb_known"] + 8 * self.known.index("inside"), self.inside)
+        self.call = ctypes.PYFUNCTYPE(i32, size, size, size, size)(self.address["hyb_call"])
+        self.release = ctypes.PYFUNCTYPE(None, size, size, size)(self.address["hyb_release"])
+        self.take = ctypes.PYFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_take"])
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
         self.keep = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_keep"])
@@ -111,6 +129,7 @@ class Context:
         set_word(a + DEPTH_LIMIT, limits.depth_limit())
         set_word(a + FLAG_POINTER, self.flag)
         set_word(a + HOST, glue_address["hyb_rt_host"])
+        set_word(a + POLL, glue_address["hyb_rt_poll"])
         set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
         set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
         set_word(a + glue.POOL, jit().pool)
@@ -142,7 +161,7 @@ class Context:
         self._service = self._callback(self._serve())
         self._poll = self._callback(self._check())
         set_word(self.address + glue.CALLBACK, ctypes.cast(self._service, ctypes.c_void_p).value or 0)
-        set_word(self.address + POLL, ctypes.cast(self._poll, ctypes.c_void_p).value or 0)
+        set_word(self.address + glue.CHECK, ctypes.cast(self._poll, ctypes.c_void_p).value or 0)
 
     def _callback(self, generator: Generator[int, int, None]) -> Any:
         next(generator)
@@ -285,7 +304,7 @@ class Program:
         """Runs worker(env, index) for every index below a count; true if the context has a fault now."""
         self._local = _Thread()
         self._addresses: dict[str, int] = {}
-        self._functions: dict[tuple[str, Any], Any] = {}
+        self._call = jit().call
         self.live = self.find("hyb live")
         self.contexts: set[int] = set()
         """Addresses of all contexts: each counts the blocks that compiled code made and freed with it."""
@@ -307,15 +326,12 @@ class Program:
             self._addresses[symbol] = address
         return address
 
-    def function(self, symbol: str, kind: Any = EntryType) -> Any:
-        """A ctypes function; giving up the GIL while it runs."""
-        f = self._functions.get((symbol, kind))
-        if f is None:
-            address = self.find(symbol)
-            if not address:
-                raise AttributeError(f"the compiled program has no {symbol}")
-            f = self._functions[symbol, kind] = kind(address)
-        return f
+    def entry(self, symbol: str) -> int:
+        """The address of an entry, for `call`."""
+        address = self.find(symbol)
+        if not address:
+            raise AttributeError(f"the compiled program has no {symbol}")
+        return address
 
     # ---- contexts
     def acquire(self) -> Context:
@@ -338,16 +354,16 @@ class Program:
     def release(self, context: Context) -> None:
         self.idle().append(context)
 
-    def call(self, function: Any, context: Context, args: int, results: int) -> None:
-        """Run an entry; a fault is raised as its exception. `args` are consumed either way, if the context was entered.
-        Where a signal's exception is raised, results may be there; what is zero is none."""
+    def call(self, entry: int, context: Context, args: int, results: int) -> None:
+        """Run an entry, without the GIL; a fault is raised as its exception. `args` are consumed either way, if the
+        context was entered. Where a signal's exception is raised, results may be there; what is zero is none."""
         flag, context.entered = context.flag, False
         try:  # a signal's exception may come anywhere, and leave no flag of a context that is gone
             interrupts.active.add(flag)
             if interrupts.parked:
                 interrupts.start_timer()
             context.entered = True
-            status = function(context.address, args, results)
+            status = self._call(entry, context.address, args, results)
         except BaseException:  # a signal's: whatever the code gave is not known
             if word(context.address + FAULT):
                 context.discard_fault()
@@ -404,4 +420,4 @@ class Program:
                 block = after
 
 
-__all__ = ["Context", "EntryType", "Jit", "Program", "ReleaseType", "jit"]
+__all__ = ["Context", "Jit", "Program", "jit"]

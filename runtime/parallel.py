@@ -13,7 +13,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 
-from hybridc_runtime.glue import INDEX, TEAM
+from hybridc_runtime.glue import INDEX, TEAM, WORKER
 from hybridc_runtime.interrupts import watch
 from hybridc_runtime.limits import STACK
 from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
@@ -82,10 +82,11 @@ class Loop:
         context.prints = []
         set_word(context.address + DEPTH, word(self.parent.address + DEPTH))
         set_word(context.address + TEAM, 0)
+        set_word(context.address + WORKER, int(bool(self.helpers)))
         set_word(context.address + PARALLEL, jit().address["hyb_rt_alone"])
         self.contexts.append((context, self.program.idle()))
         with watch(context.flag):
-            jit().work(context.address, self.worker, self.env, self.shared, self.shared + 8)
+            jit().take(context.address, self.worker, self.env, self.shared, self.shared + 8)
 
     def run(self) -> bool:
         """Whether the context holds a fault now."""
@@ -174,6 +175,7 @@ class Loop:
             for context, idle in self.contexts:
                 context.prints = context.abort = None
                 set_word(context.address + TEAM, CELL)
+                set_word(context.address + WORKER, 0)
                 set_word(context.address + PARALLEL, jit().address["hyb_rt_parallel"])
                 idle.append(context)
             free(self.shared)

@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define ALONE_NOW __libc_single_threaded
+#else
+#define ALONE_NOW 0
+#endif
+
 typedef struct { _Atomic int64_t count; int64_t length; char data[]; } block;
 typedef struct { block *data; int64_t size; } core_list;
 typedef struct { block *data; int64_t size, points; } core_str;
@@ -87,6 +94,7 @@ static void *begin(void) {
         FIELD(context, SEED, int64_t) = (int64_t)(size_t)context ^ (int64_t)0x9e3779b97f4a7c15;
         ready = 1;
     }
+    FIELD(context, ALONE, int64_t) = ALONE_NOW;
     return context;
 }
 

@@ -23,6 +23,7 @@ The context is an array of 8-byte fields. Whoever loads compiled code makes one 
     spare_block, spare_size  two fields for each place of the table of these
     freed      the blocks of the pool that became free last
     ends       eight bytes in each: from which end matrices are read next (ends.py)
+    alone      not 0 while no other thread counts owners of blocks
 
 A block of elements of a tensor has their number in its second word, or, below 0:
 
@@ -88,6 +89,7 @@ FIELDS = (
     *(f"{field}{i}" for i in range(SPARES) for field in ("spare_block", "spare_size")),
     *(f"freed{i}" for i in range(RECENT)),
     *(f"ends{i}" for i in range(ENDS // 8)),
+    "alone",
 )
 OFFSET = {name: 8 * i for i, name in enumerate(FIELDS)} | {"trace": 8 * len(FIELDS)}
 TRACE_LENGTH = 64

@@ -90,7 +90,7 @@ def retain_elements(code: Code, item: Type, data: str, count: str) -> None:
         for leaf in shape.leaves:
             if leaf.counted is not None:
                 block = code.load("ptr", code.ptr_add(at, leaf.offset))
-                code.call("void", refcount.retain_helper(code.module), [("ptr", block)])
+                code.call("void", refcount.retain_helper(code.module), [("ptr", "%ctx"), ("ptr", block)])
 
 
 def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -> None:

@@ -417,7 +417,7 @@ class FnEmitter(Code):
         self.share(value)
         for leaf, operand in zip(self.layouts.leaves(t), value, strict=True):
             if leaf.counted is not None and not refcount.immortal(operand):
-                self.call("void", refcount.retain_helper(self.module), [("ptr", operand)])
+                self.call("void", refcount.retain_helper(self.module), [("ptr", "%ctx"), ("ptr", operand)])
 
     def release(self, t: Type, value: Leaves) -> None:
         for helper, operand in refcount.release_plan(self.module, t, value):

@@ -22,13 +22,16 @@ FOREIGN = "-1"
 
 
 def retain_helper(module: Module) -> str:
-    """void (block): one more owner; null and immortal blocks are left alone."""
+    """void (ctx, block): one more owner; null and immortal blocks are left alone."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block")], "void", attributes="noinline nounwind")
+        code = Code(module, name, [CTX, ("ptr", "%block")], "void", attributes="noinline nounwind")
         with code.when(code.icmp("ne", "%block", "null", "ptr")):
             count = code.ins("load atomic i64, ptr %block monotonic, align 8")
             with code.when(code.icmp("sge", count, "0")):
+                with code.when(_alone(code)):
+                    _set_count(code, code.add(count, "1"))
+                    code.ret()
                 code.do("atomicrmw add ptr %block, i64 1 monotonic")
         code.ret()
         code.finish()
@@ -37,21 +40,33 @@ def retain_helper(module: Module) -> str:
 
 
 def drop_helper(module: Module) -> str:
-    """i1 (block): one owner less; whether that was the last."""
+    """i1 (ctx, block): one owner less; whether that was the last."""
 
     def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block")], "i1")
+        code = Code(module, name, [CTX, ("ptr", "%block")], "i1")
         with code.when(code.icmp("eq", "%block", "null", "ptr")):
             code.ret("false")
         count = code.ins("load atomic i64, ptr %block acquire, align 8")
         with code.when(code.icmp("sle", count, "1")):
             # Alone (nobody else can add an owner), or immortal.
             code.ret(code.icmp("eq", count, "1"))
+        with code.when(_alone(code)):
+            _set_count(code, code.sub(count, "1"))
+            code.ret("false")
         before = code.ins("atomicrmw sub ptr %block, i64 1 acq_rel")
         code.ret(code.icmp("eq", before, "1"))
         code.finish()
 
     return module.helper("hyb.drop", make)
+
+
+def _alone(code: Code) -> str:
+    """i1: no other thread counts owners, so an atomic operation, twenty times as long, is not needed."""
+    return code.icmp("ne", code.load("i64", code.ptr_add("%ctx", OFFSET["alone"])), "0")
+
+
+def _set_count(code: Code, count: str) -> None:
+    code.do(f"store atomic i64 {count}, ptr %block monotonic, align 8")
 
 
 def unique(code: Code, block: str) -> str:
@@ -85,7 +100,7 @@ def release_helper(module: Module, kind: BufferT | EnumT | None = None) -> str:
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("ptr", "%block")], "void", attributes="noinline nounwind")
-        with code.when(code.call("i1", drop_helper(module), [("ptr", "%block")])):
+        with code.when(code.call("i1", drop_helper(module), [CTX, ("ptr", "%block")])):
             if module.layouts.recursive(kind):
                 code.call(
                     "void",
@@ -116,7 +131,7 @@ def release_leaves(code: Code, t: Type, value: Leaves) -> None:
 def retain_leaves(code: Code, t: Type, value: Leaves) -> None:
     for leaf, operand in zip(code.layouts.leaves(t), value, strict=True):
         if leaf.counted is not None and not immortal(operand):
-            code.call("void", retain_helper(code.module), [("ptr", operand)])
+            code.call("void", retain_helper(code.module), [CTX, ("ptr", operand)])
 
 
 def _free_helper(module: Module, kind: BufferT | EnumT) -> str:

@@ -43,7 +43,7 @@ def emit_accumulate(e: FnEmitter, op: Op) -> Results:
     e.branch(e.icmp("eq", have, "0"), theirs, ours)
     with e.out_of_line(theirs):
         e.call("void", release_helper(e.module), [("ptr", CTX), ("ptr", t.owner)])
-        e.call("void", retain_helper(e.module), [("ptr", x.owner)])
+        e.call("void", retain_helper(e.module), [("ptr", CTX), ("ptr", x.owner)])
         from_theirs = e.here
         e.jump(done)
     e.share([x.owner])
