@@ -285,7 +285,7 @@ MAKERS: dict[str, Maker] = {
     "buffer_resize": _buffer_resize,
     "buffer_move": _buffer_move,
     "buffer_copy": _function(buffer_copy),
-    "buffer_part": _function(buffer_part),
+    "buffer_part": _function(buffer_part), "buffer_cut": _function(buffer_part),
     "buffer_prefetch": _function(lambda b, i: b),
     "sort_words": _function(sort_words),
     "packs": _function(lambda: True),

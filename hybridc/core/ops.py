@@ -339,6 +339,9 @@ _ROWS: list[OpRow] = [
           doc="(dst, at, src, from, n): dst with n elements of src from `from` written at `at`"),
     OpRow("buffer_part", _on_buffer(lambda b: (INT, INT), lambda b: (b,)), looks=True, late=True,
           doc="(b, start, n): n elements of b from start, only to be looked at while b stays as it is"),
+    OpRow("buffer_cut", _signature((BYTES, INT, INT), (BYTES,)), faults=True, late=True,
+          doc="(b, start, n): n bytes of b from start, in a buffer of their own; of one ASCII character in one that"
+          " is there for ever"),
     OpRow("buffer_prefetch", _on_buffer(lambda b: (INT,), lambda b: (b,)), alias=True,
           doc="(b, i): b, of which element i, if there is one, is used soon; autodiff takes it out"),
     OpRow("sort_words", _sort_words, own="cb",

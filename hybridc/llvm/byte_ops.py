@@ -9,7 +9,9 @@ from hybridc.llvm.buffer_ops import Results
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
-from hybridc.llvm.module import Module
+from hybridc.llvm.module import Module, byte_string
+from hybridc.llvm.pool import allocate_bytes
+from hybridc.llvm.support import CTX
 
 
 def _compare(e: FnEmitter, op: Op) -> Results:
@@ -207,6 +209,48 @@ def _same_helper(module: Module) -> str:
     return module.helper("hyb.same", make)
 
 
+LETTERS, LETTER = 128, 32
+"""ASCII characters, each with a buffer that is never freed, and the bytes of one: a header and room."""
+
+
+def _cut(e: FnEmitter, op: Op) -> Results:
+    block, start, count = (e.one(a) for a in op.args)
+    if count.startswith(("%", "-")):
+        e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
+    args = [CTX, ("ptr", e.ptr_add(e.buffer_data(block), start)), ("i64", count)]
+    made = e.call("ptr", _cut_helper(e.module), args)
+    e.leave_unless(e.icmp("ne", made, "null", "ptr"))
+    return ((made,),)
+
+
+def _cut_helper(module: Module) -> str:
+    """ptr (ctx, data, n): a buffer of n bytes; null where there is no memory."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [CTX, ("ptr", "%data"), ("i64", "%n")], "ptr", attributes="noinline nounwind")
+        with code.when(code.icmp("eq", "%n", "1")):
+            byte = code.ins("load i8, ptr %data")
+            with code.when(code.icmp("sge", byte, "0", "i8")):
+                at = code.mul(code.convert("zext", "i8", byte, "i64"), str(LETTER))
+                code.ret(code.ptr_add(_letters(module), at))
+        block = code.call("ptr", allocate_bytes(module, False), [CTX, ("i64", "%n")])
+        with code.when(code.icmp("ne", block, "null", "ptr")):
+            code.copy_bytes(code.ptr_add(block, HEADER), "%data", "%n")
+        code.ret(block)
+        code.finish()
+
+    return module.helper("hyb.cut", make)
+
+
+def _letters(module: Module) -> str:
+    """A pointer to the buffers of the ASCII characters, one after another."""
+    room = LETTER - HEADER
+    kind = f"{{ i64, i64, [{room} x i8] }}"
+    rows = (f"{kind} {{ i64 -1, i64 1, [{room} x i8] {byte_string(bytes([c]) + bytes(room - 1))} }}"
+            for c in range(LETTERS))
+    return module.constant(f"[{LETTERS} x {kind}]", f"[ {', '.join(rows)} ]", 16, "letters")
+
+
 ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_compare": _compare,
     "buffer_match": _match,
@@ -214,5 +258,6 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "hash_seed": _hash_seed,
     "buffer_find": _find,
     "buffer_skip": _skip,
+    "buffer_cut": _cut,
     "buffer_same": _same,
 }

@@ -83,7 +83,7 @@ def test_what_one_branch_keeps_is_copied_there() -> None:
     all = Buffer([(Buffer([1]), 0), (Buffer([2]), 0)])
     c = same(KEPT, [BYTES, True, all], [BYTES, False, all])
     assert ops(c.program)[:2] == ["buffer_part", "buffer_hash"]
-    assert ops(c.program).index("buffer_new") > ops(c.program).index("buffer_get")
+    assert ops(c.program).index("buffer_cut") > ops(c.program).index("buffer_get")
 
 
 REFUSED = {

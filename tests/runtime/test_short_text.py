@@ -46,3 +46,19 @@ def test_the_message_of_a_fault(mod, size: int) -> None:
         with pytest.raises(hybridc.RuntimeFault, match="^" + "x" * size + "$"):
             mod.refused(["x"] * size)
     assert live(mod) == 0
+
+
+def test_one_letter_needs_no_memory(mod) -> None:
+    """Each ASCII character has a text that is there for ever; whoever changes it has another one."""
+    text = "".join(map(chr, range(128)))
+    kept = mod.letters.native(text)
+    assert live(mod) <= 2  # the list, and its text's elements
+    assert mod.joined(kept) == text and kept.to_python() == list(text)
+    for words in (text, "aé漢🙂z", "x"):
+        assert mod.letters(words) == list(words)
+        assert mod.doubled(words) == words[0] + "".join(3 * c for c in words)
+        assert mod.doubled(words) == words[0] + "".join(3 * c for c in words)
+        for n in (0, 1, 2, 20):
+            assert mod.parts(words, n) == [words[i:i + n] for i in range(len(words))]
+    del kept
+    assert live(mod) == 0
