@@ -89,8 +89,7 @@ def retain_elements(code: Code, item: Type, data: str, count: str) -> None:
         at = code.ptr_add(data, code.mul(turn.index, str(shape.size)))
         for leaf in shape.leaves:
             if leaf.counted is not None:
-                block = code.load("ptr", code.ptr_add(at, leaf.offset))
-                code.call("void", refcount.retain_helper(code.module), [("ptr", "%ctx"), ("ptr", block)])
+                refcount.retain_here(code, code.load("ptr", code.ptr_add(at, leaf.offset)))
 
 
 def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -> None:

@@ -39,6 +39,29 @@ def retain_helper(module: Module) -> str:
     return module.helper("hyb.retain", make)
 
 
+def retain_here(code: Code, block: str) -> None:
+    """The same without a call where a thread alone counts, or the block is immortal: for loops over elements."""
+    with code.when(code.icmp("ne", block, "null", "ptr")):
+        count = code.ins(f"load atomic i64, ptr {block} monotonic, align 8")
+        counted, alone = code.icmp("sge", count, "0"), _alone(code)
+        with code.when(code.op2("and", "i1", counted, alone)):
+            code.do(f"store atomic i64 {code.add(count, '1')}, ptr {block} monotonic, align 8")
+        with code.when(code.op2("and", "i1", counted, code.op2("xor", "i1", alone, "true"))):
+            code.call("void", retain_helper(code.module), [CTX, ("ptr", block)])
+
+
+def release_here(code: Code, kind: BufferT | EnumT, block: str) -> None:
+    """Release without a call where others stay owners of a block that a thread alone counts, or it is immortal."""
+    with code.when(code.icmp("ne", block, "null", "ptr")):  # most elements of some buffers hold nothing
+        count = code.ins(f"load atomic i64, ptr {block} monotonic, align 8")
+        shared = code.op2("and", "i1", code.icmp("sgt", count, "1"), _alone(code))
+        with code.when(shared):
+            code.do(f"store atomic i64 {code.sub(count, '1')}, ptr {block} monotonic, align 8")
+        rest = code.op2("xor", "i1", shared, "true")
+        with code.when(code.op2("and", "i1", rest, code.icmp("sge", count, "0"))):
+            code.call("void", release_helper(code.module, kind), [CTX, ("ptr", block)])
+
+
 def drop_helper(module: Module) -> str:
     """i1 (ctx, block): one owner less; whether that was the last."""
 
@@ -193,9 +216,7 @@ def release_leaves_at(code: Code, t: Type, address: str) -> None:
     """Release a value in memory."""
     for leaf in code.layouts.leaves(t):
         if leaf.counted is not None:
-            operand = code.load("ptr", code.ptr_add(address, leaf.offset))
-            with code.when(code.icmp("ne", operand, "null", "ptr")):  # most elements of some buffers hold nothing
-                code.call("void", release_helper(code.module, leaf.counted), [("ptr", "%ctx"), ("ptr", operand)])
+            release_here(code, leaf.counted, code.load("ptr", code.ptr_add(address, leaf.offset)))
 
 
 def _free_fields(code: Code, kind: EnumT) -> None:
