@@ -63,6 +63,8 @@ class Loop:
         PAIR.pack_into(MEMORY, self.shared, 0, count)
         self.contexts: list[tuple[Context, list[Context]]] = []
         """Those that run it, each with the list of its thread, which it goes back to."""
+        self.several = count > 1 and not _inside.active and threads() > 1
+        """Is it for more threads than one?"""
         self.helpers: list[Future[None]] = []
         self.running: list[None] = []
         """One for each helper that is at it."""
@@ -82,7 +84,7 @@ class Loop:
         context.prints = []
         set_word(context.address + DEPTH, word(self.parent.address + DEPTH))
         set_word(context.address + TEAM, 0)
-        set_word(context.address + WORKER, int(bool(self.helpers)))
+        set_word(context.address + WORKER, int(self.several))
         set_word(context.address + PARALLEL, jit().address["hyb_rt_alone"])
         self.contexts.append((context, self.program.idle()))
         with watch(context.flag):
@@ -110,10 +112,9 @@ class Loop:
         return failed
 
     def _go(self) -> None:
-        count = word(self.shared + 8)
-        if count > 1 and not _inside.active and threads() > 1:
+        if self.several:
             pool = _workers()
-            for _ in range(min(threads(), count) - 1):
+            for _ in range(min(threads(), word(self.shared + 8)) - 1):
                 self.helpers.append(pool.submit(self._help))
         before, _inside.active = _inside.active, True
         try:
