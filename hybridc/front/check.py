@@ -15,7 +15,7 @@ from functools import partial
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
-from hybridc.base.source import Sources, Span
+from hybridc.base.source import Sources, Span, in_file
 from hybridc.base.types import POISON, STD_TYPES, VOID, FnRef, ModelType, Poison, TypeVar
 from hybridc.front import (
     check_access,
@@ -35,6 +35,7 @@ from hybridc.front.endless import endless_field
 from hybridc.front.gradients import Wanted, check_gradients
 from hybridc.front.kept import KeptModule, KeptModules
 from hybridc.front.modules import Reader, Unit
+from hybridc.front.same import same
 from hybridc.front.scope import ConstSig, Entity, EnumSig, FnSig, Frame, ModelSig, ModuleDecls, StructSig, World
 from hybridc.front.typeexpr import TypeReader, nearest
 
@@ -79,11 +80,12 @@ class Checker:
             self._load_cached()
             known = self._load_kept()
             self.check_units([unit for unit in self.reader.ordered() if unit.name not in known])
-        if main is None or self.diagnostics:
-            for d in self.diagnostics:
-                self.reader.read_shown(d.span.path, *(span.path for _, span in d.notes))
-            return None
-        self._keep(known)
+            if main is None or self.diagnostics:
+                self.diagnostics = [d.in_file(self.sources) for d in self.diagnostics]
+                for d in self.diagnostics:
+                    self.reader.read_shown(d.span.path, *(span.path for _, span in d.notes))
+                return None
+            self._keep(known)
         return self._program(main)
 
     def check_std(self) -> None:
@@ -126,16 +128,28 @@ class Checker:
                 self.warned[unit.name] = found.warnings
         return known
 
+    def _settle(self, unit: Unit) -> None:
+        """Declarations that are what they were are those of before."""
+        before = self.kept.before(unit.name, unit.path)
+        if before is not None:
+            module = self.world.modules[unit.name]
+            for key, old in before.decls.decls.items():
+                if key in module.decls and same(old, module.decls[key]):
+                    module.decls[key] = self.world.decls[key] = old
+
     def _keep(self, known: Mapping[str, KeptModule]) -> None:
         """Keep all modules of a program without errors."""
         modules = self.world.modules
+        for unit in self.reader.ordered():
+            if unit.name not in known and not unit.std:
+                self._settle(unit)
         found = {}
         for unit in self.reader.ordered():
             if not unit.std:
                 imports = {dotted: modules[name] for dotted, name in unit.imports.items()}
-                text = self.sources[unit.path].text
                 found[unit.name, unit.path] = known.get(unit.name) or KeptModule(
-                    text, unit.file, imports, modules[unit.name], self.warned.get(unit.name, {}), 0)
+                    self.sources[unit.path], unit.file, imports, modules[unit.name], self.warned.get(unit.name, {}),
+                    unit.parts)
         self.kept.keep(found)
 
     def check_units(self, units: list[Unit]) -> None:
@@ -420,7 +434,8 @@ class Checker:
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        return list({d: None for unit in self.reader.ordered() for d in self.warned.get(unit.name, ())})
+        found = (d for unit in self.reader.ordered() for d in self.warned.get(unit.name, ()))
+        return list(dict.fromkeys(d.in_file(self.sources) for d in found))
 
     def forgive(self, since: int, codes: tuple[str, ...]) -> None:
         """Take back later messages of these kinds: they follow from what was reported before."""
@@ -428,6 +443,7 @@ class Checker:
 
     def text(self, span: Span) -> str:
         """The text of a span."""
+        span = in_file(span, self.sources)
         source = self.sources.get(span.path)
         return source.text[span.start:span.end] if source is not None else ""
 

@@ -1,5 +1,7 @@
 """Modules that this process has checked before: a module is taken again where its text is what it was and each of its
-imports means the very module that it meant then. What is not changed by an edit is neither parsed nor checked."""
+imports means the very module that it meant then. What is not changed by an edit is neither parsed nor checked. Of a
+module that an edit did change, declarations with the same text are not parsed again (parse.py), and those that are
+checked to the same are the very same objects, so that what was made of them is found (lower_kept.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.source import Source
 from hybridc.front import syntax
+from hybridc.front.parse import Parts
 from hybridc.front.scope import ModuleDecls
 
 if TYPE_CHECKING:
@@ -21,14 +25,15 @@ LASTS = 8
 
 @dataclass
 class KeptModule:
-    """A module without errors: the text and the syntax of its file, what its imports meant, and what came of it."""
+    """A module without errors: its file, the syntax of that, what its imports meant, and what came of it."""
 
-    text: str
+    source: Source
     file: syntax.File
     imports: dict[str, ModuleDecls]
     decls: ModuleDecls
     warnings: dict[Diagnostic, None]
-    used: int
+    parts: Parts
+    used: int = 0
 
 
 @dataclass
@@ -39,10 +44,9 @@ class KeptModules:
     programs: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def file(self, name: str, path: str, text: str) -> syntax.File | None:
-        """The syntax of a file that had this text."""
-        found = self.modules.get((name, path))
-        return found.file if found is not None and found.text == text else None
+    def before(self, name: str, path: str) -> KeptModule | None:
+        """A module as it was when it was last checked."""
+        return self.modules.get((name, path))
 
     def module(self, unit: Unit, modules: Mapping[str, ModuleDecls]) -> KeptModule | None:
         """What was checked before, if it is what checking it now among these modules would give."""
