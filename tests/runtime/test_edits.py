@@ -136,6 +136,7 @@ fn late():
 """What is found by lowering, and by differentiation."""
 
 
+@pytest.mark.filterwarnings("ignore::hybridc.CompileWarning")
 @pytest.mark.parametrize("lines", [0, 3])
 def test_errors_after_an_edit(lines: int, tmp_path: Path) -> None:
     path = tmp_path / "m.hyb"
