@@ -16,7 +16,7 @@ from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.dims import Dim
 from hybridc.base.recursion import deep_recursion
-from hybridc.base.source import NOWHERE, Source, Sources
+from hybridc.base.source import NOWHERE, Source, Sources, in_file
 from hybridc.base.targets import UnknownTarget, parse_targets
 from hybridc.base.types import FnRef, FnType, ModelType, Named, TupleType, Type, TypeVar, show_config
 from hybridc.checking import Checked, check, read_text
@@ -24,7 +24,7 @@ from hybridc.core import ir
 from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
 from hybridc.core.verify import check_after
-from hybridc.core.walk import gradients, mentions
+from hybridc.core.walk import gradients, map_spans, mentions
 from hybridc.front import dump, tree
 from hybridc.front import lower as lowering
 from hybridc.front.config_fns import fits
@@ -138,14 +138,23 @@ def lower(
     leading: Leading | None = None, later: bool = False,
 ) -> tuple[ir.Program, Interface]:
     """Core, and what it offers; CompileError for what cannot be compiled. If each pass is verified, so is this, unless
-    it is to be `later`, when functions have been recognised; then those that were lowered before are taken again."""
+    it is to be `later`, when functions have been recognised; then those that were lowered before are taken again, and
+    places count from where declarations begin."""
     kept = LOWERED if later else None
     core, interface, diagnostics = lowering.lower(checked.program, models, all_names, tests, leading, kept)
     if diagnostics:
         raise CompileError(diagnostics, checked.sources)
-    if knobs.verify_each() and not later:
+    if later:
+        return core, interface
+    if knobs.verify_each():
         check_after("lower", core)
-    return core, interface
+    return in_files(core, checked.sources), interface
+
+
+def in_files(core: ir.Program, sources: Sources) -> ir.Program:
+    """With all places in their files."""
+    fns = {name: map_spans(fn, lambda span: in_file(span, sources)) for name, fn in core.fns.items()}
+    return ir.Program(core.structs, core.enums, fns)
 
 
 def optimise(
@@ -205,11 +214,13 @@ def reached(core: ir.Program, interface: Interface, later: bool = False) -> ir.P
     return dce.prune(core, roots)
 
 
-def recognised(core: ir.Program) -> tuple[ir.Program, recognise.Origins]:
+def recognised(core: ir.Program, sources: Sources) -> tuple[ir.Program, recognise.Origins]:
     """With the functions that this process has compiled before in their places; those that are new are verified if
     each pass is."""
     origins: recognise.Origins = {}
-    if not knobs.trap_nan():  # which writes places into the program
+    if knobs.trap_nan():  # which writes places into the program
+        core = in_files(core, sources)
+    else:
         core, origins = RECOGNISER.program(core)
     if knobs.verify_each():
         check_after("lower", core, ir.Program())
@@ -321,11 +332,11 @@ def finish(
     process compiles much of it again."""
     core = reached(core, interface, again or not knobs.verify_each())
     pace.mark(core, interface)  # while it still shows what is the library's
-    text = print_program(core) if portable else ""
+    text = print_program(in_files(core, sources) if again else core) if portable else ""
     given = {**(values or {}), **with_weights(interface, core, weights or {})}
     origins: recognise.Origins = {}
     if again:
-        core, origins = recognised(core)
+        core, origins = recognised(core, sources)
     better = optimise(core, interface, sources, guarded=guarded, origins=origins)
     pace.mark(better, interface)
     stays.mark(better, interface)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hybridc.base.source import Sources, Span
+from hybridc.base.source import Sources, Span, in_file
 
 MAX_WIDTH = 200
 """How much of a source line is shown."""
@@ -20,6 +20,11 @@ class Diagnostic:
     help: str | None = None
     notes: tuple[tuple[str, Span], ...] = ()
     severity: str = "error"
+
+    def in_file(self, sources: Sources) -> Diagnostic:
+        """With all places in their files."""
+        notes = tuple((message, in_file(span, sources)) for message, span in self.notes)
+        return replace(self, span=in_file(self.span, sources), notes=notes)
 
 
 def render(diagnostic: Diagnostic, sources: Sources) -> str:
@@ -96,7 +101,7 @@ class CompileError(Exception):
 
     def __init__(self, diagnostics: list[Diagnostic], sources: Sources):
         order = {path: i for i, path in enumerate(sources)}
-        unique = dict.fromkeys(diagnostics)
+        unique = dict.fromkeys(d.in_file(sources) for d in diagnostics)
         self.diagnostics = sorted(unique, key=lambda d: (order.get(d.span.path, -1), d.span.start, d.code))
         self.sources = sources
         super().__init__("\n\n".join(render(d, sources) for d in self.diagnostics))

@@ -1,4 +1,7 @@
-"""Where text stands: files and spans, as offsets; lines and columns only when something is rendered."""
+"""Where text stands: files and spans, as offsets; lines and columns only when something is rendered.
+
+A place within a declaration of a user's file counts from where the declaration begins, so that an edit elsewhere in the
+file leaves the declaration, and all that is made of it, what it was. `in_file` makes it a place in the file again."""
 
 from __future__ import annotations
 
@@ -20,14 +23,18 @@ class Span:
 
 
 NOWHERE = Span("", 0, 0)
+MARK = "\0"
+"""Stands in the path of a place before what names the declaration that the place counts from."""
 
 
 @dataclass
 class Source:
-    """One file: its path as shown to the user, its text, and where its lines begin."""
+    """One file: its path as shown to the user, its text, and where its lines begin. `parts`: where its declarations
+    begin, by the paths of the places that count from there."""
 
     path: str
     text: str
+    parts: dict[str, int] = field(default_factory=dict)
     _starts: list[int] = field(default_factory=list, repr=False)
 
     def line_column(self, offset: int) -> tuple[int, int]:
@@ -47,3 +54,12 @@ class Source:
 
 Sources = dict[str, Source]
 """Every file that was read, by path."""
+
+
+def in_file(span: Span, sources: Sources) -> Span:
+    """A place in its file."""
+    path, mark, _ = span.path.partition(MARK)
+    if not mark:
+        return span
+    begin = sources[path].parts[span.path]
+    return Span(path, begin + span.start, begin + span.end)

@@ -15,6 +15,7 @@ from hybridc.core.ir import (
     Block,
     Call,
     Exit,
+    Fault,
     Fn,
     Fused,
     If,
@@ -23,6 +24,7 @@ from hybridc.core.ir import (
     Op,
     Parallel,
     Scope,
+    Span,
     Stmt,
     Tail,
     Type,
@@ -335,6 +337,16 @@ def map_blocks(stmt: Stmt, f: Callable[[Block], Block]) -> Stmt:
             body = f(stmt.body)
             return stmt if body is stmt.body else replace(stmt, body=body)
     return stmt
+
+
+def map_spans(fn: Fn, f: Callable[[Span], Span]) -> Fn:
+    """With `f` applied to every place, before anything is fused."""
+
+    def block(b: Block) -> Block:
+        tail = replace(b.tail, span=f(b.tail.span)) if isinstance(b.tail, Fault) else b.tail
+        return Block(tuple(map_blocks(replace(s, span=f(s.span)), block) for s in b.stmts), tail)
+
+    return replace(fn, body=block(fn.body), span=f(fn.span))
 
 
 def map_outs(stmt: Stmt, f: Callable[[Var], Var]) -> Stmt:

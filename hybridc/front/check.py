@@ -15,13 +15,13 @@ from functools import partial
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
-from hybridc.base.source import Sources, Span
-from hybridc.base.types import POISON, STD_TYPES, VOID, FnRef, ModelType, Poison, TypeVar
+from hybridc.base.source import Sources, Span, in_file
+from hybridc.base.types import POISON, STD_TYPES, VOID, Poison
 from hybridc.front import (
     check_access,
     check_custom,
+    check_export,
     check_fn,
-    check_generic,
     check_model,
     check_stmt,
     signatures,
@@ -32,11 +32,13 @@ from hybridc.front.check_body import Body
 from hybridc.front.config_fns import check_given
 from hybridc.front.declare import Declarer
 from hybridc.front.endless import endless_field
-from hybridc.front.gradients import Wanted, check_gradients
-from hybridc.front.kept import KeptModule, KeptModules
+from hybridc.front.gradients import check_gradients
+from hybridc.front.kept import Aside, KeptBody, KeptModule, KeptModules, without_marks
 from hybridc.front.modules import Reader, Unit
+from hybridc.front.outline import Outline, outline_of
+from hybridc.front.same import same
 from hybridc.front.scope import ConstSig, Entity, EnumSig, FnSig, Frame, ModelSig, ModuleDecls, StructSig, World
-from hybridc.front.typeexpr import TypeReader, nearest
+from hybridc.front.typeexpr import TypeReader
 
 MAX_ERRORS = 200
 
@@ -61,9 +63,12 @@ class Checker:
         self.std_core: dict[str, Entity] = {}
         self.prepared: set[str] = set()
         self.preparing: list[str] = []
-        self.warned: dict[str, dict[Diagnostic, None]] = {}
-        """By module, as the gradients."""
-        self.gradients: dict[str, Wanted] = {}
+        self.asides: dict[str, dict[str, Aside]] = {}
+        """By module, and by function or test: what bodies have beside their trees."""
+        self.outlines: dict[str, Outline] = {}
+        self.bodies: dict[str, dict[str, KeptBody]] = {}
+        self._again: dict[str, KeptBody] = {}
+        """The bodies of before, of modules that look as they did."""
         self._checking: list[str] = []
         self._checked: set[str] = set()
 
@@ -79,11 +84,12 @@ class Checker:
             self._load_cached()
             known = self._load_kept()
             self.check_units([unit for unit in self.reader.ordered() if unit.name not in known])
-        if main is None or self.diagnostics:
-            for d in self.diagnostics:
-                self.reader.read_shown(d.span.path, *(span.path for _, span in d.notes))
-            return None
-        self._keep(known)
+            if main is None or self.diagnostics:
+                self.diagnostics = [d.in_file(self.sources) for d in self.diagnostics]
+                for d in self.diagnostics:
+                    self.reader.read_shown(d.span.path, *(span.path for _, span in d.notes))
+                return None
+            self._keep(known)
         return self._program(main)
 
     def check_std(self) -> None:
@@ -123,19 +129,32 @@ class Checker:
             if found is not None:
                 known[unit.name] = found
                 self._load(found.decls)
-                self.warned[unit.name] = found.warnings
+                self.asides[unit.name] = {"": Aside(warnings=found.warnings)}
         return known
+
+    def _settle(self, unit: Unit) -> None:
+        """Declarations that are what they were are those of before."""
+        before = self.kept.before(unit.name, unit.path)
+        if before is not None:
+            module, bodies = self.world.modules[unit.name], self.bodies.get(unit.name, {})
+            for key, old in before.decls.decls.items():
+                if key in module.decls and same(old, module.decls[key]):
+                    module.decls[key] = self.world.decls[key] = old
+                    if key in bodies:
+                        bodies[key].decl = old  # type: ignore[assignment]
 
     def _keep(self, known: Mapping[str, KeptModule]) -> None:
         """Keep all modules of a program without errors."""
-        modules = self.world.modules
+        for unit in self.reader.ordered():
+            if unit.name not in known and not unit.std:
+                self._settle(unit)
         found = {}
         for unit in self.reader.ordered():
             if not unit.std:
-                imports = {dotted: modules[name] for dotted, name in unit.imports.items()}
-                text = self.sources[unit.path].text
+                bodies = without_marks(self.bodies.get(unit.name, {}), self.world.sigs)
                 found[unit.name, unit.path] = known.get(unit.name) or KeptModule(
-                    text, unit.file, imports, modules[unit.name], self.warned.get(unit.name, {}), 0)
+                    self.sources[unit.path], unit.file, unit.parts, self.outlines[unit.name], bodies,
+                    self.world.modules[unit.name], self._warnings(unit))
         self.kept.keep(found)
 
     def check_units(self, units: list[Unit]) -> None:
@@ -156,11 +175,24 @@ class Checker:
         for unit in units:
             self._models(unit)
         for unit in units:
+            self._outline(unit)
+        for unit in units:
             self._bodies(unit)
         check_given(self)
         if not self.diagnostics:
-            for name, wanted in self.gradients.items():
-                check_gradients(self.world, wanted, self.report, partial(self.warn, name))
+            for unit in units:
+                wanted = [w for aside in self.asides.get(unit.name, {}).values() for w in aside.gradients]
+                check_gradients(self.world, wanted, self.report, partial(self.warn, unit.name))
+
+    def _outline(self, unit: Unit) -> None:
+        """What bodies are checked by, and the bodies of before if that is what it was."""
+        if unit.std:
+            return
+        fns = {key: source.fn for key, source in self.declarer.fns.items() if source.unit is unit}
+        outline = self.outlines[unit.name] = outline_of(unit, self.world.modules, fns)
+        before = self.kept.before(unit.name, unit.path)
+        if before is not None and not unit.broken and before.outline.like(outline):
+            self._again.update(before.bodies)
 
     def _refuse_endless(self) -> None:
         for sig in list(self.world.sigs.values()):
@@ -209,7 +241,7 @@ class Checker:
                 self._test(module, unit, decl, tests)
         for decl in unit.file.decls:
             if isinstance(decl, syntax.Export):
-                self._export(module, unit, decl)
+                check_export.export(self, module, unit, decl)
         module.public = {n: e.key for n, e in module.names.items()
                          if e.kind in ("fn", "struct", "enum", "model", "const")}
         module.files = (unit.path,)
@@ -226,15 +258,37 @@ class Checker:
         source = self.declarer.fns[key]
         sig = self.world.fn(key)
         module = self.world.modules[sig.module]
-        self._checking.append(key)
         model = self.world.sigs.get(sig.owner) if sig.owner is not None else None
+        if self._taken(module, key, source.fn):
+            sig.result = self._again[key].decl.result
+            return
+        self._checking.append(key)
         c = self.body(module, source.reader, key, source.unit.std, model if isinstance(model, ModelSig) else None)
         c.sig = sig
         # what is not known in the body may be so for what is wrong in the signature
         c.had_errors = any(isinstance(t, Poison) for t in (sig.result, *(p.type for p in sig.params)))
         decl = self._fn_body(c, sig, source.fn)
+        decl = c.finish(decl)
         self._checking.pop()
-        module.decls[key] = self.world.decls[key] = c.finish(decl)
+        self._made(module, key, source.fn, decl)
+
+    def _taken(self, module: ModuleDecls, key: str, node: syntax.Fn | syntax.Test) -> bool:
+        """Take a body of before, if there is that of this syntax."""
+        found = self._again.get(key)
+        if found is None or found.syntax is not node:
+            return False
+        self.asides.setdefault(module.name, {})[key] = found.aside
+        self._made(module, key, node, found.decl)
+        return True
+
+    def _made(self, module: ModuleDecls, key: str, node: syntax.Fn | syntax.Test, decl: tree.FnDecl) -> None:
+        module.decls[key] = self.world.decls[key] = decl
+        aside = self.asides.get(module.name, {}).get(key) or Aside()
+        self.bodies.setdefault(module.name, {})[key] = KeptBody(node, decl, aside)
+
+    def aside(self, module: str) -> Aside:
+        """Of the body that is being checked."""
+        return self.asides.setdefault(module, {}).setdefault(self._checking[-1] if self._checking else "", Aside())
 
     def _fn_body(self, c: Body, sig: FnSig, fn: syntax.Fn) -> tree.FnDecl:
         frame = Frame(fn, sig.result)
@@ -314,88 +368,17 @@ class Checker:
 
     def _test(self, module: ModuleDecls, unit: Unit, decl: syntax.Test, number: int) -> None:
         key = f"{unit.name}:test#{number}"
+        module.tests.append(tree.Test(decl.name, key, decl.span))
+        if self._taken(module, key, decl):
+            return
+        self._checking.append(key)
         c = self.body(module, self.declarer.reader(unit, key), key, unit.std)
         c.frames.append(Frame(None, VOID))
         body, _ = check_stmt.block(c, decl.body)
         fn = tree.FnDecl(key, decl.name, (), (), (), (), VOID, body, decl.span)
-        module.decls[key] = self.world.decls[key] = c.finish(fn)
-        module.tests.append(tree.Test(decl.name, key, decl.span))
-
-    # -- exports -------------------------------------------------------------------------------------------------------
-    def _export(self, module: ModuleDecls, unit: Unit, decl: syntax.Export) -> None:
-        e = decl.value
-        base = e.fn if isinstance(e, syntax.Call) else e.value if isinstance(e, syntax.Index) else e
-        name = base.id if isinstance(base, syntax.Name) else base.name if isinstance(base, syntax.Attribute) else "?"
-        entity = module.names.get(name) if isinstance(base, syntax.Name) else None
-        c = self.body(module, self.declarer.reader(unit, unit.name), unit.name, unit.std)
-        c.frames.append(Frame(None, None))
-        if isinstance(base, syntax.Attribute):
-            entity = check_access.qualified(c, base)
-        if entity is None or entity.kind == "missing":
-            if entity is None:
-                known = [n for n, x in module.names.items() if x.kind in ("fn", "model")]
-                self.report("HYB603", f"there is no fn or model `{name}` to export", base.span, nearest(name, known))
-            return
-        sig = self.world.sigs.get(entity.key)
-        target: FnRef | ModelType | str | None = None
-        match sig:
-            case FnSig() if not isinstance(e, syntax.Call):
-                target = self._export_fn(c, sig, e)
-            case ModelSig():
-                target = self._export_model(c, sig, e)
-            case StructSig() | EnumSig() if e is base and not sig.params:
-                target = sig.key
-            case StructSig() | EnumSig():
-                self.report("HYB603", f"`{name}` is generic: its types come with the functions whose signatures need "
-                            "them", decl.span)
-            case _:
-                self.report("HYB603", f"`{name}` cannot be exported: a fn, a model or a type can", decl.span)
-        if target is not None:
-            export = tree.Export(target, decl.alias or name, decl.span)
-            if self._free(module, export):
-                module.exports.append(export)
-
-    def _free(self, module: ModuleDecls, export: tree.Export) -> bool:
-        """Is its name of nothing else? A fn may be exported for several types, a model under its own name in several
-        configurations."""
-        name, key = export.name, _exported(export)
-        entity = module.names.get(name)
-        known = self.world.sigs.get(entity.key) if entity is not None else None
-        if known is not None and known.key != key:
-            self.report("HYB202", f"`{name}` is exported, and is the name of another declaration", export.span,
-                        "write another name after `as`", ((f"`{name}` is declared here", known.span),))
-            return False
-        for other in module.exports:
-            several = isinstance(export.target, FnRef) or known is not None
-            if other.name == name and (not several or _exported(other) != key or other.target == export.target):
-                self.report("HYB202", f"`{name}` is exported twice", export.span, "write another name after `as`",
-                            (("it is exported here too", other.span),))
-                return False
-        return True
-
-    def _export_fn(self, c: Body, sig: FnSig, e: syntax.Expr) -> FnRef | None:
-        explicit = [b for b in sig.brackets if isinstance(b, TypeVar)]
-        if isinstance(e, syntax.Index):
-            types = check_generic.bracket_types(c, sig, e.items, e.span)
-            return None if types is None else FnRef(sig.key, tuple(types))
-        if explicit:
-            shown = ", ".join(v.name for v in explicit)
-            self.report("HYB603", f"`{sig.name}` is generic: an export says for which [{shown}]", e.span,
-                        f"write `export {sig.name}[f32]`")
-            return None
-        return FnRef(sig.key)
-
-    def _export_model(self, c: Body, sig: ModelSig, e: syntax.Expr) -> ModelType | None:
-        if not isinstance(e, syntax.Call):
-            missing = [p.name for p in sig.config if not p.has_default]
-            if missing:
-                self.report("HYB603", f"an export of `{sig.name}` gives its configuration: {', '.join(missing)}",
-                            e.span, f"write `export {sig.name}({', '.join(n + '=...' for n in missing)})`")
-                return None
-            return ModelType(sig.key, tuple(p.default for p in sig.config))
-        x = c.expr(e)
-        t = c.finish(x).type
-        return t if isinstance(t, ModelType) else None
+        fn = c.finish(fn)
+        self._checking.pop()
+        self._made(module, key, decl, fn)
 
     # -- the result ----------------------------------------------------------------------------------------------------
     def _program(self, main: str) -> tree.Program:
@@ -416,11 +399,15 @@ class Checker:
 
     def warn(self, module: str, code: str, message: str, span: Span, help: str | None = None) -> None:
         """What is allowed, and may not be meant; `module` is the one for which it is found out."""
-        self.warned.setdefault(module, {})[Diagnostic(code, message, span, help, severity="warning")] = None
+        self.aside(module).warnings[Diagnostic(code, message, span, help, severity="warning")] = None
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        return list({d: None for unit in self.reader.ordered() for d in self.warned.get(unit.name, ())})
+        return [d for unit in self.reader.ordered()
+                for d in sorted({d.in_file(self.sources): None for d in self._warnings(unit)}, key=_place)]
+
+    def _warnings(self, unit: Unit) -> dict[Diagnostic, None]:
+        return {d: None for aside in self.asides.get(unit.name, {}).values() for d in aside.warnings}
 
     def forgive(self, since: int, codes: tuple[str, ...]) -> None:
         """Take back later messages of these kinds: they follow from what was reported before."""
@@ -428,13 +415,13 @@ class Checker:
 
     def text(self, span: Span) -> str:
         """The text of a span."""
+        span = in_file(span, self.sources)
         source = self.sources.get(span.path)
         return source.text[span.start:span.end] if source is not None else ""
 
 
-def _exported(export: tree.Export) -> str:
-    """The key of what is exported."""
-    return export.target if isinstance(export.target, str) else export.target.key
+def _place(d: Diagnostic) -> tuple[int, str]:
+    return d.span.start, d.code
 
 
 _STD: dict[str, ModuleDecls] = {}

@@ -99,7 +99,7 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
                     help="reshape to known axes within the function")
             return c.poison(e.span)
         targets.append(d)
-    c.checker.gradients.setdefault(c.module.name, []).append((f, tuple(positions), e.span))
+    c.checker.aside(c.module.name).gradients.append((f, tuple(positions), e.span))
     return tree.Gradient(derived(c, t, kind, targets), e.span, f, kind, tuple(positions), stateful)
 
 

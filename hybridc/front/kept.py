@@ -1,5 +1,8 @@
 """Modules that this process has checked before: a module is taken again where its text is what it was and each of its
-imports means the very module that it meant then. What is not changed by an edit is neither parsed nor checked."""
+imports means the very module that it meant then. What is not changed by an edit is neither parsed nor checked. Of a
+module that an edit did change, declarations with the same text are not parsed again (parse.py), their bodies are not
+checked again unless the module looks different from without (outline.py), and declarations that are checked to the same
+are the very same objects, so that what was made of them is found (lower_kept.py)."""
 
 from __future__ import annotations
 
@@ -9,8 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hybridc.base.diagnostic import Diagnostic
-from hybridc.front import syntax
-from hybridc.front.scope import ModuleDecls
+from hybridc.base.source import Source
+from hybridc.front import syntax, tree
+from hybridc.front.gradients import Wanted
+from hybridc.front.outline import Outline
+from hybridc.front.parse import Parts
+from hybridc.front.scope import ModelSig, ModuleDecls, Sig
 
 if TYPE_CHECKING:
     from hybridc.front.modules import Unit
@@ -20,15 +27,41 @@ LASTS = 8
 
 
 @dataclass
-class KeptModule:
-    """A module without errors: the text and the syntax of its file, what its imports meant, and what came of it."""
+class Aside:
+    """What a body has beside its tree: derivatives that are to exist, and warnings."""
 
-    text: str
+    gradients: Wanted = field(default_factory=list)
+    warnings: dict[Diagnostic, None] = field(default_factory=dict)
+
+
+@dataclass
+class KeptBody:
+    """A function or a test that was checked."""
+
+    syntax: syntax.Fn | syntax.Test
+    decl: tree.FnDecl
+    aside: Aside
+
+
+def without_marks(bodies: Mapping[str, KeptBody], sigs: Mapping[str, Sig]) -> dict[str, KeptBody]:
+    """Those that leave no mark on the signature of their model: they may say which items of a list of its configuration
+    are dimensions."""
+    marked = {key for key, sig in sigs.items() if isinstance(sig, ModelSig) and any(c.indices for c in sig.config)}
+    return {key: body for key, body in bodies.items() if body.decl.owner not in marked}
+
+
+@dataclass
+class KeptModule:
+    """A module without errors: its file, the syntax of that, what its bodies were checked by, and what came of it."""
+
+    source: Source
     file: syntax.File
-    imports: dict[str, ModuleDecls]
+    parts: Parts
+    outline: Outline
+    bodies: dict[str, KeptBody]
     decls: ModuleDecls
     warnings: dict[Diagnostic, None]
-    used: int
+    used: int = 0
 
 
 @dataclass
@@ -39,17 +72,16 @@ class KeptModules:
     programs: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def file(self, name: str, path: str, text: str) -> syntax.File | None:
-        """The syntax of a file that had this text."""
-        found = self.modules.get((name, path))
-        return found.file if found is not None and found.text == text else None
+    def before(self, name: str, path: str) -> KeptModule | None:
+        """A module as it was when it was last checked."""
+        return self.modules.get((name, path))
 
     def module(self, unit: Unit, modules: Mapping[str, ModuleDecls]) -> KeptModule | None:
         """What was checked before, if it is what checking it now among these modules would give."""
         found = self.modules.get((unit.name, unit.path))
-        if found is None or found.file is not unit.file or found.imports.keys() != unit.imports.keys():
+        if found is None or found.file is not unit.file or found.outline.imports.keys() != unit.imports.keys():
             return None
-        if any(modules.get(unit.imports[dotted]) is not decls for dotted, decls in found.imports.items()):
+        if any(modules.get(unit.imports[dotted]) is not decls for dotted, decls in found.outline.imports.items()):
             return None
         return found
 

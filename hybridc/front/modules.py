@@ -17,7 +17,7 @@ from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Sources, Span
 from hybridc.front import syntax
 from hybridc.front.kept import KeptModules
-from hybridc.front.parse import parse_whole
+from hybridc.front.parse import Parts, parse_whole
 
 PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude",
            "_elementwise")
@@ -48,7 +48,7 @@ def not_utf8(path: str, error: UnicodeDecodeError) -> tuple[Diagnostic, Source]:
 @dataclass
 class Unit:
     """One parsed file. `imports` maps each import's dotted name to the module it means; `broken` are the names of
-    declarations that could not be read."""
+    declarations that could not be read; `parts` are for when it is parsed again."""
 
     name: str
     path: str
@@ -56,6 +56,7 @@ class Unit:
     std: bool
     imports: dict[str, str] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    parts: Parts = field(default_factory=dict)
 
 
 @dataclass
@@ -136,15 +137,15 @@ class Reader:
         return name
 
     def _parse(self, name: str, path: str, text: str, std: bool) -> Unit:
-        source = Source(path, text)
-        self.sources[path] = source
-        known = self.kept.file(name, path, text)
-        if known is not None:
-            unit = Unit(name, path, known, std)
+        before = None if std else self.kept.before(name, path)
+        if before is not None and before.source.text == text:
+            source, unit = before.source, Unit(name, path, before.file, std, parts=before.parts)
         else:
-            parsed = parse_whole(source)
+            source = Source(path, text)
+            parsed = parse_whole(source, None if std else before.parts if before is not None else {})
             self.diagnostics += parsed.diagnostics
-            unit = Unit(name, path, parsed.file, std, broken=parsed.broken)
+            unit = Unit(name, path, parsed.file, std, broken=parsed.broken, parts=parsed.parts)
+        self.sources[path] = source
         self.units[name] = unit
         return unit
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import lark
 from lark.exceptions import UnexpectedToken
 
 from hybridc.base.diagnostic import Diagnostic
-from hybridc.base.source import Source, Span
+from hybridc.base.names import unused
+from hybridc.base.source import MARK, Source, Span
 from hybridc.base.types import PRIMS
 from hybridc.front import tables
 from hybridc.front.build_base import PYTHON_WORDS
@@ -25,12 +26,16 @@ class Builder(Declarations):
     """Builds the tree while Lark parses; its state is that of the one file being parsed."""
 
     def begin(self, source: Source) -> None:
-        self.source = source
-        self.path = source.path
         self.diagnostics = []
         self.type_only = {}
         self.jumps = []
         self.python_words = []
+        self.read(source)
+
+    def read(self, source: Source) -> None:
+        """What comes now stands in this text."""
+        self.source = source
+        self.path = source.path
 
     def parse_hole(self, start: int, end: int) -> Expr | None:
         lexed = lex_part(self.source, _parser().spellings, start, end)
@@ -69,16 +74,31 @@ def parse(source: Source) -> tuple[File | None, list[Diagnostic]]:
 
 
 @dataclass
+class Part:
+    """What stands at the top of a file, mostly one declaration, without errors: its text, and what it is."""
+
+    text: str
+    decls: list[Decl | ExprStmt]
+
+
+Parts = Mapping[str, Part]
+"""By the paths of the places in them."""
+
+
+@dataclass
 class Parsed:
     """The declarations of a file that are well formed, the names of those that are not, and its syntax errors."""
 
     file: File
     broken: tuple[str, ...]
     diagnostics: list[Diagnostic]
+    parts: dict[str, Part] = field(default_factory=dict)
 
 
-def parse_whole(source: Source) -> Parsed:
-    """What can be read of a file, so that its other errors can be found beside those of syntax."""
+def parse_whole(source: Source, known: Parts | None = None) -> Parsed:
+    """What can be read of a file, so that its other errors can be found beside those of syntax. Given what was `known`
+    of the file before, places count from where their declarations begin, which `source.parts` then says, and what has
+    the text that it had is the very same."""
     with _lock:
         parser = _parser()
         builder = parser.builder
@@ -86,6 +106,7 @@ def parse_whole(source: Source) -> Parsed:
         lexed = lex(source, parser.spellings)
         decls: list[Decl | ExprStmt] = []
         broken: dict[str, None] = {}
+        parts: dict[str, Part] = {}
         bodiless = False
         bad = sorted(lexed.bad)
         for chunk, begin, stop in _chunks(lexed, len(source.text)):
@@ -94,9 +115,21 @@ def parse_whole(source: Source) -> Parsed:
                 # What is not even words makes no sense as a declaration: one complaint is enough.
                 broken |= dict.fromkeys(_declared(chunk))
                 continue
+            path, text = "", ""
+            if known is not None:
+                begin = chunk[0].start_pos
+                path, text = _part(source, chunk)
+                part = known.get(path)
+                if part is not None and part.text == text:
+                    decls += part.decls
+                    parts[path] = part
+                    bodiless = False
+                    continue
+                _move(chunk, -begin)
+                builder.read(Source(path, source.text[begin:stop]))
             builder.type_only.clear()
             builder.jumps.clear()
-            before = len(builder.diagnostics)
+            before, words = len(builder.diagnostics), len(builder.python_words)
             made = _run(builder, chunk, "file", None) or ()
             _refuse_types(builder)
             new = {d.code for d in builder.diagnostics[before:]}
@@ -107,11 +140,33 @@ def parse_whole(source: Source) -> Parsed:
                 broken |= dict.fromkeys(_declared(chunk))
             else:
                 decls += made
+                if known is not None and len(builder.python_words) == words:
+                    parts[path] = Part(text, list(made))
         doc, rest = _file_doc(builder, decls)
         _refuse_python_words(builder, rest, broken)
         broken |= {name.id: None for name in builder.python_words}
-        diagnostics = sorted(set(builder.diagnostics + lexed.diagnostics), key=lambda d: (d.span.start, d.code))
-        return Parsed(File(Span(source.path, 0, len(source.text)), doc, rest), tuple(broken), diagnostics)
+        found = {d.in_file({source.path: source}) for d in builder.diagnostics + lexed.diagnostics}
+        diagnostics = sorted(found, key=lambda d: (d.span.start, d.code))
+        return Parsed(File(Span(source.path, 0, len(source.text)), doc, rest), tuple(broken), diagnostics, parts)
+
+
+def _part(source: Source, chunk: list[Token]) -> tuple[str, str]:
+    """A path for the places in a part of a file, which is noted, and its text."""
+    begin = chunk[0].start_pos
+    last = next((t for t in reversed(chunk) if t.type not in ("NEWLINE", "DEDENT")), chunk[-1])
+    text = source.text[begin:last.end_pos]
+    name = None
+    if chunk[0].type != "TEST":
+        name = next((t.value for before, t in zip(chunk, chunk[1:]) if before.type in _DECLARING), None)
+    path = unused(source.path + MARK + (name or text.partition("\n")[0]), source.parts)
+    source.parts[path] = begin
+    return path, text
+
+
+def _move(tokens: list[Token], by: int) -> None:
+    for token in tokens:
+        token.start_pos += by
+        token.end_pos += by
 
 
 _DECLARING = frozenset({"FN", "STRUCT", "ENUM", "MODEL", "CONST"})

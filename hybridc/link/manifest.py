@@ -8,7 +8,7 @@ from typing import Any
 from hybridc_runtime import manifest as stored
 from hybridc_runtime.manifest import VERSION, Manifest, manifest_of_record
 
-from hybridc.base.source import Source, Sources, Span
+from hybridc.base.source import Source, Sources, Span, in_file
 from hybridc.base.types import PRIMS
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Model, ModelClass, ModelParam, ModelState, Param
@@ -124,7 +124,7 @@ def manifest_of(
     origins: Origins,
 ) -> Manifest:
     """Everything a loader needs besides the code. `origins`: where places count from (passes/recognise.py)."""
-    sites = [(absolute(span, origins), title, hidden) for span, title, hidden in tables.sites]
+    sites = [(in_file(absolute(span, origins), sources), title, hidden) for span, title, hidden in tables.sites]
     hosts = tables.hosts
     record = _record(interface) | {"version": VERSION, "name": name, "path": path}
     record["lines"] = {

@@ -2,8 +2,9 @@
 
 A program that is loaded again after an edit has, but for what was edited, the functions that it had, and those of the
 library. `Recogniser.program` puts the very objects of before in their places, where a function is the same text and the
-types that it names are the same. So that a line more in a file does not change every function below it, places in them
-count from where the function begins: `origins` says where that is, and `absolute` makes them places in files again.
+types that it names are the same. So that a line more in a declaration does not change every method below it, places in
+them count from where the function begins (their path is then MARK and its name): `origins` says where that is, and
+`absolute` takes that back.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 
+from hybridc.base.source import MARK
 from hybridc.core.ir import (
     NOWHERE,
-    Block,
     BufferT,
     EnumDef,
     EnumT,
-    Fault,
     Fn,
     OptionT,
     Program,
@@ -30,19 +30,17 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.printer import print_fn
-from hybridc.core.walk import all_blocks, bound_in, calls, map_blocks, once, operators, outs_of, size
+from hybridc.core.walk import all_blocks, bound_in, calls, map_spans, once, operators, outs_of, size
 
 Origins = Mapping[str, Span]
 """By name of a function, where it stands."""
-MARK = "\0"
-"""Begins, in the place of a path, the name of the function from whose beginning a place counts."""
 _ITSELF = object()
 LASTS = 8
 """Compiles for which a function is kept that none of them has."""
 
 
 def absolute(span: Span, origins: Origins) -> Span:
-    """A place in its file."""
+    """A place as lowering made it."""
     if not span.path.startswith(MARK):
         return span
     origin = origins[span.path[len(MARK):]]
@@ -128,11 +126,7 @@ def _relative(fn: Fn) -> Fn:
             return span
         return Span(MARK + fn.name, span.start - origin.start, span.end - origin.start)
 
-    def block(b: Block) -> Block:
-        tail = replace(b.tail, span=place(b.tail.span)) if isinstance(b.tail, Fault) else b.tail
-        return Block(tuple(map_blocks(replace(s, span=place(s.span)), block) for s in b.stmts), tail)
-
-    return replace(fn, body=block(fn.body), span=place(origin))
+    return map_spans(fn, place)
 
 
 # ---- types

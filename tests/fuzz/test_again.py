@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hybridc_runtime import artifact
@@ -65,6 +66,14 @@ class Compiler:
         first = self.compiled(folder / "more.hyb", fresh) if len(edits) == 2 else None
         whole = self.compiled(folder / "main.hyb", fresh)
         return (first, whole) if first else whole
+
+    def edited_file(self, path: Path, edits: Sequence[tuple[str, str, str]], fresh: bool) -> object:
+        """What FILE becomes after these edits."""
+        text = FILE
+        for _, find, put in edits:
+            text = text.replace(find, put, 1)
+        path.write_text(text)
+        return self.compiled(path, fresh)
 
 
 def _shown(diagnostics: list[Diagnostic]) -> list[str]:
@@ -263,7 +272,7 @@ def test_edits_of_modules_change_what_they_concern(tmp_path: Path, monkeypatch: 
     until = time.monotonic() + SECONDS
     plain = compiler.edited(tmp_path, (), fresh=True)
     fine = wrong = 0
-    for edits in edits_of_modules(random.Random(os.environ.get("HYB_FUZZ_SEED", "ci"))):
+    for edits in edits_of(EDITS, random.Random(os.environ.get("HYB_FUZZ_SEED", "ci"))):
         warm = compiler.edited(tmp_path, edits, fresh=False)
         assert warm == (compiler.edited(tmp_path, edits, fresh=True) if edits else plain), edits
         fine += not isinstance(warm, list)
@@ -273,9 +282,76 @@ def test_edits_of_modules_change_what_they_concern(tmp_path: Path, monkeypatch: 
     assert wrong > 0 and again["modules"] > fine and again["functions"] > 10 * fine
 
 
-def edits_of_modules(rng: random.Random) -> Iterator[tuple[tuple[str, str, str], ...]]:
+FILE = re.sub(r"^(?:from|import) .*\n", "", "".join(MODULES[name] for name in ("base", "layers", "tools", "main")),
+              flags=re.M).replace("more.sums", "sums").replace("len(more.kind(n))", "n") + """
+model Wide(sizes: list[int], rate: f64 = 0.5):
+    param w: f32[sizes[0], sizes[1]] = zeros()
+    fn forward(x: f32[sizes[0]]) -> f32[sizes[1]]:
+        return x @ self.w
+    fn scaled(x: f64) -> f64:
+        return x * self.rate
+fn half(x: f64):
+    return x / 2.0
+fn quarter(x: f64):
+    return half(half(x))
+fn steep(x: f64) -> f64:
+    return grad(quarter)(x) + grad(fn(y: f64): half(y) * f64(int(y)))(x)
+fn wide(x: f32[2]) -> f32[3]:
+    return Wide([2, 3])(x)
+fn which(n: int) -> str:
+    match n:
+        case n:
+            return f"{n}"
+        case _:
+            return "never"
+test "sums":
+    assert sums(1) > 0
+test "sums":
+    assert half(quarter(8.0)) == 1.0
+"""
+EDITS_OF_FILE = (
+    *((n, find, put) for n, find, put in EDITS if find in FILE),
+    ("", "fn half", "# a line more\nfn half"),
+    ("", "return x / 2.0", "return x / 2.0  # of it"),
+    ("", "return x / 2.0", "return int(x) / 2"),
+    ("", "return x / 2.0", "return int(x)"),
+    ("", "return half(half(x))", "return half(x)"),
+    ("", "fn half(x: f64):", "fn half(x: f64) -> f64:"),
+    ("", "fn half(x: f64):", "fn half[T: float](x: T) -> T:"),
+    ("", "fn half(x: f64):\n    return x / 2.0\n", ""),
+    ("", "fn which", "fn half(n: int) -> int:\n    return n\nfn which"),
+    ("", "case n:\n            return f", "case 0:\n            return f"),
+    ("", "x: f32[sizes[0]]", "x: f32[2]"),
+    ("", "sizes: list[int], rate: f64 = 0.5", "sizes: list[int], rate: f64 = 1.0"),
+    ("", "rate: f64 = 0.5", "rate: int = 1"),
+    ("", 'test "sums":\n    assert sums(1) > 0\n', ""),
+    ("", "assert sums(1) > 0", "assert sums(1) > 1"),
+    ("", "f64(int(y))", "f64(int(y)) + y"),
+)
+"""Those of MODULES, and of functions that do not say what they give, derivatives, lists of dimensions, warnings, tests."""
+
+
+def test_edits_of_one_file_change_what_they_concern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = Compiler(monkeypatch)
+    again = count(monkeypatch)
+    until = time.monotonic() + SECONDS
+    path = tmp_path / "file.hyb"
+    plain = compiler.edited_file(path, (), fresh=True)
+    assert not isinstance(plain, list)
+    fine = wrong = 0
+    for edits in edits_of(EDITS_OF_FILE, random.Random(os.environ.get("HYB_FUZZ_SEED", "ci"))):
+        warm = compiler.edited_file(path, edits, fresh=False)
+        assert warm == (compiler.edited_file(path, edits, fresh=True) if edits else plain), edits
+        fine += not isinstance(warm, list)
+        wrong += isinstance(warm, list)
+        if fine + wrong > len(EDITS_OF_FILE) and time.monotonic() > until:
+            break
+    assert wrong > 0 and again["bodies"] > 3 * fine and again["functions"] > 10 * fine
+
+
+def edits_of(known: Sequence[tuple[str, str, str]], rng: random.Random) -> Iterator[tuple[tuple[str, str, str], ...]]:
     """Each by itself, at times back again, then several, one more or one less each time."""
-    for edit in rng.sample(EDITS, len(EDITS)):
+    for edit in rng.sample(known, len(known)):
         yield (edit,)
         if rng.random() < 0.3:
             yield ()
@@ -284,24 +360,30 @@ def edits_of_modules(rng: random.Random) -> Iterator[tuple[tuple[str, str, str],
         if len(edits) > 3 or edits and rng.random() < 0.4:
             edits.pop(rng.randrange(len(edits)))
         else:
-            edits.append(rng.choice(EDITS))
+            edits.append(rng.choice(known))
         yield tuple(edits)
 
 
 def count(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How many modules and functions are taken again."""
-    found = {"modules": 0, "functions": 0}
-    module, function = Checker._load_kept, Keeper._again
+    """How many modules, bodies and functions are taken again."""
+    found = {"modules": 0, "bodies": 0, "functions": 0}
+    module, body, function = Checker._load_kept, Checker._taken, Keeper._again
 
     def load_kept(checker: Checker) -> dict[str, KeptModule]:
         known = module(checker)
         found["modules"] += len(known)
         return known
 
+    def taken(checker: Checker, *asked: Any) -> bool:
+        is_taken = body(checker, *asked)
+        found["bodies"] += is_taken
+        return is_taken
+
     def again(keeper: Keeper, record: Record) -> None:
         found["functions"] += 1
         function(keeper, record)
 
     monkeypatch.setattr(Checker, "_load_kept", load_kept)
+    monkeypatch.setattr(Checker, "_taken", taken)
     monkeypatch.setattr(Keeper, "_again", again)
     return found
