@@ -27,7 +27,8 @@ FLOATS, INTS = ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_int64)
 class Workload:
     """`peers`: what runs, and its lines of code; `aims`: for each peer the ratio of Hyb's time to its that is aimed at;
     `same`: whether two contenders' results agree; `unlike`: peers that may find something else, and `share`: how much
-    of a call's time is counted, where one call does more of the work than ours."""
+    of a call's time is counted, where one call does more of the work than ours. `units`: by what is in a result, how
+    much was done, where chance decides that; times are those of one unit."""
 
     name: str
     hyb: tuple[Callable[[], object], int]
@@ -37,6 +38,7 @@ class Workload:
     rounds: int = 9
     unlike: frozenset[str] = frozenset()
     share: dict[str, float] | None = None
+    units: Callable[[object], float] = lambda _: 1.0
 
 
 @dataclass
@@ -80,8 +82,8 @@ def measure(w: Workload, clock: Callable[[], float]) -> Row:
             time.sleep(PAUSE)
             run()
             start = clock()
-            run()
-            times[name].append(clock() - start)
+            done = run()
+            times[name].append((clock() - start) / w.units(done))
     share = w.share or {}
     return Row(w.name, {name: share.get(name, 1.0) * statistics.median(t) for name, t in times.items()}, w.aims,
                {name: lines for name, (_, lines) in contenders.items()})

@@ -65,11 +65,12 @@ class Network(mcts.Evaluator):
         return self.known(state)[1]
 
 
-def learning(weights: dict[str, np.ndarray], games: int, sims: int, steps: int) -> Callable[[], float]:
-    """Games of self-play, then steps of Adam on 128 of their positions each; the mean loss."""
+def learning(weights: dict[str, np.ndarray], games: int, sims: int, steps: int) -> Callable[[], tuple[float, int]]:
+    """Games of self-play, then steps of Adam on 128 of their positions each; the mean loss, and the moves played."""
     game = pyspiel.load_game("connect_four")
+    chance = np.random.RandomState(0)
 
-    def play(network: Network, chance: np.random.RandomState) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    def play(network: Network) -> list[tuple[np.ndarray, np.ndarray, float]]:
         bot = mcts.MCTSBot(game, 1.5, sims, network, solve=False, random_state=chance, dirichlet_noise=(0.25, 1.0),
                            child_selection_fn=mcts.SearchNode.puct_value)
         state = game.new_initial_state()
@@ -85,9 +86,9 @@ def learning(weights: dict[str, np.ndarray], games: int, sims: int, steps: int) 
         won = state.returns()
         return [(x, shares, won[player]) for x, shares, player in seen]
 
-    def run() -> float:
-        network, chance = Network(weights), np.random.RandomState(0)
-        samples = [s for _ in range(games) for s in play(network, chance)]
+    def run() -> tuple[float, int]:
+        network = Network(weights)
+        samples = [s for _ in range(games) for s in play(network)]
         x, policy, value = (torch.tensor(np.stack(c)) for c in zip(*samples, strict=True))
         opt = torch.optim.Adam(network.layers.parameters())
         total = 0.0
@@ -100,6 +101,6 @@ def learning(weights: dict[str, np.ndarray], games: int, sims: int, steps: int) 
             loss.backward()
             opt.step()
             total += loss.item()
-        return total / steps
+        return total / steps, len(samples)
 
     return run

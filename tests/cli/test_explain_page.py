@@ -102,11 +102,15 @@ def browser(file: Path, tmp_path_factory: pytest.TempPathFactory):
     opened.close()
 
 
-def test_opens_from_disk_alone(browser: Browser) -> None:
+def opens_alone(browser: Browser) -> None:
+    """From the disk, with no other file or address and nothing wrong."""
     asked = [e["params"]["request"]["url"] for e in browser.events if e.get("method") == "Network.requestWillBeSent"]
     assert len(asked) == 1 and asked[0].startswith("file://")
-    wrong = [e for e in browser.events if e.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")]
-    assert not wrong
+    assert not [e for e in browser.events if e.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown")]
+
+
+def test_opens_from_disk_alone(browser: Browser) -> None:
+    opens_alone(browser)
     assert browser.value("document.title").endswith("p.hyb")
     color = 'getComputedStyle(document.querySelector("#l0-2 code")).color'
     assert browser.value(color) != browser.value('getComputedStyle(document.querySelector("#source h2")).color')
@@ -137,7 +141,26 @@ def test_the_mouse(browser: Browser) -> None:
     assert set(kernels) <= set(browser.value(LIT).split())
 
 
-@pytest.mark.parametrize("name", ["ponder"])
+MODELS = ("alphazero", "treelstm", "translate", "ponder", "memory", "router", "routes", "digitsum")
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_page_of_an_example(name: str, tmp_path: Path) -> None:
-    found = Checker(write(tmp_path / "p.html", EXAMPLES / name / f"{name}.hyb"))
+    page = tmp_path / "p.html"
+    found = Checker(write(page, EXAMPLES / name / f"{name}.hyb"))
+    assert not found.open and not found.elsewhere
     assert found.of <= set(found.ids) and len(found.of) > 5
+    program = find()
+    if program is None:
+        return
+    opened = Browser(program, page.as_uri())
+    try:
+        opens_alone(opened)
+        line = opened.value("document.querySelector('[id^=l0-][data-of]').id")
+        kernel = opened.value(f"document.querySelector('#{line}').dataset.of").split()[0]
+        opened.value(f"document.querySelector('#{line}').focus()")
+        assert {line, kernel} <= set(opened.value(LIT).split())
+        opened.press(*ENTER)
+        assert opened.value(FOCUS) == kernel and {line, kernel} <= set(opened.value(LIT).split())
+    finally:
+        opened.close()

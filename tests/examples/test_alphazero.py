@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hybridc
+
 
 @pytest.fixture(scope="module")
 def az(script):
@@ -73,6 +75,18 @@ def test_tictactoe_never_loses(az):
     assert all(mod.unbeaten(player, sims) for sims in (0, 25, 100))
     weak = mod.match_of(player, az.way(mod, 0, "Rollout"), az.way(mod, 0, "Network"), 50, 0, 3)
     assert weak.won == 0 and weak.lost > 25
+
+
+def test_what_the_network_said_is_remembered(az):
+    """A search that asks the network once for each position finds the same, also when it has searched before."""
+    mod, player = az.load("connect4", False)
+    p, known = mod.Position(), {}
+    for move in (3, 3, 2, 4):
+        asked = player.search(p, 300, mod.Guide.Network, 0.25, hybridc.rng(1))
+        remembered = player.search_on(p, 300, mod.Guide.Memory, 0.25, known, hybridc.rng(1))
+        assert np.array_equal(asked, remembered)
+        p = player.play(p, move)
+    assert 301 < len(known) < 1000  # of 1 204 that it looked at
 
 
 def test_connect_four_as_trained(az):

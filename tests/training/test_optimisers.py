@@ -57,6 +57,26 @@ def test_follow_torchs(mod, name: str, setting: tuple) -> None:
     np.testing.assert_allclose(m.state_dict()["w"], p.detach().numpy(), rtol=2e-5, atol=2e-6)
 
 
+RUNNING = {
+    "sgd": ("SGD", {"momentum": 0.9}, ["velocity"]),
+    "adam": ("Adam", {"betas": (0.9, 0.9)}, ["first", "second"]),
+    "adamw": ("AdamW", {"betas": (0.9, 0.9)}, ["first", "second"]),
+    "rmsprop": ("RMSProp", {"alpha": 0.9, "momentum": 0.9, "centered": True}, ["square", "average", "velocity"]),
+}
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_means_of_nothing_become_zero(mod, name: str) -> None:
+    """And do not stay at a few units of the last place, with which processors are slow."""
+    kind, settings, means = RUNNING[name]
+    m, opt = mod.Single(N, seed=1), getattr(mod, kind)(**settings)
+    again = getattr(mod, f"again_{name}")
+    again(m, opt, np.full(N, 3.0, np.float32), 2)
+    assert all((getattr(opt, mean).x != 0).all() for mean in means)
+    again(m, opt, np.zeros(N, np.float32), 1200)
+    assert all((getattr(opt, mean).x == 0).all() for mean in means)
+
+
 def test_double(mod) -> None:
     m = mod.Double(N, seed=1)
     gs = np.random.default_rng(0).normal(size=(8, N))
