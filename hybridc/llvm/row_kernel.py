@@ -7,7 +7,7 @@ done with a row is in column_loops.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ from hybridc.llvm.block_product import (
 )
 from hybridc.llvm.column_loops import Columns
 from hybridc.llvm.emitter import CTX
-from hybridc.llvm.ends import end_of
+from hybridc.llvm.ends import LEAST, end_of
 from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out, row_room
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
@@ -248,8 +248,7 @@ class _Writer(Columns):
         if self.plan.limited is not None:
             self.limit = least(k, self.product(graph.spaces[self.plan.limited]), plus(k, first, rows))
         for segment in self.plan.segments:
-            for node in segment.products:
-                self.multiply(node, row, first, rows, each)
+            self.multiply_all(segment.products, row, first, rows, each)
             if segment.loops or segment.rows:
                 with self.turns("0", rows) as within:
                     self.row_loops(segment, plus(k, row, within), within)
@@ -368,8 +367,31 @@ class _Writer(Columns):
                 at = times(self.k, self.place(node, self.graph.rows[: self.graph.batch], batch), size)
             self.memo[node] = self.k.element(self.names[node], SCALARS[node.type.name][0], at)
 
-    def multiply(self, node: Node, first: str, inside: str, rows: str, each: str) -> None:
-        """The block's rows of a product: from row `first`, which is row `inside` of the batch."""
+    def multiply_all(self, nodes: Sequence[Node], first: str, inside: str, rows: str, each: str) -> None:
+        """The block's rows of products that do not need each other: where few rows meet matrices that are large
+        together, every other time from the last row of the last one to the first (ends.py)."""
+        k, total = self.k, "0"
+        for n in nodes:
+            size = times(k, self.width(n.args[0]), str(SCALARS[n.type.name][1]))
+            total = plus(k, total, times(k, self.width(n), size))
+        few = not each.startswith("%") and int(each) < TURN_FROM and all(map(self.by_rows, nodes))
+        if len(nodes) < 2 or not few or not total.startswith("%") and int(total) < LEAST:
+            for node in nodes:
+                self.multiply(node, first, inside, rows, each)
+            return
+        end = end_of(k, self.memo[nodes[0].args[1]], total)
+        forth, back, done = k.label("forth"), k.label("back"), k.label("done")
+        k.branch(k.icmp("eq", end, "0"), forth, back)
+        for label, order, number in ((forth, nodes, "0"), (back, nodes[::-1], "1")):
+            k.start(label)
+            for node in order:
+                self.multiply(node, first, inside, rows, each, number)
+            k.jump(done)
+        k.start(done)
+
+    def multiply(self, node: Node, first: str, inside: str, rows: str, each: str, end: str = "") -> None:
+        """The block's rows of a product: from row `first`, which is row `inside` of the batch. `end`: that from which
+        few rows go over the matrix, if somebody has chosen."""
         k = self.k
         row, matrix = node.args
         t = SCALARS[node.type.name][0]
@@ -386,25 +408,25 @@ class _Writer(Columns):
             a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, self.width(row)))
         c = lies(node)
         if self.by_rows(node):
-            self.by_dots(node, c, a, rows)
+            self.by_dots(node, c, a, rows, end)
         elif not node.transposed or not each.startswith("%") and int(each) >= TURN_FROM:
             self.by_panels(node, c, a, rows)
         else:
             dotted, turned, done = k.label("dots"), k.label("panels"), k.label("done")
             k.branch(k.icmp("slt", each, str(TURN_FROM)), dotted, turned)
             k.start(dotted)
-            self.by_dots(node, c, a, rows)
+            self.by_dots(node, c, a, rows, end)
             k.jump(done)
             k.start(turned)
             self.by_panels(node, c, a, rows)
             k.jump(done)
             k.start(done)
 
-    def by_dots(self, node: Node, c: str, a: str, rows: str) -> None:
+    def by_dots(self, node: Node, c: str, a: str, rows: str, end: str) -> None:
         ldc, inner, b = self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
         columns, size = self.needed(node.space), str(SCALARS[node.type.name][1])
         sizes = [("i64", v) for v in (columns, self.needed(node.args[0].space))]
-        sizes.append(("i64", end_of(self.k, b, times(self.k, times(self.k, columns, inner), size))))
+        sizes.append(("i64", end or end_of(self.k, b, times(self.k, times(self.k, columns, inner), size))))
         if rows == "1":
             ldb = inner
             if node in self.straight:

@@ -16,7 +16,6 @@ from hybridc.llvm.code import Code
 from hybridc.llvm.ends import turned
 from hybridc.llvm.lane import Lane
 from hybridc.llvm.module import Module
-from hybridc.llvm.strided import least
 from hybridc.llvm.tiles import ints
 
 ROWS = 4
@@ -125,21 +124,30 @@ def _straight(code: Code, lane: Lane, start: str) -> None:
     ragged = code.icmp("slt", filled, "%k")
     last = lane.load(code, code.element("%a", lane.scalar, filled), mask)
     end = code.add(code.op2("and", "i64", code.sub(code.sub("%n", start), "1"), str(-count)), start)
+    def together(first: str, limit: str = "") -> list[str]:
+        """The sums of some rows, of which there may be fewer: then the first one stands for the others."""
+        numbers = [code.add(first, str(q)) for q in range(ROWS)]
+        if limit:
+            numbers[1:] = [code.select(code.icmp("slt", n, limit), "i64", n, first) for n in numbers[1:]]
+        rows = [code.element("%b", lane.scalar, code.mul(number, "%ldb")) for number in numbers]
+        return _rest(code, lane, rows, filled, ragged, last, mask, _run(code, lane, rows, filled))
+
     with code.loop("%n", start=start, step=count, rolled=True) as turn:
         j = turned(code, "%back", turn.index, end, start)
-        left = code.sub("%n", j)
-        with code.loop(least(code, left, str(count)), step=ROWS, rolled=True) as r:
-            first = code.add(j, r.index)
-            # Beyond the end the first one stands for them.
-            numbers = [first]
-            for q in range(1, ROWS):
-                at = code.add(first, str(q))
-                numbers.append(code.select(code.icmp("slt", at, "%n"), "i64", at, first))
-            rows = [code.element("%b", lane.scalar, code.mul(number, "%ldb")) for number in numbers]
-            sums = _rest(code, lane, rows, filled, ragged, last, mask, _run(code, lane, rows, filled))
-            for q, total in enumerate(sums):
+        left, to = code.sub("%n", j), code.element("%c", lane.scalar, j)
+        whole, some, done = code.label("whole"), code.label("some"), code.label("done")
+        code.branch(code.icmp("sge", left, str(count)), whole, some)
+        code.start(whole)
+        sums = [s for r in range(0, count, ROWS) for s in together(code.add(j, str(r)))]
+        lane.store(code, lane.sums(code, sums), to)
+        code.jump(done)
+        code.start(some)
+        with code.loop(left, step=ROWS, rolled=True) as r:
+            for q, total in enumerate(together(code.add(j, r.index), "%n")):
                 lane.store(code, total, _place(code, lane, kept, r.index, q))
-        _add_up(code, lane, kept, code.element("%c", lane.scalar, j), lane.mask(code, left, 0))
+        _add_up(code, lane, kept, to, lane.mask(code, left, 0))
+        code.jump(done)
+        code.start(done)
 
 
 def _from_lines(module: Module, kind: Prim) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from hybridc.core import tensor_build as tb
 from hybridc.core.builder import Builder, integer
-from hybridc.core.ir import Atom, Block, Const, Exit, Fn, Loop, Op, Program, Scope, Stmt, Var, Yield
+from hybridc.core.ir import Atom, Block, Call, Const, Exit, Fn, Loop, Op, Program, Scope, Stmt, Var, Yield
 from hybridc.core.types import rank
 from hybridc.core.walk import (
     all_blocks,
@@ -35,6 +35,19 @@ VIEWS = ("tensor_view", "get")
 
 def run(program: Program) -> Program:
     return each(program, "ahead", lambda fn: _Ahead(fn).run())
+
+
+def given_rows(fn: Fn) -> set[str]:
+    """The functions that a loop which counts gives a row of its own number: what they multiply it by could be made
+    before the loop, if they stood there."""
+    found: set[str] = set()
+    for loop in statements(fn.body):
+        turns = counted(loop) if isinstance(loop, Loop) else None
+        if turns is not None:
+            rows = {o for s in turns.rest.stmts if isinstance(s, Op) and s.op == "index" and turns.index in s.args
+                    for o in s.outs}
+            found.update(s.fn for s in turns.rest.stmts if isinstance(s, Call) and rows.intersection(s.args))
+    return found
 
 
 class _Ahead:

@@ -7,7 +7,7 @@ where a fault in library code is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from operator import is_
 
@@ -20,6 +20,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Op,
     Program,
     Scope,
     Stmt,
@@ -42,14 +43,16 @@ from hybridc.core.walk import (
     map_tail,
     rebuilt,
     size,
+    statements,
     with_body,
 )
+from hybridc.passes.ahead import given_rows
 from hybridc.passes.dce import pure_functions
 
 SMALL = 16
 """Statements of a function that is inlined wherever it is called."""
 ONCE = 120
-"""Statements of a function that is inlined if it is called in one place only."""
+"""Statements of a function that is inlined if it is called in one place only, or multiplies a row of a loop's own."""
 WITH_TENSORS = 800
 """Statements of a function of tensors that is inlined where these would cross into another memory."""
 LARGEST = 4000
@@ -66,20 +69,22 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
     pure = pure_functions(program)
     done: dict[str, Fn] = {}
 
-    def wanted(name: str) -> bool:
+    def wanted(name: str, rows: Collection[str]) -> bool:
         callee = done.get(name)
         if callee is None or callee.adjoint or callee.checkpoint or not (callee.hidden or name in pure):
             return False
         if differentiates(callee, program):
             return False
         crosses = tensors and any(isinstance(t, TensorT) for t in (*callee.results, *(p.type for p in callee.params)))
-        if size(callee) > (WITH_TENSORS if crosses else ONCE if places.get(name) == 1 else SMALL):
+        once = places.get(name) == 1 or name in rows and _multiplies(callee)
+        if size(callee) > (WITH_TENSORS if crosses else ONCE if once else SMALL):
             return False
         return name not in calls(callee)
 
     for name in callees_first(program):
         fn = program.fns[name]
-        taken = [done[c] for c in calls(fn) if wanted(c)]
+        rows = given_rows(fn)
+        taken = [done[c] for c in calls(fn) if wanted(c, rows)]
         if taken and size(fn) < LARGEST:
             spared = _now_and_then(fn, taken)
             fn = into(fn, [c for c in taken if c.name not in spared])
@@ -95,6 +100,10 @@ def _now_and_then(fn: Fn, taken: list[Fn]) -> set[str]:
     large = [c for c in taken if size(c) > SMALL and c.name not in always]
     rest = size(fn) + sum(size(c) for c in taken if size(c) <= SMALL)
     return {c.name for c in large} if fn.hidden and rest <= 2 * SMALL else set()
+
+
+def _multiplies(fn: Fn) -> bool:
+    return any(isinstance(s, Op) and s.op == "matmul" for s in statements(fn.body))
 
 
 def differentiates(fn: Fn, program: Program) -> bool:

@@ -26,6 +26,8 @@ class _Sizes:
         self.asked: dict[tuple[Var, int], Var] = {}
         """Sizes that have been asked for on the way here; asked again, an operand might be needed for longer."""
         self.windows: dict[int, Op] = {}
+        self.joined: dict[int, Op] = {}
+        """Concatenations by their results."""
 
     def atom(self, a: Atom) -> Atom:
         return self.value.get(a.id, a) if isinstance(a, Var) else a
@@ -51,6 +53,8 @@ class _Sizes:
                         continue
                     if found is not None and self.count(found[0], found[1], stmt, out):
                         continue
+                    if found is not None and self.total(found[0], found[1], stmt, out):
+                        continue
                     if found is not None and found in self.asked:
                         self.value[stmt.outs[0].id] = self.asked[found]
                         continue
@@ -62,6 +66,8 @@ class _Sizes:
                     self.value[stmt.outs[0].id] = Const(_wrapped(FOLDED[stmt.op](int(x), int(y))), INT)
                     continue
                 else:
+                    if stmt.op == "concat":
+                        self.joined[stmt.outs[0].id] = stmt
                     if stmt.op == "windows":
                         stmt = self.shown(stmt, out)
                         self.windows[stmt.outs[0].id] = stmt
@@ -146,6 +152,26 @@ class _Sizes:
             made = dim.outs[0] if i == len(steps) - 1 else self.fresh(INT)
             args: tuple[Atom, ...] = (a,) if a is not None else (value, Const(number or 0, INT))  # type: ignore[assignment]
             out.append(Op((made,), name, args, (("axis", size[1]),) if name == "dim" else (), dim.span))
+            value = made
+        return True
+
+    def total(self, x: Var, axis: int, dim: Op, out: list[Stmt]) -> bool:
+        """The size of what is put together along an axis, in those of the pieces; if that is what is asked."""
+        op = self.joined.get(x.id)
+        if op is None or axis != op.attr("axis"):
+            return False
+        sizes = [self.of(a, axis) for a in op.args]
+        if any(isinstance(s, tuple) and s[0].id in self.joined for s in sizes):
+            return False
+        value: Atom = Const(0, INT)
+        for i, size in enumerate(sizes):
+            piece: Atom | None = size if isinstance(size, Const) else self.asked.get(size)  # type: ignore[arg-type]
+            if piece is None:
+                assert isinstance(size, tuple)
+                self.asked[size] = piece = self.fresh(INT)
+                out.append(Op((piece,), "dim", (size[0],), (("axis", size[1]),), dim.span))
+            made = dim.outs[0] if i == len(sizes) - 1 else self.fresh(INT)
+            out.append(Op((made,), "add", (value, piece), (), dim.span))
             value = made
         return True
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import hybridc
+from hybridc import driver
 from hybridc.passes import ahead
 from tests.core.test_passes import PASSES, after, same_text
 
@@ -29,6 +30,9 @@ model Sequence(inputs: int, size: int):
         for t in range(T):
             state = self.cell(xs[t], state)
         return state[0]
+
+    fn one(x: f32[inputs]) -> f32[size]:
+        return self.cell(x, (zeros(), zeros()))[0]
 
     fn loss(xs: f32[T, inputs]) -> f32:
         return sum(self(xs) * self(xs))
@@ -62,7 +66,18 @@ def test_a_recurrent_network(tmp_path) -> None:
         _, g = m.value_and_grad("loss" if len(shape) == 2 else "batch_loss", x)
         wanted = np.concatenate([p.grad.numpy().ravel() for p in net.parameters()])
         np.testing.assert_allclose(g, wanted, atol=2e-5)
+        if shape == (1, 5):
+            np.testing.assert_allclose(m.one(x[0]), got, atol=1e-6)
     assert m(np.zeros((0, 5), np.float32)).tolist() == [0] * 7
+
+
+def test_a_cell_that_is_called_elsewhere_too(tmp_path) -> None:
+    """It stands in the loop that gives it its rows: the input half is one product before it."""
+    path = tmp_path / "sequence.hyb"
+    path.write_text(LSTM)
+    core = driver.emit(str(path), "core")
+    forward = core[core.index("fn `Sequence[5, 7].forward`") :]
+    assert "matmul" in forward[: forward.index("loop")]
 
 
 ROWS = """
@@ -87,6 +102,30 @@ fn f(x%1: f32[?, 4], w%2: f32[3, 4]) -> (f32[3]) {
   yield r%5
 }
 """
+
+
+def test_a_function_goes_where_a_loop_gives_it_its_rows() -> None:
+    """And stays apart elsewhere, as do functions that multiply nothing."""
+    long = "".join(f"""
+  m%{i + 1}: f32[3] = map[axes=((0,),), `fn`="tanh"](m%{i})""" for i in range(50, 70))
+    text = ROWS.replace("""    line%10: f32[1, 4] = reshape(row%9, 1, 4)
+    p%11: f32[1, 3] = matmul[ta=false, tb=true](line%10, w%2)
+    q%12: f32[3] = reshape(p%11, 3)
+""", "    q%12: f32[3] = call g(row%9, w%2)\n").replace("  yield r%5", "  e%30: f32[3] = call g(y%31, w%2)\n  yield r%5, e%30")
+    text = text.replace(") -> (f32[3])", ", y%31: f32[4]) -> (f32[3], f32[3])") + f"""
+hidden fn g(x%1: f32[4], w%2: f32[3, 4]) -> (f32[3]) {{
+  line%3: f32[1, 4] = reshape(x%1, 1, 4)
+  p%4: f32[1, 3] = matmul[ta=false, tb=true](line%3, w%2)
+  m%50: f32[3] = reshape(p%4, 3){long}
+  yield m%70
+}}
+"""
+    outside = text.replace("call g(row%9, w%2)", "call g(y%31, w%2)")
+    none = text.replace("matmul[ta=false, tb=true](line%3, w%2)", "broadcast[axes=(none, none,)](f32(0.0), 1, 3)")
+    for source, left in ((text, 0), (outside, 2), (none, 2)):
+        assert after(source, "inline").count("call g") == left, source
+    before = after(text, "inline", "ahead")
+    assert "matmul" in before[: before.index("loop")]
 
 
 def test_rows() -> None:

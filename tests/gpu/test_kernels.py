@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hybridc_runtime.artifact import Contents, read_file
 
@@ -80,6 +81,35 @@ def test_what_stays_the_same_goes_to_the_device_once(tmp_path: Path) -> None:
     body = next(text for text in core.split("\n}\n") if "fused device" in text)
     head, _, loop = body.partition("loop 1 (")
     assert loop and head.count("to_device(") == 2 and "to_device(" not in loop
+
+
+def test_a_product_of_what_is_put_together_is_one_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYB_PLACE", "all")
+    text = """
+struct State[H]:
+    h: f32[H]
+
+fn gates(l: State[H], r: State[K], w: f32[5, 7], b: f32[5]) -> f32[5]:
+    return tanh(w @ concat(l.h, r.h) + b)
+"""
+    kernels = emit(tmp_path, text, "kernels")
+    assert kernels.count("GPU kernel") == 1 and "concat(" in kernels and "product of" in kernels
+    mod, cpu = hybridc.load(str(tmp_path / "p.hyb"), device="interpret"), hybridc.load(str(tmp_path / "p.hyb"))
+    random = np.random.default_rng(0)
+    w, b = random.standard_normal((5, 7), np.float32), random.standard_normal(5, np.float32)
+    for n, fits in ((3, True), (6, True), (1, True), (4, False)):
+        left, right = random.standard_normal(n, np.float32), random.standard_normal(7 - n if fits else 7, np.float32)
+        found = []
+        for m in (mod, cpu):
+            states = m.State(h=left), m.State(h=right)
+            if fits:
+                found.append(m.gates(*states, w, b))
+                np.testing.assert_allclose(found[-1], np.tanh(w @ np.concatenate([left, right]) + b), atol=1e-5)
+            else:
+                with pytest.raises(ValueError, match="do not fit") as fault:
+                    m.gates(*states, w, b)
+                found.append(str(fault.value))
+        assert fits or found[0] == found[1]
 
 
 def test_index_out_of_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

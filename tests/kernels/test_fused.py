@@ -162,6 +162,38 @@ fn f(x%1: f32[?, ?], y%2: f32[?], z%3: f32[?, ?]) -> (f32[?, ?]) {
         assert loaded.live == before + 1  # the message
 
 
+def test_a_product_of_what_is_put_together() -> None:
+    """Pieces of any length: their sizes are asked of them, so that what they make together is never in memory."""
+    program = program_of("""
+fn f(x%1: f32[?], y%2: f32[?], w%3: f32[6, 7], b%4: f32[6]) -> (f32[6]) {
+  a%6: f32[?] = concat[axis=0](x%1, y%2, x%1)
+  n%7: int = dim[axis=0](a%6)
+  r%8: f32[1, ?] = reshape(a%6, 1, n%7)
+  p%9: f32[6, 1] = matmul[ta=false, tb=true](w%3, r%8)
+  q%10: f32[6] = reshape(p%9, 6)
+  s%11: f32[6] = map[axes=((0,), (0,),), `fn`="add"](q%10, b%4)
+  yield s%11
+}
+""")
+    assert [op.op for op in fused_statements(program)[0].ops] == ["concat", "reshape", "matmul", "reshape", "map"]
+    loaded = Loaded(compile_program(program, ["f"]))
+    random = np.random.default_rng(0)
+    w, b = random.standard_normal((6, 7)).astype(np.float32), random.standard_normal(6).astype(np.float32)
+    for n, m in ((2, 3), (0, 7), (3, 1), (2, 4), (0, 0), (7, 0)):
+        x, y = (random.standard_normal(k).astype(np.float32) for k in (n, m))
+        arrays = [x, y, w, b]
+        if 2 * n + m == 7:
+            want = w @ np.concatenate([x, y, x]) + b
+            np.testing.assert_allclose(Interpreter(program).call("f", arrays)[0], want, atol=1e-5)
+            np.testing.assert_allclose(run_native(loaded, program.fns["f"], arrays)[0], want, atol=1e-5)
+            continue
+        with pytest.raises(InterpFault) as expected:
+            Interpreter(program).call("f", arrays)
+        with pytest.raises(NativeFault) as found:
+            run_native(loaded, program.fns["f"], arrays)
+        assert (found.value.kind, str(found.value).split(": ", 1)[1]) == ("ValueError", expected.value.message)
+
+
 def test_what_is_between_keeps_its_order() -> None:
     """An operator that could stop the program is not moved past an effect, nor a value past one who needs it."""
     text = """

@@ -12,7 +12,7 @@ from hybridc.llvm.abi import ENDS, OFFSET
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.ends import LEAST
 from hybridc.llvm.jit import Context, Loaded
-from tests.kernels.test_fused import run_native
+from tests.kernels.test_fused import fused_statements, program_of, run_native
 
 SIZES = [
     (1, 1, 1), (1, 300, 10), (1, 17, 130), (2, 16, 16), (3, 5, 31), (5, 33, 64), (13, 64, 33), (14, 100, 10), (15, 8, 32),
@@ -141,3 +141,29 @@ def test_the_same_bits_from_either_end(cpu: str, n: int, k: int) -> None:
         np.testing.assert_array_equal(found[1], found[0])
         np.testing.assert_array_equal(found[2], found[0])
         assert ends in ([True, False, True], [False, True, False])
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_two_products_of_a_kernel_from_either_end(rows: int) -> None:
+    """Together they are large enough: at every other call the second one comes first, from its last row on."""
+    program = program_of("""
+fn f(x%1: f32[ROWS, 250], h%2: f32[ROWS, 256], w%3: f32[530, 250], u%4: f32[530, 256]) -> (f32[ROWS, 530]) {
+  p%5: f32[ROWS, 530] = matmul[ta=false, tb=true](x%1, w%3)
+  q%6: f32[ROWS, 530] = matmul[ta=false, tb=true](h%2, u%4)
+  s%7: f32[ROWS, 530] = map[axes=((0, 1,), (0, 1,),), `fn`="add"](p%5, q%6)
+  yield s%7
+}
+""".replace("ROWS", str(rows)))
+    assert len(fused_statements(program)) == 1
+    loaded = Loaded(compile_program(program, ["f"]))
+    rng = np.random.default_rng(5)
+    x, h, w, u = (rng.standard_normal(s).astype(np.float32) for s in ((rows, 250), (rows, 256), (530, 250), (530, 256)))
+    context, start = Context(), OFFSET["ends0"] // 8
+    found, ends = [], []
+    for _ in range(3):
+        found += run_native(loaded, program.fns["f"], [x, h, w, u], context)
+        ends.append([byte for word in context.memory[start : start + ENDS // 8] for byte in word.to_bytes(8, "little")])
+    np.testing.assert_allclose(found[0], x.astype(np.float64) @ w.T + h.astype(np.float64) @ u.T, atol=1e-4)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+    assert [sum(e) for e in ends] == [1, 0, 1]
