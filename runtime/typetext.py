@@ -151,7 +151,7 @@ def _is_dim(word: str) -> bool:
 
 
 def read_type(text: str, codec: Codec) -> Type:
-    """The Core type, with the dimensions that the text says; ValueError where it is none or the program does not use it."""
+    """The Core type with the sizes that are said; ValueError where it is none or the program does not use it."""
     if not isinstance(text, str):
         raise TypeError(f'a type is text such as "list[int]", not {type(text).__name__}')
     parser = _Parser(text, codec)
