@@ -51,7 +51,7 @@ def make_tuple(c: Body, e: syntax.Tuple, expected: Type | None) -> tree.Expr:
     items: list[tree.Expr] = []
     for i, h in zip(e.items, hints):
         x = c.value(i, h)
-        check_place.not_copied(c, x, "a tuple would copy it")
+        check_place.not_inside(c, x, "a tuple")
         if h is not None and not isinstance(c.head(h), Meta):
             x = c.coerce(x, h, "an item of the tuple")
         items.append(x)
@@ -81,7 +81,7 @@ def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, s
     anchor: Type | None = hint
     for i in sorted(range(len(es)), key=lambda i: _decides_late(c, es[i])):
         x = c.value(es[i], anchor)
-        check_place.not_copied(c, x, "a list would copy it")
+        check_place.not_inside(c, x, "a list", streams=what == "the elements of a list")
         done[i] = c.coerce(x, hint, what) if from_hint and hint is not None else x
         if anchor is None and not isinstance(c.head(x.type), Poison):
             anchor = x.type
@@ -163,7 +163,7 @@ def comprehension(c: Body, e: syntax.Comprehension, expected: Type | None) -> tr
     if tensor is not None:
         hint = tensor.elem if len(tensor.shape) == 1 else Tensor(tensor.elem, tensor.shape[1:])
     element = c.value(e.element, hint)
-    check_place.not_copied(c, element, "a list would copy it")
+    check_place.not_inside(c, element, f"a {e.kind}", streams=e.kind == "list")
     if hint is not None and not isinstance(c.head(hint), Meta):
         element = c.coerce(element, hint, f"the elements of this {e.kind}")
     value = None
