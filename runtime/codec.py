@@ -388,10 +388,10 @@ class Codec:
 
     def native(self, value: Any, t: Type) -> Native:
         if isinstance(value, Native):
-            if self.accepts(value._owned, t):
+            if self.accepts(value._owned, t) and t == erased(t):
                 return Native(Owned(self, t, value._owned.share()))
             value = value.to_python()
-        return Native(Owned(self, t, self.write_leaves(t, value, "native value")))
+        return Native(Owned(self, erased(t), self.write_leaves(t, value, "native value")))
 
     # ---- kinds that do not cross by value
     def special_reader(self, t: Type) -> Reader:

@@ -151,11 +151,11 @@ def _is_dim(word: str) -> bool:
 
 
 def read_type(text: str, codec: Codec) -> Type:
-    """The Core type; ValueError where the text is none or the program does not use it."""
+    """The Core type with the sizes that are said; ValueError where it is none or the program does not use it."""
     if not isinstance(text, str):
         raise TypeError(f'a type is text such as "list[int]", not {type(text).__name__}')
     parser = _Parser(text, codec)
     t = parser.type()
     if parser.peek():
         raise ValueError(f"{text!r} is not a type: found {parser.peek()!r} after it")
-    return erased(t)
+    return t

@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     "HYB316": "the result type of a recursive function left out",
     "HYB317": "a cast that does not exist",
     "HYB318": "a format specification that does not fit",
+    "HYB319": "types or defaults without end",
     "HYB401": "shapes that do not fit",
     "HYB402": "a dimension that nothing binds",
     "HYB403": "a dimension that is not a polynomial of known names",

@@ -57,6 +57,10 @@ def implied(bound: str | None) -> frozenset[str]:
     return _IMPLIED.get(bound, frozenset({bound}))
 
 
+COPIED = "copied"
+"""What every type parameter may be, without being declared so."""
+
+
 def satisfies(world: World, t: Type, bound: str) -> bool:
     """Whether a type meets a bound. What is not known yet, or wrong already, does."""
     return _satisfies(world, t, bound, frozenset())
@@ -67,6 +71,8 @@ def _satisfies(world: World, t: Type, bound: str, seen: frozenset[Type]) -> bool
         return t.ref is None or _satisfies(world, t.ref, bound, seen)
     if isinstance(t, Poison) or bound in ("method", "config"):
         return True
+    if bound == COPIED:
+        return resource_in(world, t) is None
     if isinstance(t, TypeVar):
         return bound in implied(t.bound)
     match bound:
@@ -151,6 +157,7 @@ def wanted(bound: str) -> str:
 
 _WORDS = {
     "int": "an integer type (bound int)", "float": "a float type (bound float)", "number": "a number (bound number)",
+    COPIED: "a value that may be copied, as any `T` may",
     "key": "a key (bound key)", "order": "ordered by `<` (bound order)", "model": "a model",
 }
 
@@ -169,6 +176,11 @@ def is_resource(world: World, t: Type) -> bool:
             sig = world.sigs.get(bound[6:])
             return isinstance(sig, ModelSig) and sig.resource
     return False
+
+
+def resource_in(world: World, t: Type) -> Type | None:
+    """The resource that a value of this type is, or holds."""
+    return _contains(world, t, lambda p: is_resource(world, p))
 
 
 def _contains(world: World, t: Type, bad: object, seen: frozenset[Type] = frozenset()) -> Type | None:

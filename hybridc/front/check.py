@@ -31,7 +31,7 @@ from hybridc.front import (
 from hybridc.front.check_body import Body
 from hybridc.front.config_fns import check_given
 from hybridc.front.declare import Declarer
-from hybridc.front.endless import endless_field
+from hybridc.front.endless import endless_field, growing_fields
 from hybridc.front.gradients import check_gradients
 from hybridc.front.kept import Aside, KeptBody, KeptModule, KeptModules, without_marks
 from hybridc.front.modules import Reader, Unit
@@ -201,6 +201,10 @@ class Checker:
                 if field is not None:
                     self.report("HYB310", f"`{sig.name}` would hold itself, without end, in `{field.name}`", field.span,
                                 help=f"refer to it through a list or an enum: `{field.name}: list[{sig.name}]`")
+        for owner, field in growing_fields(self.world):
+            self.report("HYB319", f"`{owner.name}` needs itself of ever larger types, without end, in `{field.name}`",
+                        field.span, help="give it the parameters that it has there")
+            field.type = POISON
 
     def _find_prelude(self) -> None:
         for name, key in STD_TYPES.items():

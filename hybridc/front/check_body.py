@@ -29,7 +29,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import check_builtin, check_dims, check_expr, check_fit, syntax, tree
-from hybridc.front.bounds import implied, is_resource, key_help, satisfies, wanted
+from hybridc.front.bounds import implied, key_help, resource_in, satisfies, wanted
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.narrowing import path_of
@@ -139,9 +139,10 @@ class Body:
         if local is None:
             return None
         if depth < len(self.frames) - 1:
-            if is_resource(self.world, self.resolve(local.var.type)):
-                self.error("HYB508", f"a closure copies what it captures, and `{name}` is a "
-                           f"{self.word(local.var.type)}, which is never copied", span,
+            resource = resource_in(self.world, self.resolve(local.var.type))
+            if resource is not None:
+                self.error("HYB508", f"a closure copies what it captures, and `{name}` "
+                           f"{self.holding(local.var.type, resource)}, which is never copied", span,
                            help=f"pass it as a parameter: `mut {name}: {self.show(local.var.type)}`")
             for frame in self.frames[depth + 1:]:
                 frame.captures.setdefault(local.var.key, local.var)
@@ -154,6 +155,10 @@ class Body:
     def word(self, t: Type) -> str:
         t = self.resolve(t)
         return t.name if isinstance(t, Named) else f"model that holds a store ({t})"
+
+    def holding(self, t: Type, resource: Type) -> str:
+        """`is a rng`, or `holds a rng`."""
+        return ("is a " if self.resolve(t) == resource else "holds a ") + self.word(resource)
 
     def within(self, name: str) -> bool:
         """Whether a name means something nearer than the module: a variable, a configuration argument or a `let` of

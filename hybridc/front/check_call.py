@@ -34,6 +34,7 @@ from hybridc.front import (
     syntax,
     tree,
 )
+from hybridc.front.bounds import COPIED
 from hybridc.front.check_literal import open_literal
 from hybridc.front.infer import Meta
 from hybridc.front.narrowing import root_name
@@ -340,6 +341,8 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
             check_generic.check_demand(c, sig, sig.methods[v.key], t, s, e.span)
         elif v.bound is not None and v.bound not in ("method", "config") and types is None:
             c.require(t, v.bound, e.span, f"`{v.name}` of {what}")
+        elif v.bound is None and not sig.key.startswith("std."):
+            c.require(t, COPIED, e.span, f"`{v.name}` of {what}")
     if receiver is not None:
         order = (0, *(i + 1 for i in order))
     if sig.mutates_self and receiver is not None and first[0].place is not None:

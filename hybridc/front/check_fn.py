@@ -18,7 +18,7 @@ from hybridc.base.types import (
     list_of,
 )
 from hybridc.front import check_place, check_stmt, syntax, tree
-from hybridc.front.bounds import is_resource
+from hybridc.front.bounds import resource_in
 from hybridc.front.infer import Meta
 from hybridc.front.scope import Frame, Local, ParamSig
 from hybridc.front.signatures import returns_value
@@ -103,8 +103,10 @@ def local_fn(c: Body, s: syntax.Fn) -> list[tree.Stmt]:
             c.error("HYB310", f"the parameter `{p.name}` needs a type", p.span, help=f"write `{p.name}: int`")
         else:
             t = c.reader.type(p.type)
-            if is_resource(c.world, t) and not p.mut:
-                c.error("HYB508", f"a {c.word(t)} is passed only as `mut`", p.span, help=f"write `mut {p.name}: {t}`")
+            resource = resource_in(c.world, t)
+            if resource is not None and not p.mut:
+                c.error("HYB508", f"a {c.word(resource)} is passed only as `mut`", p.span,
+                        help=f"write `mut {p.name}: {t}`")
         if p.default is not None:
             defaults.append(_default(c, p, t, outer))
         types.append((t, p.mut))

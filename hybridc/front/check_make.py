@@ -24,7 +24,7 @@ from hybridc.base.types import (
     Type,
     TypeVar,
 )
-from hybridc.front import check_place, check_stmt, syntax, tree
+from hybridc.front import check_place, check_stmt, format_specs, syntax, tree
 from hybridc.front.bounds import not_showable
 from hybridc.front.check_literal import has_fraction, open_literal
 from hybridc.front.infer import Meta, map_dims
@@ -51,7 +51,7 @@ def make_tuple(c: Body, e: syntax.Tuple, expected: Type | None) -> tree.Expr:
     items: list[tree.Expr] = []
     for i, h in zip(e.items, hints):
         x = c.value(i, h)
-        check_place.not_copied(c, x, "a tuple would copy it")
+        check_place.not_inside(c, x, "a tuple")
         if h is not None and not isinstance(c.head(h), Meta):
             x = c.coerce(x, h, "an item of the tuple")
         items.append(x)
@@ -81,7 +81,7 @@ def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, s
     anchor: Type | None = hint
     for i in sorted(range(len(es)), key=lambda i: _decides_late(c, es[i])):
         x = c.value(es[i], anchor)
-        check_place.not_copied(c, x, "a list would copy it")
+        check_place.not_inside(c, x, "a list", streams=what == "the elements of a list")
         done[i] = c.coerce(x, hint, what) if from_hint and hint is not None else x
         if anchor is None and not isinstance(c.head(x.type), Poison):
             anchor = x.type
@@ -163,7 +163,7 @@ def comprehension(c: Body, e: syntax.Comprehension, expected: Type | None) -> tr
     if tensor is not None:
         hint = tensor.elem if len(tensor.shape) == 1 else Tensor(tensor.elem, tensor.shape[1:])
     element = c.value(e.element, hint)
-    check_place.not_copied(c, element, "a list would copy it")
+    check_place.not_inside(c, element, f"a {e.kind}", streams=e.kind == "list")
     if hint is not None and not isinstance(c.head(hint), Meta):
         element = c.coerce(element, hint, f"the elements of this {e.kind}")
     value = None
@@ -208,6 +208,10 @@ def outliving(c: Body, t: Type) -> Type:
     return map_dims(reopened(c, c.resolve(h), outlived), forget)
 
 
+FORMATTED = {"int": INTS, "float": FLOATS, "str": {STR}, "bool": {BOOL}}
+"""The types whose values have format specifications, by what these are."""
+
+
 # ---- f-strings -------------------------------------------------------------------------------------------------------
 def fstring(c: Body, e: syntax.FString) -> tree.Expr:
     parts: list[str | tuple[tree.Expr, str]] = []
@@ -235,26 +239,13 @@ def showable(c: Body, x: tree.Expr) -> bool:
 
 
 def format_spec(c: Body, x: tree.Expr, spec: str) -> None:
-    """A format specification must fit the value's type; its letter is the last character."""
+    """A format specification must fit the value's type."""
     t = c.head(x.type)
-    kind = spec[-1] if spec[-1].isalpha() or spec[-1] == "%" else ""
-    if isinstance(t, Poison | Meta):
-        return
-    if t in INTS:
-        ok = kind in ("", *"bcdoxXneEfFgG%")
-    elif t in FLOATS:
-        ok = kind in ("", *"eEfFgGn%")
-    elif t == STR:
-        ok = kind in ("", "s")
-    elif t == BOOL:
-        ok = True
-    else:
-        ok = isinstance(t, TypeVar)
-    if not ok:
-        if t in INTS | FLOATS | {STR}:
-            c.error("HYB318", f"the format `{spec}` is not for {c.show(t)}", x.span)
-        else:
-            c.error("HYB318", f"a format is for numbers and strings, not {c.show(t)}", x.span,
-                    help="format the text: f\"{str(x):>10}\"")
-
-
+    kind = next((name for name, types in FORMATTED.items() if t in types), "")
+    if kind:
+        why = format_specs.unfit(spec, kind)
+        if why is not None:
+            c.error("HYB318", f"the format `{spec}` is not for {c.show(t)}: {why}", x.span)
+    elif not isinstance(t, Poison | Meta | TypeVar):
+        c.error("HYB318", f"a format is for numbers and strings, not {c.show(t)}", x.span,
+                help="format the text: f\"{str(x):>10}\"")

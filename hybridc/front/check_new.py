@@ -9,6 +9,7 @@ from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import INT, POISON, FnType, ModelType, Named, Option, Poison, Substitution, Type
 from hybridc.front import check_builtin, check_call, check_fn, check_place, syntax, tree
+from hybridc.front.bounds import COPIED
 from hybridc.front.config_values import worded
 from hybridc.front.scope import EnumSig, FieldSig, ModelSig, ParamSig, StructSig
 
@@ -25,6 +26,8 @@ def fresh_args(c: Body, sig: StructSig | EnumSig, span: Span) -> tuple[Substitut
             args.append(d)
         else:
             t = c.fresh(span, f"`{p.name}` of `{sig.name}`", (p.bound,) if p.bound and p.bound != "method" else ())
+            if not sig.key.startswith("std."):
+                c.require(t, COPIED, span, f"`{p.name}` of `{sig.name}`")
             s[p] = t
             args.append(t)
     return s, Named(sig.key, tuple(args))

@@ -20,7 +20,7 @@ from hybridc.base.types import (
     substitute,
 )
 from hybridc.front import check_access, check_call, check_generic, check_model, syntax, tree
-from hybridc.front.bounds import is_resource
+from hybridc.front.bounds import is_resource, resource_in
 from hybridc.front.open_models import holds_open
 from hybridc.front.scope import Local, StructSig
 from hybridc.front.tensor_index import index_tensor
@@ -68,7 +68,7 @@ def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
     var = local.var
     if depth < len(c.frames) - 1:
         c.use(name, span)
-        if is_resource(c.world, c.resolve(var.type)):
+        if resource_in(c.world, c.resolve(var.type)) is not None:
             return None
         c.error("HYB510", f"a closure captures by value: `{name}` cannot be changed inside of it", span,
                 help="return the new value, or take it as a `mut` parameter")
@@ -314,16 +314,35 @@ def _index_key(e: tree.Expr) -> object:
 # ---- resources -------------------------------------------------------------------------------------------------------
 def not_copied(c: Body, e: tree.Expr, why: str) -> bool:
     """A resource that is read from a variable, field or element may not be used as a value: reports, and False."""
-    t = c.head(e.type)
-    if not isinstance(t, Named | ModelType | TypeVar) or not is_resource(c.world, t):
+    t = c.resolve(e.type)
+    resource = None if c.std else resource_in(c.world, t)
+    if resource is None or not (_is_read(e) if t != resource else not _is_made(e)):
         return True
-    made = isinstance(e, tree.Call | tree.MakeStruct | tree.MakeModel | tree.CallValue | tree.CallMethod)
-    if c.std or made and not is_element(e):
-        return True
-    word = c.word(t)
+    word = c.word(resource)
+    held = "" if t == resource else f", and {c.show(t)} holds one"
     help = "pass it as `mut`" if word != "rng" else "pass it as `mut`, or make another: `g.clone()`, `g.at(i)`"
-    c.error("HYB508", f"a {word} is never copied: {why}", e.span, help=help)
+    c.error("HYB508", f"a {word} is never copied{held}: {why}", e.span, help=help)
     return False
+
+
+def not_inside(c: Body, e: tree.Expr, whole: str, streams: bool = False) -> None:
+    """A store or generator may not be a part of `whole`, but for streams in a list, as `g.split(n)` gives them."""
+    t = c.resolve(e.type)
+    if not not_copied(c, e, f"{whole} would copy it") or c.std or not isinstance(t, Named):
+        return
+    if is_resource(c.world, t) and not (streams and t == RNG):
+        c.error("HYB508", f"a {c.word(t)} is never copied, so it cannot be held inside {whole}", e.span,
+                help="hold it in a `var` or a model's `state`, and pass it as `mut`")
+
+
+def _is_made(e: tree.Expr) -> bool:
+    made = isinstance(e, tree.Call | tree.MakeStruct | tree.MakeModel | tree.CallValue | tree.CallMethod)
+    return made and not is_element(e)
+
+
+def _is_read(e: tree.Expr) -> bool:
+    """A variable, or a part of another value."""
+    return isinstance(e, tree.Local | tree.Field | tree.TupleItem | tree.Unwrap) or is_element(e)
 
 
 def temporary(c: Body, e: tree.Expr) -> bool:

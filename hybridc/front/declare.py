@@ -28,7 +28,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front import implicit, syntax, tree
-from hybridc.front.bounds import BOUNDS, is_resource
+from hybridc.front.bounds import BOUNDS, resource_in
 from hybridc.front.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.modules import Unit
 from hybridc.front.scope import (
@@ -401,8 +401,8 @@ class Declarer:
                 self.report("HYB310", f"the field `{p.name}` needs a type", p.span)
                 continue
             t = reader.type(p.type)
-            if not reader.std and is_resource(self.world, t):
-                self.report("HYB508", f"a {t} is never copied, so it cannot be a field", p.type.span,
+            if not reader.std and (resource := resource_in(self.world, t)) is not None:
+                self.report("HYB508", f"a {resource} is never copied, so it cannot be a field", p.type.span,
                             help="hold it in a `var` or a model's `state`, and pass it as `mut`")
             fields.append(FieldSig(p.name, t, p.default is not None, p.span))
         return tuple(fields)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Union
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.names import unused
-from hybridc.base.source import Span
+from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import FnType, ModelType, Named, Type, TypeVar
 from hybridc.core import ir
 from hybridc.front import tree
+from hybridc.front.endless import too_large
 from hybridc.front.lower_notes import Called, Claimed, Decls, Defined, Event, Extern, Generated, Notes, Record
 from hybridc.front.lower_types import Types
 
@@ -88,6 +89,8 @@ class Context:
     """The value of an expression that is known now, by the reference interpreter."""
     record: Record | None = None
     """Of the function that is being made, if it is to be kept (lower_kept.py)."""
+    open_defaults: set[int] = field(default_factory=set)
+    """The defaults that are being evaluated, by the id of their nodes."""
     taken: set[str] = field(default_factory=set)
     """The names of all Core functions, made or asked for."""
 
@@ -153,6 +156,10 @@ class Context:
         """The Core function of an instance; it is put on the worklist when first asked for."""
         name = self.names.get(instance)
         if name is None:
+            if too_large(instance.types):
+                name = self.fn(instance.key).name
+                message = f"`{name}` calls itself with ever larger types, without end"
+                raise Refused(Diagnostic("HYB319", message, NOWHERE, "give a recursive call the types that the fn has"))
             name = self.names[instance] = self._claim(self.instance_name(instance))
             self.work.append(lambda: self.make_fn(instance, name))
         self.did(Called(name, instance))

@@ -115,13 +115,13 @@ def _range(lw: Lowerer, args: Atoms, node: tree.Builtin) -> Cursor:
 
     def length() -> ir.Atom:
         """max(0, (stop - start) rounded up to turns of `step`)."""
-        span = lw.op("sub", [stop, start], ir.INT)
         if step == integer(1):
-            turns: ir.Atom = span
+            turns: ir.Atom = lw.op("sub", [stop, start], ir.INT)
+        elif start == integer(0):
+            # division rounding up
+            turns = lw.op("neg", [lw.op("floordiv", [lw.op("neg", [stop], ir.INT), step], ir.INT)], ir.INT)
         else:
-            # -((start - stop) // step): division rounding up
-            back = lw.op("sub", [start, stop], ir.INT)
-            turns = lw.op("neg", [lw.op("floordiv", [back, step], ir.INT)], ir.INT)
+            turns = _turns_between(lw, start, stop, step)
         return lw.op("maximum", [turns, integer(0)], ir.INT)
 
     def at(i: ir.Atom) -> Value:
@@ -147,6 +147,20 @@ def _range(lw: Lowerer, args: Atoms, node: tree.Builtin) -> Cursor:
     turns = length()
     counted = _indexed(lw, INT, turns, at)
     return counted
+
+
+def _turns_between(lw: Lowerer, start: ir.Atom, stop: ir.Atom, step: ir.Atom) -> ir.Atom:
+    """(stop - start) / step rounded up, without the difference, which may wrap: both ends are divided."""
+    whole, rest = [], []
+    for end in (start, stop):
+        quotient = lw.op("floordiv", [end, step], ir.INT)
+        whole.append(quotient)
+        rest.append(lw.op("sub", [end, lw.op("mul", [quotient, step], ir.INT)], ir.INT))
+    apart = lw.op("sub", [whole[1], whole[0]], ir.INT)
+    # What is left of each has the sign of the step, so the quotient of their difference lies between -1 and 1.
+    more = lw.op("sub", rest[::-1], ir.INT)
+    over = lw.op("neg", [lw.op("floordiv", [lw.op("neg", [more], ir.INT), step], ir.INT)], ir.INT)
+    return lw.op("add", [apart, over], ir.INT)
 
 
 # ---- cursors made of cursors -----------------------------------------------------------------------------------------

@@ -313,12 +313,17 @@ def fields_with_defaults(lw: Lowerer, t: Named, decl: tree.StructDecl | tree.Enu
 
 def default_value(lw: Lowerer, default: tree.Expr, there: Values) -> Value:
     """A default, evaluated here, with what types and configuration are where it is declared."""
+    if id(default) in lw.ctx.open_defaults:
+        raise lw.refuse("HYB319", "this default is needed to make itself, without end", default.span)
+    lw.ctx.open_defaults.add(id(default))
     saved = lw.type_args, lw.consts, lw.packs, lw.model, lw.self_type
     lw.type_args, lw.packs, lw.model, lw.self_type = there.type_args, there.packs, there.model, there.self_type
     lw.consts = {**lw.consts, **there.consts}
-    value = lw.value(default)
-    lw.type_args, lw.consts, lw.packs, lw.model, lw.self_type = saved
-    return value
+    try:
+        return lw.value(default)
+    finally:
+        lw.type_args, lw.consts, lw.packs, lw.model, lw.self_type = saved
+        lw.ctx.open_defaults.remove(id(default))
 
 
 @lowers(tree.Field)

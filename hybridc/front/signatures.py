@@ -21,7 +21,7 @@ from hybridc.base.types import (
     substitute,
 )
 from hybridc.front import syntax
-from hybridc.front.bounds import is_resource
+from hybridc.front.bounds import resource_in
 from hybridc.front.declare import FORBIDDEN_MEMBERS, Source, types_of_fn
 from hybridc.front.modules import Unit
 from hybridc.front.scope import EnumSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig, World
@@ -170,8 +170,8 @@ def _param(d: Declarer, q: syntax.Param, reader: TypeReader, key: str, implicit:
         for c, value in zip(model.config, t.config):
             if isinstance(value, Dim):
                 reader.dims[f"{q.name}.{c.name}"] = value
-    if is_resource(d.world, t) and not q.mut and not reader.std:
-        d.report("HYB508", f"a {_name_of(t)} is never copied: it is passed only as `mut`",
+    if not q.mut and not reader.std and (resource := resource_in(d.world, t)) is not None:
+        d.report("HYB508", f"a {_name_of(resource)} is never copied: it is passed only as `mut`",
                     q.type.span if q.type is not None else q.span, help=f"write `mut {q.name}: {t}`")
     return ParamSig(q.name, t, q.mut, q.default is not None, q.span, isinstance(t, TypeVar) and t in bare)
 

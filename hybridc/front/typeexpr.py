@@ -13,6 +13,7 @@ from hybridc.base.types import (
     BUFFER,
     POISON,
     PRIMS,
+    RNG,
     STD_TYPES,
     VOID,
     ConfigValue,
@@ -120,10 +121,11 @@ class TypeReader:
         self.report("HYB310", "a type stands here: a name, a tuple of types, `T?` or `fn(A) -> B`", t.span)
         return POISON
 
-    def _item(self, t: Any) -> Type:
-        """A type inside another: resources may not stand there."""
+    def _item(self, t: Any, listed: bool = False) -> Type:
+        """A type inside another: no resource, but in a list generators, as `g.split(n)` gives them, and models."""
         inner = self.type(t)
-        if not self.std and is_resource(self.world, inner):
+        given = listed and (inner == RNG or isinstance(inner, ModelType))
+        if not self.std and not given and is_resource(self.world, inner):
             self.report("HYB508", f"a {_resource_word(inner)} is never copied, so it cannot be held inside another "
                         f"value", t.span, help="hold it in a `var` or a model's `state`, and pass it as `mut`")
             return POISON
@@ -222,8 +224,7 @@ class TypeReader:
             if isinstance(p, DimVar):
                 values.append(self.size(a))
                 continue
-            # a resource in a list is how `g.split(n)` gives its streams
-            value = self.type(a) if sig.name == "list" else self._item(a)
+            value = self._item(a, sig.key == STD_TYPES["list"])
             values.append(value)
             bad = bad or isinstance(value, Poison)
             if p.bound is not None and not satisfies(self.world, value, p.bound):

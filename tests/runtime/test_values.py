@@ -182,6 +182,14 @@ def test_mut_and_native(mod):
         mod.native([], "list[bool]")
 
 
+def test_a_native_tensor_has_the_sizes_that_are_said(mod):
+    assert mod.native([[1, 2], [3, 4]], "f64[2, ?]").to_python().shape == (2, 2)
+    with pytest.raises(ValueError, match=r"native value: expected f64\[3, 2\], found f64\[2, 2\]"):
+        mod.native([[1, 2], [3, 4]], "f64[3, 2]")
+    with pytest.raises(ValueError, match=r"expected f64\[3, 2\], found f64\[2, 2\]"):
+        mod.native(mod.native([[1, 2], [3, 4]], "f64[2, 2]"), "f64[3, 2]")
+
+
 def test_tensors_that_torch_does_not_give(mod):
     """One that only stands for others."""
     torch = pytest.importorskip("torch")
