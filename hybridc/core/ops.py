@@ -389,6 +389,9 @@ def op_row(name: str) -> OpRow:
     """The operator's row; KeyError for a name that is none."""
     return OPS[name]
 
+ONLY_MEMORY = frozenset({"buffer_new", "buffer_room", "buffer_resize", "shaped"})
+"""They fault where there is no memory, and only there."""
+
 
 def may_fault(op: Op) -> bool:
     """Can this use of an operator stop the program?"""
