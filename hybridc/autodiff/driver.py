@@ -83,11 +83,7 @@ def run(program: Program) -> Program:
         if not waiting:
             break
         driver = Driver(program)
-        ready = [fn for fn in waiting if not any(driver.takes_gradients(str(op.attr("fn"))) for op in gradients(fn))]
-        if not ready:
-            # Calls of functions as values may reach any of their type, these too: then it is a fault to do so.
-            ready = [fn for fn in waiting if not any(
-                driver.takes_gradients(str(op.attr("fn")), through_values=False) for op in gradients(fn))]
+        ready = driver.ready(waiting)
         if not ready:
             raise Refused(gradients(waiting[0])[0], OWN)
         for fn in ready:
@@ -152,6 +148,8 @@ class Driver:
         self.activity = Activity(self.tangents)
         self.read_only = ReadOnly(program)
         self.apply = rules.apply
+        self.taking = {name for name, fn in program.fns.items() if gradients(fn)}
+        """The functions that take derivatives, before any of these is written out."""
         self._derived: dict[tuple[str, Mask, frozenset[int]], Derived] = {}
         """The last are the parameters that are held."""
         self._both: dict[tuple[Derived, tuple[Const | None, ...]], str | None] = {}
@@ -170,8 +168,21 @@ class Driver:
                 todo += calls(self.program.fns[at])
         return seen
 
-    def takes_gradients(self, name: str, through_values: bool = True) -> bool:
-        return any(gradients(self.program.fns[f]) for f in (name, *self.reachable(name, through_values)))
+    def takes_gradients(self, name: str, through_values: bool = True) -> list[str]:
+        """The functions that do so when it is called."""
+        return [f for f in (name, *self.reachable(name, through_values)) if f in self.taking]
+
+    def ready(self, waiting: Sequence[Fn]) -> list[Fn]:
+        """Those whose derivatives can be written out now: of what takes none; or of what may take some, also their own,
+        by calls of functions as values, which may reach any of their type. Then it is a fault to do so."""
+        inner = {fn.name: {n for op in gradients(fn) for n in self.takes_gradients(str(op.attr("fn")))}
+                 for fn in waiting}
+        first = [fn for fn in waiting if not inner[fn.name]]
+        if first:
+            return first
+        plain = [fn for fn in waiting if not any(
+            self.takes_gradients(str(op.attr("fn")), through_values=False) for op in gradients(fn))]
+        return [fn for fn in plain if all(fn.name in inner[n] for n in inner[fn.name])] or plain
 
     def recursive(self, name: str) -> bool:
         if name not in self._recursive:
@@ -200,7 +211,7 @@ class Driver:
             tape: tuple[Type, ...] = (EnumT(f"tape {forward}"),)
             self.program.enums[f"tape {forward}"] = EnumDef(f"tape {forward}", ())
             self._derived[key] = Derived(forward, reverse, tape, results, (None,))
-        if gradients(fn):
+        if name in self.taking:
             return self.own(key, forward, reverse, results)
         part = Reverse(self, self.activity.body(name), mask, held)
         within = reverse
@@ -270,9 +281,12 @@ class Driver:
             letters = "" if all(mask) else " " + "".join("x" if a else "-" for a in mask)
             found = self._pushed[name, mask] = self.claim(f"{name} pushforward{letters}")
             fn = self.program.fns[name]
-            if gradients(fn):
-                raise Refused(gradients(fn)[0], OWN)
-            if fn.adjoint:
+            if name in self.taking:
+                kinds = [k for p, a in zip(fn.params, mask, strict=True) if a for k in self.tangents.leaves(p.type)]
+                back = [k for r, a in zip(fn.results, self.activity.results(name, mask), strict=True) if a
+                        for k in self.tangents.leaves(r)]
+                self.program.fns[found] = self.fault(fn, found, kinds, back)
+            elif fn.adjoint:
                 self.program.fns[found] = custom(self, fn, mask, found)
             else:
                 self.program.fns[found] = Push(self, self.activity.body(name), mask).build(found)
@@ -282,10 +296,7 @@ class Driver:
         """Of a function that takes a derivative which is just being made: a fault."""
         fn = self.program.fns[key[0]]
         b = Builder(highest_id(fn) + 1)
-        b.open()
-        text = b.op("str", [], STR, text=OWN)
-        body = b.close(Fault("ValueError", (text,), fn.span))
-        self.program.fns[forward] = replace(fn, name=forward, body=body, adjoint="")
+        self.program.fns[forward] = self.fault(fn, forward)
         kinds = [k for r, a in zip(fn.results, results, strict=True) if a for k in self.tangents.leaves(r)]
         sums = [k for p, a in zip(fn.params, key[1], strict=True) if a for k in self.tangents.leaves(p.type)]
         params = [b.var(k) for k in (*kinds, *sums)]
@@ -293,6 +304,16 @@ class Driver:
         self.program.fns[reverse] = Fn(reverse, tuple(params), tuple(sums), unchanged, fn.title, True)
         self._derived[key] = Derived(forward, reverse, (), results, ())
         return self._derived[key]
+
+    def fault(self, fn: Fn, name: str, more: Sequence[Type] = (), results: Sequence[Type] = ()) -> Fn:
+        """What is instead of a function that takes a derivative which is just being made, with more parameters and
+        results."""
+        b = Builder(highest_id(fn) + 1)
+        b.open()
+        text = b.op("str", [], STR, text=OWN)
+        body = b.close(Fault("ValueError", (text,), fn.span))
+        return replace(fn, name=name, params=(*fn.params, *map(b.var, more)), results=(*fn.results, *results),
+                       body=body, adjoint="", checkpoint=False)
 
     def claim(self, name: str) -> str:
         unique = unused(name, self.program.fns)

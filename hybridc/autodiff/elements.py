@@ -50,16 +50,23 @@ def add(r: Reverse, buffer: Var, index: Atom, added: Mapping[int, Atom]) -> None
     kind = r.tangents.leaves(whole.type)[0]
     sums = r.env.pop(r.key(whole, 0), None) or Adjoint(r.tangents.zero(r.b, kind))
     path = [(r.need(i), leaf) for i, leaf in steps]
-    new = _added(r.tangents, r.b, sums, path, r.need(index), added)
+    # In loops it is at hand for the passes that take rows out of them.
+    here = r.turn is not None and len(path) == 1
+    new = _added(r.tangents, r.b, sums, path, r.need(index), added, here)
     r.add(whole, 0, Adjoint(new, sums.sure))
 
 
 def _added(
-    tangents: Tangents, b: Builder, sums: Adjoint, path: Sequence[Step], index: Atom, added: Mapping[int, Atom]
+    tangents: Tangents, b: Builder, sums: Adjoint, path: Sequence[Step], index: Atom, added: Mapping[int, Atom],
+    here: bool = False,
 ) -> Atom:
+    """`here`: without a function of its own."""
     kind = sums.atom.type
     assert isinstance(kind, BufferT)
     steps, leaves = [leaf for _, leaf in path], list(added)
+    if here:
+        places = [*((i, leaf) for i, leaf in path), (index, -1)]
+        return _within(tangents, b, sums.atom, places, added, sums.sure)
 
     def body(b: Builder, v: list[Var]) -> Sequence[Atom]:
         d, *rest = v
@@ -75,7 +82,7 @@ def _added(
 
 
 def _within(
-    tangents: Tangents, b: Builder, d: Atom, path: Sequence[tuple[Var, int]], added: Mapping[int, Atom], there: bool
+    tangents: Tangents, b: Builder, d: Atom, path: Sequence[Step], added: Mapping[int, Atom], there: bool
 ) -> Atom:
     (index, leaf), *deeper = path
     kind = d.type

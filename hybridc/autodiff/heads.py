@@ -1,5 +1,6 @@
 """Loops that end at their head, as `for` and `while` without `break` or `return` do: their last turn does nothing but
-decide, so the tape has no record of it; and numbers that go up by the same step each turn, which no tape needs."""
+decide, so the tape has no record of it; and numbers that go up by the same step each turn, or by one that itself does,
+which no tape needs."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from hybridc.autodiff.structure import exits, leaving
+from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import INT, Atom, Const, Exit, If, Loop, Op, Stmt, Var, Yield
 from hybridc.core.walk import all_blocks, bound_in, diverges, outs_of
 
@@ -43,10 +45,39 @@ def head_of(loop: Loop, active: Container[int]) -> Head | None:
 
 @dataclass(frozen=True)
 class Step:
-    """A number that is `start` in the first turn, and `by` more in each that follows."""
+    """A number that is `start` in the first turn. At its end `terms` are added, each so many times, which are there
+    before the loop; at the end of each turn that follows `more` more than before."""
 
     start: Atom
-    by: int
+    terms: tuple[tuple[Atom, int], ...]
+    more: int = 0
+
+    @property
+    def by(self) -> int | None:
+        """The same at each turn, and known."""
+        (term, times), *others = self.terms
+        return int(term.value) * times if isinstance(term, Const) and not others and not self.more else None
+
+    @property
+    def outside(self) -> tuple[Atom, ...]:
+        """What it needs from before the loop."""
+        return (self.start, *(a for a, _ in self.terms))
+
+    def at(self, b: Builder, turn: Atom) -> Atom:
+        """What it is in a turn, counted from 0."""
+        found = self.start
+        for term, times in self.terms:
+            one = integer(int(term.value) * times) if isinstance(term, Const) else _times(b, term, times)
+            found = b.op("add", [turn if one == integer(1) else b.op("mul", [turn, one], INT), found], INT)
+        if self.more:  # turn * (turn - 1) / 2 times, of which one factor is even
+            half = b.op("shr", [turn, integer(1)], INT)
+            odd = b.op("bit_or", [b.op("sub", [turn, integer(1)], INT), integer(1)], INT)
+            found = b.op("add", [_times(b, b.op("mul", [half, odd], INT), self.more), found], INT)
+        return found
+
+
+def _times(b: Builder, a: Atom, times: int) -> Atom:
+    return a if times == 1 else b.op("mul", [a, integer(times)], INT)
 
 
 def steps_of(loop: Loop) -> dict[Var, Step]:
@@ -54,15 +85,41 @@ def steps_of(loop: Loop) -> dict[Var, Step]:
     stmts, tail = loop.body.stmts, loop.body.tail
     if not isinstance(tail, Yield) or stmts and diverges(stmts[-1]):  # there is no second turn
         return {}
-    makers = {s.outs[0]: s for s in stmts if isinstance(s, Op) and s.op == "add"}
+    makers = {s.outs[0]: s for s in stmts if isinstance(s, Op) and s.op in ("add", "sub") and s.outs[0].type == INT}
+    changing = {*loop.params, *_made_in(loop)}
     found: dict[Var, Step] = {}
-    for param, start, value in zip(loop.params, loop.inits, tail.values, strict=True):
-        made = makers.get(value) if isinstance(value, Var) else None
-        if param.type == INT and made is not None:
-            first, by = made.args
-            if first == param and isinstance(by, Const):
-                found[param] = Step(start, int(by.value))
+
+    def increment(a: Atom) -> tuple[tuple[tuple[Atom, int], ...], int] | None:
+        """The terms of what is added in the first turn, and by how much it goes up; None if it does otherwise."""
+        if a not in changing:
+            return ((a, 1),), 0
+        made = makers.get(a) if isinstance(a, Var) else None
+        second = -1 if made is not None and made.op == "sub" else 1
+        terms: list[tuple[Atom, int]] = []
+        more = 0
+        for x, times in [(a, 1)] if made is None else zip(made.args, (1, second), strict=True):  # as in D - 1 - i
+            step = found.get(x) if isinstance(x, Var) else None
+            by = 0 if x not in changing else None if step is None else step.by
+            if by is None:
+                return None
+            terms.append((x if step is None else step.start, times))
+            more += by * times
+        return tuple(terms), more
+
+    adds = [(param, start, made.args) for param, start, value in zip(loop.params, loop.inits, tail.values, strict=True)
+            if isinstance(value, Var) and (made := makers.get(value)) is not None and made.op == "add"]
+    for known in (True, False):  # those that go by the same first, by which others may go
+        for param, start, args in adds:
+            others = [a for a in args if a != param]
+            if len(others) == 1 and (known == isinstance(others[0], Const)):
+                added = increment(others[0])
+                if added is not None:
+                    found[param] = Step(start, *added)
     return found
+
+
+def _made_in(loop: Loop) -> set[Var]:
+    return {v for b in all_blocks(loop.body) for s in b.stmts for v in (*outs_of(s), *bound_in(s))}
 
 
 def bound_of(loop: Loop, head: Head, steps: dict[Var, Step]) -> tuple[Step, Atom] | None:
@@ -72,7 +129,6 @@ def bound_of(loop: Loop, head: Head, steps: dict[Var, Step]) -> tuple[Step, Atom
         return None
     count, limit = made.args
     step = steps.get(count) if isinstance(count, Var) else None
-    inner = {v for b in all_blocks(loop.body) for s in b.stmts for v in (*outs_of(s), *bound_in(s))}
-    if step is None or step.by != 1 or limit in inner or limit in loop.params:
+    if step is None or step.by != 1 or limit in _made_in(loop) or limit in loop.params:
         return None
     return step, limit

@@ -48,8 +48,8 @@ VIEWS = frozenset({"tensor_view", "get"})
 """Computed again always: what they look at is kept instead, once for all. (A number is kept itself, rather than the
 whole that it is a part of, which could not be written in place then.)"""
 CHEAP = VIEWS | frozenset(
-    "add sub mul neg eq ne lt le gt ge not bit_and bit_or bit_xor select minimum maximum cast dim buffer_len unwrap"
-    " is_some tag destruct".split()
+    "add sub mul floordiv mod shl shr neg eq ne lt le gt ge not bit_and bit_or bit_xor select minimum maximum cast dim"
+    " buffer_len unwrap is_some tag destruct".split()
 )
 """Computed again where everything they need is there anyway, or is computed again from what is there."""
 ARITHMETIC = ("add", "sub", "mul", "neg")
@@ -259,7 +259,8 @@ class Regions:
             done.add(v.id)
             if v in region.steps:
                 region.counted.append(v)
-                self.need(region.steps[v].start)
+                for a in region.steps[v].outside:
+                    self.need(a)
                 continue
             op = self.makers.get(v.id)
             if op is None:
@@ -337,7 +338,8 @@ class Regions:
 
     def is_index(self, a: Atom) -> bool:
         """Is it never negative, a number that goes up from one that is not?"""
-        return isinstance(a, Var) and a in self.steps and self.steps[a].by > 0 and self._from_0(self.steps[a].start)
+        step = self.steps.get(a) if isinstance(a, Var) else None
+        return step is not None and (step.by or 0) > 0 and self._from_0(step.start)
 
     def _from_0(self, a: Atom) -> bool:
         if isinstance(a, Const):

@@ -165,12 +165,9 @@ class Reverse:
             fields = tuple(self.b.var(v.type) for v in region.saved)
             loads.append(Match(tuple(region.saved), region.box, (Arm(TAPE, fields, Block((), Yield(fields))),)))
         for v in region.counted:
-            step = region.steps[v]
-            along = args[0]
-            if step.by != 1:
-                along = self.b.var(INT)
-                loads.append(Op((along,), "mul", (args[0], integer(step.by))))
-            loads.append(Op((v,), "add", (along, step.start)))
+            self.b.open()
+            place = region.steps[v].at(self.b, args[0])
+            loads += [*self.b.close(Yield()).stmts, Op((v,), "add", (place, integer(0)))]
         return [*loads, *region.again]
 
     # ---- adjoints

@@ -15,6 +15,7 @@ from hybridc.core.ir import (
     STR,
     U8,
     BufferT,
+    Const,
     EnumT,
     Op,
     OptionT,
@@ -244,8 +245,15 @@ def _jacobian(args: Types, attrs: Mapping[str, object], outs: Types, program: Pr
 
 
 # ---- when they fault -------------------------------------------------------------------------------------------------
-def _of_ints(op: Op) -> bool:
-    return op.args[0].type in INTS
+def _divides_by_0(op: Op) -> bool:
+    by = op.args[1]
+    return by.type in INTS and not (isinstance(by, Const) and by.value != 0)
+
+
+def _by_negative(op: Op) -> bool:
+    """A power, or a shift."""
+    by = op.args[1]
+    return by.type in INTS and not (isinstance(by, Const) and by.value >= 0)
 
 
 def _cast_faults(op: Op) -> bool:
@@ -263,22 +271,24 @@ def _each(names: str, rule: Rule, doc: str) -> list[OpRow]:
 _ROWS: list[OpRow] = [
     *_each("add sub mul", _alike(2, NUMBERS), "integers wrap"),
     OpRow("div", _alike(2, FLOATS), doc="IEEE division"),
-    OpRow("floordiv", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
+    OpRow("floordiv", _alike(2, NUMBERS), faults=True, fault_if=_divides_by_0,
           doc="towards minus infinity, as Python; an integer by 0: ZeroDivisionError; the least integer by -1 wraps;"
           " a float by 0 is IEEE"),
-    OpRow("mod", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
+    OpRow("mod", _alike(2, NUMBERS), faults=True, fault_if=_divides_by_0,
           doc="sign of the divisor, as Python; an integer by 0: ZeroDivisionError; a float by 0 is nan"),
-    OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_of_ints,
+    OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_by_negative,
           doc="integers wrap; a negative exponent: ValueError"),
     *_each("neg abs", _alike(1, NUMBERS), "integers wrap"),
     OpRow("sign", _alike(1, NUMBERS), doc="-1, 0 or 1; of nan 0, of -0.0 0.0"),
     *_each("minimum maximum", _alike(2, NUMBERS), "nan wins"),
     *_each("bit_and bit_or bit_xor", _alike(2, INTS_AND_BOOL), "bit by bit"),
     OpRow("bit_not", _alike(1, INTS_AND_BOOL), doc="of a bool: not"),
-    OpRow("shl", _alike(2, INTS), faults=True, doc="0 from the width on; a negative amount: ValueError"),
-    OpRow("shr", _alike(2, INTS), faults=True,
+    OpRow("shl", _alike(2, INTS), faults=True, fault_if=_by_negative,
+          doc="0 from the width on; a negative amount: ValueError"),
+    OpRow("shr", _alike(2, INTS), faults=True, fault_if=_by_negative,
           doc="arithmetic (u8: logical); an amount from the width on gives 0 or -1; a negative one: ValueError"),
-    OpRow("lshr", _alike(2, INTS), faults=True, doc="logical; 0 from the width on; a negative amount: ValueError"),
+    OpRow("lshr", _alike(2, INTS), faults=True, fault_if=_by_negative,
+          doc="logical; 0 from the width on; a negative amount: ValueError"),
     OpRow("place", _signature((INT, INT), (INT,)), faults=True,
           doc="(i, n): the place that index i means in a sequence of n, from the end where it is negative; IndexError"
           " if there is none. Of integers alone: no adjoint"),
@@ -381,6 +391,9 @@ OPS: dict[str, OpRow] = {row.name: row for row in (*_ROWS, *TENSOR_ROWS)}
 def op_row(name: str) -> OpRow:
     """The operator's row; KeyError for a name that is none."""
     return OPS[name]
+
+ONLY_MEMORY = frozenset({"buffer_new", "buffer_room", "buffer_resize", "shaped"})
+"""They fault where there is no memory, and only there."""
 
 
 def may_fault(op: Op) -> bool:

@@ -2,7 +2,8 @@
 
 In `for i in range(a, b)` a check of `i`, of `i + c` or of something that stays the same can only fail at one end. Where
 an innermost loop makes such checks, it is written twice: as it is, and without them for when both ends are in range,
-which is found out before it begins. Faults stay where they were, and a loop without checks can be vectorised.
+which is found out before it begins. Faults stay where they were, and a loop without checks can be vectorised. So it is
+with the question whether a buffer that only grows, as adjoints do, has room for element `i`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Fn, If, Loop, Op, Parallel, Program, Stmt, Var, Yield
+from hybridc.core.ir import (
+    BOOL,
+    INT,
+    Atom,
+    Block,
+    BufferT,
+    Const,
+    Fn,
+    If,
+    Loop,
+    Op,
+    Parallel,
+    Prim,
+    Program,
+    Stmt,
+    Var,
+    Yield,
+)
 from hybridc.core.walk import (
     Freshener,
     count,
@@ -20,6 +38,7 @@ from hybridc.core.walk import (
     rebuilt,
     statements,
     substitute,
+    uses,
 )
 from hybridc.passes.counted import Counted, counted, innermost, within
 from hybridc.passes.each import each
@@ -40,11 +59,13 @@ def run(program: Program) -> Program:
 
 @dataclass(frozen=True)
 class _Affine:
-    """index + more, or index - more (`sign`); or, without the index, a value that stays the same."""
+    """index + more, or index - more (`sign`); or, without the index, a value that stays the same; or the sum of the
+    terms of `falling`, each with its sign, of which the last is the index, less."""
 
     moves: bool
     more: Atom
     sign: int = 1
+    falling: tuple[tuple[Atom, int], ...] = ()
 
 
 Checks = dict[int, tuple[_Affine, Atom]]
@@ -59,7 +80,7 @@ class _Versions:
         """How many loops have two versions. Some guards are known beforehand, and the function is simplified then."""
 
     def run(self) -> Fn:
-        if not any(isinstance(s, Op) and s.op == "place" for s in statements(self.fn.body)):
+        if not any(isinstance(s, Op) and s.op in ("place", "buffer_resize") for s in statements(self.fn.body)):
             return self.fn
         self.fresh = Freshener(highest_id(self.fn) + 1, highest_label(self.fn) + 1)
         ops = [s for s in statements(self.fn.body) if isinstance(s, Op) and len(s.outs) == 1]
@@ -85,7 +106,7 @@ class _Versions:
             return [loop]
         at_hand = rows(loop, self.program, self.fresh, places, self.made)
         if at_hand is not None:
-            return self.at_hand(loop, at_hand, rounds, places)
+            return self.at_hand(loop, turn, at_hand, rounds, places)
         checks = _checks(loop, turn)
         if not checks:
             return [loop]
@@ -106,20 +127,24 @@ class _Versions:
         body, known = _without(loop.body, checks)
         before: list[Stmt] = []
         without = _hoisted(replace(loop, body=body), before, known)
-        held = places.union(affine.more for affine, _ in checks.values() if not affine.moves)
+        held = places.union(affine.more for affine, n in checks.values() if not affine.moves and n.type == INT)
         self.two(loop, safe, [*before, *self.loop(without, rounds - 1, held)], rest, out)
         return out
 
-    def at_hand(self, loop: Loop, at_hand: Rows, rounds: int, places: frozenset[Atom]) -> Sequence[Stmt]:
+    def at_hand(
+        self, loop: Loop, turn: Counted, at_hand: Rows, rounds: int, places: frozenset[Atom]
+    ) -> Sequence[Stmt]:
         """The loop with its rows at hand, where they are different ones."""
         self.guards += 1
         before = list(at_hand.before)
         inner = _hoisted(at_hand.loop, before)
         quick = [*before, *self.loop(inner, rounds, places), *at_hand.after]
-        if not at_hand.apart:
+        if not at_hand.apart and not at_hand.entered:
             return quick
         out: list[Stmt] = []
         apart = [self.op(out, loop, "ne", p, q) for p, q in at_hand.apart]
+        if at_hand.entered:
+            apart.append(self.op(out, loop, "lt", loop.inits[turn.place], turn.stop))
         self.two(loop, self.all_of(apart, loop, out), quick, [loop], out)
         return out
 
@@ -145,11 +170,21 @@ class _Versions:
             parts.append(self.op(out, loop, "ge", start, zero))
         turns: Atom | None = None
         for affine, length in dict.fromkeys(checks.values()):
+            if isinstance(length.type, BufferT):
+                length = self.op(out, loop, "buffer_len", length)
             if not affine.moves:
                 parts += [self.op(out, loop, "ge", affine.more, zero), self.op(out, loop, "lt", affine.more, length)]
                 continue
             if turns is None:
                 turns = self.op(out, loop, "sub", turn.stop, start)
+            if affine.falling:
+                high: Atom = zero
+                for term, sign in affine.falling:
+                    first = start if term == turn.index else term
+                    high = self.op(out, loop, "add" if sign > 0 else "sub", high, first)
+                parts += [self.op(out, loop, "ge", high, zero), self.op(out, loop, "lt", high, length),
+                          self.op(out, loop, "le", turns, self.op(out, loop, "add", high, Const(1, INT)))]
+                continue
             how = "add" if affine.sign > 0 else "sub"
             low = start if affine.more == zero else self.op(out, loop, how, start, affine.more)
             if affine.sign < 0 and not isinstance(affine.more, Const):
@@ -201,7 +236,51 @@ def _checks(loop: Loop, turn: Counted) -> Checks:
             affine = _affine(s.args[0], turn, inside, made)
             if affine is not None:
                 found[s.outs[0].id] = affine, s.args[1]
+    for param, start in zip(loop.params, loop.inits, strict=True):
+        numbers = isinstance(param.type, BufferT) and isinstance(param.type.item, Prim)
+        asked = _room_for(loop, param) if numbers else []
+        indices = [_affine(s.args[0], turn, inside, made) for s in asked]
+        if None not in indices:
+            found.update((s.outs[0].id, (i, start)) for s, i in zip(asked, indices, strict=True) if i is not None)
     return found
+
+
+def _room_for(loop: Loop, param: Var) -> list[Op]:
+    """The comparisons of an index with the length of a buffer that grows only where one of these does not hold."""
+    grows: set[Atom] = {param}
+    lengths: set[Atom] = set()
+    asked: dict[Atom, Op] = {}
+    other = 0
+
+    def inner(b: Block, missing: bool) -> None:
+        nonlocal other
+        for s in b.stmts:
+            match s:
+                case Op((out,), "buffer_len", args) if args[0] in grows:
+                    lengths.add(out)
+                case Op((out,), "lt", args) if args[1] in lengths:
+                    asked[out] = s
+                case Op((out, *_), "buffer_take" | "buffer_set", args) if args[0] in grows:
+                    grows.add(out)
+                    other += any(a in grows for a in args[1:])
+                case Op(_, "buffer_get", args) if args[0] in grows:
+                    pass
+                case Op((out,), "buffer_resize", args) if args[0] in grows and missing:
+                    grows.add(out)
+                case If(outs, cond, then, orelse):
+                    inner(then, missing)
+                    inner(orelse, missing or cond in asked)
+                    for i, out in enumerate(outs):
+                        arms = [t.tail.values[i] for t in (then, orelse) if isinstance(t.tail, Yield) and t.tail.values]
+                        if any(a in grows for a in arms):
+                            other += not all(a in grows for a in arms)
+                            grows.add(out)
+                case _:
+                    other += any(a in grows for a in uses(Block((s,), Yield())))
+    inner(loop.body, False)
+    again = loop.body.tail.values
+    ended = [v for v, p in zip(again, loop.params, strict=True) if (p == param) != (v in grows)]
+    return [] if other or ended or len(grows) == 1 else list(asked.values())
 
 
 def _moves(a: Atom, inside: set[int]) -> bool:
@@ -221,10 +300,27 @@ def _affine(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _A
     if op.op == "add" and y == turn.index:
         x, y = y, x
     if x != turn.index or _moves(y, inside):
-        return None
+        return _falling(a, turn, inside, made)
     if isinstance(y, Const) and abs(int(y.value)) >> 32:
         return None
     return _Affine(True, y, 1 if op.op == "add" else -1)
+
+
+def _falling(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _Affine | None:
+    """Of what stays the same minus the index, and of that plus or minus what stays the same."""
+    terms: list[tuple[Atom, int]] = []
+    while isinstance(a, Var) and (op := made.get(a.id)) is not None and op.op in ("add", "sub"):
+        x, y = op.args
+        sign = 1 if op.op == "add" else -1
+        if sign > 0 and not _moves(x, inside):
+            x, y = y, x
+        if sign < 0 and y == turn.index and not _moves(x, inside):
+            return _Affine(True, Const(0, INT), falling=(*terms, (x, 1), (y, -1)))
+        if _moves(y, inside):
+            return None
+        terms.append((y, sign))
+        a = x
+    return None
 
 
 def _without(body: Block, checks: Checks) -> tuple[Block, frozenset[int]]:
@@ -239,8 +335,8 @@ def _without(body: Block, checks: Checks) -> tuple[Block, frozenset[int]]:
     def inner(b: Block) -> Block:
         kept: list[Stmt] = []
         for stmt in b.stmts:
-            if isinstance(stmt, Op) and stmt.op == "place" and stmt.outs[0].id in checks:
-                instead[stmt.outs[0]] = stmt.args[0]
+            if isinstance(stmt, Op) and stmt.outs and stmt.outs[0].id in checks:
+                instead[stmt.outs[0]] = stmt.args[0] if stmt.op == "place" else Const(True, BOOL)
             else:
                 kept.append(map_blocks(stmt, inner))
         return rebuilt(b, kept, b.tail)

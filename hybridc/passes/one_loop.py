@@ -33,7 +33,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.ops import is_pure, op_row
+from hybridc.core.ops import ONLY_MEMORY, is_pure, op_row
 from hybridc.core.types import same
 from hybridc.core.walk import (
     all_blocks,
@@ -58,8 +58,6 @@ ADDS = frozenset({"accumulate", "shaped", "add_product"})
 """They add to their first argument, whatever is in it."""
 ADDS_IF = frozenset({"update", "put", "scatter"})
 """They do so where `fn` says it."""
-ONLY_MEMORY = frozenset({"buffer_new", "buffer_room", "buffer_resize", "shaped"})
-"""They fault where there is no memory."""
 DEPTH = 1
 """Of calls that are followed."""
 

@@ -1,15 +1,16 @@
-"""An element of a buffer that a loop takes, changes and puts back at every turn is taken before the loop and put back
+"""Elements of a buffer that a loop takes, changes and puts back at every turn are taken before the loop and put back
 after it.
 
 So `m[i][j] -= f * m[k][j]` in a loop over j has the two rows at hand: nothing is written but numbers, the lengths of
 rows are known before the loop (passes/bounds.py), and it can be vectorised. Rows that the loop only reads are read
-before it. Where it is not known that these are others than the row that is changed, that is asked first.
+before it. Where it is not known that these are others than the rows that are changed, that is asked first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from typing import TypeVar
 
 from hybridc.core.ir import (
@@ -30,10 +31,12 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
+from hybridc.core.ops import ONLY_MEMORY, is_pure
 from hybridc.core.walk import (
     Freshener,
     all_blocks,
     args_of,
+    blocks_of,
     bound_in,
     map_atoms,
     map_blocks,
@@ -46,13 +49,18 @@ from hybridc.passes.counted import within
 
 Fields = tuple[Atom, ...]
 T = TypeVar("T")
+PARTS = ("get", "destruct")
+MOST = 3
+"""Rows that are changed."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """`before`, `loop` and `after` do what the loop did, if the places of each pair in `apart` differ."""
+    """`before`, `loop` and `after` do what the loop did, if the places of each pair in `apart` differ, and if it has a
+    turn where it has to be `entered`: the first one finds the row at its place."""
 
     apart: tuple[tuple[Atom, Atom], ...]
+    entered: bool
     before: tuple[Stmt, ...]
     loop: Loop
     after: tuple[Stmt, ...]
@@ -63,7 +71,7 @@ class _Otherwise(Exception):
 
 
 def rows(loop: Loop, program: Program, fresh: Freshener, valid: Set[Atom], made: Mapping[Var, Op]) -> Rows | None:
-    """Of the first of the loop's buffers of which it changes one row. `valid` are places that lie within their buffers
+    """Of the first of the loop's buffers of which it changes few rows. `valid` are places that lie within their buffers
     where they are used, `made` is what made other variables."""
     inside = within(loop)
     for param in loop.params:
@@ -80,7 +88,7 @@ def _in(a: Atom, inside: Set[int]) -> bool:
 
 
 class _Taken:
-    """A loop that has the parts of one row instead of the buffer."""
+    """A loop that has the parts of some rows instead of the buffer."""
 
     def __init__(self, loop: Loop, buffer: Var, program: Program, fresh: Freshener, valid: frozenset[Atom]):
         assert isinstance(buffer.type, BufferT) and isinstance(buffer.type.item, StructT)
@@ -90,12 +98,14 @@ class _Taken:
         self.start = loop.inits[loop.params.index(buffer)]
         self.kin = self._kin()
         """The buffer and what it becomes in the loop."""
-        self.place = self._place()
-        """Where the row lies that is changed."""
+        self.first = self._first()
+        """Places that the first turn uses, whatever it does then."""
+        self.places = self._places_changed()
+        """Where the rows lie that are changed."""
         self.whole: dict[Atom, Fields] = {}
-        """What the row is made of, in each of the kin that has it."""
-        self.taken: set[Atom] = set()
-        """The kin without the row."""
+        """What these rows are made of, one after the other, in each of the kin; what is taken out was so."""
+        self.taken: dict[Atom, frozenset[Atom]] = {}
+        """The places of rows that are taken out."""
         self.elements: dict[Atom, Fields] = {}
         """What structs of the row's type are made of."""
         self.others: dict[Atom, Fields] = {}
@@ -127,26 +137,43 @@ class _Taken:
         tails = [b.tail for b in _arms(stmt)]
         return {i for t in tails if isinstance(t, Yield) for i, v in enumerate(t.values) if v in kin}
 
-    def _place(self) -> Atom:
-        found = {s.args[1] for s in statements(self.loop.body)
+    def _first(self) -> set[Atom]:
+        found: set[Atom] = set()
+        for s in self.loop.body.stmts[2:]:  # after the head
+            if isinstance(s, Op) and s.args and s.args[0] in self.kin and s.op != "buffer_len":
+                found.add(s.args[1])
+            elif may_end(s):
+                break
+        return found
+
+    def _places_changed(self) -> tuple[Atom, ...]:
+        found = {s.args[1]: None for s in statements(self.loop.body)
                  if isinstance(s, Op) and s.op in ("buffer_take", "buffer_set") and s.args[0] in self.kin}
-        if len(found) != 1 or not found <= self.valid:
+        inside = within(self.loop)
+        for p in found:
+            if p not in self.valid and (p not in self.first or _in(p, inside)):
+                raise _Otherwise
+        if not 0 < len(found) <= MOST:
             raise _Otherwise
-        return found.pop()
+        return tuple(found)
 
     def _wanted(self) -> set[Atom]:
         found = {v for b in all_blocks(self.loop.body) for v in b.tail.values}
         for s in statements(self.loop.body):
-            if not isinstance(s, Op) or s.op != "get" and s.args[:1] not in [(v,) for v in self.kin]:
+            if not isinstance(s, Op) or s.op not in PARTS and s.args[:1] not in [(v,) for v in self.kin]:
                 found.update(args_of(s))
         return found
 
     # ---- the loop anew
     def rows(self, made: Mapping[Var, Op]) -> Rows:
         loop, at = self.loop, self.loop.params.index(self.buffer)
-        hole, row = self.fresh.var(self.buffer), self.fresh.var(Var(0, self.item))
-        self.before.append(Op((hole, row), "buffer_take", (self.start, self.place), (), loop.span))
-        inits, params = self._parts(row, self.before), self._vars()
+        hole, inits = self.start, list[Atom]()
+        for place in self.places:
+            left, row = self.fresh.var(self.buffer), self.fresh.var(Var(0, self.item))
+            self.before.append(Op((left, row), "buffer_take", (hole, place), (), loop.span))
+            inits += self._parts(row, self.before)
+            hole = left
+        params = self._vars()
         self.whole[self.buffer] = params
         results = {i for b in all_blocks(loop.body) if isinstance(b.tail, Exit) and b.tail.label == loop.label
                    for i, v in enumerate(b.tail.values) if v in self.kin}
@@ -158,17 +185,28 @@ class _Taken:
                    _spliced(loop.inits, {at}, lambda _: inits), body, loop.span)
         after: list[Stmt] = []
         for i in results:
-            back = self.fresh.var(row)
-            after.append(Op((back,), "struct", self.whole[loop.outs[i]], (), loop.span))
-            after.append(Op((loop.outs[i],), "buffer_set", (hole, self.place, back), (), loop.span))
-        apart = tuple((self.place, q) for q in self.others if not _differ(self.place, q, made))
-        return Rows(apart, tuple(self.before), _fewer(new), tuple(after))
+            for k, place in enumerate(self.places):
+                back = self.fresh.var(Var(0, self.item))
+                after.append(Op((back,), "struct", self._at(loop.outs[i], place), (), loop.span))
+                filled = loop.outs[i] if k == len(self.places) - 1 else self.fresh.var(self.buffer)
+                after.append(Op((filled,), "buffer_set", (hole, place, back), (), loop.span))
+                hole = filled
+        changed = list(combinations(self.places, 2))
+        apart = tuple(pair for pair in (*changed, *product(self.places, self.others)) if not _differ(*pair, made))
+        entered = not self.valid.issuperset((*self.places, *self.others))
+        return Rows(apart, entered, tuple(self.before), _fewer(new), tuple(after))
 
     def _vars(self) -> tuple[Var, ...]:
-        return tuple(self.fresh.var(Var(0, t)) for t in self.types)
+        """For the parts of all rows that are changed."""
+        return tuple(self.fresh.var(Var(0, t)) for _ in self.places for t in self.types)
+
+    def _at(self, buffer: Atom, place: Atom) -> Fields:
+        """The parts of the row at a place."""
+        at = self.places.index(place) * len(self.types)
+        return self.whole[buffer][at : at + len(self.types)]
 
     def _parts(self, row: Atom, out: list[Stmt]) -> Fields:
-        parts = self._vars()
+        parts = tuple(self.fresh.var(Var(0, t)) for t in self.types)
         out += [Op((part,), "get", (row,), (("index", i),), self.loop.span) for i, part in enumerate(parts)]
         return parts
 
@@ -199,7 +237,7 @@ class _Taken:
         return map_tail(tail, self._atom)
 
     def _row(self, a: Atom) -> Fields:
-        if a not in self.whole:
+        if a not in self.whole or self.taken.get(a):
             raise _Otherwise
         return self.whole[a]
 
@@ -210,6 +248,9 @@ class _Taken:
             index = stmt.attr("index")
             assert isinstance(index, int)
             self.instead[stmt.outs[0]] = self._atom(self.elements[stmt.args[0]][index])
+            return ()
+        if isinstance(stmt, Op) and stmt.op == "destruct" and stmt.args[0] in self.elements:
+            self.instead.update(zip(stmt.outs, map(self._atom, self.elements[stmt.args[0]]), strict=True))
             return ()
         if any(a in self.kin for a in args_of(stmt)):
             raise _Otherwise
@@ -237,7 +278,7 @@ class _Taken:
                 at += 1
                 continue
             parts: list[Atom] = []
-            for t in self.types:
+            for t in self.types * len(self.places):
                 found = {values[at] for values in given}
                 if len(found) == 1 and not _in(next(iter(found)), own):
                     parts += found
@@ -262,29 +303,43 @@ class _Taken:
 
     def _touch(self, op: Op) -> Sequence[Stmt]:
         buffer = op.args[0]
-        match op.op:
-            case "buffer_take" if buffer in self.whole:
-                self.taken.add(op.outs[0])
-                return self._element(op.outs[1], self.whole[buffer], op)
-            case "buffer_get" if buffer in self.whole:
-                parts = self.whole[buffer] if op.args[1] == self.place else self._other(op)
-                return self._element(op.outs[0], parts, op)
-            case "buffer_set" if buffer in self.whole or buffer in self.taken:
-                row, made = op.args[2], list[Stmt]()
-                self.whole[op.outs[0]] = self.elements[row] if row in self.elements else self._parts(row, made)
-                return made
-        raise _Otherwise
+        if buffer not in self.whole or op.op not in ("buffer_take", "buffer_get", "buffer_set"):
+            raise _Otherwise
+        place, gone = op.args[1], self.taken.get(buffer, frozenset())
+        if op.op == "buffer_set":
+            row, made = op.args[2], list[Stmt]()
+            parts = self.elements[row] if row in self.elements else self._parts(row, made)
+            at = self.places.index(place) * len(self.types)
+            whole = self.whole[buffer]
+            self.whole[op.outs[0]] = (*whole[:at], *parts, *whole[at + len(parts) :])
+            self.taken[op.outs[0]] = gone - {place}
+            return made
+        if place in gone:
+            raise _Otherwise
+        if op.op == "buffer_take":
+            self.whole[op.outs[0]], self.taken[op.outs[0]] = self.whole[buffer], gone | {place}
+            return self._element(op.outs[1], self._at(buffer, place), op)
+        return self._element(op.outs[0], self._at(buffer, place) if place in self.places else self._other(op), op)
 
     def _other(self, get: Op) -> Fields:
         """What a row is made of that is read before the loop."""
         place = get.args[1]
-        if place not in self.valid:
+        if place not in self.valid and (place not in self.first or _in(place, within(self.loop))):
             raise _Otherwise
         if place not in self.others:
             row = self.fresh.var(get.outs[0])
             self.before.insert(0, Op((row,), "buffer_get", (self.start, place), (), get.span))
             self.others[place] = self._parts(row, self.before)
         return self.others[place]
+
+
+def may_end(stmt: Stmt) -> bool:
+    """May what follows not be reached?"""
+    if isinstance(stmt, Op):
+        return not is_pure(stmt) and stmt.op not in ONLY_MEMORY
+    blocks = blocks_of(stmt)
+    return not isinstance(stmt, (If, Match)) or any(
+        not isinstance(b.tail, Yield) or any(map(may_end, b.stmts)) for b in blocks)
 
 
 def _arms(stmt: If | Match) -> tuple[Block, ...]:

@@ -12,6 +12,9 @@ from hybridc.core.ops import is_pure
 from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
 from hybridc.passes.each import each
 
+Size = tuple[Atom, int]
+"""That of a tensor along an axis, or with -1 a number."""
+
 
 def run(program: Program) -> Program:
     return each(program, "spread", lambda fn: _Spread(fn).run())
@@ -75,8 +78,29 @@ class _Spread:
         assert isinstance(x.type, TensorT)
         if isinstance(n, Const):
             return x.type.dims[axis] == n.value
-        asked = self.made.get(n.id)
-        return asked is not None and asked.op == "dim" and asked.args[0] == x and asked.attr("axis") == axis
+        return self.known(n) == self.size(x, axis)
+
+    def known(self, n: Atom) -> Size:
+        """Of a number: whose size it is."""
+        asked = self.made.get(n.id) if isinstance(n, Var) else None
+        if asked is None or asked.op != "dim":
+            return n, -1
+        return self.size(asked.args[0], asked.attr("axis"))  # type: ignore[arg-type]
+
+    def size(self, x: Atom, axis: int) -> Size:
+        """The first tensor that has this size, along which axis."""
+        while isinstance(x, Var) and (op := self.made.get(x.id)) is not None:
+            if op.op == "shaped":
+                return self.known(op.args[1 + axis])
+            found = None
+            if op.op == "map":
+                named: Sequence[Sequence[int | None]] = op.attr("axes")  # type: ignore[assignment]
+                pairs = zip(op.args, named, strict=True)
+                found = next(((a, at[axis]) for a, at in pairs if at[axis] is not None), None)
+            if found is None:
+                break
+            x, axis = found  # type: ignore[assignment]
+        return x, axis
 
 
 def _quiet(stmts: Sequence[Stmt]) -> bool:

@@ -1,10 +1,12 @@
-"""Every construct of the language within a loss (constructs.hyb): the derivative in compiled code and on the interpreter,
-forward mode and second derivatives, all beside central differences. And by models and their parameters (models.hyb)."""
+"""Every construct of the language within a loss (constructs.hyb), and losses as few would write them (unusual.hyb): the
+derivative in compiled code and on the interpreter, forward mode and second derivatives, all beside central differences.
+And by models and their parameters (models.hyb)."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ from hybridc.core.values import Buffer
 from hybridc.link import surface
 
 HERE = Path(__file__).parent
-SOURCE = (HERE / "constructs.hyb").read_text()
-NAMES = re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", SOURCE, re.M)
+SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "unusual")}
+OF = {name: file for file, text in SOURCES.items()
+      for name in re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", text, re.M)}
+NAMES = list(OF)
 POINTS = ([0.7, 1.3, 0.9, 0.55, 1.1], [1.41, 0.62, 0.35, 1.27, 0.78])
 DIRECTION = [0.3, -0.5, 0.2, 0.9, -0.4]
 KINDS = {
@@ -29,20 +33,28 @@ KINDS = {
 }
 
 
-def written(folder: Path, kind: str) -> Path:
+def written(folder: Path, source: str, kind: str) -> Path:
     """The program, with a derivative of each function."""
-    file = folder / f"{kind}.hyb"
-    file.write_text(SOURCE + "\n" + "\n".join(KINDS[kind].format(name) for name in NAMES))
+    names = [name for name, file in OF.items() if file == source]
+    exports = [f"export {letter}{name}" for letter in ("", f"{kind}_") for name in names]
+    file = folder / f"{source}_{kind}.hyb"
+    file.write_text("\n".join([SOURCES[source], *(KINDS[kind].format(name) for name in names), *exports]))
     return file
 
 
 @pytest.fixture(scope="module")
 def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """All functions: those of constructs.hyb as `load` compiles them, the others from a built artifact."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
-    loaded = hybridc.load(written(tmp_path_factory.mktemp("compiled"), "d"))
+    folder = tmp_path_factory.mktemp("compiled")
+    loaded = hybridc.load(written(folder, "constructs", "d"))
+    (folder / "unusual.hybx").write_bytes(driver.build(checking.check(str(written(folder, "unusual", "d")))).data)
+    built = hybridc.load(folder / "unusual.hybx")
     patch.undo()
-    return loaded
+    files = {"constructs": loaded, "unusual": built}
+    return SimpleNamespace(**{f"{letter}{name}": getattr(files[file], f"{letter}{name}")
+                              for name, file in OF.items() for letter in ("", "d_")})
 
 
 class Interpreted:
@@ -62,8 +74,11 @@ class Interpreted:
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
-def interpreted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Interpreted]:
-    return request.param, Interpreted(written(tmp_path_factory.mktemp("interpreted"), request.param))
+def interpreted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, Interpreted]]:
+    folder = tmp_path_factory.mktemp("interpreted")
+    return request.param, {source: Interpreted(written(folder, source, request.param)) for source in SOURCES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,8 +90,8 @@ def test_gradient(mod: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_interpreted(mod: Any, interpreted: tuple[str, Interpreted], name: str) -> None:
-    kind, machine = interpreted
+def test_interpreted(mod: Any, interpreted: tuple[str, dict[str, Interpreted]], name: str) -> None:
+    kind, machine = interpreted[0], interpreted[1][OF[name]]
     xs, along, h = POINTS[0], np.array(DIRECTION), 1e-5
     gradient = getattr(mod, f"d_{name}")
     match kind:

@@ -21,6 +21,10 @@ TAKEN = {
     "a row": HEAD + SIZES + ROW + MAP + END,
     "a column": HEAD + SIZES + "  %5: f32[?, ?] = broadcast[axes=(0, none,)](x%1, %3, %4)\n" + MAP + END,
     "a number": HEAD + SIZES + "  %5: f32[?, ?] = broadcast[axes=(none, none,)](f32(3.0), %3, %4)\n" + MAP + END,
+    "sizes of what the operand was made of": HEAD + SIZES + ROW
+        + "  %7: f32[?, ?] = map[axes=((0, 1,),), `fn`=\"neg\"](y%2)\n" + MAP.replace("y%2)", "%7)") + END,
+    "sizes it was said to have": HEAD + SIZES + "  %7: f32[?, ?] = shaped(y%2, %3, %4)\n" + ROW
+        + MAP.replace("y%2)", "%7)") + END,
     "past what is quiet": HEAD + SIZES + ROW + "  %7: int = add(%3, %4)\n" + MAP + END,
 }
 LEFT = {
