@@ -1,5 +1,6 @@
-"""Every construct of the language within a loss (constructs.hyb): the derivative in compiled code and on the interpreter,
-forward mode and second derivatives, all beside central differences. And by models and their parameters (models.hyb)."""
+"""Every construct of the language within a loss (constructs.hyb, arrays.hyb, nested.hyb): the derivative in compiled
+code and on the interpreter, forward mode and second derivatives, all beside central differences. And by models and
+their parameters (models.hyb)."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from hybridc.core.values import Buffer
 from hybridc.link import surface
 
 HERE = Path(__file__).parent
-SOURCE = (HERE / "constructs.hyb").read_text()
-NAMES = re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", SOURCE, re.M)
+SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "arrays", "nested")}
+NAMES = {name: re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", text, re.M) for name, text in SOURCES.items()}
+CASES = [(source, name) for source, names in NAMES.items() for name in names]
 POINTS = ([0.7, 1.3, 0.9, 0.55, 1.1], [1.41, 0.62, 0.35, 1.27, 0.78])
 DIRECTION = [0.3, -0.5, 0.2, 0.9, -0.4]
 KINDS = {
@@ -29,18 +31,18 @@ KINDS = {
 }
 
 
-def written(folder: Path, kind: str) -> Path:
-    """The program, with a derivative of each function."""
+def written(folder: Path, source: str, kind: str) -> Path:
+    """One of the programs, with a derivative of each function."""
     file = folder / f"{kind}.hyb"
-    file.write_text(SOURCE + "\n" + "\n".join(KINDS[kind].format(name) for name in NAMES))
+    file.write_text(SOURCES[source] + "\n" + "\n".join(KINDS[kind].format(name) for name in NAMES[source]))
     return file
 
 
 @pytest.fixture(scope="module")
-def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def mods(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
-    loaded = hybridc.load(written(tmp_path_factory.mktemp("compiled"), "d"))
+    loaded = {source: hybridc.load(written(tmp_path_factory.mktemp(source), source, "d")) for source in SOURCES}
     patch.undo()
     return loaded
 
@@ -62,21 +64,25 @@ class Interpreted:
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
-def interpreted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Interpreted]:
-    return request.param, Interpreted(written(tmp_path_factory.mktemp("interpreted"), request.param))
+def interpreted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Interpreted]]:
+    kind = request.param
+    return kind, {source: Interpreted(written(tmp_path_factory.mktemp("interpreted"), source, kind)) for source in SOURCES}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_gradient(mod: Any, name: str) -> None:
+@pytest.mark.parametrize(("source", "name"), CASES)
+def test_gradient(mods: dict[str, Any], source: str, name: str) -> None:
+    mod = mods[source]
     for xs in POINTS:
         want = slope(getattr(mod, name), (xs,), 0)
         assert getattr(mod, f"d_{name}")(xs) == pytest.approx(want, rel=1e-5, abs=1e-5)
         assert any(want)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_interpreted(mod: Any, interpreted: tuple[str, Interpreted], name: str) -> None:
-    kind, machine = interpreted
+@pytest.mark.parametrize(("source", "name"), CASES)
+def test_interpreted(
+    mods: dict[str, Any], interpreted: tuple[str, dict[str, Interpreted]], source: str, name: str
+) -> None:
+    mod, kind, machine = mods[source], interpreted[0], interpreted[1][source]
     xs, along, h = POINTS[0], np.array(DIRECTION), 1e-5
     gradient = getattr(mod, f"d_{name}")
     match kind:
