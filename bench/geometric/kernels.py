@@ -98,6 +98,13 @@ class Counting:
             written, read = min(written, read[-1]), read[1:]
         if launch.kind in ("take", "gather", "index", "windows", "transpose"):
             read = [min(read[0], written), *read[1:]]
+        if launch.kind == "rows" and launch.checked is not None:
+            # Of a matrix that elements are picked from, and nothing else is done with, these.
+            matrix, index = launch.checked.args
+            if sum(matrix in op.args for op in launch.stmt.ops) == 1:
+                at, places = (tensors(launch).index(a) for a in (matrix, index))  # type: ignore[arg-type]
+                each = BYTES[elem(matrix.type).name] / BYTES[elem(index.type).name]
+                read[at] = min(read[at], int(read[places] * each))
         _ran.append((self.kernels[kernel].name, written + sum(read)))
 
     def bytes(self, v: Var, pointer: int) -> int:

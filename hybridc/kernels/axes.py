@@ -156,6 +156,9 @@ def relate(op: Op, axes: Axes) -> tuple[tuple[int, ...], tuple[int, ...]] | None
                 if len(operand) > 2:
                     for r, c in zip(res[:-2], operand[:-2], strict=True):
                         axes.unify(r, c)
+        case "gather":
+            for r, c in zip(res, axes.of(op.args[1]), strict=True):  # type: ignore[arg-type]
+                axes.unify(r, c)
         case "broadcast":
             for r, wanted in zip(res, op.args[1:], strict=True):
                 axes.set_size(r, whole_number(wanted))

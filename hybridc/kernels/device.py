@@ -44,7 +44,7 @@ HOST_ONLY = {
     "to_device": "it is a transfer", "to_host": "it is a transfer",
 }
 """Tensor operators that are never GPU kernels, and why."""
-NODES = {"load", "scalar", "iota", "map", "reduce", "slice", "concat", "product", "matrix"}
+NODES = {"load", "scalar", "iota", "map", "reduce", "slice", "concat", "product", "matrix", "pick"}
 """Kinds of nodes that kernels of rows are written from."""
 WIDEST_WHOLE = 512
 """Columns that a program holds at once where what follows a product needs all of them."""
@@ -68,8 +68,9 @@ class Launch:
         return self.stmt.ops[0]
 
     @property
-    def checked(self) -> bool:
-        return self.kind in CHECKED
+    def checked(self) -> Op | None:
+        """The operator whose indices the kernel checks."""
+        return next((op for op in self.stmt.ops if op.op in CHECKED), None)
 
     def size_name(self, size: int | str) -> str:
         return f"n{size}" if isinstance(size, int) else size
@@ -91,6 +92,7 @@ def launch_of(stmt: Fused) -> Launch:
         return Launch(stmt.ops[0].op, stmt, inputs, size_names(stmt.ops[0]))
     used = {n.atom for n in graph.nodes if n.atom is not None}
     classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
+    classes += [picked_from(graph, n) for n in graph.of_kind("pick")]
     open_ = dict.fromkeys(c for c in map(graph.axes.find, classes) if graph.axes.static[c] is None)
     return Launch("rows", stmt, tuple(a for a in inputs if a in used), tuple(open_), graph)
 
@@ -105,6 +107,12 @@ def refusal(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
 
 
 # ---- graphs
+def picked_from(graph: Graph, pick: Node) -> int:
+    """The axis of a matrix along which elements are picked."""
+    assert isinstance(pick.atom, Var)
+    return graph.axes.of(pick.atom)[1]
+
+
 def fits(graph: Graph) -> None:
     """Unfit where a graph is not one GPU kernel: a program holds a block of rows and some of their columns, so what
     needs whole rows of a product is only for those that are not wide, but for attention."""

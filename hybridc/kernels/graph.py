@@ -5,6 +5,7 @@ The iteration is `rows` (axes of the result, flattened) and, for each row, loops
 - a `map`: a scalar operator at a place of its space, or once for a row where it varies along no column,
 - a `reduce` over the whole space of its argument: one value for a row,
 - a `slice`: constant columns of another space; a `concat` of spaces,
+- a `pick`: of each row of a matrix from outside, one element, whose column is a value (on GPUs only),
 - a `product`: a row times a matrix from outside, whose columns are another space.
 """
 
@@ -19,7 +20,7 @@ from hybridc.core.tensor_faults import INT_FAULTS
 from hybridc.core.types import elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
 
-FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota", "windows")
+FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota", "windows", "gather")
 """Windows as the matrix of a product that is never in memory."""
 RUN = 16
 """Elements of the longest vector."""
@@ -154,7 +155,7 @@ class _Builder:
         for op in self.ops:
             if op.outs[0].id in self.windowed:
                 continue
-            weight = _weight(op, self.axes)
+            weight = op.args[0] if op.op == "gather" else _weight(op, self.axes)
             for v in (*op.args, *op.outs):
                 if isinstance(v, Var) and isinstance(v.type, TensorT) and v != weight:
                     found[v] = None
@@ -283,6 +284,9 @@ class _Builder:
         if op.op == "iota":
             self.keep(Node("iota", elem(out.type), op=op), out)
             return
+        if op.op == "gather":
+            self.keep(Node("pick", elem(out.type), (self.node(op.args[1]),), atom=op.args[0], op=op), out)
+            return
         args = tuple(self.node(a) for a in (op.args if op.op in ("map", "concat") else op.args[:1]))
         kind = {"index": "slice"}.get(op.op, op.op)
         node = Node(kind, elem(out.type), args, op=op)
@@ -329,12 +333,14 @@ class _Builder:
                 raise Unfit("a result that is the same for several rows")
             if node.kind == "load" or isinstance(v.type, TensorT) and self.split(v)[1] != node.space:
                 raise Unfit("a result that is only a view")
+        if len(self.graph.of_kind("pick")) > 1:
+            raise Unfit("two that check indices")
         for node in self.graph.nodes:
             if node.kind == "product":
                 row = node.args[0]
                 if not row.all_rows and (row.kind != "load" or row.rows != self.graph.rows[self.graph.batch :]):
                     raise Unfit("a product whose left side is the same for several rows")
-            if node.kind in ("reduce", "product", "concat", "slice") and not node.all_rows:
+            if node.kind in ("reduce", "product", "concat", "slice", "pick") and not node.all_rows:
                 raise Unfit(f"a {node.kind} that is the same for several rows")
             if node.kind == "map" and not node.all_rows and node.space is not None and not cheap(node):
                 raise Unfit("a computation that is the same for several rows")
@@ -363,8 +369,11 @@ def window_sizes(op: Op, axes: Axes) -> WindowSizes:
     return WindowSizes(channels, height, width, across)
 
 
-def in_lines(graph: Graph) -> None:
-    """Unfit where a vector of windows, or what they begin with, does not lie in one line of the image."""
+def in_vectors(graph: Graph) -> None:
+    """Unfit where a vector of windows, or what they begin with, does not lie in one line of the image; and where
+    elements are picked, one by one."""
+    if graph.of_kind("pick"):
+        raise Unfit("gather is a kernel of its own")
     for op, sizes in graph.windows.items():
         if whole_number(op.args[4]) != 1 or sizes.across % RUN:
             raise Unfit("windows in lines of odd lengths, or apart")
@@ -419,6 +428,11 @@ def _allowed(op: Op) -> None:
                 raise Unfit(f"a product of {kind.name}")
             if op.attr("ta"):
                 raise Unfit("a product whose left side lies the other way")
+        case "gather":
+            out, places = op.outs[0], op.args[1]
+            assert isinstance(out.type, TensorT) and isinstance(places, Var)
+            if op.attr("axis") != 1 or len(out.type.dims) != 2 or out.type.dims[1] != 1:
+                raise Unfit("gather is a kernel of its own")
         case "broadcast":
             for size in op.args[1:]:
                 if whole_number(size) < 0:
@@ -429,6 +443,6 @@ def _allowed(op: Op) -> None:
 
 
 __all__ = [
-    "COSTLY", "FUSIBLE", "Const", "Graph", "Node", "Unfit", "WindowSizes", "build", "graph_of", "in_lines",
+    "COSTLY", "FUSIBLE", "Const", "Graph", "Node", "Unfit", "WindowSizes", "build", "graph_of", "in_vectors",
     "pooling", "window_count",
 ]  # fmt: skip

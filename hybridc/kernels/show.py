@@ -106,6 +106,8 @@ def _node(n: Node, names: dict[Node, str]) -> str:
             what = n.kind
         case "iota":
             what = "its number"
+        case "pick":
+            what = f"{show_atom(n.atom)} at column {args}"  # type: ignore[arg-type]
         case "slice":
             what = f"{args} from column {n.start}"
         case "product":

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from hybridc.core.ir import INT, Atom, Fused, Op, Prim, TensorT, Var
 from hybridc.core.types import elem, rank
-from hybridc.kernels.device import Launch, launch_of
+from hybridc.kernels.device import Launch, launch_of, picked_from
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.emitter import CTX, FnEmitter, N
 from hybridc.llvm.fused import shape, size_of
@@ -112,8 +113,10 @@ def emit_device(e: FnEmitter, stmt: Fused) -> tuple[Leaves, ...]:
             results.append(_result(e, launch, elem(v.type), dims if isinstance(v.type, TensorT) else ()))
             stack.enter_context(e.holding(results[-1].owner))
         place = _launch(e, launch, results, work)
-        if launch.checked:
-            _report(e, place, launch.op.args[1], work.length)
+        if launch.checked is not None:
+            e.span = launch.checked.span
+            _report(e, place, launch.checked.args[1], work.length)
+            e.span = stmt.span
         values: list[Leaves] = []
         scalars = []
         for v, r in zip(stmt.body.tail.values, results, strict=True):
@@ -164,9 +167,24 @@ def _report(e: FnEmitter, place: str, indices: Atom, n: str) -> None:
             value = e.load(llvm, slot)
         else:
             value = e.one(indices)
-        if t != INT:
-            value = e.convert("zext" if t.name == "u8" else "sext", llvm, value, "i64")
-        e.fault_index(value, n)
+        e.fault_index(_whole(e, t, value), n)
+
+
+def _whole(e: FnEmitter, t: Prim, value: str) -> str:
+    """An index as an int."""
+    return value if t == INT else e.convert("zext" if t.name == "u8" else "sext", SCALARS[t.name][0], value, "i64")
+
+
+def _first_wrong(e: FnEmitter, op: Op) -> None:
+    """IndexError for the first index that is out of range: where sizes of a later operator do not fit, no kernel is
+    launched that would find it."""
+    length, index = tensor_of(e, op.args[0]).dims[1], tensor_of(e, op.args[1])
+    span, e.span = e.span, op.span
+    slot = e.alloca(8)
+    with e.loop(count_elements(e, index.dims)) as turn:
+        _read(e, e.element(index.data, index.llvm, turn.index), slot, str(index.size))
+        e.index_check(_whole(e, elem(op.args[1].type), e.load(index.llvm, slot)), length)
+    e.span = span
 
 
 def _rows(e: FnEmitter, launch: Launch) -> Work:
@@ -175,6 +193,9 @@ def _rows(e: FnEmitter, launch: Launch) -> Work:
     for op in launch.stmt.ops:
         e.span = op.span
         shape(e, op, graph.axes)
+        if op is launch.checked:
+            e.sooner = partial(_first_wrong, e, op)
+    e.sooner = None
 
     def total(classes: Sequence[int]) -> str:
         return product(e, [size_of(e, graph.axes, c) for c in classes])
@@ -182,7 +203,8 @@ def _rows(e: FnEmitter, launch: Launch) -> Work:
     outs = {n.space for n in graph.outputs}
     columns = total(graph.spaces[next(iter(outs))]) if len(outs) == 1 and None not in outs else "1"  # type: ignore[index]
     sizes = {launch.size_name(s): size_of(e, graph.axes, s) for s in launch.sizes if isinstance(s, int)}
-    return Work((), sizes, total(graph.rows[graph.batch :]), columns, total(graph.rows[: graph.batch]))
+    length = next((size_of(e, graph.axes, picked_from(graph, n)) for n in graph.of_kind("pick")), "")
+    return Work((), sizes, total(graph.rows[graph.batch :]), columns, total(graph.rows[: graph.batch]), length)
 
 
 def _elements(e: FnEmitter, dims: Sequence[str], sizes: Sizes | None = None) -> Work:
@@ -252,9 +274,7 @@ def _take(e: FnEmitter, op: Op) -> Work:
 
 
 def _check_one(e: FnEmitter, op: Op, n: str) -> None:
-    value, t = e.one(op.args[1]), elem(op.args[1].type)
-    if t != INT:
-        value = e.convert("zext" if t.name == "u8" else "sext", SCALARS[t.name][0], value, "i64")
+    value = _whole(e, elem(op.args[1].type), e.one(op.args[1]))
     if op.attr("wrap", True):
         checked_index(e, value, n)
     else:

@@ -108,6 +108,8 @@ class FnEmitter(Code):
         """Its sites, as numbered so far."""
         self.owned: tuple[Var, ...] = ()
         """What to release if the statement being emitted faults."""
+        self.sooner: Callable[[], None] | None = None
+        """Written before every fault: it may find one that comes first."""
         self._held: list[tuple[str, str]] = []
         self._faulting: Exits = {}
         self.depth: str | None = None
@@ -295,7 +297,11 @@ class FnEmitter(Code):
         good, bad = self.label("ok"), self.label(hint)
         self.branch(ok, good, bad)
         with self.out_of_line(bad):
+            sooner, self.sooner = self.sooner, None
+            if sooner is not None:
+                sooner()
             yield
+            self.sooner = sooner
         self.start(good)
 
     def check(self, ok: str, kind: str, *message: str | N) -> None:

@@ -33,6 +33,7 @@ from hybridc.llvm.tensor_access import (
     writable,
 )
 from hybridc.llvm.tensor_copy import broadcast_sizes, check_update, concat_dims, iota_size, part_of, reshape_dims
+from hybridc.llvm.tensor_gather import check_gather
 from hybridc.llvm.tensor_map import operands_of, product, result_dims
 from hybridc.llvm.tensor_matmul import kept, product_dims
 from hybridc.llvm.tensor_reduce import check_some
@@ -187,6 +188,9 @@ def shape(e: FnEmitter, op: Op, axes: Axes) -> None:
             dims = concat_dims(e, op)
         case "matmul":
             dims = product_dims(e, op)
+        case "gather":
+            check_gather(e, op)
+            dims = list(tensor_of(e, op.args[1]).dims)
         case "broadcast":
             dims = broadcast_sizes(e, op)
         case "windows":

@@ -26,7 +26,7 @@ from hybridc.core.walk import (
     uses,
     with_body,
 )
-from hybridc.kernels.graph import FUSIBLE, Unfit, build, in_lines, pooling
+from hybridc.kernels.graph import FUSIBLE, Unfit, build, in_vectors, pooling
 from hybridc.passes import sizes
 from hybridc.passes.each import each
 
@@ -40,7 +40,7 @@ Judge = Callable[[Sequence[Op], Sequence[Var]], "str | None"]
 
 def on_cpu(ops: Sequence[Op], results: Sequence[Var]) -> str | None:
     try:
-        in_lines(build(ops, results))
+        in_vectors(build(ops, results))
     except Unfit as unfit:
         return None if _pools(ops, results) else str(unfit)
     return None

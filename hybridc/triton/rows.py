@@ -16,7 +16,7 @@ from math import prod
 
 from hybridc.base.types import BF16, BOOL, F16, F64, FLOATS
 from hybridc.core.ir import Const
-from hybridc.kernels.device import Launch, columns
+from hybridc.kernels.device import Launch, columns, picked_from
 from hybridc.kernels.graph import Graph, Node
 from hybridc.kernels.online import online
 from hybridc.triton.attention import write_attention
@@ -262,6 +262,8 @@ class Rows:
                 value = self.w.let("number", f"{self.row_at(node) or '0 * row'}")
             case "map":
                 value = self.computed(node, [self.row_value(a) for a in node.args])
+            case "pick":
+                value = self.picked(node, self.row_value(node.args[0]), "row", "row_ok", "ROWS")
             case _:
                 raise AssertionError(node.kind)
         self.memo[node, ""] = value
@@ -279,6 +281,8 @@ class Rows:
                 value = self.load(node, c)
             case "iota":
                 value = self.w.let("number", f"{c.name}.to(tl.int64)")
+            case "pick":
+                value = self.picked(node, self.value(node.args[0], c), f"{c.name}.to(tl.int64)", c.ok, c.block)
             case "slice":
                 value = self.value(node.args[0], self.shifted(c, node.start, str(node.start)))
             case "concat":
@@ -364,6 +368,16 @@ class Rows:
         where = f"{base} + {at} * {self.width(node)} + {c.name}" if at else f"{base} + {c.name}"
         mask = f"row_ok & {c.ok}" if at else c.ok
         return self.w.let(self.hint(node), widened(node.type, f"tl.load({where}, mask={mask}, other=0)"))
+
+    def picked(self, node: Node, index: str, at: str, ok: str, count: str) -> str:
+        """Of the matrix's row `at`, of so many, the element at an index; the first wrong index is noted."""
+        w, n = self.w, self.size([picked_from(self.graph, node)])
+        index = w.let("index", f"{index}.to(tl.int64)")
+        wrong = w.let("wrong", f"{ok} & (({index} < 0) | ({index} >= {n}))")
+        at = w.let("at", at)
+        w.line(f"note_wrong(fault, tl.reshape({wrong}, ({count},)), tl.reshape({at}, ({count},)))")
+        where = f"{self.inputs[node.atom]} + {at} * {n} + {index}"  # type: ignore[index]
+        return w.let(self.hint(node), widened(node.type, f"tl.load({where}, mask={ok} & ~{wrong}, other=0)"))
 
     # ---- products
     def product(self, node: Node, c: Columns) -> str:

@@ -121,7 +121,7 @@ def parameters(launch: Launch) -> list[list[str]]:
         kind = "pointer" if isinstance(a.type, TensorT) else "scalar"
         rows.append([f"x{i}", kind, SIGNATURE[elem(a.type)]])
     rows += [[launch.size_name(s), "size", "i64"] for s in launch.sizes]
-    if launch.checked:
+    if launch.checked is not None:
         rows.append(["fault", "fault", "i64"])
     return rows
 

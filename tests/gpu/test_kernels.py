@@ -112,6 +112,55 @@ fn gates(l: State[H], r: State[K], w: f32[5, 7], b: f32[5]) -> f32[5]:
         assert fits or found[0] == found[1]
 
 
+def test_picked_elements_join_what_is_done_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYB_PLACE", "all")
+    text = """
+fn losses(x: f32[N, M], labels: int[N]) -> f32:
+    return cross_entropy(x, labels)
+
+fn each(x: f32[N, M], labels: int[N, 1]) -> f32[N]:
+    let most = max(x, axis=-1)
+    return reshape(gather(x, 1, labels), N) - most
+
+fn late(x: f32[N, M], places: int[K, 1], y: f32[L], n: int) -> f32[K]:
+    return reshape(gather(x, 1, places), K) - y[0:n]
+
+fn some(x: f32[N, 7], places: int[K, 1]) -> f32[K]:
+    let found = gather(x, 1, places)
+    return 2.0 * reshape(found, K)
+"""
+    kernels = emit(tmp_path, text, "kernels").split("\nfn ")
+    assert [k.count("GPU kernel") for k in kernels[:4]] == [2, 1, 2, 1]
+    mod, cpu = hybridc.load(str(tmp_path / "p.hyb"), device="interpret"), hybridc.load(str(tmp_path / "p.hyb"))
+    random = np.random.default_rng(0)
+    for n, m in ((70, 1030), (3, 1), (1, 40), (0, 4)):
+        x, labels = random.standard_normal((n, m), np.float32), random.integers(0, m, n)
+        if n:
+            np.testing.assert_allclose(mod.losses(x, labels), cpu.losses(x, labels), rtol=1e-5)
+        np.testing.assert_array_equal(mod.each(x, labels[:, None]), cpu.each(x, labels[:, None]))
+    x, places = random.standard_normal((5, 7), np.float32), np.array([[3], [0], [6]])
+    np.testing.assert_array_equal(mod.some(x, places), cpu.some(x, places))
+    y, right = np.ones(9, np.float32), np.array([[3], [0], [6]])
+    np.testing.assert_array_equal(mod.late(x, right, y, 3), cpu.late(x, right, y, 3))
+    for n, index, kind in ((4, 6, ValueError), (4, 7, IndexError), (3, -3, IndexError)):
+        right[2] = index
+        faults = []
+        for m in (mod, cpu):
+            with pytest.raises(kind) as fault:
+                m.late(x, right, y, n)
+            faults.append(str(fault.value))
+        assert faults[0] == faults[1]
+    for wrong in (7, -1):
+        labels, places[1] = np.array([1, 2, wrong, 0, wrong]), wrong
+        for name, given in (("losses", labels), ("each", labels[:, None]), ("some", places)):
+            said = []
+            for m in (mod, cpu):
+                with pytest.raises(IndexError, match=f"index {wrong} ") as fault:
+                    getattr(m, name)(x, given)
+                said.append((str(fault.value), fault.traceback[-1].lineno))
+            assert said[0] == said[1]
+
+
 def test_index_out_of_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYB_PLACE", "all")
     (tmp_path / "p.hyb").write_text(
