@@ -368,13 +368,13 @@ class _Writer(Columns):
             self.memo[node] = self.k.element(self.names[node], SCALARS[node.type.name][0], at)
 
     def multiply_all(self, nodes: Sequence[Node], first: str, inside: str, rows: str, each: str) -> None:
-        """The block's rows of products that do not need each other: where few rows meet matrices that are large
-        together, every other time from the last row of the last one to the first (ends.py)."""
+        """The block's rows of products that do not need each other: where few rows may meet matrices that are large
+        together, every other time from the last row of the last one to the first (ends.py). To many it is the same."""
         k, total = self.k, "0"
         for n in nodes:
             size = times(k, self.width(n.args[0]), str(SCALARS[n.type.name][1]))
             total = plus(k, total, times(k, self.width(n), size))
-        few = not each.startswith("%") and int(each) < TURN_FROM and all(map(self.by_rows, nodes))
+        few = (each.startswith("%") or int(each) < TURN_FROM) and all(n.transposed for n in nodes)
         if len(nodes) < 2 or not few or not total.startswith("%") and int(total) < LEAST:
             for node in nodes:
                 self.multiply(node, first, inside, rows, each)

@@ -143,8 +143,9 @@ def test_the_same_bits_from_either_end(cpu: str, n: int, k: int) -> None:
         assert ends in ([True, False, True], [False, True, False])
 
 
-@pytest.mark.parametrize("rows", [1, 5])
-def test_two_products_of_a_kernel_from_either_end(rows: int) -> None:
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("rows", [1, 5, 14])
+def test_two_products_of_a_kernel_from_either_end(rows: int, known: bool) -> None:
     """Together they are large enough: at every other call the second one comes first, from its last row on."""
     program = program_of("""
 fn f(x%1: f32[ROWS, 250], h%2: f32[ROWS, 256], w%3: f32[530, 250], u%4: f32[530, 256]) -> (f32[ROWS, 530]) {
@@ -153,7 +154,7 @@ fn f(x%1: f32[ROWS, 250], h%2: f32[ROWS, 256], w%3: f32[530, 250], u%4: f32[530,
   s%7: f32[ROWS, 530] = map[axes=((0, 1,), (0, 1,),), `fn`="add"](p%5, q%6)
   yield s%7
 }
-""".replace("ROWS", str(rows)))
+""".replace("ROWS", str(rows) if known else "?"))
     assert len(fused_statements(program)) == 1
     loaded = Loaded(compile_program(program, ["f"]))
     rng = np.random.default_rng(5)
@@ -166,4 +167,5 @@ fn f(x%1: f32[ROWS, 250], h%2: f32[ROWS, 256], w%3: f32[530, 250], u%4: f32[530,
     np.testing.assert_allclose(found[0], x.astype(np.float64) @ w.T + h.astype(np.float64) @ u.T, atol=1e-4)
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], found[0])
-    assert [sum(e) for e in ends] == [1, 0, 1]
+    if rows < 12 or not known:
+        assert [sum(e) for e in ends] == [1, 0, 1]
