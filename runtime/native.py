@@ -18,7 +18,7 @@ from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.holds import FOREIGN, free_kept, release_hold
 from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word, zero
 
-FAULT, INDEX_A, MESSAGE, TRACE_LENGTH = 0, 8, 24, 48
+FAULT, MESSAGE, TRACE_LENGTH = 0, 24, 48
 DEPTH, DEPTH_LIMIT, STACK_LIMIT = 56, 64, 72
 HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, TRACE = 80, glue.POLL, 96, 104, 112, glue.TRACE
 TRACE_SLOTS = 64

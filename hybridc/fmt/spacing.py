@@ -7,7 +7,6 @@ from hybridc.fmt.lines import CLOSING, OPENING, Piece
 OPERANDS = frozenset("NAME SELF NUMBER STRING FSTRING TRUE FALSE NONE QMARK".split()) | CLOSING
 """What an expression or a type can end with: a bracket after it calls or indexes, a sign after it is between two."""
 SIGNS = frozenset("MINUS PLUS STAR".split())
-BRACKETS = {"LPAR": "call", "LSQB": "index"}
 
 
 class _Group:

@@ -13,7 +13,6 @@ from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
-    F32,
     FLOATS,
     INT,
     INTS,
@@ -147,10 +146,6 @@ class Body:
             for frame in self.frames[depth + 1:]:
                 frame.captures.setdefault(local.var.key, local.var)
         return local
-
-    def is_captured(self, name: str) -> bool:
-        local, depth = self.find(name)
-        return local is not None and depth < len(self.frames) - 1
 
     def word(self, t: Type) -> str:
         t = self.resolve(t)
@@ -427,6 +422,3 @@ class Body:
                 self.error("HYB308", f"the type of {meta.what} is not known", meta.span,
                            help="write a type: `let x: list[int] = []`, `f[int](...)`, `fn(x: int): ...`")
         return done
-
-
-DEFAULT_FLOAT = F32

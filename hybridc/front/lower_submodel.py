@@ -190,8 +190,3 @@ def keeps_params(
 
 
 _PLACES = (tree.PlaceVar, tree.PlaceField, tree.PlaceItem, tree.PlaceElement, tree.PlaceTensor, tree.PlaceSome)
-
-
-def _must(t: ir.Type | None) -> ir.Type:
-    assert t is not None
-    return t

@@ -48,11 +48,6 @@ class Node:
     """Of a product: the matrix lies with the summed axis last."""
 
     @property
-    def buffered(self) -> bool:
-        """Its columns lie in memory by what it is."""
-        return self.kind in ("load", "product", "concat")
-
-    @property
     def costly(self) -> bool:
         return self.op is not None and self.op.attr("fn") in COSTLY
 

@@ -32,10 +32,6 @@ def _add(k: Code | Wide, a: str, b: str) -> str:
     return k.op2("fadd contract", "float", a, b)
 
 
-def _sub(k: Code | Wide, a: str, b: str) -> str:
-    return k.op2("fsub contract", "float", a, b)
-
-
 def _mul(k: Code | Wide, a: str, b: str) -> str:
     return k.op2("fmul contract", "float", a, b)
 

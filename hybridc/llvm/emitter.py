@@ -14,9 +14,8 @@ Memory. `e.alloc_buffer(element_size, count)` gives a fresh zeroed buffer header
 `e.buffer_data(b)` is where its elements begin. For tensors use tensor_access.py: `tensor_of(e, atom)`, `new_tensor(e,
 elem, dims)`, `load_element`, `store_element`, `writable(e, t)`; a row returns `(result.leaves,)`. A scalar operator
 by name on operands: `scalar_ops.emit_scalar(e, name, operands, types, out, attrs)`; f16 and bf16: casts.widen,
-narrow. `e.call_status(name, args)` calls a helper that returns a nonzero i32 after having faulted. Helpers (functions
-made once per module) come from `e.module.helper(key, make)`; `make(symbol)` makes a `Code`, writes it and calls
-`finish()`.
+narrow. Helpers (functions made once per module) come from `e.module.helper(key, make)`; `make(symbol)` makes a `Code`,
+writes it and calls `finish()`.
 """
 
 from __future__ import annotations
@@ -310,10 +309,6 @@ class FnEmitter(Code):
         """IndexError unless 0 <= index < length."""
         with self.unless(self.icmp("ult", index, length)):
             self.fault_index(index, length)
-
-    def call_status(self, name: str, args: Sequence[tuple[str, str]]) -> None:
-        """Call a helper that returns a status, and leave if it faulted."""
-        self.leave_unless(self.icmp("eq", self.call("i32", name, args), "0", "i32"))
 
     # ---- returning
     def leave(self, value: Leaves) -> None:

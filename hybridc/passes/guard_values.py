@@ -42,7 +42,6 @@ class Values:
         self.lists = {name for name, kind in interface.kinds.items() if kind.kind in ("list", "str")}
         self.sizes = {m.struct: m.size for m in interface.models}
         self.fns: dict[str, Fn] = {}
-        self._needed: dict[Type, bool] = {}
 
     def outside(self, program: Program, roots: Collection[str]) -> Program:
         """With what looks through values; what is called from outside looks through its results."""

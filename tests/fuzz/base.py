@@ -188,7 +188,3 @@ class Base:
 
     def cond(self, depth: int | None = None) -> str:
         return self.expr(BOOL, depth)
-
-    def int_below(self, n: int) -> str:
-        """A small int that is not negative, computed at run time."""
-        return f"({self.expr(INT, 1)} & {n})"

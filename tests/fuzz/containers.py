@@ -9,7 +9,6 @@ from tests.fuzz.statements import Statements, hash_of
 from tests.fuzz.types import BOOL, FLOAT_KINDS, INT, REALS, STR, T, fn_of, list_of, option, tuple_of
 
 CONTAINERS = ("list", "map", "set", "heap", "deque")
-ITERABLE = ("list", "map", "set", "deque", "str")
 
 
 class Containers(Statements):

@@ -130,9 +130,6 @@ class Scalars(Base):
         return f"({v} if {v} - {v} == {t}(0.0) else {t}(1.0))" if len(v) < 30 else self.float_literal(t).replace(
             "nan", "1.0").replace("-inf", "2.0").replace("inf", "3.0")
 
-    def small_float(self, t: T, d: int) -> str:
-        return f"({self.expr(t, d)} % {t}({bound(t)}))"
-
     def exact_floats(self, t: T) -> list[tuple[float, Production]]:
         e = self.expr
 
