@@ -50,11 +50,11 @@ from hybridc.passes import (
     guard,
     inline,
     into_part,
-    late,
     one_loop,
     options,
     place,
-    probes,
+    prefetch,
+    reassociate,
     recognise,
     reuse,
     scalars,
@@ -108,8 +108,8 @@ PASSES: Passes = [
     ("add_into", lambda core, roots: add_into.run(core)),
     ("into_part", lambda core, roots: into_part.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
-    ("probes", lambda core, roots: probes.run(core)),
-    ("late", lambda core, roots: late.run(core)),
+    ("prefetch", lambda core, roots: prefetch.run(core)),
+    ("reassociate", lambda core, roots: reassociate.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; `optimise` says when the verifier runs."""
 
@@ -128,7 +128,7 @@ DEVICE_PASSES: Passes = [
     ("fuse", lambda core, roots: fuse.run(core, refusal)),
     ("place", lambda core, roots: place.run(core, everything=knobs.place_everything())),
     ("bounds", lambda core, roots: bounds.run(core)),
-    ("probes", lambda core, roots: probes.run(core)),
+    ("prefetch", lambda core, roots: prefetch.run(core)),
 ]
 """The same for a program with its kernels on a GPU."""
 

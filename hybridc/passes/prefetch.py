@@ -76,7 +76,7 @@ def run(program: Program) -> Program:
     def looked_at(fn: Fn) -> Hashable:
         return tuple((n, probing.get(n), _numbers(program.fns[n])) for n in sorted(called(fn)))
 
-    return each(program, "probes", lambda fn: _Loops(program, probing, fn).run(), looked_at)
+    return each(program, "prefetch", lambda fn: _Loops(program, probing, fn).run(), looked_at)
 
 
 # ---- what leads to a place -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Slots of tables are asked for ahead where a loop foretells its keys (passes/probes.py), which changes nothing."""
+"""Slots of tables are asked for ahead where a loop foretells its keys (passes/prefetch.py), which changes nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 import hybridc
 from hybridc import driver
-from hybridc.passes import probes
+from hybridc.passes import prefetch
 
 SOURCE = """
 struct Place:
@@ -90,12 +90,12 @@ ASKING = {"counts": 1, "computed": 1, "pairs": 3, "structs": 1, "both": 2, "chan
 @pytest.fixture(scope="module")
 def mod(tmp_path_factory):
     """With slots asked for in small tables too."""
-    folder = tmp_path_factory.mktemp("probes")
+    folder = tmp_path_factory.mktemp("prefetch")
     path = folder / "keys.hyb"
     path.write_text(SOURCE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HYB_CACHE_DIR", str(folder / "cache"))
-        patch.setattr(probes, "LARGE", 8)
+        patch.setattr(prefetch, "LARGE", 8)
         yield hybridc.load(str(path))
 
 

@@ -29,10 +29,10 @@ CHAINS = frozenset({"minimum", "maximum"})
 
 
 def run(program: Program) -> Program:
-    return each(program, "late", lambda fn: fn if CHAINS.isdisjoint(operators(fn)) else _Late(fn).run())
+    return each(program, "reassociate", lambda fn: fn if CHAINS.isdisjoint(operators(fn)) else _Chains(fn).run())
 
 
-class _Late:
+class _Chains:
     """Of one function."""
 
     def __init__(self, fn: Fn):
@@ -45,8 +45,9 @@ class _Late:
         return with_body(self.fn, self.block(self.fn.body))
 
     def block(self, b: Block) -> Block:
-        stmts: list[Stmt] = []
-        for stmt in b.stmts:
+        stmts: dict[Atom | int, Stmt] = {}
+        """In their order; the chains' operators are found by what they define."""
+        for at, stmt in enumerate(b.stmts):
             stmt = self.loop(stmt) if isinstance(stmt, Loop) else map_blocks(stmt, self.block)
             needed = {a.id for a in args_of(stmt) if isinstance(a, Var)}
             needed.update(v.id for inner in blocks_of(stmt) for v in free_vars(inner))
@@ -55,24 +56,24 @@ class _Late:
             if isinstance(stmt, Op) and stmt.op in CHAINS and stmt.outs[0].type in INTS:
                 self.link(stmt, stmts)
             else:
-                stmts.append(stmt)
-        return rebuilt(b, stmts, b.tail)
+                stmts[at] = stmt
+        return rebuilt(b, list(stmts.values()), b.tail)
 
-    def link(self, op: Op, stmts: list[Stmt]) -> None:
+    def link(self, op: Op, stmts: dict[Atom | int, Stmt]) -> None:
         """`f(f(a, late), b)` as `f(f(a, b), late)`, where nothing else uses what stands within."""
         for within, other in (op.args, op.args[::-1]):
-            inner = next((s for s in stmts if within in outs_of(s)), None)
+            inner = stmts.get(within)
             if not isinstance(inner, Op) or inner.op != op.op or self.uses[inner.outs[0]] > 1 or self.is_late(other):
                 continue
             late = [a for a in inner.args if self.is_late(a)]
             if len(late) == 1:
                 early = next(a for a in inner.args if a not in late)
-                stmts.remove(inner)
-                stmts.append(replace(inner, args=(early, other)))
+                del stmts[within]  # it goes to the end
+                stmts[within] = replace(inner, args=(early, other))
                 op = replace(op, args=(inner.outs[0], late[0]))
                 self.late.discard(inner.outs[0].id)
                 break
-        stmts.append(op)
+        stmts[op.outs[0]] = op
 
     def is_late(self, a: Atom) -> bool:
         return isinstance(a, Var) and a.id in self.late

@@ -1,4 +1,4 @@
-"""What comes from the turn before is last in a chain of minima (passes/late.py), and programs mean the same."""
+"""What comes from the turn before is last in a chain of minima (passes/reassociate.py), and programs mean the same."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.verify import check_after
-from hybridc.passes import late
+from hybridc.passes import reassociate
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
 from tests.core.test_passes import PASSES, after, same_text
 
-PASSES["late"] = late.run
+PASSES["reassociate"] = reassociate.run
 LOOP = """
 fn f(xs%1: buffer[int], n%2: int) -> (int) {{
   %20: int = loop 1 (best%3: int = 7, i%4: int = 0) {{
@@ -44,20 +44,20 @@ fn f(xs%1: buffer[int], n%2: int) -> (int) {{
     ("d%9: int = minimum(c%8, a%6) d%10: int = minimum(d%9, b%7) d%12: int = add(d%10, d%9)", ""),
 ])
 def test_chains(before: str, wanted: str) -> None:
-    same_text(after(LOOP.format(before), "late"), LOOP.format(wanted or before))
+    same_text(after(LOOP.format(before), "reassociate"), LOOP.format(wanted or before))
 
 
 def test_floats_stay() -> None:
     text = LOOP.format("d%9: f64 = cast(c%8) d%10: f64 = cast(a%6) d%11: f64 = minimum(d%9, d%10)"
                        " d%13: f64 = minimum(d%11, 0.0) d%12: int = cast[checked=false](d%13)").replace("cast(", "cast[checked=false](")
-    same_text(after(text, "late"), text)
+    same_text(after(text, "reassociate"), text)
 
 
 @pytest.mark.parametrize("seed", range(700, 740))
 def test_random_programs_keep_their_meaning(seed: int) -> None:
     program = program_of(seed)
-    better = late.run(program)
-    check_after("late", better)
+    better = reassociate.run(program)
+    check_after("reassociate", better)
     for fn in program.fns.values():
         args = [argument(p.type) for p in fn.params]
         expected = outcome(Interpreter(program, depth_limit=60).call, fn.name, args)
