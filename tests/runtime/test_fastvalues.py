@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hybridc_runtime import fastplan, interrupts, machine, memory, support
+from hybridc_runtime import interrupts, memory
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.fastcall import wrap
 
@@ -474,30 +474,3 @@ def test_nothing_leaks(mod):
     tracemalloc.stop()
     # A state that grows is one list with one block.
     assert live() == before and min(grown) < 5_000, grown
-
-
-# ---- the machine code itself
-def test_the_made_object_is_checked(tmp_path, monkeypatch):
-    monkeypatch.setattr(support, "MADE", tmp_path)
-    made = support.support()
-    (path,) = tmp_path.glob("support-*.o")
-    assert support._read(path).object == made.object
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    assert support._read(path) is None
-    again = support.support()
-    assert again.object == made.object and support._read(path).known == made.known
-
-
-def test_the_made_object_is_of_what_was_imported(tmp_path, monkeypatch):
-    """Though the package is replaced meanwhile: else this process's code would be kept as the new one's."""
-    path = support._path()
-    monkeypatch.setattr(support, "HERE", tmp_path)
-    assert support._path() == path and support._make(0).known == support.support().known
-
-
-def test_machine_code_says_what_it_does_not_know():
-    for body in ("return [x]", "return x if x else 1", "return x + 1.0", "for i in x:\n        pass", "return NOTHING", "return plan.NOTHING"):
-        with pytest.raises((TypeError, NameError)):
-            machine.Unit(f"def f(x: int) -> int:\n    {body}\n", vars(fastplan), ("f",))
