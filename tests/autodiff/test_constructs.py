@@ -1,6 +1,6 @@
-"""Every construct of the language within a loss (constructs.hyb), and losses as few would write them (unusual.hyb): the
-derivative in compiled code and on the interpreter, forward mode and second derivatives, all beside central differences.
-And by models and their parameters (models.hyb)."""
+"""Every construct of the language within a loss (constructs.hyb, arrays.hyb, nested.hyb), and losses as few would write
+them (unusual.hyb): the derivative in compiled code and on the interpreter, forward mode and second derivatives, all
+beside central differences. And by models and their parameters (models.hyb)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hybridc.core.values import Buffer
 from hybridc.link import surface
 
 HERE = Path(__file__).parent
-SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "unusual")}
+SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "arrays", "nested", "unusual")}
 OF = {name: file for file, text in SOURCES.items()
       for name in re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", text, re.M)}
 NAMES = list(OF)
@@ -44,15 +44,14 @@ def written(folder: Path, source: str, kind: str) -> Path:
 
 @pytest.fixture(scope="module")
 def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """All functions: those of constructs.hyb as `load` compiles them, the others from a built artifact."""
+    """All functions: those of unusual.hyb from a built artifact, the others as `load` compiles them."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
     folder = tmp_path_factory.mktemp("compiled")
-    loaded = hybridc.load(written(folder, "constructs", "d"))
     (folder / "unusual.hybx").write_bytes(driver.build(checking.check(str(written(folder, "unusual", "d")))).data)
-    built = hybridc.load(folder / "unusual.hybx")
+    files = {source: hybridc.load(folder / "unusual.hybx" if source == "unusual" else written(folder, source, "d"))
+             for source in SOURCES}
     patch.undo()
-    files = {"constructs": loaded, "unusual": built}
     return SimpleNamespace(**{f"{letter}{name}": getattr(files[file], f"{letter}{name}")
                               for name, file in OF.items() for letter in ("", "d_")})
 
