@@ -1,6 +1,39 @@
 """The runtime of compiled Hyb programs: loads them, converts values to and from Python, calls. Knows no compiler.
 
 Nothing heavy is imported before it is needed.
+
+    module.py                   a loaded program as a Python object; more.py: what it asks the compiler for later
+    artifact.py, archive.py, manifest.py, packed.py, origin.py    the `.hybx` file, and what is in it
+    native.py, memory.py, limits.py, interrupts.py    machine code and its calls, memory, depth and stacks, Ctrl-C
+    support.py, glue.py, machine.py    the runtime's own machine code
+    faults.py                   what goes wrong, as exceptions
+
+Values:
+
+    layout.py, codec.py         where the parts of a value lie; what one program's values are
+    convert_*.py, arrays.py     Python to native and back
+    values.py, classes.py, typetext.py    native values, structs and enums, types as text
+    pickling.py, encoding.py    copies, and values as bytes
+    holds.py                    blocks that are more than memory of compiled code
+
+Calls:
+
+    calls.py                    of any entry
+    fastcall.py, fastcode.py    without Python between; fastplan.py, fastplans.py, fastread.py, fastwrite.py with it
+    fasttorch.py                with tensors of PyTorch
+    njit.py                     from numba
+    hosts.py, store_services.py, parallel.py, team.py    what compiled code asks for: externs, stores, threads
+
+Models:
+
+    models.py, configuration.py, contents.py, state.py, weights.py    classes, configurations, parameters and state
+    torch_module.py, torch_op.py    as modules and operators of PyTorch
+
+Stores and GPUs:
+
+    store.py                    maps on disk
+    launchers.py, cuda.py, hip.py, interpret.py, driver_api.py    who runs kernels
+    device.py, graphs.py        what compiled code asks of these
 """
 
 from __future__ import annotations

@@ -20,9 +20,12 @@ One file for each subject:
     products.py     products that a function which calls itself adds to derivatives of matrices
     parallel.py     `parallel`
     rules.py        adjoints of aggregates and buffers; elements.py: what is added to parts of elements
+    factors.py      the derivative of a product by each of its factors
+    convert.py      derivatives as the program sees them
     push.py, push_rules.py    forward mode: functions that also take and give tangents
     replacer.py     what stands for the operators that take derivatives
     choices.py      expectations over choices that are estimated by their probability
     direction.py    checks directions that a program gives
+    absent.py       derivatives that are known not to exist only when the program runs
     scalar_rules.py, tensor_rules.py    one table of one-line adjoints for scalar operators, one for tensor operators
 """

@@ -1,5 +1,5 @@
-"""Functions over values of types that may contain themselves: with a queue instead of recursion, so that a chain of a
-million links needs no deep stack.
+"""Functions over values of types that may contain themselves: by calls for LEVELS levels, then with a queue instead of
+recursion, so that a chain of a million links needs no deep stack.
 
 What such a function does with one value is written once, as if it were recursive; `walk` stands for the calls. A type's
 *family* is what it contains that contains it, its *heads* the enums and buffers among these. A function of a family

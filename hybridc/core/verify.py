@@ -1,4 +1,5 @@
-"""Is a program well formed? Run after every pass: scoping, single assignment, types, labels, shape of control."""
+"""Is a program well formed? Run after the passes, with HYB_VERIFY=1 after each: scoping, single assignment, types,
+labels, shape of control."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Sorting along the last axis: whole lines by merging runs, the first few places of a line by a heap of them."""
+"""Sorting along the last axis: whole lines by merging runs, the first few places of a line by a heap of them, or in
+registers."""
 
 from __future__ import annotations
 

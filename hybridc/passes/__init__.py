@@ -1,0 +1,34 @@
+"""Core to Core: one file for each pass, in the order of `driver.PASSES`.
+
+Before derivatives are written out, and after it again:
+
+    dce.py, cases.py            what nothing needs goes, and cases that nothing makes
+    unpack.py, options.py       aggregates and options that are only taken apart
+    inline.py, whole.py         small functions, and what is differentiated, where they are called
+    simplify.py                 constants, copies, branches that are decided
+    scalars.py, elements.py     small tensors as their elements, operator by operator
+    ahead.py                    products that all turns of a loop make, before it
+
+After it:
+
+    one_loop.py, reuse.py       a derivative's two loops as one, and the memory of its records
+    share.py                    what was computed before
+    spread.py, sink.py, fuse.py, sizes.py    tensor operators that are one kernel
+    add_into.py, into_part.py   kernels that end in a part of a tensor
+    place.py                    what runs on a GPU
+    bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
+    prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last
+
+Before code is made of it (llvm/compile.py):
+
+    hoist.py, views.py          aggregates that are only taken apart, parts of buffers that are only read
+    ownership.py                who frees what; borrow.py: which parameters are only read; liveness.py: what comes later
+    copies.py                   for `hybridc explain`: copies that remain
+
+On demand:
+
+    trap.py                     HYB_TRAP_NAN
+    guard.py, guard_values.py   Core of unknown origin, with checks
+    recognise.py                functions that this process has compiled before
+    each.py                     a pass that makes each function anew by itself
+"""
