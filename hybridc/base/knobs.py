@@ -1,4 +1,5 @@
-"""Every environment variable that Hyb reads."""
+"""Every environment variable that the compiler reads. The runtime reads HYB_DEPTH and HYB_HASH_SEED (limits.py),
+HYB_THREADS (team.py) and HYB_INTERPRET_APART (interpret.py)."""
 
 from __future__ import annotations
 
@@ -13,11 +14,6 @@ def cache_dir() -> str | None:
 def cache_size() -> int:
     """HYB_CACHE_SIZE: how many bytes of compiled programs are kept; a gibibyte by default."""
     return int(os.environ.get("HYB_CACHE_SIZE", str(1 << 30)))
-
-
-def depth() -> int:
-    """HYB_DEPTH: how many calls may be nested before a RecursionError; 10 000 by default."""
-    return int(os.environ.get("HYB_DEPTH", "10000"))
 
 
 def opt_level() -> int:
