@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from operator import is_
@@ -129,6 +129,21 @@ def uses(block: Block) -> dict[Var, int]:
             if isinstance(a, Var):
                 found[a] = found.get(a, 0) + 1
     return found
+
+
+class Mentions:
+    """The atoms that stand in a statement, at any depth: each is looked through once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Stmt, Collection[Atom]]] = {}
+
+    def __call__(self, stmt: Stmt) -> Collection[Atom]:
+        if type(stmt) in WITHOUT_BLOCKS:
+            return args_of(stmt)
+        known = self._known.get(id(stmt))
+        if known is None:
+            known = self._known[id(stmt)] = stmt, uses(Block((stmt,), Yield())).keys()
+        return known[1]
 
 
 def free_vars(block: Block) -> dict[Var, None]:

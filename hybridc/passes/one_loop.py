@@ -36,6 +36,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import ONLY_MEMORY, is_pure, op_row
 from hybridc.core.types import same
 from hybridc.core.walk import (
+    Mentions,
     all_blocks,
     args_of,
     blocks_of,
@@ -126,7 +127,7 @@ class Back:
     stmts: tuple[Stmt, ...]
 
 
-def kept_by(loop: Loop) -> list[Kept]:
+def kept_by(loop: Loop, mentions: Mentions) -> list[Kept]:
     """What it may be keeping: one for each parameter that counts turns."""
     c = _plain(loop)
     if c is None:
@@ -145,8 +146,7 @@ def kept_by(loop: Loop) -> list[Kept]:
             push = made.get(again) if isinstance(again, Var) else None
             if push is not None and push.op == "buffer_set" and push.args[:2] == (r, p):
                 records_out = _out(loop, c, r)
-                mentions = sum(r in _mentioned(s) for s in c.rest.stmts)
-                if records_out is not None and mentions == 1:
+                if records_out is not None and sum(r in mentions(s) for s in c.rest.stmts) == 1:
                     found.insert(0, replace(found[-1], records=r, records_out=records_out, push=push))
     return found
 
@@ -167,16 +167,13 @@ def _out(loop: Loop, c: Counted, p: Var) -> Var | None:
     return loop.outs[places[0]] if len(places) == 1 else None
 
 
-def _mentioned(stmt: Stmt) -> dict[Var, int]:
-    return uses(Block((stmt,), Yield()))
-
-
 class _OneLoop:
     def __init__(self, program: Program, fn: Fn, silent: frozenset[str]):
         self.program = program
         self.fn = fn
         self.silent = silent
         self.next_id = highest_id(fn) + 1
+        self.mentions = Mentions()
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
@@ -186,7 +183,7 @@ class _OneLoop:
         at = 0
         while at < len(stmts):
             first = stmts[at]
-            options = kept_by(first) if isinstance(first, Loop) else []
+            options = kept_by(first, self.mentions) if isinstance(first, Loop) else []
             joined = next((j for kept in options if (j := self.joined(kept, at, stmts, b)) is not None), None)
             if joined is None:
                 at += 1
@@ -195,9 +192,16 @@ class _OneLoop:
         return rebuilt(b, [map_blocks(s, self.block) for s in stmts], b.tail)
 
     # ---- two loops
+    def goes_back(self, stmt: Stmt, kept: Kept) -> bool:
+        """Is it a loop of as many turns, which reads the records?"""
+        if not isinstance(stmt, Loop):
+            return False
+        mentioned = self.mentions(stmt)
+        return kept.turns_out in mentioned and (kept.records_out is None or kept.records_out in mentioned)
+
     def joined(self, kept: Kept, at: int, stmts: Sequence[Stmt], b: Block) -> list[Stmt] | None:
         """The block's statements with the loop at `at` and the one that reads its records as one."""
-        k = next((k for k in range(at + 1, len(stmts)) if _goes_back(stmts[k], kept)), None)
+        k = next((k for k in range(at + 1, len(stmts)) if self.goes_back(stmts[k], kept)), None)
         if k is None:
             return None
         between, after = stmts[at + 1 : k], stmts[k + 1 :]
@@ -316,12 +320,12 @@ class _OneLoop:
     def apart(self, kept: Kept, record: Atom, read: Var, back: Back, known: dict[Var, Atom]) -> list[Stmt]:
         """A record that is only put together to be taken apart is neither: what is not done any more. Adds to `known`
         what its parts are."""
-        users = [s for s in back.stmts if read in _mentioned(s)]
+        users = [s for s in back.stmts if read in self.mentions(s)]
         if not all(isinstance(s, Op) and s.op == "destruct" for s in users):
             return []
         stmts = kept.count.rest.stmts
         made = next((s for s in stmts if isinstance(s, Op) and s.op == "tuple" and s.outs == (record,)), None)
-        if made is None or sum(made.outs[0] in _mentioned(s) for s in stmts) != 1:
+        if made is None or sum(made.outs[0] in self.mentions(s) for s in stmts) != 1:
             return []
         for s in users:
             known.update(zip(outs_of(s), made.args, strict=True))
@@ -345,7 +349,7 @@ class _OneLoop:
                 if not _movable(s):
                     return None
                 needed.append(s)
-                todo += _mentioned(s)
+                todo += [a for a in self.mentions(s) if isinstance(a, Var)]
         return [s for s in between if s in needed]
 
     # ---- adding
@@ -362,13 +366,13 @@ class _OneLoop:
         """Is the value at `end` of what the block gives `v` with something added, and `v` nothing else?"""
         values = tail_values(b.tail)
         while True:
-            users = [s for s in b.stmts if v in _mentioned(s)]
+            users = [s for s in b.stmts if v in self.mentions(s)]
             places = [i for i, x in enumerate(values) if x == v]
             if not users:
                 return places == [end]
             if places:
                 return False
-            following = self.through(v, users[0], depth) if len(users) == 1 else _element(v, users, b.stmts)
+            following = self.through(v, users[0], depth) if len(users) == 1 else self.element(v, users, b.stmts)
             if following is None:
                 return False
             v = following
@@ -404,23 +408,22 @@ class _OneLoop:
                                  and self.flows(p, fn.body, i, depth + 1)), None)
         return None
 
-
-def _element(v: Var, users: Sequence[Stmt], stmts: Sequence[Stmt]) -> Var | None:
-    """What a buffer becomes when something is added to one of its elements, and that is all."""
-    if len(users) != 2:
+    def element(self, v: Var, users: Sequence[Stmt], stmts: Sequence[Stmt]) -> Var | None:
+        """What a buffer becomes when something is added to one of its elements, and that is all."""
+        if len(users) != 2:
+            return None
+        get, put = users
+        if not (isinstance(get, Op) and isinstance(put, Op) and get.op == "buffer_get" and put.op == "buffer_set"):
+            return None
+        element, new = get.outs[0], put.args[2]
+        added = [s for s in stmts if element in self.mentions(s)]
+        stored = [s for s in stmts if new in self.mentions(s)]
+        if len(added) != 1 or stored != [put] or get.args != put.args[:2] or element.type not in FLOATS:
+            return None
+        add = added[0]
+        if isinstance(add, Op) and add.op == "add" and add.outs[0] == new and add.args.count(element) == 1:
+            return put.outs[0]
         return None
-    get, put = users
-    if not (isinstance(get, Op) and isinstance(put, Op) and get.op == "buffer_get" and put.op == "buffer_set"):
-        return None
-    element, new = get.outs[0], put.args[2]
-    added = [s for s in stmts if element in _mentioned(s)]
-    stored = [s for s in stmts if new in _mentioned(s)]
-    if len(added) != 1 or stored != [put] or get.args != put.args[:2] or element.type not in FLOATS:
-        return None
-    add = added[0]
-    if isinstance(add, Op) and add.op == "add" and add.outs[0] == new and add.args.count(element) == 1:
-        return put.outs[0]
-    return None
 
 
 def _movable(s: Stmt) -> bool:
@@ -439,11 +442,3 @@ def _without_room(stmts: list[Stmt], kept: Kept, b: Block) -> list[Stmt]:
     if isinstance(room, Var) and room not in uses(Block(tuple(stmts), b.tail)):
         return [s for s in stmts if not (isinstance(s, Op) and s.op == "buffer_room" and s.outs[0] == room)]
     return stmts
-
-
-def _goes_back(stmt: Stmt, kept: Kept) -> bool:
-    """Is it a loop of as many turns, which reads the records?"""
-    if not isinstance(stmt, Loop):
-        return False
-    mentioned = _mentioned(stmt)
-    return kept.turns_out in mentioned and (kept.records_out is None or kept.records_out in mentioned)

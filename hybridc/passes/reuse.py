@@ -30,7 +30,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import diverges, highest_id, map_blocks, rebuilt, tail_values, uses, with_body
+from hybridc.core.walk import Mentions, diverges, highest_id, map_blocks, rebuilt, tail_values, with_body
 from hybridc.passes.each import each
 
 READS = ("buffer_get", "buffer_len")
@@ -49,6 +49,7 @@ class _Reuse:
     def __init__(self, fn: Fn):
         self.fn = fn
         self.next_id = highest_id(fn) + 1
+        self.mentions = Mentions()
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
@@ -77,7 +78,7 @@ class _Reuse:
         body = loop.body
         at = body.stmts.index(made)
         try:
-            last = followed(room, body.stmts[at + 1 :], {})
+            last = self.followed(room, body.stmts[at + 1 :], {})
         except _Escapes:
             return None
         if last in tail_values(body.tail):
@@ -94,6 +95,63 @@ class _Reuse:
         return replace(loop, params=(*loop.params, before), inits=(*loop.inits, first),
                        body=Block(stmts, Yield((*tail_values(body.tail), last))))
 
+    def followed(self, v: Var, stmts: Sequence[Stmt], exits: dict[int, list[int | None]]) -> Var:
+        """What the buffer is after these statements, each of which reads it or changes it in its place. Adds to `exits`
+        the place that it has among the values of each way out; all other ways out must do without it."""
+        for s in stmts:
+            if v not in self.mentions(s):
+                continue
+            match s:
+                case Op(_, op, args) if op in READS and args[0] == v:
+                    continue
+                case Op(outs, op, args) if op in CHANGES and args[0] == v and args.count(v) == 1:
+                    v = outs[0]
+                case If(outs, cond, then, orelse) if cond != v:
+                    v = _joined(v, outs, [self.arm(v, b, exits) for b in (then, orelse)])
+                case Loop():
+                    v = self.through(v, s, exits)
+                case _:
+                    raise _Escapes
+        return v
+
+    def arm(self, v: Var, b: Block, exits: dict[int, list[int | None]]) -> tuple[Var, int | None] | None:
+        """What it is at the end of an arm, and its place among what that yields; None if that is not reached."""
+        last = self.followed(v, b.stmts, exits)
+        values = tail_values(b.tail)
+        if any(map(diverges, b.stmts)):
+            return None
+        if isinstance(b.tail, Exit):
+            _leaves(last, b.tail.label, values, exits)
+            return None
+        if not isinstance(b.tail, Yield):
+            return None
+        return last, _place(last, values)
+
+    def through(self, v: Var, s: Loop, exits: dict[int, list[int | None]]) -> Var:
+        """What it is after a loop."""
+        given = [p for p, init in zip(s.params, s.inits, strict=True) if init == v]
+        inside = v in s.body.tail.values or any(v in self.mentions(x) for x in s.body.stmts)
+        if len(given) + inside != 1:
+            raise _Escapes
+        start = given[0] if given else v
+        out: dict[int, list[int | None]] = {**exits, s.label: []}
+        last = self.followed(start, s.body.stmts, out)
+        values = tail_values(s.body.tail)
+        place = _place(last, values)
+        if not given:
+            if last != v or place is not None or any(p is not None for p in out[s.label]):
+                raise _Escapes
+            return v
+        if not any(map(diverges, s.body.stmts)):
+            if isinstance(s.body.tail, Exit):
+                _leaves(last, s.body.tail.label, values, out)
+            elif isinstance(s.body.tail, Yield) and (place is None or s.params[place] != start):
+                raise _Escapes
+        places = set(out[s.label])
+        if len(places) != 1 or None in places:
+            raise _Escapes
+        return s.outs[places.pop()]  # type: ignore[index]
+
 
 def _is_room(op: Op) -> bool:
     kind = op.outs[0].type if op.op == "buffer_room" else None
@@ -102,41 +160,6 @@ def _is_room(op: Op) -> bool:
 
 def _plain(kind: Type) -> bool:
     return isinstance(kind, Prim) or isinstance(kind, TupleT) and all(map(_plain, kind.items))
-
-
-def followed(v: Var, stmts: Sequence[Stmt], exits: dict[int, list[int | None]]) -> Var:
-    """What the buffer is after these statements, each of which reads it or changes it in its place. Adds to `exits` the
-    place that it has among the values of each way out; all other ways out must do without it."""
-    for s in stmts:
-        mentioned = v in uses(Block((s,), Yield()))
-        match s:
-            case _ if not mentioned:
-                continue
-            case Op(_, op, args) if op in READS and args[0] == v:
-                continue
-            case Op(outs, op, args) if op in CHANGES and args[0] == v and args.count(v) == 1:
-                v = outs[0]
-            case If(outs, cond, then, orelse) if cond != v:
-                v = _joined(v, outs, [_arm(v, b, exits) for b in (then, orelse)])
-            case Loop():
-                v = _through(v, s, exits)
-            case _:
-                raise _Escapes
-    return v
-
-
-def _arm(v: Var, b: Block, exits: dict[int, list[int | None]]) -> tuple[Var, int | None] | None:
-    """What it is at the end of an arm, and its place among what that yields; None if it does not come to its end."""
-    last = followed(v, b.stmts, exits)
-    values = tail_values(b.tail)
-    if any(map(diverges, b.stmts)):
-        return None
-    if isinstance(b.tail, Exit):
-        _leaves(last, b.tail.label, values, exits)
-        return None
-    if not isinstance(b.tail, Yield):
-        return None
-    return last, _place(last, values)
 
 
 def _leaves(v: Var, label: int, values: Sequence[Atom], exits: dict[int, list[int | None]]) -> None:
@@ -165,31 +188,3 @@ def _joined(v: Var, outs: Sequence[Var], arms: Sequence[tuple[Var, int | None] |
     if any(last != v for last, _ in ends):  # one of them has changed it and keeps it for itself
         raise _Escapes
     return v
-
-
-def _through(v: Var, s: Loop, exits: dict[int, list[int | None]]) -> Var:
-    """What it is after a loop."""
-    given = [p for p, init in zip(s.params, s.inits, strict=True) if init == v]
-    inside = v in uses(s.body)
-    if len(given) + inside != 1:
-        raise _Escapes
-    start = given[0] if given else v
-    out: dict[int, list[int | None]] = {**exits, s.label: []}
-    last = followed(start, s.body.stmts, out)
-    values = tail_values(s.body.tail)
-    place = _place(last, values)
-    if not given:
-        if last != v or place is not None or any(p is not None for p in out[s.label]):
-            raise _Escapes
-        return v
-    if not any(map(diverges, s.body.stmts)):
-        if isinstance(s.body.tail, Exit):
-            _leaves(last, s.body.tail.label, values, out)
-        elif isinstance(s.body.tail, Yield) and (place is None or s.params[place] != start):
-            raise _Escapes
-    places = set(out[s.label])
-    if len(places) != 1 or None in places:
-        raise _Escapes
-    return s.outs[places.pop()]  # type: ignore[index]
-
-
