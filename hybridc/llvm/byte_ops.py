@@ -13,6 +13,17 @@ from hybridc.llvm.module import Module, byte_string
 from hybridc.llvm.pool import allocate_bytes
 from hybridc.llvm.support import CTX
 
+Row = Callable[[FnEmitter, Op], Results]
+
+
+def _by(result: str, helper: Callable[[Module], str], *types: str) -> Row:
+    """A call of a helper, given operands of these types."""
+
+    def row(e: FnEmitter, op: Op) -> Results:
+        return ((e.call(result, helper(e.module), list(zip(types, map(e.one, op.args), strict=True))),),)
+
+    return row
+
 
 def _compare(e: FnEmitter, op: Op) -> Results:
     a, b, count = (e.one(x) for x in op.args)
@@ -37,11 +48,6 @@ def _match(e: FnEmitter, op: Op) -> Results:
 
 
 HASH_FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
-
-
-def _hash(e: FnEmitter, op: Op) -> Results:
-    args = list(zip(("ptr", "i64", "i64"), (e.one(a) for a in op.args), strict=True))
-    return ((e.call("i64", _hash_helper(e.module), args),),)
 
 
 def _hash_seed(e: FnEmitter, op: Op) -> Results:
@@ -102,11 +108,6 @@ def _hash_helper(module: Module) -> str:
     return module.helper("hyb.hash", make)
 
 
-def _find(e: FnEmitter, op: Op) -> Results:
-    args = list(zip(("ptr", "i64", "i64", "ptr", "i64"), (e.one(a) for a in op.args), strict=True))
-    return ((e.call("i64", _find_helper(e.module), args),),)
-
-
 def _find_helper(module: Module) -> str:
     """i64 (hay, from, n, needle, m)"""
 
@@ -134,13 +135,8 @@ def _find_helper(module: Module) -> str:
     return module.helper("hyb.find", make)
 
 
-def _skip(e: FnEmitter, op: Op) -> Results:
-    args = list(zip(("ptr", "i64", "i64", "i8", "i8"), (e.one(a) for a in op.args), strict=True))
-    return ((e.call("i64", _skip_helper(e.module), args),),)
-
-
 def _skip_helper(module: Module) -> str:
-    """i64 (block, start, n, low, high)"""
+    """i64 (block, start <= n, n, low, high)"""
 
     def make(name: str) -> None:
         params = [("ptr", "%block"), ("i64", "%start"), ("i64", "%n"), ("i8", "%low"), ("i8", "%high")]
@@ -172,11 +168,6 @@ def _skip_helper(module: Module) -> str:
         code.finish()
 
     return module.helper("hyb.skip", make)
-
-
-def _same(e: FnEmitter, op: Op) -> Results:
-    args = list(zip(("ptr", "ptr", "i64"), (e.one(a) for a in op.args), strict=True))
-    return ((e.call("i1", _same_helper(e.module), args),),)
 
 
 def _same_helper(module: Module) -> str:
@@ -251,13 +242,13 @@ def _letters(module: Module) -> str:
     return module.constant(f"[{LETTERS} x {kind}]", f"[ {', '.join(rows)} ]", 16, "letters")
 
 
-ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
+ROWS: dict[str, Row] = {
     "buffer_compare": _compare,
     "buffer_match": _match,
-    "buffer_hash": _hash,
+    "buffer_hash": _by("i64", _hash_helper, "ptr", "i64", "i64"),
     "hash_seed": _hash_seed,
-    "buffer_find": _find,
-    "buffer_skip": _skip,
+    "buffer_find": _by("i64", _find_helper, "ptr", "i64", "i64", "ptr", "i64"),
+    "buffer_skip": _by("i64", _skip_helper, "ptr", "i64", "i64", "i8", "i8"),
     "buffer_cut": _cut,
-    "buffer_same": _same,
+    "buffer_same": _by("i1", _same_helper, "ptr", "ptr", "i64"),
 }
