@@ -271,9 +271,11 @@ def listed(begin: str, names: Collection[str]) -> str | None:
     return f"{begin} {', '.join(f'`{n}`' for n in names)}" if 0 < len(names) <= FEW else None
 
 
-def is_std(t: Type) -> bool:
-    """A type that the language brings, of which other languages have their own."""
-    return isinstance(t, Tensor) or isinstance(t, Named) and t.key.startswith("std.")
+def kind_of(t: Type) -> str | None:
+    """The name of a type that the language brings, of which other languages have their own."""
+    if isinstance(t, Tensor):
+        return "tensor"
+    return t.name if isinstance(t, Named) and t.key.startswith("std.") else None
 
 
 def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None = None) -> None:
@@ -301,7 +303,8 @@ def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None =
             names = [*found[0].member_names, *found[0].methods, *(p.name for p in found[0].config)]
     names = [n for n in names if not n.startswith("_")]
     if help is None:
-        help = habits.member(name, names) if is_std(t) else None
+        kind = kind_of(t)
+        help = habits.member(kind, name, names) if kind is not None else None
         help = help or nearest(name, names)
         if help is None and isinstance(t, Tensor) and name in check_builtin.NAMES:
             help = f"tensor functions are called as functions: `{name}(x, ...)`"

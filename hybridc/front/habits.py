@@ -70,30 +70,41 @@ MEMBERS = {
 }
 """What methods are called elsewhere, and here."""
 
+SEQUENCES = frozenset({"list", "str"})
+SEARCHED = SEQUENCES | {"map", "set"}
+"""What `in` is for."""
+CONTAINERS = SEARCHED | {"deque", "heap", "graph", "store"}
+EVERY = CONTAINERS | {"tensor"}
+
 WRITTEN = {
-    "len": "write `len(x)`",
-    "length": "write `len(x)`",
-    "size": "write `len(x)`",
-    "count": "write `len(x)`, or `sum([1 for y in x if ...])`",
-    "empty": "write `len(x) == 0`",
-    "is_empty": "write `len(x) == 0`",
-    "isEmpty": "write `len(x) == 0`",
-    "contains": "write `y in x`",
-    "contains_key": "write `y in x`",
-    "has": "write `y in x`",
-    "includes": "write `y in x`",
-    "setdefault": "write `if k not in m: m[k] = ...`",
-    "slice": "write `x[1:3]`",
-    "substr": "write `x[1:3]`",
-    "substring": "write `x[1:3]`",
-    "copy": "everything is a value: `let y = x` is a copy",
-    "clone": "everything is a value: `let y = x` is a copy",
-    "to_string": "write `str(x)`",
-    "toString": "write `str(x)`",
-    "forEach": "write `for y in x:`",
-    "concat": "write `x + y`",
+    "len": ("write `len(x)`", EVERY),
+    "length": ("write `len(x)`", EVERY),
+    "size": ("write `len(x)`", CONTAINERS),
+    "count": ("write `len(x)`, or `sum([1 for y in x if ...])`", EVERY),
+    "empty": ("write `len(x) == 0`", EVERY),
+    "is_empty": ("write `len(x) == 0`", EVERY),
+    "isEmpty": ("write `len(x) == 0`", EVERY),
+    "contains": ("write `y in x`", SEARCHED),
+    "contains_key": ("write `y in x`", SEARCHED),
+    "has": ("write `y in x`", SEARCHED),
+    "includes": ("write `y in x`", SEARCHED),
+    "setdefault": ("write `if k not in m: m[k] = ...`", {"map"}),
+    "slice": ("write `x[1:3]`", SEQUENCES | {"tensor"}),
+    "substr": ("write `x[1:3]`", SEQUENCES),
+    "substring": ("write `x[1:3]`", SEQUENCES),
+    "copy": ("everything is a value: `let y = x` is a copy", EVERY),
+    "clone": ("everything is a value: `let y = x` is a copy", EVERY),
+    "to_string": ("write `str(x)`", EVERY),
+    "toString": ("write `str(x)`", EVERY),
+    "forEach": ("write `for y in x:`", EVERY),
+    "concat": ("write `x + y`", SEQUENCES),
 }
-"""What is no method here, and how it is written."""
+"""What is no method here, how it is written, and of which types."""
+TENSORS = {
+    "size": "write `shape(x)`, or `len(x)` for the first axis",
+    "contains": "compare and reduce: `any(x == y)`",
+}
+"""The same, of tensors alone."""
 
 _ADJACENT = {
     ("&", "&"): ("there is no `&&`", "write `and`"),
@@ -107,12 +118,15 @@ _ADJACENT = {
 }
 
 
-def member(name: str, names: Collection[str]) -> str | None:
-    """How a member of other languages is called among these, or written."""
+def member(kind: str, name: str, names: Collection[str]) -> str | None:
+    """How a member of other languages is called among these, or written. `kind`: `tensor`, or the name of the type."""
     for called in MEMBERS.get(name, ()):
         if called in names:
             return f"it is called `{called}`"
-    return WRITTEN.get(name)
+    written, kinds = WRITTEN.get(name, (None, EVERY))
+    if kind in kinds:
+        return written
+    return TENSORS.get(name) if kind == "tensor" else None
 
 
 @dataclass(frozen=True)
