@@ -142,6 +142,12 @@ def declared(c: Body, var: tree.Var, elem: Type | None) -> str | None:
     return f"a literal alone is f32: declare `{'var' if var.mutable else 'let'} {var.name}: {t} = ...`"
 
 
+def _of_literals(c: Body, e: tree.Expr, into: tree.Var | None, want: Type | None, found: Type | None) -> str | None:
+    """How the variable that is given, or that takes it, is declared, if that is f32 because of literals only."""
+    source = declared(c, e.var, want) if isinstance(e, tree.Local) else None
+    return source or (declared(c, into, found) if into is not None else None)
+
+
 def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None) -> None:
     """`expected ..., found ...`, with a remedy where one is known."""
     want, found = c.resolve(to), c.resolve(e.type)
@@ -149,9 +155,7 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
     te, fe = elem_of(want), elem_of(found)
     ranks = [len(t.shape) if isinstance(t, Tensor) else 0 for t in (want, found)]
     if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
-        source = declared(c, e.var, te) if isinstance(e, tree.Local) else None
-        target = declared(c, into, fe) if into is not None else None
-        help = source or target or f"cast it: `{te}(...)`"
+        help = _of_literals(c, e, into, te, fe) or f"cast it: `{te}(...)`"
     elif isinstance(want, Named) and isinstance(e, tree.MakeList | tree.MakeMap) and want.name in EMPTY:
         help = f"an empty one is `{c.show(want)}()`, to which the rest is added"
     elif isinstance(found, Option) and not isinstance(want, Option):
@@ -165,7 +169,8 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
     elif isinstance(want, Tensor) and te is not None and _listed(found) is not None:
         help = "a list is made a tensor by `stack(...)`"
     elif {_listed(want), _listed(found)} == {F32, F64}:
-        help = "literals alone are f32: declare the type, `list[f64]`"
+        each = f"convert each element: `[{_listed(want)}(x) for x in ...]`"
+        help = _of_literals(c, e, into, _listed(want), _listed(found)) or each
     elif isinstance(want, Tensor) and isinstance(found, Tensor):
         if what.startswith("the new value of") and ranks[0] == ranks[1]:
             help = f"a size that changes is `?` in the declared type: `{te}[{', '.join('?' for _ in want.shape)}]`"
