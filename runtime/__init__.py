@@ -6,6 +6,7 @@ Nothing heavy is imported before it is needed.
     artifact.py, archive.py, manifest.py, packed.py, origin.py    the `.hybx` file, and what is in it
     native.py, memory.py, limits.py, interrupts.py    machine code and its calls, memory, depth and stacks, Ctrl-C
     support.py, glue.py, machine.py    the runtime's own machine code
+    alone.py                    who counts owners without atomic operations
     faults.py                   what goes wrong, as exceptions
 
 Values:

@@ -21,6 +21,8 @@ The syntax tree to the typed tree (tree.py, tree_expr.py):
     narrowing.py, exhaust.py    what a condition says of options; do the cases of a `match` cover everything?
     tensor_check.py             tensors; tensor_*rules.py, tensor_args.py, tensor_index.py and tensor_types.py with it
     gradients.py                which derivatives do not exist
+    format_specs.py             which format specifications there are
+    outline.py, same.py         what bodies are checked by beside their own text, and whether it is what it was
 
 The typed tree to Core:
 
