@@ -20,9 +20,9 @@ The syntax tree to the typed tree (tree.py, tree_expr.py):
     infer.py, bounds.py, soft.py    unification, what a type can do, literals that have no type of their own yet
     narrowing.py, exhaust.py    what a condition says of options; do the cases of a `match` cover everything?
     tensor_check.py             tensors; tensor_*rules.py, tensor_args.py, tensor_index.py and tensor_types.py with it
-    format_specs.py             what may stand behind the colon in an f-string
     gradients.py                which derivatives do not exist
-    outline.py, same.py         whether a body that this process has checked before is what it was
+    format_specs.py             which format specifications there are
+    outline.py, same.py         what bodies are checked by beside their own text, and whether it is what it was
 
 The typed tree to Core:
 

@@ -29,6 +29,7 @@ from hybridc.front import (
     check_builtin,
     check_expr,
     check_generic,
+    check_library,
     check_new,
     check_place,
     syntax,
@@ -150,7 +151,7 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
     if isinstance(t, Poison):
         poison_args(c, e)
         return c.poison(e.span)
-    special = check_builtin.method(c, receiver, t, fn, e, brackets, expected)
+    special = check_library.method(c, receiver, t, fn, e, brackets, expected)
     if special is not None:
         return special
     sig = check_access.method_of(c, t, fn.name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
 from hybridc.base.types import INT, POISON, FnType, ModelType, Named, Option, Poison, Substitution, Type
-from hybridc.front import check_builtin, check_call, check_fn, check_place, syntax, tree
+from hybridc.front import check_call, check_fn, check_library, check_place, syntax, tree
 from hybridc.front.bounds import COPIED
 from hybridc.front.config_values import worded
 from hybridc.front.scope import EnumSig, FieldSig, ModelSig, ParamSig, StructSig
@@ -51,7 +51,7 @@ def fields(c: Body, fs: Sequence[FieldSig], e: syntax.Call, args: tuple[syntax.A
 
 def make_struct(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expected: Type | None) -> tree.Expr:
     s, t = fresh_args(c, sig, e.span)
-    special = check_builtin.make_container(c, sig, e, brackets, expected)
+    special = check_library.make_container(c, sig, e, brackets, expected)
     if special is not None:
         return special
     if brackets is not None:

@@ -249,6 +249,6 @@ ROWS: dict[str, Row] = {
     "hash_seed": _hash_seed,
     "buffer_find": _by("i64", _find_helper, "ptr", "i64", "i64", "ptr", "i64"),
     "buffer_skip": _by("i64", _skip_helper, "ptr", "i64", "i64", "i8", "i8"),
-    "buffer_same": _by("i1", _same_helper, "ptr", "ptr", "i64"),
     "buffer_cut": _cut,
+    "buffer_same": _by("i1", _same_helper, "ptr", "ptr", "i64"),
 }

@@ -22,7 +22,7 @@ After it:
 Before code is made of it (llvm/compile.py):
 
     hoist.py, views.py          aggregates that are only taken apart, parts of buffers that are only read
-    cuts.py                     parts of texts that are kept
+    cuts.py                     new buffers of bytes that are filled at once
     ownership.py                who frees what; borrow.py: which parameters are only read; liveness.py: what comes later
     copies.py                   for `hybridc explain`: copies that remain
 

@@ -48,9 +48,9 @@ def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
     folder = tmp_path_factory.mktemp("compiled")
-    files = {source: hybridc.load(written(folder, source, "d")) for source in SOURCES if source != "unusual"}
     (folder / "unusual.hybx").write_bytes(driver.build(checking.check(str(written(folder, "unusual", "d")))).data)
-    files["unusual"] = hybridc.load(folder / "unusual.hybx")
+    files = {source: hybridc.load(folder / "unusual.hybx" if source == "unusual" else written(folder, source, "d"))
+             for source in SOURCES}
     patch.undo()
     return SimpleNamespace(**{f"{letter}{name}": getattr(files[file], f"{letter}{name}")
                               for name, file in OF.items() for letter in ("", "d_")})
