@@ -75,7 +75,7 @@ class Peer:
         loss = torch.nn.functional.cross_entropy(roots @ self.head.T + self.bias, labels)
         loss.backward()
         self.adam.step()
-        return float(loss)
+        return loss.item()
 
 
 class Plan:

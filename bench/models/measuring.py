@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE.parent.parent / "examples"
 PAUSE = 0.15
 """Seconds that threads of libraries are given to fall asleep. OpenMP's spin for 3 to 7 ms after the last call, on the
 core that the next contender needs, and JAX's as long; what they do meanwhile would count as its processor time."""

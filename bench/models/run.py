@@ -1,10 +1,10 @@
 """Whole models beside what one would otherwise write: `python bench/models/run.py [--only WORD] [--write]`.
 
-The peers are C++ (g++ -O3 -march=native), numba, Python with numpy or PyTorch, PyTorch eager and compiled, and where
-they are installed JAX with mctx and OpenSpiel (`pip install jax mctx open_spiel`), with the same weights; what they
-give is compared before anything is timed. Each round times every contender once, in another order, after a pause and a
-call that is not timed; the table has medians, the ratio of Hyb's to the peer's named first, and lines of code. One
-thread, by the time that the processor gave; two where a row says so, by the clock: those are measured by
+The peers are C++ (g++ -O3 -march=native), numba, Python with numpy or PyTorch, PyTorch eager and compiled, scipy, LMDB,
+and where they are installed JAX with mctx and OpenSpiel (`pip install jax mctx open_spiel`), with the same weights;
+what they give is compared before anything is timed. Each round times every contender once, in another order, after a
+pause and a call that is not timed; the table has medians, the ratio of Hyb's to the peer's named first, and lines of
+code. One thread, by the time that the processor gave; two where a row says so, by the clock: those are measured by
 `--threads 2`, in a process of its own. `--write` puts the rows that were measured in the place of those of the same
 name in docs/benchmarks.md, and the plot of all beside it (`pip install matplotlib`).
 """

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 import connect4_numba
 import connect4_python
 import numpy as np
+import programs
 import tensor_peers
 import torch
-from measuring import FLOATS, HERE, INTS, Workload, floats, lines_between, near, shared
+from measuring import EXAMPLES, FLOATS, HERE, INTS, Workload, floats, lines_between, near, shared
 
 import hybridc
 
-EXAMPLES = HERE.parent.parent / "examples"
 ALPHAZERO = EXAMPLES / "alphazero" / "alphazero.hyb"
 SIMULATIONS, OPENING = 800, (3, 3, 2, 4)
 PYTHON, JAX, SPIEL = HERE / "connect4_python.py", HERE / "jax_peers.py", HERE / "spiel_peers.py"
@@ -272,4 +272,4 @@ def digits(threads: int) -> Iterator[Workload]:
         lambda a, b: abs(a - b) < 1e-2 * abs(b), 15)  # type: ignore[operator,arg-type]
 
 
-ALL = (connect4, beam, experts, digits)
+ALL = (connect4, beam, experts, digits, *programs.ALL)
