@@ -16,6 +16,7 @@ One file for each subject:
     readonly.py     which tensors and lists are there for the reverse part anyway, and are read again
     reverse.py      the reverse part: blocks, branches, calls
     loops.py        of loops; heads.py: which of them need no record of their last turn, and what is counted
+    late_views.py   views of what a last turn did not come to are made where they are used
     forward.py      the forward part: the function itself, which saves what the regions say
     products.py     products that a function which calls itself adds to derivatives of matrices
     parallel.py     `parallel`

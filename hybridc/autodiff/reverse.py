@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.activity import Mask
+from hybridc.autodiff.late_views import into_arms
 from hybridc.autodiff.loops import Turn, reverse_loop
 from hybridc.autodiff.parallel import reverse_parallel
 from hybridc.autodiff.products import Kept
@@ -149,7 +150,8 @@ class Reverse:
                     out.append(map_blocks(map_atoms(s, atom), inner))
             return Block(tuple(out), map_tail(block.tail, atom))
 
-        return inner(block)
+        undone = {o for r in self._marked if not r.complete for op in r.again for o in op.outs}
+        return into_arms(inner(block), undone) if undone else inner(block)
 
     def loads(self, region: Region, args: Sequence[Atom]) -> list[Stmt]:
         loads: list[Stmt] = []

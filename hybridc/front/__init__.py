@@ -15,7 +15,8 @@ The syntax tree to the typed tree (tree.py, tree_expr.py):
     declare.py, signatures.py, scope.py    what each module declares, and what names mean
     typeexpr.py, as_type.py     types as they are written
     consts.py, config_*.py      what is known when the program is compiled: constants, configurations
-    implicit.py, open_models.py, endless.py    submodels that are held unseen, open configurations, structs without end
+    implicit.py, open_models.py    submodels that are held unseen, open configurations
+    endless.py                  structs and types without end
     check_body.py               of one body; check_*.py: what stands in it, construct by construct
     infer.py, bounds.py, soft.py    unification, what a type can do, literals that have no type of their own yet
     narrowing.py, exhaust.py    what a condition says of options; do the cases of a `match` cover everything?
