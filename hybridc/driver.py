@@ -43,6 +43,7 @@ from hybridc.llvm.module import Tables
 from hybridc.passes import (
     add_into,
     ahead,
+    apart,
     bounds,
     cases,
     dce,
@@ -227,9 +228,7 @@ def recognised(core: ir.Program, sources: Sources) -> tuple[ir.Program, recognis
     return core, origins
 
 
-def passed(
-    name: str, run: Pass, core: ir.Program, roots: Sequence[str], each: bool = True,
-) -> ir.Program:
+def passed(name: str, run: Pass, core: ir.Program, roots: Sequence[str], each: bool = True) -> ir.Program:
     """What a pass makes, verified if `each` is."""
     before = ir.Program(dict(core.structs), dict(core.enums), dict(core.fns))  # a pass may add to its own
     core = run(core, roots)
@@ -246,6 +245,7 @@ def differentiated(
     derivatives, and what they call. `origins` as `optimise` has them, `each` as `passed` has it."""
     wanted = autodiff.targets(core)
     if any(gradients(fn) for fn in core.fns.values()):
+        core = passed("apart", lambda core, _: apart.run(core, roots, wanted, Tangents(core).active), core, roots, each)
         for name, run in [*primal, ("share", lambda core, _: share.run(core))]:
             core = _within(core, name, run, roots, wanted, each)
         core = passed("whole", lambda core, _: whole.run(core, wanted, Tangents(core).active), core, roots, each)

@@ -166,7 +166,7 @@ class _Versions:
         """Is every index in range at every turn? No sum below can wrap where the answer is yes."""
         start, zero = loop.inits[turn.place], Const(0, INT)
         parts: list[Atom] = []
-        if start != zero and any(a.moves and a.more != zero for a, _ in checks.values()):
+        if start != zero and any(a.moves and (a.more != zero or a.falling) for a, _ in checks.values()):
             parts.append(self.op(out, loop, "ge", start, zero))
         turns: Atom | None = None
         for affine, length in dict.fromkeys(checks.values()):

@@ -21,9 +21,9 @@ FEW = 2
 
 def run(program: Program, targets: Iterable[str], active: Callable[[Type], bool]) -> Program:
     """`targets` are the functions that are differentiated. A value of an `active` type may carry a derivative."""
-    reached = _reached(program, targets, active)
+    through = reached(program, targets, active)
     places: dict[str, int] = {}
-    for name in reached:
+    for name in through:
         for callee, times in calls(program.fns[name]).items():
             places[callee] = places.get(callee, 0) + times
     pure = pure_functions(program)
@@ -37,7 +37,7 @@ def run(program: Program, targets: Iterable[str], active: Callable[[Type], bool]
     changed: dict[str, str] = {}
     for name in callees_first(program):
         fn = program.fns[name]
-        if name not in reached or gradients(fn):
+        if name not in through or gradients(fn):
             continue
         if count(fn.body) < LARGEST and any(wanted(c) for c in calls(fn)):
             fn = inlined(fn, done, wanted)
@@ -48,12 +48,12 @@ def run(program: Program, targets: Iterable[str], active: Callable[[Type], bool]
         more = [n for n, fn in done.items() if n not in changed and any(c in changed for c in calls(fn))]
         changed.update((n, unused(f"{n} whole", program.fns)) for n in more)
         grew = bool(more)
-    fns = {name: _with(fn, {}, changed) if gradients(fn) else fn for name, fn in program.fns.items()}
-    fns.update((new, replace(_with(done[name], changed, {}), name=new)) for name, new in changed.items())
+    fns = {name: with_others(fn, {}, changed) if gradients(fn) else fn for name, fn in program.fns.items()}
+    fns.update((new, replace(with_others(done[name], changed, {}), name=new)) for name, new in changed.items())
     return Program(program.structs, program.enums, fns)
 
 
-def _reached(program: Program, targets: Iterable[str], active: Callable[[Type], bool]) -> set[str]:
+def reached(program: Program, targets: Iterable[str], active: Callable[[Type], bool]) -> set[str]:
     """What derivatives go through."""
     found: set[str] = set()
     todo = list(targets)
@@ -66,7 +66,7 @@ def _reached(program: Program, targets: Iterable[str], active: Callable[[Type], 
     return found
 
 
-def _with(fn: Fn, called: dict[str, str], differentiated: dict[str, str]) -> Fn:
+def with_others(fn: Fn, called: dict[str, str], differentiated: dict[str, str]) -> Fn:
     """With these functions instead of others."""
     def stmt(s: Stmt) -> Stmt:
         if isinstance(s, Call):

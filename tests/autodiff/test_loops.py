@@ -199,7 +199,7 @@ def test_elements_are_read_again_where_the_list_is_held(tmp_path: Path) -> None:
     """Whoever takes the derivative holds it; of a function on the way the elements are kept, since a list that a tape
     held would be copied when it is changed next."""
     assert "records" not in derived(CALLED, tmp_path, "plain forward")
-    way = derived(CALLED, tmp_path, "total forward")
+    way = derived(CALLED, tmp_path, "total within forward")
     assert "buffer[f64]" in way and "records" in way
     m = hybridc.load(tmp_path / "m.hyb")
     xs = [0.5, 1.5, -0.25, 0.75, 1.0]
