@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hybridc.base.garbage import searched_seldom
+
 COMMANDS = ["build", "cache", "check", "explain", "fmt", "run", "test", "train", "tune"]
 
 
@@ -17,7 +19,10 @@ class Lazy(click.Group):
         return COMMANDS
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return getattr(import_module(f"hybridc.commands.{name}"), name) if name in COMMANDS else None
+        if name not in COMMANDS:
+            return None
+        with searched_seldom():
+            return getattr(import_module(f"hybridc.commands.{name}"), name)  # type: ignore[no-any-return]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Ctrl-C is no failure of the command: 130, where click has 1."""

@@ -122,10 +122,10 @@ class _Source:
         name = cache.name_of((self.path, os.path.abspath(self.path), root, *options))
         found = cache.find(name)
         if found is None:
-            # The compiler is imported only now: what is in the cache loads without it.
-            from hybridc import checking, driver
-
             with searched_seldom():
+                # The compiler is imported only now: what is in the cache loads without it.
+                from hybridc import checking, driver
+
                 checked = checking.check(self.path, self.root)
                 if more is None:
                     for warning in checked.warnings:

@@ -8,7 +8,6 @@ if it is a tensor that has the shape of its variable; else it may be without ele
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence, Set
-from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from hybridc.autodiff.products import Kept
 from hybridc.autodiff.region import Region, Regions
 from hybridc.autodiff.structure import ends, exits, leaving
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
+from hybridc.base.immutable import immutable
 from hybridc.base.names import unused
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
@@ -61,7 +61,7 @@ SMALL = 4096
 """Elements of tensors whose sum is rather part of a kernel than written in place."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Context:
     """What `exit label` gives: the adjoints of those values."""
 

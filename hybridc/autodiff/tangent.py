@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hybridc.autodiff import deep
+from hybridc.base.immutable import immutable
 from hybridc.base.names import unused
 from hybridc.base.types import FLOATS
 from hybridc.core.builder import Builder, integer
@@ -50,7 +51,7 @@ Leaves = list[Atom]
 FIRST_RECORDS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Adjoint:
     """A leaf under way. Of a tensor or buffer: `sure` if it has the shape of its variable, or is as long; else it may
     be without elements, or shorter. Of a buffer: `hole` is the index of an element that is zero."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from hybridc.base.immutable import immutable
 from hybridc.base.source import Sources, Span, in_file
 
 MAX_WIDTH = 200
 """How much of a source line is shown."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Diagnostic:
     """One error or warning: a stable code (`HYB301`), one sentence, where; `help` says what to write instead."""
 

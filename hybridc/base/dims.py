@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Union
 
+from hybridc.base.immutable import immutable
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class DimVar:
@@ -24,7 +26,7 @@ class DimVar:
 Monomial = tuple[tuple[DimVar, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Dim:
     """A polynomial in normal form."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
+from hybridc.base.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable(frozen=True, slots=True)
 class Span:
     """Characters `start` to `end` (exclusive) of the file `path`."""
 

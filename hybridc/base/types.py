@@ -8,13 +8,13 @@ stored and compared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Union
 
 from hybridc.base.dims import Dim, DimVar, PackVar, Shape, show_shape
+from hybridc.base.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Prim:
     """A scalar type: `bool int i32 u8 f64 f32 f16 bf16`."""
 
@@ -35,7 +35,7 @@ INTS = frozenset({INT, I32, U8})
 NUMBERS = FLOATS | INTS
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Tensor:
     """A tensor with at least one shape item; `elem` is a Prim or a TypeVar bound to numbers."""
 
@@ -46,7 +46,7 @@ class Tensor:
         return f"{self.elem}{show_shape(self.shape)}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TupleType:
     items: tuple[Type, ...]
 
@@ -54,7 +54,7 @@ class TupleType:
         return "(" + ", ".join(map(str, self.items)) + ("," if len(self.items) == 1 else "") + ")"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Option:
     item: Type
 
@@ -62,7 +62,7 @@ class Option:
         return f"({self.item})?" if isinstance(self.item, FnType) else f"{self.item}?"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FnType:
     """`params` are (type, mut)."""
 
@@ -74,7 +74,7 @@ class FnType:
         return f"fn({params})" + ("" if self.result == VOID else f" -> {self.result}")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Named:
     """A struct or enum: the user's, or a container of the standard library ("std.list:list", "std.str:str").
 
@@ -96,7 +96,7 @@ ConfigValue = Union[Dim, float, bool, str, "FnRef", "ModelType", "TypeVar", tupl
 variables: a DimVar for an int, a TypeVar "MODULE:Model.name" (bound "config" or "model") for anything else."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FnRef:
     """A function made concrete up to the types here: `types` for its type parameters, `packs` for its `*B`s."""
 
@@ -105,7 +105,7 @@ class FnRef:
     packs: tuple[Shape, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelType:
     """A model with its configuration, in the order of the declaration."""
 
@@ -138,7 +138,7 @@ def show_config(value: ConfigValue) -> str:
             return str(value)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TypeVar:
     """A type parameter. `bound` is none, one of `int float number key order model config`, "model MODULE:Name" for a
     parameter declared as a bare model `m: Net` (the variable then stands for its configuration; `m.size` is the
@@ -152,7 +152,7 @@ class TypeVar:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Void:
     """The result of a function that returns nothing."""
 
@@ -160,7 +160,7 @@ class Void:
         return "nothing"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Poison:
     """The type of what is wrong already; it agrees with everything and causes no further message."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 import threading
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 import click
 from hybridc_runtime import RuntimeFault
 from hybridc_runtime.faults import chain
-from rich.console import Console
 
 from hybridc.base.diagnostic import CompileError, record, render
 from hybridc.base.targets import UnknownTarget
@@ -93,15 +93,25 @@ def for_each(files: Iterable[str], work: Callable[[str], object], error_format: 
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[None]:
-    """A spinner on a terminal, once the work has taken a second."""
+    """A sign of life on a terminal, once the work has taken a second."""
     if not sys.stderr.isatty():
         yield
         return
-    status = Console(stderr=True).status(text)
-    timer = threading.Timer(1.0, status.start)
-    timer.start()
+    done = threading.Event()
+
+    def show() -> None:
+        signs = itertools.cycle("-\\|/")
+        wait = 1.0
+        while not done.wait(wait):
+            click.echo(f"\r{next(signs)} {text}", nl=False, err=True)
+            wait = 0.1
+        if wait < 1:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        timer.cancel()
-        status.stop()
+        done.set()
+        thread.join()

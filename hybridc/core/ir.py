@@ -34,13 +34,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Union
 
+from hybridc.base.immutable import immutable
 from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import BF16, BOOL, F16, F32, F64, FLOATS, I32, INT, U8, Prim
 from hybridc.core.rounding import ROUND
 
 
 # ---- types -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TensorT:
     """A contiguous row-major tensor of at least one dimension; None is a dimension known only at run time."""
 
@@ -50,29 +51,29 @@ class TensorT:
     """Its elements lie in a GPU's memory (passes/place.py)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TupleT:
     items: tuple[Type, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class OptionT:
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class BufferT:
     """A counted block of elements of fixed length; a fresh one holds the zero of its type (0, false, empty)."""
 
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class StructT:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class EnumT:
     name: str
 
@@ -85,7 +86,7 @@ bytes and in code points."""
 
 
 # ---- atoms -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Var:
     """`name` is for reading; `id` is unique in its function."""
 
@@ -97,7 +98,7 @@ class Var:
         return self.id
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Const:
     """A bool, int or float of a scalar type; a float is rounded to its type."""
 
@@ -117,7 +118,7 @@ RETURN = 0
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Op:
     outs: tuple[Var, ...]
     op: str
@@ -132,7 +133,7 @@ class Op:
         return default
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Call:
     outs: tuple[Var, ...]
     fn: str
@@ -140,7 +141,7 @@ class Call:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class If:
     outs: tuple[Var, ...]
     cond: Atom
@@ -149,14 +150,14 @@ class If:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Arm:
     case: str
     fields: tuple[Var, ...]
     body: Block
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Match:
     outs: tuple[Var, ...]
     subject: Atom
@@ -164,7 +165,7 @@ class Match:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Loop:
     outs: tuple[Var, ...]
     label: int
@@ -174,7 +175,7 @@ class Loop:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Scope:
     outs: tuple[Var, ...]
     label: int
@@ -182,7 +183,7 @@ class Scope:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Parallel:
     """`out` has type buffer[T]; the body yields one T and neither assigns nor exits outward."""
 
@@ -193,7 +194,7 @@ class Parallel:
     span: Span = NOWHERE
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Fused:
     """Operators, and nothing else, that run as one kernel: what they compute is what they would one by one. A leaf for
     passes: it borrows the variables it uses from outside (but for what is `taken`), and nobody sees those within."""
@@ -231,18 +232,18 @@ Stmt = Union[Op, Call, If, Match, Loop, Scope, Parallel, Fused]
 
 
 # ---- tails -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Yield:
     values: tuple[Atom, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Exit:
     label: int
     values: tuple[Atom, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Fault:
     """`kind` is the exception's name. `values`: none; one str (the message); or for IndexError two ints
     (index, length)."""
@@ -255,20 +256,20 @@ class Fault:
 Tail = Union[Yield, Exit, Fault]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Block:
     stmts: tuple[Stmt, ...]
     tail: Tail
 
 
 # ---- programs --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class StructDef:
     name: str
     fields: tuple[tuple[str, Type], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class EnumDef:
     """Cases in order: the position is the tag."""
 
@@ -281,7 +282,7 @@ class EnumDef:
         return all(not fields for _, fields in self.cases)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Fn:
     """`title` is how call chains name it ("Shelf.find"); `hidden` for library code, which they leave out. `adjoint` is
     the function that gives its derivative, where the user wrote one. A derivative through a `checkpoint` keeps the

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from hybridc.base.immutable import immutable
 from hybridc.core.ir import Op, Program, Type
 
 Rule = Callable[[tuple[Type, ...], Mapping[str, object], tuple[Type, ...], Program], "str | None"]
@@ -12,7 +12,7 @@ Rule = Callable[[tuple[Type, ...], Mapping[str, object], tuple[Type, ...], Progr
 are never compared (core/types.py: `same`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class OpRow:
     """One operator.
 

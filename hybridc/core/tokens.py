@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.immutable import immutable
 from hybridc.base.source import NOWHERE, Span
 
 MAX_DIGITS = 400
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 _ESCAPES = {"n": "\n", "r": "\r"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Token:
     kind: str
     text: str

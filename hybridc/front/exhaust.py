@@ -8,8 +8,8 @@ no case matches.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from hybridc.base.immutable import immutable
 from hybridc.base.types import (
     BOOL,
     STD_TYPES,
@@ -27,7 +27,7 @@ Row = tuple[tree.Pattern, ...]
 ANY = tree.AnyPattern()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Constructor:
     """One way to make a value: `fields` are the types of what it holds; `kind` and `name` tell it from its siblings."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from hybridc.base.diagnostic import Diagnostic
+from hybridc.base.immutable import immutable
 from hybridc.base.names import unused
 from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import FnType, ModelType, Named, Type, TypeVar
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hybridc.front.lower_model import Models
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Parts:
     """A struct or tuple whose fields are kept apart."""
 
@@ -53,7 +54,7 @@ def outside(span: Span) -> Iterator[None]:
         raise Refused(replace(refused.diagnostic, span=span)) from None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Instance:
     """A function made concrete: erased types for its type parameters, ranks of its packs, the model it belongs to, and
     the dimension names that a parameter's model configuration gives."""

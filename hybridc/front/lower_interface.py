@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hybridc.base.dims import Dim
+from hybridc.base.immutable import immutable
 from hybridc.base.types import (
     STD_TYPES,
     FnRef,
@@ -39,7 +39,7 @@ from hybridc.front.lower_types import erase, is_concrete
 from hybridc.front.signatures import shapes_in
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Leading:
     """How many dimensions `*` names stand for where Python calls a function, or a method of a model."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Union
 
+from hybridc.base.immutable import immutable
 from hybridc.base.types import FnType, Type
 from hybridc.core import ir
 from hybridc.front import tree
@@ -65,7 +66,7 @@ class Decls(Mapping[str, tree.Decl]):
 
 
 # ---- what it does to the program -------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Claimed:
     """A name for a Core function that no other has; `name` is what was wished for."""
 
@@ -73,7 +74,7 @@ class Claimed:
     got: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Called:
     """An instance, whose name in Core is `name`."""
 
@@ -81,7 +82,7 @@ class Called:
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Generated:
     """A function of the compiler's own, which `name` identifies, is made later."""
 
@@ -89,7 +90,7 @@ class Generated:
     got: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Applied:
     """The enum of a fn type is defined."""
 
@@ -97,7 +98,7 @@ class Applied:
     type: FnType
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Case:
     """A function is a value of a fn type: as the case `name`, by which the function `fn` is meant. That takes the
     captures, then the arguments; one that calls itself takes its own value first."""
@@ -111,12 +112,12 @@ class Case:
     takes_self: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Extern:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Defined:
     """An enum that only a function of the compiler's own uses."""
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hybridc.base.dims import Dim, DimVar, PackVar
+from hybridc.base.immutable import immutable
 from hybridc.base.source import Span
 from hybridc.base.types import ConfigValue, FnRef, FnType, Type, TypeVar
 from hybridc.front import syntax, tree
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Entity:
     """`kind` is fn, struct, enum, model, const or module; `key` names it in the world (a module: its name)."""
 
@@ -178,7 +179,7 @@ class ModuleDecls:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class GivenFn:
     """A function that is given as configuration where one of a type is asked for."""
 

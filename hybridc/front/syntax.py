@@ -13,8 +13,7 @@ Every node carries the `span` of its own text. Nodes are frozen: later stages bu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from hybridc.base.immutable import immutable
 from hybridc.base.source import Span
 from hybridc.front.syntax_expr import (  # noqa: F401 (all of the tree goes by this module's name)
     Alternatives,
@@ -60,7 +59,7 @@ from hybridc.front.syntax_expr import (  # noqa: F401 (all of the tree goes by t
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Let(Node):
     """`let p: T = e` or, with `mutable`, `var p: T = e`. `pattern` is a Bind, Wildcard or TuplePattern."""
 
@@ -70,7 +69,7 @@ class Let(Node):
     mutable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Assign(Node):
     """`a, b[i] = e` (several targets: `value` is one tuple expression or a Tuple), or `a op= e` with one target."""
 
@@ -79,12 +78,12 @@ class Assign(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ExprStmt(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class If(Node):
     """`elif` is an If alone in `orelse`."""
 
@@ -93,65 +92,65 @@ class If(Node):
     orelse: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class While(Node):
     cond: Expr
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class For(Node):
     pattern: Pattern
     iterable: Expr
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Break(Node):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Continue(Node):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Pass(Node):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Return(Node):
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Assert(Node):
     cond: Expr
     message: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Raise(Node):
     message: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Case(Node):
     pattern: Pattern
     guard: Expr | None
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Match(Node):
     subject: Expr
     cases: tuple[Case, ...]
 
 
 # ---- declarations ----------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Param(Node):
     """A parameter of a fn, lambda (type may be None) or model, or a field of a struct or enum case."""
 
@@ -161,7 +160,7 @@ class Param(Node):
     mut: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TypeParam(Node):
     """`T`, `T: number`, `F: forward(f32[*B, N]) -> f32[*B, M]`, or, with `pack`, `*S` for any number of dimensions."""
 
@@ -171,14 +170,14 @@ class TypeParam(Node):
     pack: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MethodBound(Node):
     name: str
     params: tuple[tuple[TypeExpr, bool], ...]
     result: TypeExpr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Decorator(Node):
     """`@custom_grad(back)`."""
 
@@ -186,7 +185,7 @@ class Decorator(Node):
     args: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Fn(Node):
     """A function, method (`mutates_self` for `mut fn`), local function or, with `extern`, a host function."""
 
@@ -207,7 +206,7 @@ class Fn(Node):
 Stmt = Let | Assign | ExprStmt | If | While | For | Break | Continue | Pass | Return | Assert | Raise | Match | Fn
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Import(Node):
     """`import a.b` (`names` is None) or `from a.b import X, y as z` (`names` are (name, as name, span))."""
 
@@ -215,14 +214,14 @@ class Import(Node):
     names: tuple[tuple[str, str, Span], ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Const(Node):
     name: str
     name_span: Span
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Struct(Node):
     name: str
     name_span: Span
@@ -232,7 +231,7 @@ class Struct(Node):
     doc: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class EnumCase(Node):
     """`fields` is None for a case without parentheses."""
 
@@ -240,7 +239,7 @@ class EnumCase(Node):
     fields: tuple[Param, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Enum(Node):
     name: str
     name_span: Span
@@ -250,7 +249,7 @@ class Enum(Node):
     doc: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelParam(Node):
     """`param w: f32[n] = zeros()`."""
 
@@ -259,7 +258,7 @@ class ModelParam(Node):
     init: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelState(Node):
     """`state seen: int = 0`."""
 
@@ -268,7 +267,7 @@ class ModelState(Node):
     init: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelLet(Node):
     """`let embed = Embedding(vocab, dim)`: a submodel, or a compile-time value."""
 
@@ -277,7 +276,7 @@ class ModelLet(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Model(Node):
     """`members` in the order written."""
 
@@ -288,7 +287,7 @@ class Model(Node):
     doc: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Export(Node):
     """`export f`, `export f[f32]` (`value` is an Index), `export M(size=8) as name` (`value` is a Call)."""
 
@@ -296,7 +295,7 @@ class Export(Node):
     alias: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Test(Node):
     name: str
     body: tuple[Stmt, ...]
@@ -305,7 +304,7 @@ class Test(Node):
 Decl = Import | Const | Fn | Struct | Enum | Model | Export | Test
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class File(Node):
     doc: str | None
     decls: tuple[Decl, ...]

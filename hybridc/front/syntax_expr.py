@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hybridc.base.immutable import immutable
 from hybridc.base.source import Span
 
 if TYPE_CHECKING:
     from hybridc.front.syntax import Param
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Node:
     span: Span
 
 
 # ---- types -----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TypeName(Node):
     """`int`, `Tree`, `nn.Linear`, or with brackets: `list[int]`, `f32[T, 2 * D]`, `State[dim]`, `M[8, "relu"]`.
 
@@ -30,29 +30,29 @@ class TypeName(Node):
     args: tuple[TypeExpr | Expr | Unknown | Pack, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unknown(Node):
     """`?` as a dimension."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Pack(Node):
     """`*B`: any number of leading dimensions."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TupleType(Node):
     items: tuple[TypeExpr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class OptionType(Node):
     item: TypeExpr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FnType(Node):
     """`fn(A, mut B) -> C`; `result` is None without an arrow."""
 
@@ -64,47 +64,47 @@ TypeExpr = TypeName | TupleType | OptionType | FnType
 
 
 # ---- expressions -----------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Literal(Node):
     """`value` is an int, float, bool, str, or None for `none`."""
 
     value: int | float | bool | str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FString(Node):
     """Text parts are str; a hole is (expression, format spec text or "")."""
 
     parts: tuple[str | tuple[Expr, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Name(Node):
     """A name; `self` too."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Attribute(Node):
     value: Expr
     name: str
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Slice(Node):
     start: Expr | None
     stop: Expr | None
     step: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Rest(Slice):
     """`...` among the indices of a tensor: all axes that the others leave, whole."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Index(Node):
     """`e[...]`: indexing or slicing, or type and dimension arguments, which the checker tells apart.
 
@@ -115,7 +115,7 @@ class Index(Node):
     items: tuple[Expr | Slice | TypeExpr | Unknown | Pack, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Argument(Node):
     """`x`, `n=x`, `mut x` or `n=mut x`."""
 
@@ -124,13 +124,13 @@ class Argument(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Call(Node):
     fn: Expr
     args: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unary(Node):
     """`op` is one of `- + ~ not`."""
 
@@ -138,7 +138,7 @@ class Unary(Node):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Binary(Node):
     """`op` is one of `+ - * / // % ** @ & | ^ << >>`."""
 
@@ -148,7 +148,7 @@ class Binary(Node):
     op_span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Compare(Node):
     """`a < b <= c`: one more operand than operators, of `== != < <= > >= in`, `not in`."""
 
@@ -156,7 +156,7 @@ class Compare(Node):
     ops: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Logic(Node):
     """`op` is `and` or `or`."""
 
@@ -165,7 +165,7 @@ class Logic(Node):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Conditional(Node):
     """`then if cond else orelse`."""
 
@@ -174,7 +174,7 @@ class Conditional(Node):
     orelse: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Coalesce(Node):
     """`option ?? default`."""
 
@@ -182,29 +182,29 @@ class Coalesce(Node):
     default: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Tuple(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class List(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MapLiteral(Node):
     """`{}` too."""
 
     items: tuple[tuple[Expr, Expr], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class SetLiteral(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ForClause(Node):
     """`for pattern in iterable`, then its `if` conditions."""
 
@@ -213,7 +213,7 @@ class ForClause(Node):
     conditions: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Comprehension(Node):
     """`kind` is `list`, `set` or `map`; of a map, `element` is the key and `value` the value."""
 
@@ -224,7 +224,7 @@ class Comprehension(Node):
     parallel: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Lambda(Node):
     """`fn(x): e`; a parameter's type may be left out."""
 
@@ -239,24 +239,24 @@ Expr = (
 
 
 # ---- patterns --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Wildcard(Node):
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Bind(Node):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LiteralPattern(Node):
     """An int, float (with its sign), bool, str, or None."""
 
     value: int | float | bool | str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class CasePattern(Node):
     """`Leaf(word)`, `Tree.Leaf`, `Neg(inner=x)`, or a constant `PI`; `path` is the dotted name.
     `args` is None without parentheses; a named argument is (name, pattern), one by position (None, pattern)."""
@@ -265,12 +265,12 @@ class CasePattern(Node):
     args: tuple[tuple[str | None, Pattern], ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TuplePattern(Node):
     items: tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ListPattern(Node):
     """`[a, *rest, b]`: `rest` is the position of the starred item among `items` (a Bind or Wildcard), or None."""
 
@@ -278,7 +278,7 @@ class ListPattern(Node):
     rest: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Alternatives(Node):
     items: tuple[Pattern, ...]
 

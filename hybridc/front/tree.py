@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from hybridc.base.dims import DimVar, PackVar
+from hybridc.base.immutable import immutable
 from hybridc.base.source import Span
 from hybridc.base.types import ConfigValue, FnRef, ModelType, Type, TypeVar
 from hybridc.front.tree_expr import (  # noqa: F401 (all of the tree goes by this module's name)
@@ -75,12 +76,12 @@ from hybridc.front.tree_expr import (  # noqa: F401 (all of the tree goes by thi
 
 
 # ---- places: what can be assigned or passed as mut -------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PlaceVar(Typed):
     var: Var
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PlaceField(Typed):
     """A field of a struct; of a model: state or a submodel."""
 
@@ -88,7 +89,7 @@ class PlaceField(Typed):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PlaceItem(Typed):
     """`t[0]` of a tuple."""
 
@@ -96,7 +97,7 @@ class PlaceItem(Typed):
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PlaceElement(Typed):
     """`xs[i]`, `m[k]`: an element of a container with `_take` and `_put` (and `_set` for plain assignment)."""
 
@@ -104,7 +105,7 @@ class PlaceElement(Typed):
     index: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PlaceTensor(Typed):
     """`t[i, j]`, `t[:, 0]`, `t[idx]` of a tensor."""
 
@@ -112,7 +113,7 @@ class PlaceTensor(Typed):
     indices: tuple[Union[Expr, SliceIndex], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class PlaceSome(Typed):
     """The value of an option that is known to have one."""
 
@@ -123,36 +124,36 @@ Place = Union[PlaceVar, PlaceField, PlaceItem, PlaceElement, PlaceTensor, PlaceS
 
 
 # ---- patterns --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class AnyPattern(Node):
     """Matches everything, binds nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class BindPattern(Node):
     var: Var
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ConstPattern(Node):
     """Equal to a literal or constant of the subject's type."""
 
     value: int | float | bool | str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class NonePattern(Node):
     """An option without value."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class SomePattern(Node):
     """An option with a value that matches (written without a mark in the source)."""
 
     inner: Pattern
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class EnumPattern(Node):
     """A case; a pattern for each field."""
 
@@ -160,17 +161,17 @@ class EnumPattern(Node):
     fields: tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class StructPattern(Node):
     fields: tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TuplePattern(Node):
     items: tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ListPattern(Node):
     """`rest` is the pattern of the starred item (AnyPattern or BindPattern of the list's type), or None; `before` and
     `after` stand around it."""
@@ -180,7 +181,7 @@ class ListPattern(Node):
     after: tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class OrPattern(Node):
     """Alternatives that bind the same variables (the same Vars)."""
 
@@ -192,7 +193,7 @@ Pattern = Union[AnyPattern, BindPattern, ConstPattern, NonePattern, SomePattern,
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Let(Node):
     """`let` or `var` (the pattern's Vars say which); the pattern always matches: names, `_`, tuples, structs."""
 
@@ -201,7 +202,7 @@ class Let(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class LocalFn(Node):
     """A `fn` in a body: its Var is bound to the closure."""
 
@@ -210,7 +211,7 @@ class LocalFn(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Assign(Node):
     """All values first, then each place in order. `op` with one target is `place op= value` (index expressions once);
     on tensors the right side broadcasts to the place, and with an index tensor `+=` and `-=` accumulate duplicates.
@@ -222,13 +223,13 @@ class Assign(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ExprStmt(Node):
     value: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class If(Node):
     cond: Expr
     then: tuple[Stmt, ...]
@@ -236,14 +237,14 @@ class If(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class While(Node):
     cond: Expr
     body: tuple[Stmt, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class For(Node):
     """Over a list, map, set, deque, string, a tensor's first dimension, or Builtin `range`, `enumerate`, `zip` of
     these; over a model's list of submodels too."""
@@ -254,43 +255,43 @@ class For(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Break(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Continue(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Return(Node):
     value: Expr | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Assert(Node):
     cond: Expr
     message: Expr | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Raise(Node):
     message: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MatchCase(Node):
     pattern: Pattern
     guard: Expr | None
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Match(Node):
     """Exhaustive: some case always matches."""
 
@@ -303,14 +304,14 @@ Stmt = Union[Let, LocalFn, Assign, ExprStmt, If, While, For, Break, Continue, Re
 
 
 # ---- declarations ----------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ParamDecl(Node):
     var: Var
     mut: bool
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FnDecl(Node):
     """A function or method. A method's first parameter is `self` (`mut` for a `mut fn`), and its `type_params` begin
     with its owner's. `dims` are the dimension names its signature binds, in order; each is bound at run time by the
@@ -333,14 +334,14 @@ class FnDecl(Node):
     custom_grad: FnRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FieldDecl(Node):
     name: str
     type: Type
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class StructDecl(Node):
     """`params` are its bracket parameters in order: TypeVars and DimVars. `methods` are keys by name."""
 
@@ -353,13 +354,13 @@ class StructDecl(Node):
     doc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class CaseDecl(Node):
     name: str
     fields: tuple[FieldDecl, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class EnumDecl(Node):
     key: str
     name: str
@@ -370,7 +371,7 @@ class EnumDecl(Node):
     doc: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ConfigParam(Node):
     """A configuration argument. `dim` is its variable if it is an int (key "MODULE:Model.name"); `words` are texts that
     stand for ints."""
@@ -383,7 +384,7 @@ class ConfigParam(Node):
     words: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelParam(Node):
     """`init` is a Builtin of an initialiser (zeros ones normal uniform glorot he orthogonal constant), a Conditional of
     such, or, for an option, `none` (there is no such parameter)."""
@@ -394,7 +395,7 @@ class ModelParam(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelState(Node):
     name: str
     type: Type
@@ -402,7 +403,7 @@ class ModelState(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelLet(Node):
     """A submodel: `type` is a ModelType, or a list, tuple, option or map (str keys) of them; `value` a MakeModel, or a
     MakeList, Comprehension over a compile-time range, MakeTuple, MakeMap of such, or `none`."""
@@ -413,7 +414,7 @@ class ModelLet(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ModelDecl(Node):
     """`members` in the order declared: they give the layout of the flat parameter vector. `elem` is the type of its
     parameters, f32 or f64 (its submodels' too). `lets` are the compile-time values, for ConfigValueOf; `sizes` names
@@ -434,7 +435,7 @@ class ModelDecl(Node):
 Decl = Union[FnDecl, StructDecl, EnumDecl, ModelDecl]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Export(Node):
     """`target` is a FnRef, a ModelType, or the key of a struct or enum."""
 
@@ -443,7 +444,7 @@ class Export(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Test(Node):
     """A test is a function without parameters."""
 

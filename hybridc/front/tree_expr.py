@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 from hybridc.base.dims import Dim
+from hybridc.base.immutable import immutable
 from hybridc.base.source import Span
 from hybridc.base.types import FnRef, Type, TypeVar
 
@@ -20,7 +20,7 @@ class Node:
 
 
 # ---- variables -------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Var(Node):
     """A parameter, `let`, `var`, pattern variable or loop variable. `key` is unique in the program
     ("main:f.x", "main:f.x#2"); an int that is never reassigned is also the DimVar of the same key."""
@@ -32,25 +32,25 @@ class Var(Node):
 
 
 # ---- expressions -----------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Typed(Node):
     type: Type
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Const(Typed):
     """A literal, constant or `none` (value None, type an Option) of exactly `type`, which may be a TypeVar."""
 
     value: int | float | bool | str | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Local(Typed):
     var: Var
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class ConfigValueOf(Typed):
     """A model's configuration value, or compile-time `let`, as an expression: `self.act` or `act` in a model, `m.act`
     outside.
@@ -60,14 +60,14 @@ class ConfigValueOf(Typed):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class DimValue(Typed):
     """A polynomial over dimension variables as an int: `N` or a dimension of a shape."""
 
     dim: Dim
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unary(Typed):
     """`-`, `~` on numbers and tensors, `not` on a bool."""
 
@@ -75,7 +75,7 @@ class Unary(Typed):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Binary(Typed):
     """`+ - * / // % ** @ & | ^ << >>` and `== != < <= > >= in` ("not in" is Unary not).
 
@@ -89,7 +89,7 @@ class Binary(Typed):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Chain(Typed):
     """`a < b <= c`: each operand evaluated at most once, left to right, stopping at the first false."""
 
@@ -97,7 +97,7 @@ class Chain(Typed):
     ops: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Logic(Typed):
     """`and`, `or` with short circuit."""
 
@@ -106,14 +106,14 @@ class Logic(Typed):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Conditional(Typed):
     cond: Expr
     then: Expr
     orelse: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Coalesce(Typed):
     """`option ?? default`; the type is the option's item, or an option if `default` is one."""
 
@@ -121,7 +121,7 @@ class Coalesce(Typed):
     default: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Cast(Typed):
     """Numeric conversion to the element type of `type` (a scalar or tensor): `f64(x)` checks its range
     (`implicit` is False), an int that joins a float operation does not."""
@@ -130,21 +130,21 @@ class Cast(Typed):
     implicit: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Some(Typed):
     """A value where an option is expected."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Unwrap(Typed):
     """The value of an option that narrowing has shown to be there (`if x != none: x`)."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Refine(Typed):
     """The same value under a type whose dimensions differ where equality could not be decided: each such dimension is
     compared at run time (ValueError, at this span, about `what`). `type` says what is promised afterwards."""
@@ -153,7 +153,7 @@ class Refine(Typed):
     what: str = "the value"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Arg(Node):
     """An argument: a value, a `mut` place, or (both None) the parameter's default."""
 
@@ -161,7 +161,7 @@ class Arg(Node):
     place: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Call(Typed):
     """A declared function or method (its first argument is `self`). `args` are in the order of parameters; `order`
     lists the positions of those written, in the order they are evaluated (all of them before any place is taken).
@@ -172,7 +172,7 @@ class Call(Typed):
     order: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class CallValue(Typed):
     """A call of a value of fn type. Of the derivative of a declared function arguments may be left out, as in Call;
     `order` is that in which they were written, if it is another."""
@@ -182,7 +182,7 @@ class CallValue(Typed):
     order: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class CallMethod(Typed):
     """A method that only a bound promises (`[F: forward(...)]`, or a model passed as configuration): the concrete
     type's own, found when made concrete. `args` without the receiver, by position."""
@@ -192,7 +192,7 @@ class CallMethod(Typed):
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Builtin(Typed):
     """A built-in function (`front/builtins.py` lists them): tensor functions, `len range print shape min max ...`.
 
@@ -206,14 +206,14 @@ class Builtin(Typed):
         return dict(self.attrs).get(name, default)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FnValue(Typed):
     """A declared function as a value."""
 
     fn: FnRef
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class BoundMethod(Typed):
     """`m.loss` as a value; `self` is captured."""
 
@@ -221,7 +221,7 @@ class BoundMethod(Typed):
     receiver: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Lambda(Typed):
     """`fn(x): e` or a local `fn`; captures by value when made. A local fn that calls itself does so through
     `self_var`, which is then among the variables its body uses. An expression body is one Return."""
@@ -233,20 +233,20 @@ class Lambda(Typed):
     self_var: Var | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeStruct(Typed):
     """All fields in order; None stands for the field's default."""
 
     fields: tuple[Expr | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeEnum(Typed):
     case: str
     fields: tuple[Expr | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeModel(Typed):
     """`M(8, seed=1)`; `type` is the ModelType. In a member of a model, `computed` are what its configuration
     has of variables that only lowering knows, with their expressions."""
@@ -255,27 +255,27 @@ class MakeModel(Typed):
     computed: tuple[tuple[Dim | TypeVar, Expr], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeTuple(Typed):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeList(Typed):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeMap(Typed):
     items: tuple[tuple[Expr, Expr], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeSet(Typed):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class MakeTensor(Typed):
     """A list literal as a tensor: all elements flat, row-major; `type` has constant dimensions. Items may also be
     tensors of equal shape, whose shape then is the tail of the type's."""
@@ -283,7 +283,7 @@ class MakeTensor(Typed):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Field(Typed):
     """A field of a struct, or of a model: a param (a tensor or scalar), state, submodel or compile-time `let`."""
 
@@ -291,13 +291,13 @@ class Field(Typed):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TupleItem(Typed):
     value: Expr
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class SliceIndex(Node):
     """`start:stop:step`; `rest` is `...`, every axis that the other indices leave."""
 
@@ -307,7 +307,7 @@ class SliceIndex(Node):
     rest: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TensorIndex(Typed):
     """`x[i, :, 1:3]`: each index is an int expression, a SliceIndex, or an int or bool tensor (gather or mask; a mask
     goes with no other); missing trailing ones are whole. Lists and strings are indexed by Calls of `_get` and
@@ -317,14 +317,14 @@ class TensorIndex(Typed):
     indices: tuple[Union[Expr, SliceIndex], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Clause(Node):
     pattern: Pattern
     iterable: Expr
     conditions: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Comprehension(Typed):
     """`element` (and `value` for a map), evaluated for each turn of the clauses; `type` says which container."""
 
@@ -334,14 +334,14 @@ class Comprehension(Typed):
     parallel: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class FString(Typed):
     """Text, or (expression, format spec)."""
 
     parts: tuple[Union[str, tuple[Expr, str]], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Gradient(Typed):
     """`grad(f)` and the like, as a value of fn type; `kind` is the name of the built-in function, `wrt` are positions
     of parameters, -1 for the model of a bound method. `stateful` for `value_and_grad(mut m.loss)`."""
@@ -352,7 +352,7 @@ class Gradient(Typed):
     stateful: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Checkpoint(Typed):
     """`checkpoint(f)`: f, computed again where a derivative needs what is in it."""
 

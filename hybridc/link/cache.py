@@ -17,13 +17,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import hybridc_runtime
 
 import hybridc.grammar as grammar
 from hybridc.base import knobs
+from hybridc.base.immutable import immutable
 from hybridc.base.made import cache_folder, write
 
 PACKAGES = (str(Path(__file__).parent.parent), grammar.__path__[0], hybridc_runtime.__path__[0])
@@ -157,7 +157,7 @@ OBJECTS = Objects()
 
 
 # ---- its size
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Entry:
     """A file of the cache."""
 

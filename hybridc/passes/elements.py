@@ -4,12 +4,12 @@ order; a scalar is its own element."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
+from hybridc.base.immutable import immutable
 from hybridc.base.types import FLOATS
 from hybridc.core.ir import BOOL, F32, F64, I32, INT, U8, Atom, Attrs, Const, Op, Prim, TensorT, Type
 from hybridc.core.ops import op_row
@@ -234,7 +234,7 @@ def _to_small(op: Op) -> bool:
     return small(op.outs[0].type) and _quiet(op)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Row:
     """`fits`: whether this use of the operator can be written out; `make`: the elements of its result."""
 

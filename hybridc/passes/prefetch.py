@@ -13,9 +13,10 @@ element of a list only within it. Asking means nothing, and the pass stands afte
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
+from hybridc.base.immutable import immutable
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
     BOOL,
@@ -53,7 +54,7 @@ BY_OTHER = frozenset({"floordiv", "mod", "shl", "shr", "lshr"})
 """Operators that fault by their second argument alone, and not if that is positive."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Probe:
     """A table, the element where a search in it begins, and what leads there, to the table first."""
 
