@@ -4,6 +4,7 @@ Before derivatives are written out, and after it again:
 
     dce.py, cases.py            what nothing needs goes, and cases that nothing makes
     unpack.py, options.py       aggregates and options that are only taken apart
+    apart.py                    what derivatives go through and is called from outside too, for the program alone
     inline.py, whole.py         small functions, and what is differentiated, where they are called
     simplify.py                 constants, copies, branches that are decided
     scalars.py, elements.py     small tensors as their elements, operator by operator
