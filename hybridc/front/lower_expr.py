@@ -125,9 +125,25 @@ def binary(lw: Lowerer, e: tree.Binary) -> Value:
             known = static_or_none(lw, e)
             if known is not None:
                 return boolean(known)
+    if e.op == "*" and (_single(e.left) or _single(e.right)):
+        return repeated(lw, e)
     left, right = lw.expr(e.left), lw.expr(e.right)
     lw.b.span = e.span
     return operate(lw, e.op, left_type, right_type, left, right, lw.type(e.type))
+
+
+def _single(e: tree.Expr) -> bool:
+    return isinstance(e, tree.MakeList) and len(e.items) == 1
+
+
+def repeated(lw: Lowerer, e: tree.Binary) -> Value:
+    """`[x] * n` makes no list of one element first, so that it is seen how long the result is."""
+    t = lw.concrete(e.type)
+    assert isinstance(t, Named)
+    first, second = (lw.expr(x.items[0] if isinstance(x, tree.MakeList) else x) for x in (e.left, e.right))
+    lw.b.span = e.span
+    item, times = (first, second) if _single(e.left) else (second, first)
+    return lw.call_fn("std.list:_repeated", [item, times], t.args)[0]  # type: ignore[arg-type]
 
 
 def operate(lw: Lowerer, op: str, left_type: Type, right_type: Type, left: ir.Atom, right: ir.Atom,

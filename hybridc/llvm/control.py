@@ -40,7 +40,7 @@ from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
 from hybridc.llvm.tensor_access import tensor_of, writable
 from hybridc.llvm.unit import Join, Pace, Unit, fn_symbol, leaf_types, pace, pace_of
-from hybridc.passes.counted import Counted, counted
+from hybridc.passes.counted import Counted, counted, positive_stop
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
     "tuple",
@@ -311,10 +311,15 @@ class Writer:
     def loop(self, stmt: Loop) -> None:
         turns = counted(stmt)
         outer, self.strip = self.strip, None
+        known = self.e.positive
+        stop = positive_stop(stmt, turns)
+        if stop is not None:
+            self.e.positive |= {self.e.one(stop)}
         if turns is not None and pace(self.unit, turns.rest) < Pace.SLOW:
             self.strips(stmt, turns)
         else:
             self.turns(stmt)
+        self.e.positive = known
         self.strip = outer
 
     def turns(self, stmt: Loop) -> None:

@@ -97,27 +97,35 @@ def _int_divmod(e: FnEmitter, u: Use, message: str) -> tuple[str, str]:
     """Floor division, as in Python; the most negative number divided by -1 wraps."""
     a, b = u.args
     t = u.llvm
-    if not _nonzero_constant(b):
+    if not _nonzero_constant(b) and not _positive(e, b):
         e.check(e.icmp("ne", b, "0", t), "ZeroDivisionError", message)
     if not u.signed:
         return e.op2("udiv", t, a, b), e.op2("urem", t, a, b)
     if not b.startswith(("%", "-")) and int(b) > 0 and int(b) & (int(b) - 1) == 0:
         # By a power of two, rounding down is a shift and the rest the low bits.
         return e.op2("ashr", t, a, str(int(b).bit_length() - 1)), e.op2("and", t, a, str(int(b) - 1))
-    if _nonzero_constant(b) and b != "-1":
+    positive = _positive(e, b)
+    if positive or _nonzero_constant(b) and b != "-1":
         divisor, minus = b, "false"
     else:
         minus = e.icmp("eq", b, "-1", t)
         divisor = e.select(minus, t, "1", b)
     q, r = e.op2("sdiv", t, a, divisor), e.op2("srem", t, a, divisor)
-    differs = e.icmp("slt", e.op2("xor", t, r, divisor), "0", t)
-    down = e.op2("and", "i1", e.icmp("ne", r, "0", t), differs)
+    if positive:
+        down = e.icmp("slt", r, "0", t)
+    else:
+        differs = e.icmp("slt", e.op2("xor", t, r, divisor), "0", t)
+        down = e.op2("and", "i1", e.icmp("ne", r, "0", t), differs)
     q = e.op2("add", t, q, e.convert("sext", "i1", down, t))
     r = e.op2("add", t, r, e.select(down, t, divisor, "0"))
     if minus != "false":
         q = e.select(minus, t, e.op2("sub", t, "0", a), q)
         r = e.select(minus, t, "0", r)
     return q, r
+
+
+def _positive(e: FnEmitter, operand: str) -> bool:
+    return operand in e.positive or operand.isdigit() and operand != "0"
 
 
 def _nonzero_constant(operand: str) -> bool:

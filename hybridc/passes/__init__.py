@@ -17,6 +17,9 @@ After it:
     spread.py, sink.py, fuse.py, sizes.py    tensor operators that are one kernel
     add_into.py, into_part.py   kernels that end in a part of a tensor
     place.py                    what runs on a GPU
+    invariant.py                what no turn of a loop changes, before it
+    tables.py, counters.py      lists of lists whose rows have one length; counters of a loop that are one
+    remainders.py               remainders that are places
     bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
     prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last
 

@@ -42,7 +42,8 @@ from hybridc.core.walk import (
 )
 from hybridc.passes.counted import Counted, counted, innermost, within
 from hybridc.passes.each import each
-from hybridc.passes.rows import Rows, rows
+from hybridc.passes.invariant import hoisted
+from hybridc.passes.rows import Rows, less, rows
 from hybridc.passes.simplify import simplify_fn
 
 ROUNDS = 2
@@ -93,7 +94,7 @@ class _Versions:
         out: list[Stmt] = []
         for stmt in b.stmts:
             if isinstance(stmt, Loop) and innermost(stmt, (Parallel,)):
-                out += self.loop(_hoisted(stmt, out), ROUNDS, self.places)
+                out += self.loop(hoisted(stmt, out), ROUNDS, self.places)
             else:
                 out.append(map_blocks(stmt, self.block))
         return rebuilt(b, out, b.tail)
@@ -126,10 +127,25 @@ class _Versions:
         safe = self.guard(loop, turn, checks, out)
         body, known = _without(loop.body, checks)
         before: list[Stmt] = []
-        without = _hoisted(replace(loop, body=body), before, known)
         held = places.union(affine.more for affine, n in checks.values() if not affine.moves and n.type == INT)
+        without = hoisted(self.passed(replace(loop, body=body), turn, held, before), before, known)
         self.two(loop, safe, [*before, *self.loop(without, rounds - 1, held)], rest, out)
         return out
+
+    def passed(self, loop: Loop, turn: Counted, held: frozenset[Atom], before: list[Stmt]) -> Loop:
+        """The loop without checks, and without what it reads in a buffer before all places that it writes there:
+        `a[i][k]` in `for j in range(k + 1, n): a[i][j] -= a[i][k] * a[k][j]`."""
+        read: dict[Var, Atom] = {}
+        start = loop.inits[turn.place]
+        for i, init in enumerate(loop.inits):
+            for get in _reads(loop, i, turn.index):
+                if get.args[1] in held and less(get.args[1], start, self.made):
+                    read[get.outs[0]] = now = self.fresh.var(get.outs[0])
+                    before.append(Op((now,), "buffer_get", (init, get.args[1]), (), get.span))
+        if not read:
+            return loop
+        kept = tuple(s for s in loop.body.stmts if not (isinstance(s, Op) and s.outs[:1] and s.outs[0] in read))
+        return replace(loop, body=substitute(replace(loop.body, stmts=kept), read))
 
     def at_hand(
         self, loop: Loop, turn: Counted, at_hand: Rows, rounds: int, places: frozenset[Atom]
@@ -137,7 +153,7 @@ class _Versions:
         """The loop with its rows at hand, where they are different ones."""
         self.guards += 1
         before = list(at_hand.before)
-        inner = _hoisted(at_hand.loop, before)
+        inner = hoisted(at_hand.loop, before)
         quick = [*before, *self.loop(inner, rounds, places), *at_hand.after]
         if not at_hand.apart and not at_hand.entered:
             return quick
@@ -199,31 +215,6 @@ class _Versions:
         for part in parts[1:]:
             whole = self.op(out, loop, "bit_and", whole, part)
         return whole
-
-
-HOISTED = frozenset("get buffer_len add sub mul neg minimum maximum bit_and bit_or bit_xor bit_not".split())
-"""Operators that cost little and cannot fault: done before a loop if they give the same at every turn."""
-
-
-def _hoisted(loop: Loop, out: list[Stmt], known: frozenset[int] = frozenset()) -> Loop:
-    """The loop without what `out` has now. The elements of buffers that are `known` to be there can be read before."""
-    inside = within(loop)
-
-    def same(op: Op) -> bool:
-        return (op.op in HOISTED or any(o.id in known for o in op.outs)) and not any(_moves(a, inside) for a in op.args)
-
-    def inner(b: Block) -> Block:
-        kept: list[Stmt] = []
-        for stmt in b.stmts:
-            if isinstance(stmt, Op) and same(stmt):
-                out.append(stmt)
-                inside.difference_update(o.id for o in stmt.outs)
-            else:
-                kept.append(map_blocks(stmt, inner))
-        return rebuilt(b, kept, b.tail)
-
-    body = inner(loop.body)
-    return loop if body is loop.body else replace(loop, body=body)
 
 
 def _checks(loop: Loop, turn: Counted) -> Checks:
@@ -321,6 +312,19 @@ def _falling(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _
         terms.append((y, sign))
         a = x
     return None
+
+
+def _reads(loop: Loop, which: int, index: Var) -> list[Op]:
+    """What every turn reads in a buffer of numbers of which it changes no element but that at the index."""
+    kin: set[Atom] = {loop.params[which]}
+    found: list[Op] = []
+    for s in loop.body.stmts:
+        if isinstance(s, Op) and s.args[:1] and s.args[0] in kin:
+            if s.op == "buffer_get" and isinstance(s.outs[0].type, Prim):
+                found.append(s)
+            elif s.op in ("buffer_take", "buffer_set") and s.args[1] == index:
+                kin.add(s.outs[0])
+    return found if loop.body.tail.values[which] in kin and len(kin) > 1 else []
 
 
 def _without(body: Block, checks: Checks) -> tuple[Block, frozenset[int]]:

@@ -45,6 +45,14 @@ def counted(loop: Loop) -> Counted | None:
 ONE = Const(1, INT)
 
 
+def positive_stop(loop: Loop, turn: Counted | None) -> Atom | None:
+    """What a loop counts to, if that is positive wherever its body does something."""
+    if turn is None or turn.leave.stmts:
+        return None
+    start = loop.inits[turn.place]
+    return turn.stop if isinstance(start, Const) and start.value >= 0 else None
+
+
 def within(loop: Loop) -> set[int]:
     """Ids of the variables that a loop defines: all others are the same at every turn."""
     found = {p.id for p in loop.params}

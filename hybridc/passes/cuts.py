@@ -30,7 +30,7 @@ def _cut(fn: Fn) -> Fn:
                 OPS[stmt.op].effect or OPS[stmt.op].may_fault(stmt)
             ):
                 made.clear()  # what may end the function stays before and after what it was before and after
-            elif stmt.op == "buffer_new" and stmt.outs[0].type == BYTES and times[stmt.outs[0]] == 1:
+            elif stmt.op == "buffer_new" and stmt.outs[0].type == BYTES and times.get(stmt.outs[0]) == 1:
                 made[stmt.outs[0]] = stmt
             elif stmt.op == "buffer_copy" and isinstance(stmt.args[0], Var) and stmt.args[0] in made:
                 _, at, source, start, count = stmt.args

@@ -52,6 +52,8 @@ T = TypeVar("T")
 PARTS = ("get", "destruct")
 MOST = 3
 """Rows that are changed."""
+FAR = 1 << 32
+"""What is added to a place comes to no number that wraps."""
 
 
 @dataclass(frozen=True)
@@ -374,6 +376,14 @@ def _differ(p: Atom, q: Atom, made: Mapping[Var, Op]) -> bool:
         return p.value != q.value
     (a, m), (b, n) = _apart(p, made), _apart(q, made)
     return a == b and m != n
+
+
+def less(p: Atom, q: Atom, made: Mapping[Var, Op]) -> bool:
+    """Is p, a place in range, known to be less than q?"""
+    if isinstance(p, Const) and isinstance(q, Const):
+        return p.value < q.value
+    (a, m), (b, n) = _apart(p, made), _apart(q, made)
+    return a == b and -FAR < m < n < FAR
 
 
 def _apart(a: Atom, made: Mapping[Var, Op]) -> tuple[Atom, int]:

@@ -24,6 +24,11 @@ def run(program: Program) -> Program:
         lambda fn: called(fn) & repeatable)
 
 
+def within(fn: Fn) -> Fn:
+    """A function alone: what it calls may have effects."""
+    return with_body(fn, _Sharer(frozenset()).block(fn.body))
+
+
 def _repeatable(program: Program) -> frozenset[str]:
     """Functions without effects whose results are scalars."""
     effects = {n for n, fn in program.fns.items() if _has_effect(fn)}
