@@ -199,6 +199,7 @@ UNSUPPORTED = {
     "sort_words": "`packs` is no in what is differentiated",
     "buffer_prefetch": "it is taken out of what is differentiated",
     "buffer_part": "ownership comes after differentiation",
+    "buffer_cut": "ownership comes after differentiation",
     "add_product": "it is made after differentiation",
     "to_device": "placement comes after differentiation",
     "to_host": "placement comes after differentiation",

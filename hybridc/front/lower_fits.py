@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.source import Span
+from hybridc.base.source import MARK, Span
 from hybridc.base.types import STD_TYPES, Named, Option, Tensor, TupleType, Type, Void
 from hybridc.core import ir
 from hybridc.core.builder import integer
@@ -129,7 +129,8 @@ def _call(lw: Lowerer, t: Named, value: ir.Atom, what: str, span: Span) -> None:
         _worklist(inner, own, v[0], what, span)
         return []
 
-    name = f"dimensions of {own} in {what} at {span.path}:{span.start}"
+    place = span.path.replace(MARK, " ")
+    name = f"dimensions of {own} in {what} at {place}:{span.start}"
     made = ctx.later(name, lambda symbol: generated(ctx, symbol, "", params, [], body))
     lw.b.call(made, [value, *[atom for _, atom, _ in known.values()]], [])
 

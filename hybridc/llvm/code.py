@@ -58,6 +58,9 @@ def bf16_bits(value: float) -> int:
 class Code:
     """The instructions of one function. Instructions go to the open block; `dead` says there is none."""
 
+    positive: frozenset[str] = frozenset()
+    """Operands of whole numbers that are known to be positive."""
+
     def __init__(
         self,
         module: Module,

@@ -121,8 +121,6 @@ class FnEmitter(Code):
         """Operands of buffers known to have one owner, so that they can be written without asking."""
         self.blank: dict[str, set[str]] = {}
         """Of new buffers the constant indices at which something was written; elsewhere is nothing to be released."""
-        self.positive: frozenset[str] = frozenset()
-        """Operands of whole numbers that are known to be positive."""
 
     # ---- values
     def leaves(self, atom: Atom) -> Leaves:

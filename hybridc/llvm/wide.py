@@ -26,6 +26,8 @@ class Wide:
     """Code for vectors, with the methods of Code that operators use. Types are given as those of one element; operands
     are vectors or constants, which stand for all elements."""
 
+    positive: frozenset[str] = frozenset()
+
     def __init__(self, code: Code):
         self.code = code
         self.module = code.module
