@@ -31,6 +31,8 @@ LEFT_BEHIND = 3600
 """Seconds after which a temporary file belongs to a process that has died."""
 KEPT = 0.8
 """Of the bound, what stays when it has been passed."""
+DAY = 86_400
+"""Seconds after which the cache is looked through whatever it holds."""
 
 
 def digest(data: bytes) -> str:
@@ -125,7 +127,7 @@ def keep(name: str, files: Sequence[tuple[str, str]], absent: Iterable[str], dat
         write(_unit(unit), data)
         write(_record(name), digest(text).encode() + b"\n" + text)
     with suppress(OSError):
-        _evict(knobs.cache_size())
+        _grown(len(data) + len(text))
 
 
 class Objects:
@@ -146,7 +148,7 @@ class Objects:
         with suppress(OSError):
             for name, data in made.items():
                 write(self._path(name), digest(data).encode() + b"\n" + data)
-            _evict(knobs.cache_size())
+            _grown(sum(map(len, made.values())))
 
     @staticmethod
     def _path(name: str) -> Path:
@@ -181,8 +183,23 @@ def _files(folder: Path) -> Iterator[Entry]:
                 yield Entry(Path(file.path), about.st_size, about.st_mtime)
 
 
-def _evict(bound: int) -> None:
-    """Take away what dead processes left behind, and beyond the bound what was not used for longest."""
+def _grown(size: int) -> None:
+    """So many bytes more are kept. To look through tens of thousands of files takes as long as to compile a small one,
+    so the sum stands in a file, and they are looked through where it passes the bound, and once a day: two processes
+    that add at once may lose a part of it."""
+    place, bound, now = cache_folder() / "size", knobs.cache_size(), int(time.time())
+    try:
+        total, looked = map(int, place.read_text().split())
+    except (OSError, ValueError):
+        total, looked = 0, 0
+    total += size
+    if total > bound or abs(now - looked) > DAY:
+        total, looked = _evict(bound), now
+    write(place, f"{total} {looked}\n".encode())
+
+
+def _evict(bound: int) -> int:
+    """Take away what dead processes left behind, and beyond the bound what was not used for longest; what is left."""
     now = time.time()
     found = entries()
     for e in [e for e in found if e.path.suffix == ".tmp" and abs(now - e.used) > LEFT_BEHIND]:
@@ -190,13 +207,14 @@ def _evict(bound: int) -> None:
         found.remove(e)
     total = sum(e.size for e in found)
     if total <= bound:
-        return
+        return total
     for e in found:
         if total <= KEPT * bound:
-            return
+            break
         if e.path.suffix != ".tmp":
             e.path.unlink(missing_ok=True)
             total -= e.size
+    return total
 
 
 def clear() -> tuple[int, int]:

@@ -322,6 +322,26 @@ def test_what_was_not_used_for_longest_goes(monkeypatch: pytest.MonkeyPatch) -> 
     assert cache.find(f"{1:064}") is None
 
 
+def test_it_is_looked_through_seldom(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """At first, where its sum is damaged, beyond its bound, and a day later."""
+    looked: list[int] = []
+    entries = cache.entries
+    monkeypatch.setattr(cache, "entries", lambda: looked.append(1) or entries())
+    for i in range(5):
+        cache.keep(f"{i:064}", [], [], bytes([i]) * 1000)
+    assert len(looked) == 1
+    for damage in ("", "12", "a b", "\0"):
+        (folder / "size").write_text(damage)
+        cache.keep("a" * 64, [], [], b"x" * 1000)
+        cache.keep("b" * 64, [], [], b"x" * 1000)
+    assert len(looked) == 5
+    tomorrow = time.time() + cache.DAY + 2
+    monkeypatch.setattr(cache.time, "time", lambda: tomorrow)
+    cache.keep("c" * 64, [], [], b"x" * 1000)
+    cache.keep("d" * 64, [], [], b"x" * 1000)
+    assert len(looked) == 6
+
+
 @pytest.mark.parametrize("when", [0, 2**31 - 1, 2**33])
 def test_a_clock_that_jumps(when: int, tmp_path: Path, folder: Path, compiles: list[str],
                             monkeypatch: pytest.MonkeyPatch) -> None:
