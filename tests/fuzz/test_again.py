@@ -24,7 +24,7 @@ from hybridc.llvm import backend, partition
 from hybridc.passes.recognise import Recogniser
 from tests.fuzz.program import case
 
-SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "20")) / 4
+SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "15")) / 4
 SUBJECTS = ("data", "all", "tiny", "gradients", "tensors", "data", "models")
 NUMBER = re.compile(r"(?<![\w.])\d(?![\w.])")
 
