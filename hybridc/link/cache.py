@@ -183,11 +183,15 @@ def _files(folder: Path) -> Iterator[Entry]:
                 yield Entry(Path(file.path), about.st_size, about.st_mtime)
 
 
+def _size() -> Path:
+    return cache_folder() / "size"
+
+
 def _grown(size: int) -> None:
     """So many bytes more are kept. To look through tens of thousands of files takes as long as to compile a small one,
     so the sum stands in a file, and they are looked through where it passes the bound, and once a day: two processes
     that add at once may lose a part of it."""
-    place, bound, now = cache_folder() / "size", knobs.cache_size(), int(time.time())
+    place, bound, now = _size(), knobs.cache_size(), int(time.time())
     try:
         total, looked = map(int, place.read_text().split())
     except (OSError, ValueError):
@@ -223,4 +227,5 @@ def clear() -> tuple[int, int]:
     found = entries()
     for e in found:
         e.path.unlink(missing_ok=True)
+    _size().unlink(missing_ok=True)
     return len(found), sum(e.size for e in found)
