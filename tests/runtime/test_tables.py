@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from test_counted_loops import at, outcome
 
 import hybridc
 
@@ -34,19 +35,6 @@ def mod(tmp_path_factory):
     path = tmp_path_factory.mktemp("tables") / "tables.hyb"
     path.write_text(SOURCE)
     return hybridc.load(str(path))
-
-
-def outcome(f, *args):
-    try:
-        return f(*args)
-    except IndexError as e:
-        return str(e).splitlines()[0]
-
-
-def at(xs, i):
-    if -len(xs) <= i < len(xs):
-        return xs[i]
-    raise IndexError(f"index {i} is out of range for length {len(xs)}")
 
 
 def table(n, m):
