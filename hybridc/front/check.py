@@ -52,9 +52,9 @@ class Checker:
                  kept: KeptModules | None = None):
         self.std_cache = dict(std_cache or {})
         self.root = root
+        self.kept = kept or KeptModules()
         self.reader = Reader(text_of, root or ".", frozenset(n.removeprefix("std.") for n in self.std_cache),
-                             std_text_of, std_names, kept or KeptModules())
-        self.kept = self.reader.kept
+                             std_text_of, std_names, self.kept.before)
         self.sources: Sources = self.reader.sources
         self.diagnostics: list[Diagnostic] = []
         self.world = World()

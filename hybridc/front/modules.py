@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import PurePath
+from typing import Protocol
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Sources, Span
 from hybridc.front import syntax
-from hybridc.front.kept import KeptModules
 from hybridc.front.parse import Parts, parse_whole
 
 PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude",
@@ -59,6 +59,14 @@ class Unit:
     parts: Parts = field(default_factory=dict)
 
 
+class Before(Protocol):
+    """What is known of a file that was read before."""
+
+    source: Source
+    file: syntax.File
+    parts: Parts
+
+
 @dataclass
 class Reader:
     """Reads files on demand; `units` are in an order in which what is imported comes first (circles in std apart)."""
@@ -68,7 +76,8 @@ class Reader:
     cached_std: Collection[str] = ()
     std_text_of: Callable[[str], str] | None = None
     std_modules: frozenset[str] | None = None
-    kept: KeptModules = field(default_factory=KeptModules)
+    before: Callable[[str, str], Before | None] = lambda name, path: None
+    """A module as it was when it was last read, by its name and path."""
     units: dict[str, Unit] = field(default_factory=dict)
     sources: Sources = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -137,7 +146,7 @@ class Reader:
         return name
 
     def _parse(self, name: str, path: str, text: str, std: bool) -> Unit:
-        before = None if std else self.kept.before(name, path)
+        before = None if std else self.before(name, path)
         if before is not None and before.source.text == text:
             source, unit = before.source, Unit(name, path, before.file, std, parts=before.parts)
         else:
