@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.base.source import Sources
-from hybridc.front import tree
-from hybridc.front.check import Checker
-from hybridc.front.kept import KeptModules
+from hybridc.front.check import tree
+from hybridc.front.check.checker import Checker
+from hybridc.front.check.kept import KeptModules
 from hybridc.link import std_cache
 
 KEPT = KeptModules()

@@ -25,13 +25,14 @@ from hybridc.core.interface import Interface
 from hybridc.core.printer import print_program
 from hybridc.core.verify import check_after
 from hybridc.core.walk import gradients, map_spans, mentions
-from hybridc.front import dump, tree
-from hybridc.front import lower as lowering
-from hybridc.front.config_fns import fits
-from hybridc.front.lower_interface import Leading, plain
-from hybridc.front.lower_kept import KeptFns
-from hybridc.front.parse import parse
-from hybridc.front.scope import ParamSig, World
+from hybridc.front.check import tree
+from hybridc.front.check.config_fns import fits
+from hybridc.front.check.scope import ParamSig, World
+from hybridc.front.lower import program as lowering
+from hybridc.front.lower.interface import Leading, plain
+from hybridc.front.lower.kept import KeptFns
+from hybridc.front.parse import dump
+from hybridc.front.parse.parser import parse
 from hybridc.kernels.device import Kernels, refusal
 from hybridc.kernels.show import show_kernels
 from hybridc.link import artifact as container

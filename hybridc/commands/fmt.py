@@ -12,7 +12,7 @@ from hybridc.base.made import write
 from hybridc.base.source import Source
 from hybridc.commands.common import ERROR_FORMAT, Failure, for_each
 from hybridc.fmt import FormatError, format_source
-from hybridc.front.modules import not_utf8
+from hybridc.front.parse.modules import not_utf8
 
 
 @click.command()

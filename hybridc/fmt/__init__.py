@@ -12,8 +12,8 @@ from hybridc.base.source import Source
 from hybridc.fmt.breaking import INDENT, broken
 from hybridc.fmt.lines import DECLARATIONS, Line, lines_of
 from hybridc.fmt.spacing import space
-from hybridc.front.dump import dump_ast
-from hybridc.front.parse import parse, tokens
+from hybridc.front.parse.dump import dump_ast
+from hybridc.front.parse.parser import parse, tokens
 
 
 class FormatError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hybridc.base.source import Source
-from hybridc.front.lexer import Lexed, Token
+from hybridc.front.parse.lexer import Lexed, Token
 
 OPENING = frozenset("LPAR LSQB LBRACE".split())
 CLOSING = frozenset("RPAR RSQB RBRACE".split())

@@ -14,8 +14,8 @@ from typing import Any
 
 from hybridc.base import made
 from hybridc.base.diagnostic import CompileError
-from hybridc.front.check import Checker
-from hybridc.front.scope import ModuleDecls
+from hybridc.front.check.checker import Checker
+from hybridc.front.check.scope import ModuleDecls
 from hybridc.link import cache
 
 

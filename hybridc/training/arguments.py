@@ -16,7 +16,7 @@ from hybridc_runtime.values import Native, rng
 
 from hybridc.base.types import INT, RNG, ModelType, Named, Type, TypeVar
 from hybridc.expressions import Unusable, value
-from hybridc.front import tree
+from hybridc.front.check import tree
 
 COUNTERS = ("step", "epoch")
 """Parameters of these names are given the number of the call."""

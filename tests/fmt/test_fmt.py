@@ -14,7 +14,7 @@ from hybridc import checking, driver
 from hybridc.base.source import Source
 from hybridc.core.printer import print_program
 from hybridc.fmt import format_source
-from hybridc.front.parse import tokens
+from hybridc.front.parse.parser import tokens
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted(p for p in ROOT.rglob("*.hyb") if not {".venv", "build"} & set(p.relative_to(ROOT).parts))

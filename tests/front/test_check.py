@@ -11,8 +11,8 @@ import pytest
 
 from hybridc.base.codes import CODES
 from hybridc.base.diagnostic import CompileError
-from hybridc.front import tree
-from hybridc.front.check import check
+from hybridc.front.check import tree
+from hybridc.front.check.checker import check
 
 FOLDER = Path(__file__).parent / "check"
 MARK = re.compile(r"# error: (HYB\d+(?:, HYB\d+)*)\s*$")

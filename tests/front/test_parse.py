@@ -8,9 +8,9 @@ import pytest
 from tree_text import body, expr, parsed, show
 
 from hybridc.base.source import Source, Span
-from hybridc.front import syntax as s
-from hybridc.front.dump import dump_ast, dump_tokens
-from hybridc.front.parse import parse_type
+from hybridc.front.parse import syntax as s
+from hybridc.front.parse.dump import dump_ast, dump_tokens
+from hybridc.front.parse.parser import parse_type
 
 
 @pytest.mark.parametrize(

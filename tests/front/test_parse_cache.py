@@ -9,9 +9,9 @@ import pytest
 
 from hybridc.base import made
 from hybridc.base.source import Source
-from hybridc.front import tables
-from hybridc.front.lexer import MARKS, WORD_OPERATORS
-from hybridc.front.parse import parse
+from hybridc.front.parse import tables
+from hybridc.front.parse.lexer import MARKS, WORD_OPERATORS
+from hybridc.front.parse.parser import parse
 
 
 def test_the_cache_is_written_read_and_replaced_when_spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hybridc.base.diagnostic import render
 from hybridc.base.source import Source
-from hybridc.front.parse import parse
+from hybridc.front.parse.parser import parse
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ["hybridc/std", "examples", "tests/front", "shared/conformance/cases", "../shared/conformance/cases"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hybridc.base.source import MARK, Source, Span, in_file
-from hybridc.front.parse import Parts, parse_whole
-from hybridc.front.syntax import File, Node
+from hybridc.front.parse.parser import Parts, parse_whole
+from hybridc.front.parse.syntax import File, Node
 
 TESTS = Path(__file__).parent.parent
 FILES = sorted((TESTS / "lang").rglob("*.hyb")) + sorted((TESTS.parent / "examples").rglob("*.hyb"))

@@ -9,7 +9,7 @@ import pytest
 
 from hybridc.base.diagnostic import Diagnostic, render
 from hybridc.base.source import Source
-from hybridc.front.parse import parse, parse_type
+from hybridc.front.parse.parser import parse, parse_type
 
 HEAD = "fn f(n: int) -> int:\n    "
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hybridc.base.diagnostic import render
 from hybridc.base.source import Source
-from hybridc.front import syntax as s
-from hybridc.front.parse import parse
+from hybridc.front.parse import syntax as s
+from hybridc.front.parse.parser import parse
 
 
 def parsed(text: str) -> s.File:

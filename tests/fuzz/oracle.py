@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hybridc.base.source import Source
-from hybridc.front import syntax as s
-from hybridc.front.parse import parse
+from hybridc.front.parse import syntax as s
+from hybridc.front.parse.parser import parse
 from tests.fuzz import oracle_methods as methods
 from tests.fuzz import oracle_models as models
 from tests.fuzz import oracle_tensors as tensors

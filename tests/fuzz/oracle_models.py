@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hybridc.front import syntax as s
+from hybridc.front.parse import syntax as s
 from tests.fuzz.oracle_tensors import Array, fit, function
 from tests.fuzz.oracle_values import Obj, Unknown, dup
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hybridc.front import syntax as s
+from hybridc.front.parse import syntax as s
 from tests.fuzz import oracle_methods as methods
 from tests.fuzz import oracle_tensors as tensors
 from tests.fuzz.oracle_tensors import Array

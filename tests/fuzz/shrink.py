@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from hybridc.base.source import Source
-from hybridc.front import syntax
-from hybridc.front.parse import parse
+from hybridc.front.parse import syntax
+from hybridc.front.parse.parser import parse
 from tests.fuzz import campaign
 from tests.fuzz.engines import ENGINES
 

@@ -16,10 +16,10 @@ from hybridc_runtime import artifact
 
 from hybridc import checking, driver
 from hybridc.base.diagnostic import CompileError, Diagnostic
-from hybridc.front.check import Checker
-from hybridc.front.kept import KeptModule, KeptModules
-from hybridc.front.lower_kept import Keeper, KeptFns
-from hybridc.front.lower_notes import Record
+from hybridc.front.check.checker import Checker
+from hybridc.front.check.kept import KeptModule, KeptModules
+from hybridc.front.lower.kept import Keeper, KeptFns
+from hybridc.front.lower.notes import Record
 from hybridc.llvm import backend, partition
 from hybridc.passes.recognise import Recogniser
 from tests.fuzz.program import case

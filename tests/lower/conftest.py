@@ -12,8 +12,8 @@ from hybridc.core import ir
 from hybridc.core.interp import Interpreter
 from hybridc.core.interp_ops import str_text, str_value
 from hybridc.core.verify import check_after
-from hybridc.front.check import check
-from hybridc.front.lower import lower
+from hybridc.front.check.checker import check
+from hybridc.front.lower.program import lower
 
 Run = Callable[..., str]
 

@@ -1,0 +1,149 @@
+"""Literals and constants: what they are depends on what is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hybridc.base.source import Span
+from hybridc.base.types import (
+    BOOL,
+    F32,
+    INT,
+    INTS,
+    POISON,
+    STD_TYPES,
+    STR,
+    Named,
+    Option,
+    Prim,
+    Tensor,
+    TupleType,
+    Type,
+    TypeVar,
+)
+from hybridc.front.check import tree
+from hybridc.front.check.bounds import is_float
+from hybridc.front.check.consts import ListConst, written
+from hybridc.front.parse import syntax
+
+if TYPE_CHECKING:
+    from hybridc.front.check.body import Body
+
+
+def numeric_hint(expected: Type | None) -> Type | None:
+    """The number type that an expected type suggests to a literal."""
+    while isinstance(expected, Option):
+        expected = expected.item
+    if isinstance(expected, Tensor):
+        expected = expected.elem
+    if expected is None:
+        return None
+    return expected if isinstance(expected, Prim | TypeVar) and expected != BOOL else None
+
+
+def literal(c: Body, value: object, span: Span, expected: Type | None) -> tree.Expr:
+    """A literal or constant under the type that its context asks for."""
+    match value:
+        case None:
+            option = expected if isinstance(expected, Option) else Option(c.fresh(span, "`none`"))
+            return tree.Const(option, span, None)
+        case bool():
+            return tree.Const(BOOL, span, value)
+        case str():
+            return tree.Const(STR, span, value)
+        case int():
+            hint = numeric_hint(c.head(expected) if expected is not None else None)
+            if hint is not None and hint not in INTS:
+                x = c.literal_as(tree.Const(INT, span, value), hint)
+                if x is not None:
+                    return x
+            t = hint if hint in INTS else INT
+            x = tree.Const(INT, span, value)
+            if not -(2**63) <= value < 2**63 and t == INT:
+                if value == 2**63:
+                    return x
+                c.error("HYB313", f"{value} does not fit int (64 bits)", span)
+                return c.poison(span)
+            return (c.literal_as(x, t) if t is not None else None) or x
+        case float():
+            hint = numeric_hint(c.head(expected) if expected is not None else None)
+            return tree.Const(hint if hint is not None and is_float(hint) else F32, span, value)
+        case ListConst() if isinstance(expected, Tensor):
+            return c.expr(written(value, span), expected)
+        case tuple():
+            return _sequence(c, value, span, expected)
+    return c.poison(span)
+
+
+def _sequence(c: Body, value: tuple[object, ...], span: Span, expected: Type | None) -> tree.Expr:
+    """A constant tuple or list. What configuration holds is a tuple, also where a list is asked for."""
+    while isinstance(expected, Option):
+        expected = c.head(expected.item)
+    is_list = isinstance(expected, Named) and expected.key == STD_TYPES["list"]
+    if not isinstance(value, ListConst) and not is_list:
+        wanted = expected.items if isinstance(expected, TupleType) and len(expected.items) == len(value) else ()
+        hints: list[Type | None] = [c.head(t) for t in wanted] or [None for _ in value]
+        items = tuple(literal(c, v, span, t) for v, t in zip(value, hints, strict=True))
+        return tree.MakeTuple(TupleType(tuple(i.type for i in items)), span, items)
+    elem: Type | None = c.head(expected.args[0]) if isinstance(expected, Named) and is_list else None  # type: ignore[arg-type]
+    hint = elem if elem is not None or not any(isinstance(v, float) for v in value) else F32
+    items = tuple(literal(c, v, span, hint) for v in value)
+    elem = elem or c.fresh(span, "the elements of this list")
+    for i in items:
+        if elem is POISON or not c.solver.unify(elem, i.type):
+            c.error("HYB301", f"the elements of this list: {c.show(elem)} and {c.show(i.type)} are different types",
+                    span)
+            return c.poison(span)
+    return tree.MakeList(Named(STD_TYPES["list"], (elem,)), span, items)
+
+
+def untyped(c: Body, e: syntax.Expr) -> bool:
+    """Whether an expression is made of number literals and constants only: it takes its type from its context."""
+    match e:
+        case syntax.Literal(value=value):
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case syntax.Name() | syntax.Index() | syntax.Attribute():
+            root: object = e
+            while isinstance(root, syntax.Index | syntax.Attribute):
+                root = root.value
+            if not isinstance(root, syntax.Name) or c.within(root.id) or root.id in c.reader.dims:
+                return False
+            value = c.const(e)
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case syntax.Unary(op="-" | "+" | "~", operand=x):
+            return untyped(c, x)
+        case syntax.Binary(left=l, right=r):
+            return untyped(c, l) and untyped(c, r)
+        case syntax.Conditional(then=t, orelse=o):
+            return untyped(c, t) and untyped(c, o)
+    return False
+
+
+def open_literal(c: Body, e: syntax.Expr) -> bool:
+    """Whether an expression takes its type from context: numbers, `none`, `[]`, `{}` and what is made of these."""
+    match e:
+        case syntax.Literal(value=None):
+            return True
+        case syntax.List(items=items) | syntax.Tuple(items=items) | syntax.SetLiteral(items=items):
+            return all(open_literal(c, i) for i in items)
+        case syntax.MapLiteral(items=pairs):
+            return all(open_literal(c, v) for _, v in pairs)
+    return untyped(c, e)
+
+
+def has_fraction(c: Body, e: syntax.Expr) -> bool | None:
+    """Whether a float stands in what is made of literals only, None for any other expression."""
+    match e:
+        case syntax.Literal(value=value):
+            return isinstance(value, float)
+        case syntax.Unary(operand=x):
+            return has_fraction(c, x)
+        case syntax.List(items=items) | syntax.Tuple(items=items) | syntax.SetLiteral(items=items):
+            parts = [has_fraction(c, i) for i in items]
+        case syntax.MapLiteral(items=pairs):
+            parts = [has_fraction(c, v) for _, v in pairs]
+        case syntax.Binary(left=l, right=r) | syntax.Conditional(then=l, orelse=r):
+            parts = [has_fraction(c, l), has_fraction(c, r)]
+        case _:
+            return isinstance(c.const(e), float) if untyped(c, e) else None
+    return None if None in parts else any(parts)

@@ -1,0 +1,269 @@
+"""Calls: arguments in the order written, `mut` places taken after all of them and put back with what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+from hybridc.base.dims import Dim
+from hybridc.base.types import FLOATS, STD_TYPES, FnRef, Named, Type, Void, list_of
+from hybridc.core import ir
+from hybridc.core.builder import boolean, integer
+from hybridc.front.check import tree
+from hybridc.front.check.open_models import holds_open
+from hybridc.front.lower import derive
+from hybridc.front.lower import tensor as tensor_lower
+from hybridc.front.lower.builtin import BUILTINS
+from hybridc.front.lower.choice import chosen, dispatch
+from hybridc.front.lower.closure import service_of
+from hybridc.front.lower.core import Instance, Lowerer, Parts, Value, erase, is_concrete, lowers
+from hybridc.front.lower.expr import default_value, make_list
+from hybridc.front.lower.fits import checked, needs_check, refine
+from hybridc.front.lower.inside import ragged, unchecked
+from hybridc.front.lower.instance import callee, resolve
+from hybridc.front.lower.mixed import found
+from hybridc.front.lower.place import Access, ElementAccess, PartAccess, VarAccess, access, overlap
+from hybridc.front.lower.scan import place_root
+from hybridc.front.lower.submodel import PartOfModel, keeps_params
+
+DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
+    "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
+    "_hash": lambda lw, t, a: derive.hashed(lw, t, a[0]),
+    "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
+    "_rank": lambda lw, t, a: derive.rank(lw, t, a[0]),
+    "_bit_rank": lambda lw, t, a: derive.rank(lw, t, a[0], exact=False),
+    "_is_word": lambda lw, t, a: boolean(derive.is_word(erase(lw.concrete(t)))),
+    "_is_float": lambda lw, t, a: boolean(erase(lw.concrete(t)) in FLOATS),
+    "_sort_words": lambda lw, t, a: derive.sorted_words(lw, t, a[0], a[1]),
+    "_has_rank": lambda lw, t, a: boolean(derive.has_rank(erase(lw.concrete(t)))),
+    "_show": lambda lw, t, a: derive.shown(lw, t, a[0], False),
+    "_repr": lambda lw, t, a: derive.shown(lw, t, a[0], True),
+}
+"""Externs of std.core that are made for each type."""
+
+RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_key": "KeyError", "_raise_os": "OSError",
+          "_raise_zero": "ZeroDivisionError", "_raise_memory": "MemoryError", "_raise": "HybError"}
+"""Externs of std.core that stop the program."""
+TWICE = "a place is passed as `mut` twice in one call, or a part of it is"
+PAIRS = frozenset({"buffer_take", "format_float", "format_float32"})
+"""Operators of two results, which are the items of the extern's tuple."""
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+class Arguments:
+    """Evaluated arguments of a call: the atoms, and the places to write back."""
+
+    def __init__(self, lw: Lowerer):
+        self.lw = lw
+        self.atoms: dict[int, ir.Atom] = {}
+        self.places: dict[int, Access] = {}
+        self.copied = False
+
+    def evaluate(self, position: int, arg: tree.Arg) -> None:
+        if arg.value is not None:
+            self.atoms[position] = self.lw.expr(arg.value)
+        elif arg.place is not None:
+            self.places[position] = access(self.lw, arg.place)
+
+    def take(self, args: Sequence[tree.Arg]) -> None:
+        """Move the values out of their places. Two places within one variable are read instead: what one holds must
+        stay there for the other."""
+        roots = [place_root(a.place).key for a in args if a.place is not None]
+        self.copied = len(set(roots)) < len(roots) and any(
+            isinstance(p, (ElementAccess, PartAccess)) for p in self.places.values())
+        for position in sorted(self.places):
+            place = self.places[position]
+            value = place.load() if self.copied and not isinstance(place, VarAccess) else place.take()
+            self.atoms[position] = self.lw.whole(value)
+        if self.copied:
+            self._keep_apart({p: place_root(args[p].place).key for p in self.places})  # type: ignore[arg-type]
+
+    def _keep_apart(self, roots: dict[int, str]) -> None:
+        """No place twice: what the checker cannot tell of indices is seen when the program runs."""
+        lw = self.lw
+        for i, j in combinations(sorted(self.places), 2):
+            same = overlap(lw, self.places[i], self.places[j]) if roots[i] == roots[j] else None
+            if same is not None:
+                lw.check(lw.not_(same), "ValueError", TWICE)
+
+    def put(self, outs: Sequence[ir.Atom], decl: tree.FnDecl | None = None) -> None:
+        for position, out in zip(sorted(self.places), outs, strict=True):
+            place = self.places[position]
+            if isinstance(place, PartOfModel):
+                place.write(out, decl is not None and keeps_params(self.lw.ctx, decl, position))
+            elif self.copied and not isinstance(place, VarAccess):
+                place.store(out)
+            else:
+                place.put(out)
+
+    def list(self, count: int) -> list[ir.Atom]:
+        return [self.atoms[i] for i in range(count)]
+
+
+@lowers(tree.Call)
+def call(lw: Lowerer, e: tree.Call) -> Value | None:
+    decl = lw.ctx.fn(e.fn.key)
+    submodel = lw.ctx.models.element(lw, e)
+    if submodel is not None:
+        return submodel
+    picked = chosen(lw, e)
+    if picked is not None:
+        return dispatch(lw, e, picked)
+    if decl.name == "_len" and (held := found(lw, e.args[0].value)) is not None:
+        return integer(len(held.items))
+    if decl.key == _KEYS and (held := found(lw, e.args[0].value)) is not None:
+        return make_list(lw, list_of(held.key_type), [lw.expr(held.key(i, e.span)) for i in range(len(held.keys))])
+    arguments = Arguments(lw)
+    for position in e.order:
+        arguments.evaluate(position, e.args[position])
+    lw.b.span = e.span
+    arg_types = [arg_type(a) for a in e.args]
+    instance, decl, inner = resolve(lw, e.fn, arg_types)
+    for position, arg in enumerate(e.args):
+        if arg.value is None and arg.place is None:
+            default = decl.params[position].default
+            assert default is not None
+            arguments.atoms[position] = lw.whole(default_value(lw, default, inner))
+    arguments.take(e.args)
+    lw.b.span = e.span
+    atoms = arguments.list(len(e.args))
+    if decl.host is not None:
+        return extern(lw, e, decl, instance, atoms, arguments)
+    symbol = lw.ctx.instance(instance)
+    opened = any(t is not None and holds_open(t) for t in arg_types)
+    if any(_loose(lw, inner.concrete(p.var.type), a, opened) for p, a in zip(decl.params, e.args, strict=True)):
+        symbol = checked(lw.ctx, decl, instance, symbol)
+    outs = lw.b.call(symbol, atoms, result_types(inner, decl))
+    return finish(lw, e, decl.result, list(outs), arguments, decl.owner == STD_TYPES["store"], decl)
+
+
+def _loose(lw: Lowerer, t: Type, arg: tree.Arg, opened: bool) -> bool:
+    """Whether an argument may have other dimensions than its parameter's type says: what it holds differs from one
+    to the next, it is a place, whose type the checker compares as far as is known, or some model of the call has a
+    configuration that only lowering knows (`opened`), of which the checker says nothing."""
+    node = arg.value if arg.value is not None else arg.place
+    if node is None or not unchecked(lw.ctx, t):
+        return False
+    given = lw.concrete(node.type)
+    return opened or ragged(lw.ctx, given) or arg.place is not None and given != t
+
+
+_KEYS = f"{STD_TYPES['map']}.keys"
+
+
+def finish(lw: Lowerer, e: tree.Typed, result: Type, outs: Sequence[ir.Atom], arguments: Arguments,
+           outside: bool, decl: tree.FnDecl | None = None) -> Value | None:
+    """Write back what came out, and give the result; one from `outside` must have the dimensions of its type."""
+    nothing = isinstance(result, Void)
+    changed = outs[0 if nothing else 1:]
+    if decl is not None:
+        # a `mut` parameter may get a value that is nobody's, as in `g.at(i).uniform()`: what comes out is dropped
+        muts = [i for i, p in enumerate(decl.params) if p.mut]
+        changed = [out for i, out in zip(muts, changed, strict=True) if i in arguments.places]
+    arguments.put(changed, decl)
+    lw.b.span = e.span
+    if nothing:
+        return None
+    t = lw.concrete(e.type)
+    if outside and needs_check(lw, t):
+        return refine(lw, outs[0], t, e.span)
+    return outs[0]
+
+
+def result_types(inner: Lowerer, decl: tree.FnDecl) -> list[ir.Type]:
+    outs = [] if isinstance(decl.result, Void) else [inner.type(decl.result)]
+    return outs + [inner.type(p.var.type) for p in decl.params if p.mut]
+
+
+def arg_type(arg: tree.Arg) -> Type | None:
+    node = arg.value if arg.value is not None else arg.place
+    return None if node is None else node.type
+
+
+# ---- externs ---------------------------------------------------------------------------------------------------------
+def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, atoms: list[ir.Atom],
+           arguments: Arguments) -> Value | None:
+    """An operator of Core, an operation derived for every type, a fault, or a service of the host."""
+    module = decl.key.rpartition(":")[0]
+    if module == "std.core":
+        if decl.name in RAISES:
+            lw.tail = ir.Fault(RAISES[decl.name], tuple(atoms), e.span)
+            return None
+        if decl.name in DERIVED:
+            return DERIVED[decl.name](lw, instance.types[0], atoms)
+        result = lw.type(e.type)
+        name = decl.name.removeprefix("_")
+        if name in PAIRS and isinstance(result, ir.TupleT):
+            return Parts(result, lw.b.ops(name, atoms, result.items))
+        return lw.op(name, atoms, result)
+    name = decl.name
+    if not module.startswith("std."):
+        lw.ctx.extern(name)
+        name = service_of(f"extern {name}", [p.mut for p in decl.params])
+    inner = callee(lw, instance, decl)
+    types = result_types(inner, decl)
+    outs = lw.b.ops("host", atoms, [_unknown(t) for t in types], name=name)
+    return finish(lw, e, decl.result, outs, arguments, outside=True)
+
+
+def _unknown(t: ir.Type) -> ir.Type:
+    """The type of a value from outside: nothing is known of its sizes."""
+    return ir.TensorT(t.elem, tuple(None for _ in t.dims)) if isinstance(t, ir.TensorT) else t
+
+
+# ---- methods that only a bound promises -----------------------------------------------------------
+@lowers(tree.CallMethod)
+def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
+    """The concrete type's own method."""
+    node = e.receiver.value if e.receiver.value is not None else e.receiver.place
+    assert node is not None
+    receiver = lw.concrete(node.type)
+    decl = lw.ctx.method(receiver, e.name)
+    if decl is None:
+        raise lw.refuse("HYB812", f"{receiver} has no method `{e.name}`", e.span)
+    types = tuple(a for a in receiver.args if not isinstance(a, Dim)) if isinstance(receiver, Named) else ()
+    args = (e.receiver, *e.args)
+    args += tuple(tree.Arg() for _ in decl.params[len(args):])
+    order = tuple(i for i, a in enumerate(args) if a.value is not None or a.place is not None)
+    made = tree.Call(e.type, e.span, FnRef(decl.key, types), args, order)
+    promised(lw, made, decl, receiver)
+    result = call(lw, made)
+    t = lw.concrete(e.type)
+    if result is not None and needs_check(lw, t):
+        return refine(lw, lw.whole(result), t, e.span)
+    return result
+
+
+def promised(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, receiver: Type) -> None:
+    """A method called by its name must fit the call: its signature is known only now."""
+    types = [arg_type(a) for a in e.args]
+    if len(decl.params) < sum(t is not None for t in types) or any(
+            p.default is None for p, t in zip(decl.params, types, strict=False) if t is None):
+        shown = ", ".join(p.var.name for p in decl.params[1:])
+        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} takes ({shown})", e.span)
+    _, _, inner = resolve(lw, e.fn, types)
+    for p, t in zip(decl.params[1:], types[1:], strict=False):
+        if t is not None and not _alike(inner.concrete(p.var.type), lw.concrete(t)):
+            raise lw.refuse("HYB812", f"`{p.var.name}` of `{decl.name}` of {receiver} is {p.var.type}, found "
+                            f"{lw.concrete(t)}", e.span)
+    if not isinstance(decl.result, Void) and not _alike(inner.concrete(decl.result), lw.concrete(e.type)):
+        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} gives {decl.result}; here {lw.concrete(e.type)} is "
+                        "expected", e.span)
+
+
+def _alike(declared: Type, given: Type) -> bool:
+    return not is_concrete(declared) or erase(declared) == erase(given)
+
+
+@lowers(tree.Builtin)
+def builtin(lw: Lowerer, e: tree.Builtin) -> Value | None:
+    picked = chosen(lw, e)
+    if picked is not None:
+        return dispatch(lw, e, picked)
+    if e.name in BUILTINS:
+        result = BUILTINS[e.name](lw, e)
+        if result is not NotImplemented:
+            return result
+    handler = tensor_lower.LOWER.get(e.name)
+    assert handler is not None, f"no lowering of the built-in {e.name}"
+    return handler(lw, e)

@@ -1,0 +1,177 @@
+"""Spellings of other languages that Hyb writes otherwise, recognised where they make a syntax error."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from hybridc.front.parse.lexer import Token
+
+WORDS = {
+    "def": ("a function begins with `fn`", "write `fn`"),
+    "function": ("a function begins with `fn`", "write `fn`"),
+    "func": ("a function begins with `fn`", "write `fn`"),
+    "class": ("there are no classes", "write `struct`, `enum` or `model`"),
+    "lambda": ("a function expression begins with `fn`", "write `fn(x): x + 1`"),
+    "is": ("there is no `is`", "write `==`, or `!=` for `is not`"),
+    "del": ("there is no `del`", "write `m.remove(k)`"),
+    "try": ("there is no `try`", "a failure ends the call; return an option `T?` for what may be missing"),
+    "except": ("there is no `except`", "return an option `T?` for what may be missing"),
+    "finally": ("there is no `finally`", None),
+    "with": ("there is no `with`", None),
+    "async": ("there is no `async`", "`parallel [f(x) for x in xs]` runs on all cores"),
+    "await": ("there is no `await`", "`parallel [f(x) for x in xs]` runs on all cores"),
+    "yield": ("there is no `yield`", "build a list and return it"),
+    "global": ("there is no `global`", "pass the value as a `mut` parameter"),
+    "nonlocal": ("there is no `nonlocal`", "pass the value as a `mut` parameter"),
+    "switch": ("there is no `switch`", "write `match`"),
+    "elseif": ("there is no `elseif`", "write `elif`"),
+    "elsif": ("there is no `elsif`", "write `elif`"),
+    "foreach": ("there is no `foreach`", "write `for x in xs`"),
+    "do": ("there is no `do`", "write `while true` with a `break`"),
+    "print": ("`print` is a function", "write `print(...)`"),
+    "type": ("there is no `type`", "write `struct` or `enum`"),
+    "interface": ("there are no interfaces", "bound a type parameter by a method: `[F: forward(T) -> U]`"),
+    "trait": ("there are no traits", "bound a type parameter by a method: `[F: forward(T) -> U]`"),
+    "impl": ("there is no `impl`", "methods stand in the body of their `struct`, `enum` or `model`"),
+    "val": ("there is no `val`", "write `let`"),
+    "module": ("there is no `module`", "each file is a module"),
+    "loop": ("there is no `loop`", "write `while true`"),
+}
+"""What is said of a foreign word that stands before another word, or before a colon or string."""
+
+MEMBERS = {
+    "append": ("push",),
+    "add": ("push",),
+    "add_all": ("extend",),
+    "push_back": ("push",),
+    "push_front": ("appendleft",),
+    "pop_back": ("pop",),
+    "pop_front": ("popleft",),
+    "popright": ("pop",),
+    "enqueue": ("push",),
+    "dequeue": ("popleft", "pop"),
+    "delete": ("remove",),
+    "discard": ("remove",),
+    "erase": ("remove",),
+    "index": ("find",),
+    "index_of": ("find",),
+    "indexOf": ("find",),
+    "trim": ("strip",),
+    "to_lower": ("lower",),
+    "toLowerCase": ("lower",),
+    "to_upper": ("upper",),
+    "toUpperCase": ("upper",),
+    "starts_with": ("startswith",),
+    "startsWith": ("startswith",),
+    "ends_with": ("endswith",),
+    "endsWith": ("endswith",),
+    "reduce": ("fold",),
+}
+"""What methods are called elsewhere, and here."""
+
+SEQUENCES = frozenset({"list", "str"})
+SEARCHED = SEQUENCES | {"map", "set"}
+"""What `in` is for."""
+CONTAINERS = SEARCHED | {"deque", "heap", "graph", "store"}
+EVERY = CONTAINERS | {"tensor"}
+
+WRITTEN = {
+    "len": ("write `len(x)`", EVERY),
+    "length": ("write `len(x)`", EVERY),
+    "size": ("write `len(x)`", CONTAINERS),
+    "count": ("write `len(x)`, or `sum([1 for y in x if ...])`", EVERY),
+    "empty": ("write `len(x) == 0`", EVERY),
+    "is_empty": ("write `len(x) == 0`", EVERY),
+    "isEmpty": ("write `len(x) == 0`", EVERY),
+    "contains": ("write `y in x`", SEARCHED),
+    "contains_key": ("write `y in x`", SEARCHED),
+    "has": ("write `y in x`", SEARCHED),
+    "includes": ("write `y in x`", SEARCHED),
+    "setdefault": ("write `if k not in m: m[k] = ...`", {"map"}),
+    "slice": ("write `x[1:3]`", SEQUENCES | {"tensor"}),
+    "substr": ("write `x[1:3]`", SEQUENCES),
+    "substring": ("write `x[1:3]`", SEQUENCES),
+    "copy": ("everything is a value: `let y = x` is a copy", EVERY),
+    "clone": ("everything is a value: `let y = x` is a copy", EVERY),
+    "to_string": ("write `str(x)`", EVERY),
+    "toString": ("write `str(x)`", EVERY),
+    "forEach": ("write `for y in x:`", EVERY),
+    "concat": ("write `x + y`", SEQUENCES),
+}
+"""What is no method here, how it is written, and of which types."""
+TENSORS = {
+    "size": "write `shape(x)`, or `len(x)` for the first axis",
+    "contains": "compare and reduce: `any(x == y)`",
+}
+"""The same, of tensors alone."""
+
+_ADJACENT = {
+    ("&", "&"): ("there is no `&&`", "write `and`"),
+    ("|", "|"): ("there is no `||`", "write `or`"),
+    ("<", ">"): ("there is no `<>`", "write `!=`"),
+    ("=", ">"): ("there is no `=>`", "write `fn(x): x + 1` for a function, `:` before a body"),
+    (":", "="): ("there is no `:=`", "write `let x = ...` on a line before"),
+    ("==", "="): ("there is no `===`", "write `==`"),
+    ("!=", "="): ("there is no `!==`", "write `!=`"),
+    (">=", "="): ("there is no `>==`", "write `>=`"),
+}
+
+
+def member(kind: str, name: str, names: Collection[str]) -> str | None:
+    """How a member of other languages is called among these, or written. `kind`: `tensor`, or the name of the type."""
+    for called in MEMBERS.get(name, ()):
+        if called in names:
+            return f"it is called `{called}`"
+    written, kinds = WRITTEN.get(name, (None, EVERY))
+    if kind in kinds:
+        return written
+    return TENSORS.get(name) if kind == "tensor" else None
+
+
+@dataclass(frozen=True)
+class Habit:
+    message: str
+    help: str | None
+    first: Token
+    last: Token
+
+
+def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
+    """The habit behind the unexpected token `at`; `begins` is the first token of its line."""
+    token = tokens[at]
+    previous = tokens[at - 1] if at > begins else None
+    before = tokens[at - 2] if at - 1 > begins else None
+    following = tokens[at + 1] if at + 1 < len(tokens) else None
+
+    if previous is None:
+        if token.type == "NAME" and token.value in WORDS and following is not None:
+            if following.type in ("NAME", "STRING", "FSTRING", "COLON", "NUMBER", "SELF"):
+                return Habit(*WORDS[token.value], token, token)
+        return None
+    if previous.type == "NAME" and previous.value in WORDS:
+        if token.type in ("NAME", "STRING", "FSTRING", "NUMBER", "SELF", "NONE", "TRUE", "FALSE", "NOT", "FN", "FOR"):
+            return Habit(*WORDS[previous.value], previous, previous)
+        if token.type in ("COLON", "LBRACE", "LSQB") and at - 1 == begins:
+            return Habit(*WORDS[previous.value], previous, previous)
+    if previous.type == "ELSE" and token.type == "IF":
+        return Habit("there is no `else if`", "write `elif`", previous, token)
+    if previous.type in ("LET", "VAR") and token.type == "MUT":
+        return Habit("there is no `let mut`", "write `var` for what is assigned again", previous, token)
+    if token.type == "NAME" and token.value == "is":
+        return Habit(*WORDS["is"], token, token)
+    if following is not None and token.end_pos == following.start_pos and (token.value, following.value) == (":", "="):
+        return Habit(*_ADJACENT[":", "="], token, following)
+    if previous.end_pos == token.start_pos and (previous.value, token.value) in _ADJACENT:
+        return Habit(*_ADJACENT[previous.value, token.value], previous, token)
+    if before is not None and token.type in ("NEWLINE", "RPAR", "EQUAL") and before.end_pos == previous.start_pos:
+        if previous.value == before.value and previous.value in ("+", "-"):
+            sign = previous.value
+            return Habit(f"there is no `{sign}{sign}`", f"write `{sign}= 1`", before, previous)
+    if before is not None and before.type == "NAME" and before.value in WORDS and at - 2 == begins:
+        # `class A(B):` and the like: the first word went for a name, and the mistake shows only later.
+        if previous.type == "NAME":
+            return Habit(*WORDS[before.value], before, before)
+    if previous.type == "QMARK" and token.type in ("NAME", "NUMBER", "STRING", "SELF", "LPAR"):
+        return Habit("there is no `c ? a : b`", "write `a if c else b`", previous, previous)
+    return None
