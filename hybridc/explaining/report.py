@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from itertools import takewhile
 
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.base import knobs
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source, Sources, Span
@@ -127,11 +127,11 @@ def report_of(path: str, function: str | None = None, *, target: str = "cpu", ro
     device, notes = bool(driver.gpus_of(target)), _Notes()
     roots = surface.symbols(interface)
     with deep_recursion():
-        core = driver.differentiated(dce.prune(core, roots), roots, checked.sources)
-        passes = driver.DEVICE_PASSES if device else driver.PASSES
+        core = pipeline.differentiated(dce.prune(core, roots), roots, checked.sources)
+        passes = pipeline.DEVICE_PASSES if device else pipeline.PASSES
         for name, run in takewhile(lambda p: p[0] not in AFTERWARDS, passes):
             if name != "fuse":
-                core = driver.passed(name, run, core, roots)
+                core = pipeline.passed(name, run, core, roots)
         core = fuse.run(core, refusal if device else fuse.on_cpu, notes.refusals)
         if device:
             core = place.run(core, knobs.place_everything(), notes.hosted)

@@ -1,4 +1,4 @@
-"""Core to Core: one file for each pass, in the order of `driver.PASSES`.
+"""Core to Core: one file for each pass, in the order of `pipeline.PASSES`.
 
 Before derivatives are written out, and after it again:
 

@@ -11,7 +11,7 @@ import pytest
 from differences import slope
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.autodiff.activity import CONSTANT
 from hybridc.autodiff.rules import ADJOINTS, UNSUPPORTED
 from hybridc.autodiff.scalar_rules import SCALAR_ADJOINTS
@@ -199,7 +199,7 @@ def test_against_central_differences(name: str, tmp_path: Path) -> None:
     checked = driver.check(str(file))
     core, interface = driver.lower(checked)
     entry = interface.fns["d"][0].symbol
-    machine = Interpreter(driver.differentiated(core, [entry], checked.sources))
+    machine = Interpreter(pipeline.differentiated(core, [entry], checked.sources))
     ((value2, found2),) = machine.call(entry, args)  # type: ignore[misc]
     assert value2 == pytest.approx(value, rel=1e-6)
     for a, b in zip(found2 if count > 1 else (found2,), found, strict=True):

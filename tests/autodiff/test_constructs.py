@@ -14,7 +14,7 @@ import pytest
 from differences import slope
 
 import hybridc
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.values import Buffer
 from hybridc.link import surface
@@ -63,7 +63,7 @@ class Interpreted:
         checked = checking.check(str(file))
         core, self.interface = driver.lower(checked)
         surface.without_curvatures(self.interface)
-        self.machine = Interpreter(driver.differentiated(core, surface.symbols(self.interface), checked.sources))
+        self.machine = Interpreter(pipeline.differentiated(core, surface.symbols(self.interface), checked.sources))
 
     def call(self, name: str, *args: list[float]) -> Any:
         """Lists are given, a list or numbers come back."""

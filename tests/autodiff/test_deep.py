@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.link import surface
 
@@ -63,7 +63,7 @@ def test_a_direction_that_is_shorter(mod) -> None:
 def test_on_the_interpreter() -> None:
     checked = driver.check(str(SOURCE))
     core, interface = driver.lower(checked, all_names=True)
-    machine = Interpreter(driver.differentiated(core, surface.symbols(interface), checked.sources))
+    machine = Interpreter(pipeline.differentiated(core, surface.symbols(interface), checked.sources))
     for name, expected in EXPECTED.items():
         for n in (1, 2, 5):
             found = machine.call(interface.fns[name][0].symbol, arguments(name, n))

@@ -11,7 +11,7 @@ from differences import slope
 from test_adjoints import CASES
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.autodiff.activity import CONSTANT
 from hybridc.autodiff.push_rules import PUSH
 from hybridc.autodiff.rules import UNSUPPORTED
@@ -70,7 +70,7 @@ def test_directions(name: str, tmp_path: Path) -> None:
     checked = driver.check(str(file))
     core, interface = driver.lower(checked)
     entries = [interface.fns[n][0].symbol for n in "th"]
-    machine = Interpreter(driver.differentiated(core, entries, checked.sources))
+    machine = Interpreter(pipeline.differentiated(core, entries, checked.sources))
     ((value2, along2),) = machine.call(entries[0], [*args, *directions])
     assert (value2, along2) == pytest.approx((value, along), rel=1e-6, abs=1e-9)
     (curved,) = machine.call(entries[1], [*args, *directions])

@@ -13,7 +13,7 @@ import torch
 from differences import slope
 
 import hybridc
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.core.ir import F64, BufferT, Loop, Op
 from hybridc.core.printer import print_program
 from hybridc.core.walk import statements
@@ -140,7 +140,7 @@ def derived(text: str, folder: Path, part: str) -> str:
     file.write_text(text)
     checked = checking.check(str(file))
     core, interface = driver.lower(checked)
-    core = driver.differentiated(core, surface.symbols(interface), checked.sources)
+    core = pipeline.differentiated(core, surface.symbols(interface), checked.sources)
     core.fns = {name: f for name, f in core.fns.items() if name.startswith(part)}
     return print_program(core)
 
@@ -377,7 +377,7 @@ def test_rows_of_adjoints_are_at_hand(tmp_path: Path) -> None:
     derived(ROWS, tmp_path, "f reverse")
     checked = checking.check(str(tmp_path / "m.hyb"))
     core, interface = driver.lower(checked)
-    core = driver.optimise(core, interface, checked.sources)
+    core = pipeline.optimise(core, interface, checked.sources)
     rows = BufferT(F64)
     loops = [s for fn in core.fns.values() if "reverse" in fn.name for s in statements(fn.body)
              if isinstance(s, Loop) and sum(p.type == rows for p in s.params) > 1]

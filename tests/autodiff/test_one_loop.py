@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Op, Prim, TupleT
 from hybridc.core.values import Buffer
@@ -155,7 +155,7 @@ def records(path):
     """The buffers of records in what is left of the derivative of `f`."""
     checked = driver.check(path)
     core, interface = driver.lower(checked)
-    core = driver.optimise(core, interface, checked.sources)
+    core = pipeline.optimise(core, interface, checked.sources)
     found = [s for name, fn in core.fns.items() if "forward" in name or "reverse" in name
              for s in statements(fn.body) if isinstance(s, Op)]
     return [s.outs[0].type for s in found if s.op == "buffer_room" and isinstance(s.outs[0].type.item, (TupleT, Prim))]
@@ -266,7 +266,7 @@ def test_records_of_inner_loops_lie_in_one_place(tmp_path):
     np.testing.assert_allclose(mod.h(list(x), list(v)), along, rtol=1e-5, atol=1e-6)
     checked = driver.check(path)
     core, interface = driver.lower(checked)
-    core = driver.optimise(core, interface, checked.sources)
+    core = pipeline.optimise(core, interface, checked.sources)
     ((found, _),) = Interpreter(core).call(interface.fns["g"][0].symbol, [(Buffer(list(x)), 12)])
     np.testing.assert_allclose(found.items()[:12], mod.g(list(x)), rtol=1e-12)
     (fn,) = (fn for name, fn in core.fns.items() if name.endswith("and reverse"))

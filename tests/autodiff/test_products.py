@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import hybridc
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.core import ir
 from hybridc.core.printer import print_program
 from hybridc.link import surface
@@ -167,7 +167,7 @@ fn g_looped(m: Net, xs: list[f64[64]]) -> f64[?]:
 """)
     checked = checking.check(str(file))
     core, interface = driver.lower(checked)
-    core = driver.differentiated(core, surface.symbols(interface), checked.sources)
+    core = pipeline.differentiated(core, surface.symbols(interface), checked.sources)
     within = {name: fn for name, fn in core.fns.items() if "encode reverse" in name}
     text = print_program(ir.Program(core.structs, core.enums, within))
     large = [line for line in text.splitlines() if "f64[64, 128] =" in line or "f64[6, 64] =" in line]

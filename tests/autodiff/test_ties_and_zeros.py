@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.core.interp import Interpreter
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
@@ -59,7 +59,7 @@ def test_as_in_torch(name: str, device: str, tmp_path: Path) -> None:
     checked = driver.check(str(file))
     core, interface = driver.lower(checked)
     entry = interface.fns["orders"][0].symbol
-    machine = Interpreter(driver.differentiated(core, [entry], checked.sources))
+    machine = Interpreter(pipeline.differentiated(core, [entry], checked.sources))
     ((*interpreted,),) = machine.call(entry, (x, v))  # type: ignore[misc]
     for found in (hybridc.load(str(file), device=device).orders(x, v), interpreted):
         for a, b in zip(found, wanted, strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.core.ir import Program
 from hybridc.link import pace
 
@@ -62,7 +62,7 @@ def optimised(text: str, path: Path) -> tuple[Program, dict[str, str]]:
     path.write_text(text)
     checked = driver.check(str(path))
     core, interface = driver.lower(checked)
-    core = driver.reached(core, interface)
+    core = pipeline.reached(core, interface)
     return core, pace.paces(core, [e.symbol for group in interface.fns.values() for e in group])
 
 

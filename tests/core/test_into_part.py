@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hybridc
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
@@ -93,7 +93,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory):
     file.write_text(PARTS)
     checked = checking.check(str(file))
     core, interface = driver.lower(checked)
-    after = driver.optimise(core, interface, checked.sources)
+    after = pipeline.optimise(core, interface, checked.sources)
     assert print_program(after).count("update") == 3 == print_program(after).count("fused")
     return [Interpreter(core), Interpreter(after)], hybridc.load(str(file))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.core.ir import Block, Program, Yield
 from hybridc.core.verify import CoreError, check_after
 
@@ -21,11 +21,11 @@ def optimised(folder: Path) -> Program:
     path.write_text("fn f(x: int) -> int:\n    return x + 1\n\nexport f\n")
     checked = checking.check(str(path))
     core, interface = driver.lower(checked)
-    return driver.optimise(core, interface, checked.sources)
+    return pipeline.optimise(core, interface, checked.sources)
 
 
-def with_pass(monkeypatch: pytest.MonkeyPatch, run: driver.Pass) -> None:
-    monkeypatch.setattr(driver, "PASSES", [*driver.PASSES[:3], ("broken", run), *driver.PASSES[3:]])
+def with_pass(monkeypatch: pytest.MonkeyPatch, run: pipeline.Pass) -> None:
+    monkeypatch.setattr(pipeline, "PASSES", [*pipeline.PASSES[:3], ("broken", run), *pipeline.PASSES[3:]])
 
 
 @pytest.mark.parametrize("each", [None, "1"])
@@ -48,10 +48,11 @@ def test_nothing_is_verified_where_nobody_wants_it(monkeypatch: pytest.MonkeyPat
 
 def test_good_passes_are_verified_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     named: list[str] = []
-    monkeypatch.setattr(driver, "check_after", lambda name, *rest: (named.append(name), check_after(name, *rest)))
+    for module in (driver, pipeline):
+        monkeypatch.setattr(module, "check_after", lambda name, *rest: (named.append(name), check_after(name, *rest)))
     monkeypatch.delenv("HYB_VERIFY")
     optimised(tmp_path)
     assert named == ["all passes"]
     monkeypatch.setenv("HYB_VERIFY", "1")
     optimised(tmp_path)
-    assert {name for name, _ in driver.PASSES} <= {*named} and "lower" in named
+    assert {name for name, _ in pipeline.PASSES} <= {*named} and "lower" in named

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.checking import check
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Op, Program
@@ -160,7 +160,7 @@ def test_in_programs(name: str, tmp_path) -> None:
     source, text = LIBRARY[name]
     (tmp_path / "p.hyb").write_text(source)
     checked = check(str(tmp_path / "p.hyb"))
-    core = driver.optimise(*driver.lower(checked), checked.sources)
+    core = pipeline.optimise(*driver.lower(checked), checked.sources)
     counting = Counting(own(core))
     assert "buffer_part" in ops(counting.program)
     data = Buffer(list(text.encode()))

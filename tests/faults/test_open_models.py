@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import hybridc
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.values import InterpFault
 from hybridc.link import surface
@@ -111,7 +111,7 @@ def interpreted(file: Path) -> Any:
     checked = checking.check(str(file))
     core, interface = driver.lower(checked)
     surface.without_curvatures(interface)
-    machine = Interpreter(driver.differentiated(core, surface.symbols(interface), checked.sources))
+    machine = Interpreter(pipeline.differentiated(core, surface.symbols(interface), checked.sources))
     return lambda name, n: machine.call(interface.fns[name][0].symbol, (n,))[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.core.interp import InterpFault, Interpreter
 from hybridc.link import surface
 
@@ -64,7 +64,7 @@ def test_calls_of_function_values_are_as_deep_as_others(mod, name):
     checked = driver.check(str(SOURCE))
     core, interface = driver.lower(checked)
     symbol = next(e.symbol for e in surface.entries(interface) if e.symbol == name)
-    machines = [Interpreter(p) for p in (core, driver.optimise(core, interface, checked.sources))]
+    machines = [Interpreter(p) for p in (core, pipeline.optimise(core, interface, checked.sources))]
     args = (1,) if name == "local" else ()
     for call in (getattr(mod, name), *(lambda *args, m=m: m.call(symbol, args)[0] for m in machines)):
         for n in (0, 1, 12, DEPTH - 3):

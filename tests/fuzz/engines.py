@@ -15,7 +15,7 @@ from hybridc_runtime.artifact import load_artifact
 from hybridc_runtime.module import Module
 
 import hybridc
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.base.source import Source
 from hybridc.core import ir
 from hybridc.core.interface import Interface
@@ -70,7 +70,7 @@ class Unit:
 
     def optimised(self, guarded: bool = False) -> ir.Program:
         """After all passes, verified again even where HYB_VERIFY saves the verifier its work after each."""
-        core = driver.optimise(self.core, self.interface, self.checked.sources, guarded=guarded)
+        core = pipeline.optimise(self.core, self.interface, self.checked.sources, guarded=guarded)
         check_after("all passes", core)
         return core
 
@@ -79,7 +79,7 @@ class Unit:
         roots = surface.symbols(self.interface)
         host = StoreHost()
         machine = Interpreter(
-            driver.differentiated(self.core, roots, self.checked.sources) if core is None else core, host, depth_limit=DEPTH)
+            pipeline.differentiated(self.core, roots, self.checked.sources) if core is None else core, host, depth_limit=DEPTH)
         found: dict[str, list[Outcome]] = {}
         for name in self.names:
             entry = self.interface.fns[name][0]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.base.diagnostic import CompileError
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
@@ -173,7 +173,7 @@ def try_source(data: bytes, path: Path, deep_share: float) -> bool:
         checked = checking.check(str(path))
         core, interface = driver.lower(checked, all_names=True)
         if deep_share > random.Random(data).random():
-            driver.optimise(core, interface, checked.sources)
+            pipeline.optimise(core, interface, checked.sources)
     except CompileError as e:
         assert e.diagnostics, "refused without a diagnostic"
         str(e)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hybridc_runtime import artifact
 
-from hybridc import checking, driver
+from hybridc import checking, driver, pipeline
 from hybridc.base.diagnostic import CompileError, Diagnostic
 from hybridc.front.check.checker import Checker
 from hybridc.front.check.kept import KeptModule, KeptModules
@@ -48,7 +48,7 @@ class Compiler:
         modules, lowered, recogniser = (KeptModules(), KeptFns(), Recogniser()) if fresh else self.kept
         self.patch.setattr(checking, "KEPT", modules)
         self.patch.setattr(driver, "LOWERED", lowered)
-        self.patch.setattr(driver, "RECOGNISER", recogniser)
+        self.patch.setattr(pipeline, "RECOGNISER", recogniser)
         try:
             checked = checking.check(str(path))
             data = driver.artifact(checked, all_names=True, portable=False)

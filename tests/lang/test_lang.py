@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
-from hybridc import driver, loading
+from hybridc import driver, loading, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Program as Core
 from hybridc.core.printer import print_program
@@ -51,10 +51,10 @@ class TestPrograms:
     def test_interpreted(self, program: Program) -> None:
         assert program.interface.tests, "no test block"
         roots = surface.symbols(program.interface)
-        program.interpret(driver.differentiated(program.core, roots, program.checked.sources))
+        program.interpret(pipeline.differentiated(program.core, roots, program.checked.sources))
 
     def test_interpreted_after_the_passes(self, program: Program) -> None:
-        program.interpret(driver.optimise(program.core, program.interface, program.checked.sources))
+        program.interpret(pipeline.optimise(program.core, program.interface, program.checked.sources))
 
     def test_compiled(self, path: Path) -> None:
         assert [call() for _, call in loading.tests(str(path))]

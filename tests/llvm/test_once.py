@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.link import surface
 
 SOURCE = '''
@@ -46,6 +46,6 @@ def test_initialisers_that_only_tests_call(tmp_path: Path) -> None:
     file.write_text(SOURCE)
     checked = driver.check(str(file))
     core, interface = driver.lower(checked, tests=True)
-    once = surface.once(interface, driver.optimise(core, interface, checked.sources))
+    once = surface.once(interface, pipeline.optimise(core, interface, checked.sources))
     assert {"one is made", "another is made", "M[3].init"} <= once
     assert not {"turns", "several", "shared", "M[5].init"} & once  # called from outside, or in loops

@@ -14,7 +14,7 @@ from hybridc_runtime import archive
 from hybridc_runtime.artifact import features, read
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.c_library import write_library
 from hybridc.checking import check
 from hybridc.llvm import backend
@@ -61,7 +61,7 @@ def expected(i: int, n: int) -> int:
 
 def texts(path: Path) -> list[str]:
     core, interface = driver.lower(check(str(path)), all_names=True)
-    return driver.native(driver.optimise(core, interface, {}), interface, ["host"])[0].pieces
+    return driver.native(pipeline.optimise(core, interface, {}), interface, ["host"])[0].pieces
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hybridc
-from hybridc import driver
+from hybridc import driver, pipeline
 from hybridc.core.ir import Loop, Op
 from hybridc.core.walk import statements
 
@@ -201,7 +201,7 @@ def test_checks_leave_the_quick_version(tmp_path):
     path.write_text(SOURCE)
     checked = driver.check(str(path))
     core, interface = driver.lower(checked, all_names=True)
-    core = driver.optimise(core, interface, checked.sources)
+    core = pipeline.optimise(core, interface, checked.sources)
     for name in ("total", "ahead", "shifted"):
         loops = [s for s in statements(core.fns[name].body) if isinstance(s, Loop)]
         checks = [sum(isinstance(s, Op) and s.op == "place" for s in statements(loop.body)) for loop in loops]
