@@ -14,8 +14,6 @@ from tests.leaks import Leaks
 
 # Threads of OpenMP that wait sleep, since other tests run beside.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Every pass is to leave good Core, not only all of them together.
-os.environ.setdefault("HYB_VERIFY", "1")
 
 
 def gpus() -> str:
@@ -88,6 +86,15 @@ def device(request: pytest.FixtureRequest):
     patch.setenv("HYB_OPT", "0")
     patch.setenv("HYB_VERIFY", "0")
     yield request.param
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def each_pass_verified():
+    """Every pass is to leave good Core, not only all of them together, which is what is asked elsewhere."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("HYB_VERIFY", "1")
+    yield
     patch.undo()
 
 

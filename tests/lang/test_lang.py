@@ -53,7 +53,8 @@ class TestPrograms:
         roots = surface.symbols(program.interface)
         program.interpret(pipeline.differentiated(program.core, roots, program.checked.sources))
 
-    def test_interpreted_after_the_passes(self, program: Program) -> None:
+    def test_interpreted_after_the_passes(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HYB_VERIFY", "1")
         program.interpret(pipeline.optimise(program.core, program.interface, program.checked.sources))
 
     def test_compiled(self, path: Path) -> None:
