@@ -229,7 +229,7 @@ def unpack_enum(node: int, to: int, cursor: int, log: int, context: int) -> int:
 
 def unpack_wire(node: int, to: int, cursor: int, log: int, context: int) -> int:
     """A container, made by the program from the list that it crosses as: 2 where that raises."""
-    wire = room(plan.BOX)
+    wire = room(plan.WIRE_BOX)
     mark = word(log + plan.LOG_COUNT)
     done = unpack(word(node + plan.WIRE_ITEM), wire, cursor, log, context)
     if done != 1:
@@ -426,8 +426,8 @@ def pack_enum(node: int, at: int, out: int, depth: int, context: int) -> int:
 
 def pack_wire(node: int, at: int, out: int, depth: int, context: int) -> int:
     """A container, as the list that the program makes of it: 2 where that raises."""
-    own = room(plan.BOX)
-    wire = room(plan.BOX)
+    own = room(plan.WIRE_BOX)
+    wire = room(plan.WIRE_BOX)
     api.memcpy(own, at, word(node + 8))
     hyb_wait()
     i = 0

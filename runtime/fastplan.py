@@ -78,6 +78,8 @@ CONTEXT, THREAD = 0, 8
 
 BOX = 1024
 """Bytes for arguments and results."""
+WIRE_BOX = 128
+"""Bytes for a container and for the list that it crosses as."""
 LARGE = 1 << 18
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 DEEPEST = 100

@@ -48,7 +48,7 @@ class BytePlans(Plans):
         codec, layout = self.codec, self.layouts.of(t)
         wire = codec.wire_type(t)
         sizes = layout.size, self.layouts.of(wire).size
-        if max(sizes) > plan.BOX:
+        if max(sizes) > plan.WIRE_BOX:
             raise Unfit
         helpers = codec.kind(t).helpers
         entries = [codec.program.entry("hyb." + helpers[name]) for name in ("to_wire", "from_wire")]
