@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hybridc
+from hybridc import driver
 
 ints = st.integers(-(1 << 63), (1 << 63) - 1)
 texts = st.text(max_size=20)
@@ -366,6 +367,33 @@ def test_plain_types_need_no_help(mod: Any) -> None:
         assert Memory(mod, t).stored.node
 
 
-def test_records_keep_their_form() -> None:
-    """What files hold before a value."""
-    assert NEW == bytes(8) + b"\1"
+def test_a_built_module_reads_what_another_wrote(mod: Any, tmp_path: Path) -> None:
+    source = Path(mod._parts[0].codec.manifest.path)
+    built = tmp_path / "stored.hybx"
+    built.write_bytes(driver.artifact(driver.check(str(source))))
+    other = hybridc.load(built)
+    i, path = list(TYPES).index("Record"), str(tmp_path / "memory")
+    x = {"id": 1, "name": "é", "weight": 2.0, "known": True, "parts": [0.5]}
+    written = getattr(mod, f"keep{i}")(path, mod.Record(**x))
+    assert plain(getattr(other, f"read{i}")(path)) == plain(written)
+
+
+def test_what_files_hold(mod: Any, tmp_path: Path) -> None:
+    """Files that exist stay readable: what is before a value, and the bytes of one."""
+    record = (b"\x00" * 8 + b"\x01" + b"\x07" + b"\x00" * 7 + b"\x02" + b"\x00" * 7 + "é".encode() + b"\x00" * 7 + b"\x40"
+              + b"\x01" + b"\x01" + b"\x00" * 7 + b"\x00\x00\x00\x3f")
+    i, path = list(TYPES).index("Record"), str(tmp_path / "memory")
+    getattr(mod, f"keep{i}")(path, mod.Record(id=7, name="é", weight=2.0, known=True, parts=[0.5]))
+    with lmdb.open(path, subdir=False, max_dbs=4) as env:
+        data, order, meta = (env.open_db(name) for name in (b"data", b"order", b"meta"))
+        with env.begin() as txn:
+            assert dict(txn.cursor(data)) == {b"=" + bytes(8): record} and dict(txn.cursor(order)) == {bytes(8): bytes(8)}
+            assert txn.get(b"version", db=meta) == b"1"
+    assert record[:HEAD] == NEW
+
+
+def test_sets_keep_their_order(mod: Any) -> None:
+    with Memory(mod, "list[set[str]?]") as m:
+        texts = [(1).to_bytes(8, "little") + t for t in (b"b", b"a", b"c", b"A")]
+        data = encoding.joined([b"\x01" + encoding.joined(texts)])
+        assert m.fast(data) and m.stored.read(m.at) == data
