@@ -5,7 +5,7 @@ Nothing heavy is imported before it is needed.
     module.py                   a loaded program as a Python object; more.py: what it asks the compiler for later
     artifact.py, archive.py, manifest.py, packed.py, origin.py    the `.hybx` file, and what is in it
     native.py, memory.py, limits.py, interrupts.py    machine code and its calls, memory, depth and stacks, Ctrl-C
-    support.py, glue.py, machine.py    the runtime's own machine code
+    support.py, glue.py, machine.py, cfunction.py    the runtime's own machine code
     alone.py                    who counts owners without atomic operations
     faults.py                   what goes wrong, as exceptions
 
@@ -15,6 +15,7 @@ Values:
     convert_*.py, arrays.py     Python to native and back
     values.py, classes.py, typetext.py    native values, structs and enums, types as text
     pickling.py, encoding.py    copies, and values as bytes
+    stored.py, fastbytes.py     values as bytes without Python's values between
     holds.py                    blocks that are more than memory of compiled code
 
 Calls:
@@ -32,7 +33,7 @@ Models:
 
 Stores and GPUs:
 
-    store.py                    maps on disk
+    store.py, faststore.py      maps on disk
     launchers.py, cuda.py, hip.py, interpret.py, driver_api.py    who runs kernels
     device.py, graphs.py        what compiled code asks of these
 """

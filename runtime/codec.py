@@ -24,6 +24,7 @@ MANY = 4096
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
     from hybridc_runtime.fastplans import Plans
+    from hybridc_runtime.stored import BytePlans
 
 UNIT: Type = ("tuple", ())
 
@@ -52,7 +53,8 @@ class Codec:
         self._applies: dict[Type, Caller] = {}
         self._lists = {erased(k.args[0]): name for name, k in manifest.kinds.items() if k.kind == "list"}
         self.plans: Plans | None = None
-        """Of fast calls, once there are any."""
+        self.byte_plans: BytePlans | None = None
+        """Of fast calls, and of values as bytes, once there are any."""
         self.callables: dict[int, Any] = {}
         self._callable_ids: dict[int, int] = {}
         self._next_id = 1
@@ -197,7 +199,7 @@ class Codec:
         key = (id(other), t)
         found = self._alike.get(key)
         if found is None:
-            found = self._alike[key] = all(self._same_definition(other, name) for name in self._named(t))
+            found = self._alike[key] = all(self._same_definition(other, name) for name in self.named(t))
             if found and erased(t) not in self.alike:
                 self.alike[erased(t)] = other
                 if self.plans is not None:
@@ -212,7 +214,7 @@ class Codec:
             return self.layouts.structs[name[1]] == other.layouts.structs.get(name[1])
         return self.layouts.enums[name[1]] == other.layouts.enums.get(name[1])
 
-    def _named(self, t: Type) -> set[Any]:
+    def named(self, t: Type) -> set[Any]:
         """Every struct and enum in a type, at any distance."""
         found: set[Any] = set()
         todo = [t]

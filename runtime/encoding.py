@@ -30,6 +30,8 @@ SCALARS = {
     "f64": struct.Struct("<d"), "f32": struct.Struct("<f"), "f16": struct.Struct("<e"), "bf16": struct.Struct("<f"),
 }
 _COUNT = struct.Struct("<Q")
+MOST_EMPTY = 1 << 24
+"""Items without bytes, of which damaged bytes may promise any number."""
 
 
 def schema(manifest: Manifest, t: Type) -> dict[str, Any]:
@@ -176,8 +178,29 @@ class Maker:
         return cls
 
 
+class Damaged(ValueError):
+    """Bytes that are of no value of the type."""
+
+
+def joined(items: Sequence[bytes]) -> bytes:
+    """A list of what these are the bytes of."""
+    return _COUNT.pack(len(items)) + b"".join(items)
+
+
 def decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool = True) -> Any:
-    """The value of bytes that `encode` made. Without a `copy` arrays look into these, and cannot be written."""
+    """The value of bytes that `encode` made; Damaged for others. Without a `copy` arrays look into these, and cannot be
+    written."""
+    try:
+        value, end = _decode(s, data, maker, copy)
+    except (ValueError, IndexError, OverflowError, struct.error) as e:
+        raise Damaged(str(e)) from None
+    if end != len(data):
+        raise Damaged("too many bytes" if end < len(data) else "too few bytes")
+    return value
+
+
+def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[Any, int]:
+    """The value, and where its bytes end."""
     defs = s["defs"]
     at = 0
     root: list[Any] = [None]
@@ -192,6 +215,8 @@ def decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool = True) -> A
                 target[key] = data[at:at + size].decode()
                 at += size
             else:
+                if t == "bool" and data[at] > 1 or t == "bf16" and data[at:at + 2] != b"\0\0":
+                    raise ValueError(f"no {t}")
                 target[key] = SCALARS[t].unpack_from(data, at)[0]
                 at += SCALARS[t].size
             continue
@@ -204,6 +229,8 @@ def decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool = True) -> A
                 dtype = arrays.DTYPES[t[1]]
                 count = math.prod(shape)
                 a = np.frombuffer(data, dtype, count, at).reshape(shape)
+                if t[1] == "bool" and (a.view(np.uint8) > 1).any():
+                    raise ValueError("neither true nor false")
                 a = a.copy() if copy else a
                 target[key] = arrays.from_bf16(a) if t[1] == "bf16" else a
                 at += count * dtype.itemsize
@@ -213,18 +240,20 @@ def decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool = True) -> A
                 todo += [(x, parts, i) for i, x in reversed(list(enumerate(t[1])))]
             case "option":
                 at += 1
+                if data[at - 1] > 1:
+                    raise ValueError("neither a value nor none")
                 if data[at - 1]:
                     todo.append((t[1], target, key))
                 else:
                     target[key] = None
             case "list" | "set" | "deque":
-                size = _COUNT.unpack_from(data, at)[0]
+                size = _items(s, data, at, t[1])
                 at += 8
                 parts = [None] * size
                 todo.append((("close", {"list": list, "set": set, "deque": deque}[t[0]], parts), target, key))
                 todo += [(t[1], parts, i) for i in range(size - 1, -1, -1)]
             case "map" | "heap":
-                size = _COUNT.unpack_from(data, at)[0]
+                size = _items(s, data, at, t[1])
                 at += 8
                 parts = [None] * (2 * size)
                 todo.append((("close", _pairs_to_dict if t[0] == "map" else _pairs, parts), target, key))
@@ -244,7 +273,25 @@ def decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool = True) -> A
                 target[key] = value
                 # In the order of the fields, which is the order of the instance's dictionary.
                 todo += [(ft, value.__dict__, f) for f, ft in reversed(parts)]
-    return root[0]
+    return root[0], at
+
+
+def _items(s: dict[str, Any], data: bytes, at: int, item: Any) -> int:
+    """The count that stands at a place, of items for which there is room in memory."""
+    count: int = _COUNT.unpack_from(data, at)[0]
+    if count > len(data) - at - 8 and (_has_bytes(s, item) or count > MOST_EMPTY):
+        raise ValueError("too few bytes")
+    return count
+
+
+def _has_bytes(s: dict[str, Any], t: Any) -> bool:
+    """Does every value of the type have bytes? Structs and tuples may have no parts."""
+    if isinstance(t, str) or t[0] not in ("tuple", "named"):
+        return True
+    if t[0] == "tuple":
+        return any(_has_bytes(s, part) for part in t[1])
+    kind, _, parts = s["defs"][t[1]]
+    return kind == "enum" or any(_has_bytes(s, part) for _, part in parts)
 
 
 def _pairs(parts: list[Any]) -> list[tuple[Any, Any]]:
@@ -263,5 +310,5 @@ def from_text(s: dict[str, Any], text: str, codec: Codec | None) -> Any:
     """The value that `to_text` wrote; ValueError for another text."""
     try:
         return decode(s, base64.b64decode(text), Maker(s, codec))
-    except (ValueError, struct.error, IndexError) as e:
+    except ValueError as e:
         raise ValueError("state that does not fit the model") from e

@@ -24,8 +24,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from hybridc_runtime import cfunction, interrupts, limits, native
 from hybridc_runtime import fastplan as plan
-from hybridc_runtime import interrupts, limits, native
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.fastplans import Plans
 from hybridc_runtime.memory import allocate, free, set_word, word
@@ -34,17 +34,10 @@ from hybridc_runtime.values import Native, Owned, rng
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
 
-METH_FASTCALL_KEYWORDS = 0x82
 TYPE_VECTORCALL, TYPE_FLAGS, HAVE_VECTORCALL = 56, 168, 1 << 11
 """Of types: the offset of tp_vectorcall_offset, that of tp_flags, and the flag."""
 ARRAY_NEW = 93
 """PyArray_New in numpy's table of functions."""
-
-
-class _Method(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p),
-    ]
 
 
 # ---- is all where it is expected?
@@ -122,14 +115,11 @@ class _Native:
         for i, name in enumerate(jit.known):
             set_word(table + 8 * i, known[name])
         self.fast, self.vector = jit.address["hyb_fast"], jit.address["hyb_vector"]
-        new = ctypes.pythonapi["PyCFunction_NewEx"]
-        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-        self.new = new
 
     def make(self, name: str, doc: str | None, table: int, *keep: object) -> Any:
         """The C function of a table."""
-        method = _Method(name.encode(), self.fast, METH_FASTCALL_KEYWORDS, doc.encode() if doc else None)
-        return self.new(ctypes.addressof(method), (table.to_bytes(8, "little"), *keep, method, self), None)
+        return cfunction.make(
+            name, self.fast, cfunction.KEYWORDS, table.to_bytes(8, "little"), *keep, self, doc=doc)
 
 
 @functools.cache
@@ -266,7 +256,7 @@ class _Table:
 def _plans(caller: Caller) -> Plans:
     codec = caller.codec
     if codec.plans is None:
-        codec.plans = Plans(codec, _cell(codec.program))
+        codec.plans = Plans(codec)
     return codec.plans
 
 
@@ -282,7 +272,7 @@ def wrap(
     keep: list[object] = []
     closed: set[int] = set()
     for key, caller in callers:
-        head = _plans(caller).head(caller, key is not None) if caller.entry.pace else None
+        head = _plans(caller).head(caller, key is not None, _cell(caller.codec.program)) if caller.entry.pace else None
         if head is None:
             closed.add(id(key))  # what comes after it must not be tried before it
         elif id(key) not in closed:

@@ -10,6 +10,8 @@ import math
 
 # ---- nodes: word 0 is the kind, word 1 the size of a value in bytes
 F64, F32, I64, I32, U8, BOOL, TENSOR, TEXT, LIST, TUPLE, STRUCT, OPTION, PLAIN, ENUM, OWNED, RNG = range(16)
+F16, BF16, WIRE = range(16, 19)
+"""The last three only for bytes (fastbytes.py)."""
 SCALARS = {"f64": F64, "f32": F32, "int": I64, "i32": I32, "u8": U8, "bool": BOOL}
 
 DTYPE, NUMBER, ITEM_SIZE, RANK, DIMS = 16, 24, 32, 40, 48
@@ -31,6 +33,10 @@ panels may be kept, another program it may be of, which lays it out alike (0: no
 bytes: scalar's kind, offset, whether it counts owners."""
 LEAF = 24
 
+WIRE_ITEM, WIRE_SIZE, TO_WIRE, FROM_WIRE, WIRE_RELEASE, OWN_RELEASE, OWNERS, OWNER = 16, 24, 32, 40, 48, 56, 64, 72
+"""Of a container, the node of the list that it crosses as, bytes of that, the entries that make one of the other, the
+releases of both; how many counted blocks a value points to, and where the pointers lie."""
+
 # ---- heads
 (ENTRY, CELL, ARGS, FLAGS, RESULTS_AT, VALUES, MUTS, LIVE, FAULT, COMPLETE) = range(0, 80, 8)
 """The entry's address; the cell; how many arguments; flags; where results go; 1 if the function has a value; how many
@@ -43,6 +49,16 @@ LONG, DEEP, LOCKED, KEEP = 1, 2, 4, 8
 """It may last; it may call itself; the first argument is a model that is locked; what stays has its arrays copied."""
 MOST = 12
 """Arguments."""
+
+# ---- services of stores
+(HOLDS, DOES, SLOWLY, TAKES, GIVES, GIVEN, GIVEN_AT, GIVEN_SIZE, SKIPPED, BLOCKS) = range(0, 80, 8)
+"""The dictionary of stores, the Python function that does it, and the slow service; how many arguments are bytes; what
+kind of result there is, the node of the value, where that lies, the bytes of all, how many bytes of what is read are
+skipped, and the count of live blocks."""
+ARGUMENTS, TAKEN = 80, 32
+"""Of each argument its node, offset, and the address and length of what stands before its bytes."""
+NO_RESULT, TRUTH, VALUE, PERHAPS = range(4)
+"""Results: none, a bool, a value, an option of one, which is bytes or Python's None."""
 
 # ---- tables
 ROWS, ROW = 16, 16
@@ -62,6 +78,8 @@ CONTEXT, THREAD = 0, 8
 
 BOX = 1024
 """Bytes for arguments and results."""
+WIRE_BOX = 128
+"""Bytes for a container and for the list that it crosses as."""
 LARGE = 1 << 18
 """A result array of at least so many bytes keeps the memory that compiled code made for it."""
 DEEPEST = 100
@@ -83,6 +101,14 @@ GOOD, WRITEABLE = 0x101, 0x400
 HEADER = 16
 KEPT, KEPT_PLACE, KEPT_MARK = 16, 32, -1 << 63
 """Of a table of kept panels, bytes before its places and of one; what its address has besides in a block."""
+BOOLS = 0
+"""numpy's number for bool."""
+HIGH_BITS = -0x7F7F7F7F7F7F7F80
+"""Of eight bytes those that ASCII has not."""
+MOST_ELEMENTS = 1 << 31
+"""Of a tensor read from bytes; one with more takes the slow way."""
+MADE = 2
+"""A mark in the log: a container was made here, by the node before it."""
 PLAIN_COUNT = (1 << 63) - 1
 """Without the flag of vectorcall's count."""
 MAX_SIZE = (1 << 63) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import fastplan as plan
@@ -24,8 +25,12 @@ NATIVE_READ = frozenset(("fn", "model", "graph", "rng", "store"))
 class Plans:
     """Nodes and heads of one program. They live as long as this; so do the objects whose addresses they hold."""
 
-    def __init__(self, codec: Codec, cell: Any):
-        self.codec, self.cell = codec, cell
+    scalars: Mapping[str, int] = plan.SCALARS
+    tensors = frozenset(DTYPES) - {"bf16"}
+    """What elements of tensors may be."""
+
+    def __init__(self, codec: Codec):
+        self.codec = codec
         self.layouts = codec.layouts
         self._nodes: dict[Any, int | None] = {}
         self._heads: dict[int, int | None] = {}
@@ -42,7 +47,8 @@ class Plans:
         self._keep.append(value)
         return id(value)
 
-    def _row(self, words: list[int]) -> int:
+    def row(self, words: list[int]) -> int:
+        """The address of a row of words that stay."""
         address = self._place(len(words))
         self._fill(address, words)
         return address
@@ -62,7 +68,7 @@ class Plans:
             self._nodes[t] = None
             try:
                 self._nodes[t] = self._make(t)
-            except _Unfit:
+            except Unfit:
                 # What was made within may hold the address of an enum that met itself and is no node after all.
                 for within in list(self._nodes)[before:]:
                     del self._nodes[within]
@@ -72,55 +78,55 @@ class Plans:
     def _need(self, t: Type) -> int:
         found = self.node(t)
         if found is None:
-            raise _Unfit
+            raise Unfit
         return found
 
     def _make(self, t: Type) -> int:
         size = self.layouts.of(t).size
         if isinstance(t, str):
-            if t not in plan.SCALARS:
-                raise _Unfit
-            return self._row([plan.SCALARS[t], size])
+            if t not in self.scalars:
+                raise Unfit
+            return self.row([self.scalars[t], size])
         match t[0]:
             case "tensor":
                 return self._tensor(t, size)
             case "tuple":
                 offsets = self.layouts.offsets(list(t[1]))
                 fields = [w for part, at in zip(t[1], offsets, strict=True) for w in (0, self._need(part), at)]
-                return self._row([plan.TUPLE, size, 0, len(t[1]), *fields])
+                return self.row([plan.TUPLE, size, 0, len(t[1]), *fields])
             case "option":
-                return self._row([plan.OPTION, size, self._need(t[1]), self.layouts.offsets(["bool", t[1]])[1]])
+                return self.row([plan.OPTION, size, self._need(t[1]), self.layouts.offsets(["bool", t[1]])[1]])
             case "enum":
                 return self._enum(t, size)
         if t[0] != "struct":
-            raise _Unfit
+            raise Unfit
         match self.codec.kind(t).kind:
             case "str":
                 if [ft for _, ft in self.layouts.structs[t[1]]] != [("buffer", "u8"), "int", "int"]:
-                    raise _Unfit
-                return self._row([plan.TEXT, size])
+                    raise Unfit
+                return self.row([plan.TEXT, size])
             case "list":
                 places = self._places(t)
                 item = self._need(self.codec.kind(t).args[0])
-                return self._row([plan.LIST, size, item, places["data"], places["size"]])
+                return self.row([plan.LIST, size, item, places["data"], places["size"]])
             case "struct":
                 cls = self._object(self.codec.class_of(t))
                 fields = self._fields(self.layouts.structs[t[1]])
-                return self._row([plan.STRUCT, size, cls, len(fields) // 3, *fields])
+                return self.row([plan.STRUCT, size, cls, len(fields) // 3, *fields])
             case "model" | "rng":
                 return self.native(t)
-        raise _Unfit
+        raise Unfit
 
     def _places(self, t: Type) -> dict[str, int]:
         pairs = self.layouts.structs[t[1]]
         return dict(zip([n for n, _ in pairs], self.layouts.offsets([ft for _, ft in pairs]), strict=True))
 
     def _tensor(self, t: Type, size: int) -> int:
-        if t[1] == "bf16":
-            raise _Unfit
+        if t[1] not in self.tensors:
+            raise Unfit
         dtype = DTYPES[t[1]]
         dims = [-1 if d is None else d for d in t[2]]
-        return self._row([plan.TENSOR, size, id(dtype), dtype.num, dtype.itemsize, len(dims), *dims])
+        return self.row([plan.TENSOR, size, id(dtype), dtype.num, dtype.itemsize, len(dims), *dims])
 
     def _fields(self, pairs: list[tuple[str, Type]]) -> list[int]:
         offsets = self.layouts.offsets([ft for _, ft in pairs])
@@ -131,7 +137,7 @@ class Plans:
 
     def _enum(self, t: Type, size: int) -> int:
         if self.codec.kind(t).kind == "fn":
-            raise _Unfit
+            raise Unfit
         cls, cases = self.codec.class_of(t), self.layouts.enums[t[1]]
         plain = self.layouts.plain(t[1])
         address = self._place(4 + 6 * len(cases))
@@ -142,7 +148,7 @@ class Plans:
             if fields:
                 block = plan.HEADER + self.layouts.row([ft for _, ft in fields]).size
                 row = self._fields(fields)
-                words += [0, block, tag, len(fields), self._row(row)]
+                words += [0, block, tag, len(fields), self.row(row)]
             else:
                 words += [self._object(getattr(cls, name)), 0, tag if plain else self._static(tag), 0, 0]
         self._fill(address, words)
@@ -158,17 +164,17 @@ class Plans:
         """The node of values of a type that stay native."""
         layout = self.layouts.of(t)
         if layout.size > plan.BOX:
-            raise _Unfit
+            raise Unfit
         kind = plan.OWNED
         if not isinstance(t, str) and t[0] == "struct" and self.codec.kind(t).kind == "rng":
             kind = plan.RNG
         leaves: list[int] = []
         for char, offset, counted in zip(layout.chars, layout.offsets, layout.counted, strict=True):
             if char not in LEAF_KINDS:
-                raise _Unfit
+                raise Unfit
             leaves += [LEAF_KINDS[char], offset, int(counted)]
         head = [kind, layout.size, id(self.codec), len(layout.chars), self._object(erased(t)), self.release(t)]
-        address = self._row([*head, self.codec.panel_places(t), 0, *leaves])
+        address = self.row([*head, self.codec.panel_places(t), 0, *leaves])
         self._natives.setdefault(erased(t), []).append(address)
         other = self.codec.alike.get(erased(t))
         if other is not None:
@@ -186,7 +192,7 @@ class Plans:
             return 0
         address = self.codec.release_address(t)
         if not address:
-            raise _Unfit
+            raise Unfit
         return address
 
     def readable(self, t: Type, seen: set[Type] | None = None) -> bool:
@@ -209,41 +215,41 @@ class Plans:
         return all(self.readable(ft, seen) for _, ft in self.layouts.structs[t[1]])
 
     # ---- heads
-    def head(self, caller: Caller, method: bool) -> int | None:
-        """The head of an entry; None where its calls cannot be fast."""
+    def head(self, caller: Caller, method: bool, cell: Any) -> int | None:
+        """The head of an entry, called with a cell's context; None where its calls cannot be fast."""
         if id(caller) not in self._heads:
             self._keep.append(caller)
             try:
-                self._heads[id(caller)] = self._head(caller, method)
-            except _Unfit:
+                self._heads[id(caller)] = self._head(caller, method, cell)
+            except Unfit:
                 self._heads[id(caller)] = None
         return self._heads[id(caller)]
 
-    def _head(self, caller: Caller, method: bool) -> int:
+    def _head(self, caller: Caller, method: bool, cell: Any) -> int:
         entry, types = caller.entry, caller.types
         function = self.codec.program.find("hyb." + entry.symbol)
         results_at = -(-caller.args_layout.size // 16) * 16
         if not function or caller.alike or len(types) > plan.MOST or results_at + caller.results_layout.size > plan.BOX:
-            raise _Unfit
+            raise Unfit
         flags = 0 if entry.pace == "brief" else plan.LONG
         flags |= plan.DEEP if entry.pace == "deep" else 0
         flags |= plan.KEEP if caller.keeps else 0
         flags |= plan.LOCKED if method and caller.muts[:1] == [0] else 0
         values = len(caller.results) - len(caller.muts)
         words = [
-            function, self.cell.address, len(types), flags, results_at, values, len(caller.muts),
-            self.codec.program.live, self._object(self.cell.fault), self._object(caller.complete),
+            function, cell.address, len(types), flags, results_at, values, len(caller.muts),
+            self.codec.program.live, self._object(cell.fault), self._object(caller.complete),
         ]
         for t, offset, param in zip(types, caller.offsets, entry.params, strict=True):
             words += [self._need(t), offset, self._native_or_none(t), int(param.stays)]
         for k, (t, offset) in enumerate(zip(caller.results, caller.result_offsets, strict=True)):
             mut = k - values
             if mut < 0 and not self.readable(t):
-                raise _Unfit
+                raise Unfit
             if mut >= 0 and not self._changes(t):
-                raise _Unfit
+                raise Unfit
             words += [self._need(t), offset, self.release(t), caller.muts[mut] if mut >= 0 else 0]
-        return self._row(words)
+        return self.row(words)
 
     def _changes(self, t: Type) -> bool:
         """Does fastcode.change know how to change an argument of this type in place?"""
@@ -259,9 +265,9 @@ class Plans:
             return 0
         try:
             return self.native(t)
-        except _Unfit:
+        except Unfit:
             return 0
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A type whose values do not cross fast."""

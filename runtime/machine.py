@@ -34,7 +34,9 @@ API: dict[str, tuple[str, str]] = {
     "PyType_GenericAlloc": (INT, "ii"), "PyUnicode_AsUTF8AndSize": (INT, "ii"), "PyUnicode_GetLength": (INT, "i"),
     "PyUnicode_DecodeUTF8": (INT, "iii"), "PyEval_SaveThread": (INT, ""), "PyEval_RestoreThread": (VOID, "i"),
     "PyThread_get_thread_ident": (INT, ""), "PyObject_VectorcallMethod": (INT, "iiii"),
-    "usleep": (HALF, "i"), "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
+    "PyBytes_AsString": (INT, "i"), "PyBytes_Size": (INT, "i"), "PyBytes_FromStringAndSize": (INT, "ii"),
+    "PyObject_GetItem": (INT, "ii"), "PyTuple_GetItem": (INT, "ii"), "usleep": (HALF, "i"),
+    "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
 }
 """C functions: what they give, and their parameters (i, d). An `int` of C is `i32` and arrives with its sign."""
 

@@ -66,9 +66,12 @@ class Jit:
         self.known = found.known
         size, i32 = ctypes.c_size_t, ctypes.c_int32
         self.inside = _inside()
-        set_word(self.address["hyb_known"] + 8 * self.known.index("inside"), self.inside)
+        for name, value in ("inside", self.inside), ("none", id(None)), ("true", id(True)):
+            set_word(self.address["hyb_known"] + 8 * self.known.index(name), value)
         self.call = ctypes.PYFUNCTYPE(i32, size, size, size, size)(self.address["hyb_call"])
         self.release = ctypes.PYFUNCTYPE(None, size, size, size)(self.address["hyb_release"])
+        self.pack = ctypes.PYFUNCTYPE(ctypes.py_object, size, size, size)(self.address["hyb_pack"])
+        self.unpack = ctypes.PYFUNCTYPE(i32, size, ctypes.py_object, size, size, size, size)(self.address["hyb_unpack"])
         self.take = ctypes.PYFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_take"])
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])

@@ -101,7 +101,7 @@ class Record:
     def lend(self) -> None:
         """The context to the calls of this thread, if it is the first; others go by way of Python. So do all where the
         end of a call ends what it wrote to stores."""
-        if any(name in store_services.MAKERS for name, _, _ in self.caller.codec.manifest.hosts):
+        if any(name in store_services.NAMES for name, _, _ in self.caller.codec.manifest.hosts):
             return
         with self.lock:
             if self.address not in interrupts.cells:

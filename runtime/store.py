@@ -36,6 +36,9 @@ VERSION = b"1"
 PATIENCE = 10.0
 """Seconds to wait for another process that is writing."""
 _NUMBER = struct.Struct(">Q")
+NEW = bytes(8) + b"\1"
+"""What a record in memory has before the value: room for its number in the order, and a byte that says nothing."""
+HEAD = len(NEW)
 
 
 def _trouble(message: str) -> BaseException:
@@ -49,7 +52,12 @@ def _lmdb_errors(path: str) -> Iterator[None]:
     try:
         yield
     except lmdb.Error as e:
-        raise _trouble(f"store {path}: {str(e).removeprefix(f'{path}: ')}") from None
+        raise _told(path, e) from None
+
+
+def _told(path: str, e: BaseException) -> BaseException:
+    """Trouble of LMDB's as an exception of the program's."""
+    return _trouble(f"store {path}: {str(e).removeprefix(f'{path}: ')}")
 
 
 def _reserve(path: str) -> None:
@@ -75,7 +83,8 @@ Written = tuple[tuple[int, bytes] | None, bytes | None, bool]
 
 
 class Overlay:
-    """Writes that are not committed: keys that are new (or put again after a removal), changed, and removed."""
+    """Writes that are not committed, as records: keys that are new (or put again after a removal), changed,
+    and removed."""
 
     __slots__ = ("new", "changed", "removed", "next")
 
@@ -85,10 +94,6 @@ class Overlay:
         self.changed: dict[bytes, bytes] = {}
         self.removed: set[bytes] = set()
         self.next = 0
-
-    def get(self, key: bytes) -> bytes | None:
-        found = self.new.get(key)
-        return self.changed.get(key) if found is None else found[1]
 
     def add(self, key: bytes, value: bytes) -> None:
         """A new key, or another value of one."""
@@ -146,6 +151,7 @@ class Store:
         import lmdb
 
         _reserve(self.path)
+        self.trouble = lmdb.Error
         with _lmdb_errors(self.path):
             self.env = lmdb.open(
                 self.path, subdir=False, max_dbs=4, map_size=MAP_SIZE, max_readers=READERS, metasync=True)
@@ -184,18 +190,33 @@ class Store:
     def _key(self, key: bytes) -> bytes:
         return b"=" + key if len(key) < LONGEST_KEY else b"#" + hashlib.sha256(key).digest()
 
-    def _base(self, key: bytes) -> bytes | None:
-        with _lmdb_errors(self.path), self.env.begin(self.data) as txn:
-            found = txn.get(self._key(key))
-            return None if found is None else bytes(found)[8:]
+    def _base(self, key: bytes, looked_at: bool = False) -> Any:
+        """The record in the file, or None; one that is only `looked_at` is not copied, and not to be read."""
+        try:
+            with self.env.begin(self.data, buffers=looked_at) as txn:  # type: ignore[call-overload]
+                return txn.get(self._key(key))
+        except self.trouble as e:  # without `_lmdb_errors`, which takes as long as all this
+            raise _told(self.path, e) from None
+
+    def damaged(self) -> BaseException:
+        return _trouble(f"store {self.path} is damaged: it holds bytes that are of no value of its type")
 
     def get(self, key: bytes) -> bytes | None:
+        """The key's record: HEAD bytes, then the value's."""
         with self.lock:
             o = self.overlay
-            found = o.get(key)
-            if found is not None:
-                return found
-            return None if key in o.removed else self._base(key)
+            new = o.new.get(key)
+            if new is not None:
+                return new[1]
+            changed = o.changed.get(key)
+            if changed is not None or key in o.removed:
+                return changed
+            return self._base(key)  # type: ignore[no-any-return]
+
+    def has(self, key: bytes) -> bool:
+        with self.lock:
+            o = self.overlay
+            return key in o.new or key in o.changed or key not in o.removed and self._base(key, True) is not None
 
     def __len__(self) -> int:
         with self.lock, _lmdb_errors(self.path), self.env.begin() as txn:
@@ -209,27 +230,27 @@ class Store:
 
     # ---- writing
     def _begin_write(self, call: int, key: bytes) -> None:
-        self._lock_file()
+        if self.writer is None:
+            self._lock_file()
         if call:
             written = self.before.setdefault(call, {})
             if key not in written:
                 written[key] = self.overlay.written(key)
 
-    def put(self, key: bytes, value: bytes, call: int = 0) -> None:
-        # A value is never empty here, so that `get` can tell what is there.
-        value = b"\1" + value
+    def put(self, key: bytes, record: bytes, call: int = 0) -> None:
+        """`record`: NEW, then the value."""
         with self.lock:
             self._begin_write(call, key)
             o = self.overlay
-            if key not in o.new and key not in o.removed and self._base(key) is not None:
-                o.changed[key] = value
+            if key in o.changed or key not in o.new and key not in o.removed and self._base(key, True) is not None:
+                o.changed[key] = record
             else:
-                o.add(key, value)
+                o.add(key, record)
 
     def remove(self, key: bytes, call: int = 0) -> bool:
         with self.lock:
             o = self.overlay
-            if self.get(key) is None:
+            if not self.has(key):
                 return False
             self._begin_write(call, key)
             if key in o.new:
@@ -274,15 +295,14 @@ class Store:
                 old = txn.pop(self._key(key), db=self.data)
                 if old is not None:
                     txn.delete(bytes(old)[:8], db=self.order)
-            for key, value in o.changed.items():
+            for key, record in o.changed.items():
                 old = txn.get(self._key(key), db=self.data)
                 if old is not None:
-                    txn.put(self._key(key), bytes(old)[:8] + value, db=self.data)
+                    txn.put(self._key(key), bytes(old)[:8] + record[8:], db=self.data)
             for key in o.ordered():
-                value = o.new[key][1]
                 place = _NUMBER.pack(number)
                 number += 1
-                txn.put(self._key(key), place + value, db=self.data)
+                txn.put(self._key(key), place + o.new[key][1][8:], db=self.data)
                 txn.put(place, key, db=self.order)
             txn.put(b"next", _NUMBER.pack(number), db=self.meta)
 
@@ -405,7 +425,13 @@ class OpenStore(MutableMapping):  # type: ignore[type-arg]
         found = self._find(key)
         if found is None:
             raise KeyError(key)
-        return encoding.decode(self._value, found[1:], self._values)
+        return self._decoded(self._value, found[HEAD:], self._values)
+
+    def _decoded(self, schema: dict[str, Any], data: bytes, maker: encoding.Maker) -> Any:
+        try:
+            return encoding.decode(schema, data, maker)
+        except encoding.Damaged:
+            raise self._open().damaged() from None
 
     def _find(self, key: Any) -> bytes | None:
         try:
@@ -418,14 +444,14 @@ class OpenStore(MutableMapping):  # type: ignore[type-arg]
         return self._find(key) is not None
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._open().put(encoding.encode(self._key, key), encoding.encode(self._value, value))
+        self._open().put(encoding.encode(self._key, key), NEW + encoding.encode(self._value, value))
 
     def __delitem__(self, key: Any) -> None:
         if not self._open().remove(encoding.encode(self._key, key)):
             raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([encoding.decode(self._key, k, self._keys) for k in self._open().keys()])
+        return iter([self._decoded(self._key, k, self._keys) for k in self._open().keys()])
 
     def __len__(self) -> int:
         return len(self._open())

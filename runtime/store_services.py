@@ -4,61 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hybridc_runtime import encoding
+from hybridc_runtime import cfunction, encoding
+from hybridc_runtime import fastplan as plan
 from hybridc_runtime.holds import hold
 from hybridc_runtime.manifest import Type
-from hybridc_runtime.memory import MEMORY, word
-from hybridc_runtime.store import Store, acquire, holds, let_go, release
+from hybridc_runtime.memory import MEMORY, set_word, word
+from hybridc_runtime.native import jit
+from hybridc_runtime.store import HEAD, NEW, Store, acquire, holds, let_go, release
+from hybridc_runtime.stored import BytePlans, Stored
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
     from hybridc_runtime.native import Context
 
-
-RAW = ("int", "i32", "u8", "f64", "f32")
-"""Scalars that lie in memory as they are encoded."""
+Service = Callable[["Context", int, int], Any]
 
 
-class _Exchange:
-    """Keys and values of one service, as bytes. Its first argument is the block of the store."""
-
-    def __init__(self, codec: Codec, params: list[Type], results: list[Type]):
-        self.codec, self.params, self.results = codec, params, results
-        self.offsets, self.result_offsets = codec.layouts.offsets(params), codec.layouts.offsets(results)
-        self._schemas: dict[Type, Any] = {}
-        self._makers: dict[Type, Any] = {}
-
-    def store(self, args: int) -> Store:
-        block = word(args)
-        return holds[word(block + 16)]
-
-    def schema(self, t: Type) -> Any:
-        found = self._schemas.get(t)
-        if found is None:
-            found = self._schemas[t] = encoding.schema(self.codec.manifest, t)
-            self._makers[t] = encoding.Maker(found, self.codec)
-        return found
-
-    def bytes_of(self, i: int, args: int) -> bytes:
-        t = self.params[i]
-        if isinstance(t, str) and t in RAW:
-            at = args + self.offsets[i]
-            return bytes(MEMORY[at:at + encoding.SCALARS[t].size])
-        return encoding.encode(self.schema(t), self.codec.read(t, args + self.offsets[i]))
-
-    def value(self, t: Type, data: bytes) -> Any:
-        """For compiled code, which copies it."""
-        s = self.schema(t)
-        return encoding.decode(s, data, self._makers[t], copy=False)
-
-    def give(self, value: Any, results: int) -> None:
-        t = self.results[0]
-        leaves = self.codec.write_leaves(t, value, "store")
-        self.codec.layouts.of(t).struct.pack_into(MEMORY, results, *leaves)
-
-
+# ---- with bytes
 def _touch(context: Context, store: Store) -> int:
     """The number of the call in which a store is written; it says when it ends."""
     if context.stores is None:
@@ -67,12 +32,104 @@ def _touch(context: Context, store: Store) -> int:
     return context.address
 
 
-def _open(x: _Exchange) -> Callable[[Context, int, int], None]:
-    key, value = x.params[1][1], x.params[2][1]
+def _get(store: Store, context: Context, key: bytes) -> bytes | None:
+    return store.get(key)
+
+
+def _put(store: Store, context: Context, key: bytes, record: bytes) -> None:
+    store.put(key, record, _touch(context, store))
+
+
+def _remove(store: Store, context: Context, key: bytes) -> bool:
+    return store.remove(key, _touch(context, store))
+
+
+def _has(store: Store, context: Context, key: bytes) -> bool:
+    return store.has(key)
+
+
+def _keys(store: Store, context: Context) -> bytes:
+    return encoding.joined(store.keys())
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is done with the bytes of the arguments after the store; what stands before each, and before the result."""
+
+    do: Callable[..., Any]
+    heads: tuple[bytes, ...]
+    gives: int
+    skip: int = 0
+
+
+ROWS = {
+    "_store_get": _Row(_get, (b"",), plan.PERHAPS, HEAD),
+    "_store_put": _Row(_put, (b"", NEW), plan.NO_RESULT),
+    "_store_remove": _Row(_remove, (b"",), plan.TRUTH),
+    "_store_has": _Row(_has, (b"",), plan.TRUTH),
+    "_store_keys": _Row(_keys, (), plan.VALUE),
+}
+
+
+class _Exchange:
+    """One service of a row, for the types of one program. The first argument is the block of the store."""
+
+    def __init__(self, codec: Codec, row: _Row, params: list[Type], results: list[Type]):
+        self.codec, self.row = codec, row
+        self.takes = [Stored(codec, t) for t in params[1:]]
+        self.offsets = codec.layouts.offsets(params)[1:]
+        self.result: Stored | None = None
+        self.offset, self.size = 0, codec.layouts.row(results).size
+        if row.gives == plan.VALUE:
+            self.result = Stored(codec, results[0])
+        elif row.gives == plan.PERHAPS:
+            self.result = Stored(codec, results[0][1])
+            self.offset = codec.layouts.offsets(["bool", results[0][1]])[1]
+
+    def slow(self) -> Service:
+        do, skip, result = self.row.do, self.row.skip, self.result
+        takes = list(zip(self.row.heads, self.takes, self.offsets, strict=True))
+
+        def service(context: Context, args: int, results: int) -> None:
+            store = holds[word(word(args) + 16)]
+            found = do(store, context, *[head + t.read(args + at) for head, t, at in takes])
+            MEMORY[results:results + self.size] = bytes(self.size)
+            if result is None:
+                if found is not None:
+                    MEMORY[results] = found
+            elif found is not None:
+                try:
+                    result.write(found, skip, results + self.offset)
+                except encoding.Damaged:
+                    raise store.damaged() from None
+                if self.offset:
+                    MEMORY[results] = True
+
+        return service
+
+    def service(self) -> Service:
+        """Machine code that goes to the slow service where it must (faststore.py)."""
+        slow, codec = self.slow(), self.codec
+        values = self.takes + ([] if self.result is None else [self.result])
+        if any(v.node is None for v in values):
+            return slow
+        row, live = self.row, codec.program.live
+        plans = BytePlans.of(codec)
+        head = [id(holds), id(row.do), id(slow), len(self.takes), row.gives]
+        given = [self.result.node if self.result else 0, self.offset, self.size, row.skip, live]
+        words: list[Any] = [*head, *given]
+        for before, t, at in zip(row.heads, self.takes, self.offsets, strict=True):
+            words += [t.node, at, plans.text(before), len(before)]
+        return cfunction.make("service", jit().address["hyb_serve"], cfunction.FAST, plans.row(words), plans, slow)
+
+
+# ---- the others
+def _open(codec: Codec, params: list[Type]) -> Service:
+    types = [Stored(codec, t[1]) for t in params[1:]]
 
     def service(context: Context, args: int, results: int) -> None:
-        schemas = json.dumps([x.schema(key), x.schema(value)], separators=(",", ":"), ensure_ascii=False)
-        store = acquire(x.codec.read(x.params[0], args))
+        schemas = json.dumps([t.schema for t in types], separators=(",", ":"), ensure_ascii=False)
+        store = acquire(codec.read(params[0], args))
         try:
             store.agree(schemas)
             store.own()
@@ -81,66 +138,27 @@ def _open(x: _Exchange) -> Callable[[Context, int, int], None]:
             raise
         block, handle = hold(let_go)
         holds[handle] = store
-        x.codec.program.count_live(1)
-        MEMORY[results:results + 8] = block.to_bytes(8, "little")
+        codec.program.count_live(1)
+        set_word(results, block)
 
     return service
 
 
-def _get(x: _Exchange) -> Callable[[Context, int, int], None]:
-    item = x.results[0][1]
-
-    def service(context: Context, args: int, results: int) -> None:
-        found = x.store(args).get(x.bytes_of(1, args))
-        if found is None:
-            return x.give(None, results)
-        # Not as an option of Python's, where `none` as the value would be no value.
-        leaves = x.codec.write_leaves(item, x.value(item, found[1:]), "store")
-        x.codec.layouts.of(x.results[0]).struct.pack_into(MEMORY, results, True, *leaves)
-
-    return service
+def _len(context: Context, args: int, results: int) -> None:
+    set_word(results, len(holds[word(word(args) + 16)]))
 
 
-def _put(x: _Exchange) -> Callable[[Context, int, int], None]:
-    def service(context: Context, args: int, results: int) -> None:
-        store = x.store(args)
-        store.put(x.bytes_of(1, args), x.bytes_of(2, args), _touch(context, store))
-
-    return service
+def _commit(context: Context, args: int, results: int) -> None:
+    holds[word(word(args) + 16)].commit()
 
 
-def _remove(x: _Exchange) -> Callable[[Context, int, int], None]:
-    def service(context: Context, args: int, results: int) -> None:
-        store = x.store(args)
-        x.give(store.remove(x.bytes_of(1, args), _touch(context, store)), results)
-
-    return service
+NAMES = frozenset((*ROWS, "_store_open", "_store_len", "_store_commit"))
 
 
-def _has(x: _Exchange) -> Callable[[Context, int, int], None]:
-    return lambda context, args, results: x.give(x.store(args).get(x.bytes_of(1, args)) is not None, results)
-
-
-def _len(x: _Exchange) -> Callable[[Context, int, int], None]:
-    return lambda context, args, results: x.give(len(x.store(args)), results)
-
-
-def _keys(x: _Exchange) -> Callable[[Context, int, int], None]:
-    item = x.codec.kind(x.results[0]).args[0]
-    return lambda context, args, results: x.give([x.value(item, k) for k in x.store(args).keys()], results)
-
-
-def _commit(x: _Exchange) -> Callable[[Context, int, int], None]:
-    return lambda context, args, results: x.store(args).commit()
-
-
-MAKERS: dict[str, Callable[[_Exchange], Callable[[Context, int, int], None]]] = {
-    "_store_open": _open, "_store_get": _get, "_store_put": _put, "_store_remove": _remove, "_store_has": _has,
-    "_store_len": _len, "_store_keys": _keys, "_store_commit": _commit,
-}
-
-
-def service(codec: Codec, name: str, params: list[Type], results: list[Type]) -> Any:
+def service(codec: Codec, name: str, params: list[Type], results: list[Type]) -> Service | None:
     """The service of that name, or None."""
-    make = MAKERS.get(name)
-    return None if make is None else make(_Exchange(codec, params, results))
+    if name in ROWS:
+        return _Exchange(codec, ROWS[name], params, results).service()
+    if name == "_store_open":
+        return _open(codec, params)
+    return {"_store_len": _len, "_store_commit": _commit}.get(name)

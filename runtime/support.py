@@ -1,5 +1,5 @@
 """The runtime's own machine code, as one object: what stands between compiled code and Python (glue.py, alone.py), and
-fast calls (fastcode.py).
+fast calls (fastcode.py), values as bytes (fastbytes.py).
 
 It depends on the runtime's sources and on LLVM only, so an installation makes it once (`python -m hybridc.std`), well
 optimised, into the package's folder `made/`; its name has the digest of what it was made from. Where that folder cannot
@@ -21,11 +21,11 @@ from hybridc_runtime import fastplan, glue, machine, team
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
-CODE = ("alone.py", "fastwrite.py", "fastread.py", "fastcode.py")
+CODE = ("alone.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py", "faststore.py")
 SOURCES = (*CODE, "fastplan.py", "glue.py", "machine.py", "support.py", "team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
 """As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
-EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep", "hyb_call", "hyb_release")
+EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep", "hyb_call", "hyb_release", "hyb_pack", "hyb_unpack", "hyb_serve")
 TABLE = "hyb_known"
 NAMES = (*glue.NAMES, *team.NAMES, *EXPORTED, TABLE)
 

@@ -102,7 +102,7 @@ class Allocations:
 @contextmanager
 def store_sites() -> Iterator[Any]:
     """Every access of stores to their files counts; a function that says which fails."""
-    real, left = store._lmdb_errors, [0]
+    real, base, left = store._lmdb_errors, store.Store._base, [0]
 
     @contextmanager
     def counting(path: str) -> Iterator[None]:
@@ -112,15 +112,19 @@ def store_sites() -> Iterator[Any]:
                 raise lmdb.DiskError("injected")
             yield
 
+    def reading(own: store.Store, *args: Any) -> Any:
+        with counting(own.path):
+            return base(own, *args)
+
     def fail(n: int) -> None:
         left[0] = n
 
     fail.__dict__["left"] = left
-    store._lmdb_errors = counting
+    store._lmdb_errors, store.Store._base = counting, reading
     try:
         yield fail
     finally:
-        store._lmdb_errors = real
+        store._lmdb_errors, store.Store._base = real, base
 
 
 @dataclass
