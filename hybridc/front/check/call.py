@@ -209,7 +209,7 @@ def poison_args(c: Body, e: syntax.Call) -> None:
     """Look for independent mistakes in the arguments of a call that is wrong itself."""
     for a in e.args:
         if not isinstance(a.value, syntax.Lambda):
-            c.expr(a.value)
+            c.expr(a.value, POISON)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------

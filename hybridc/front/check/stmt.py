@@ -156,7 +156,7 @@ def assign(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
     else:
         place = check_place.place(c, target, "assign")
     if place is None:
-        c.expr(s.value)
+        c.expr(s.value, POISON)
         return []
     t = c.head(place.type)
     if s.op is not None and isinstance(t, Option) and check_place.place_path(place) in c.narrowed:
@@ -216,7 +216,7 @@ def assign_many(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
         values: list[tree.Expr] = []
         for p, v in zip(places, s.value.items):
             if p is None:
-                values.append(c.expr(v))
+                values.append(c.expr(v, POISON))
                 continue
             value = c.value(v, p.type)
             check_place.not_copied(c, value, "an assignment would copy it")

@@ -52,6 +52,8 @@ def _filled(a: Arguments, expected: Type | None) -> tree.Expr:
     """attr `context`: shape and type are those of the node's type."""
     wanted = hint(expected)
     if not a.rest:
+        if isinstance(expected, Poison):
+            raise Stop
         if wanted is None:
             a.ctx.error("HYB404", f"{a.name}() takes shape and element type from its context, and there is none here",
                         a.call.span, f"give the sizes, `{a.name}(3, 4)`, or the type, `let t: f32[3] = {a.name}()`")

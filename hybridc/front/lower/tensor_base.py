@@ -73,11 +73,11 @@ def ones(lw: Lowerer, written: Type, count: int) -> list[bool]:
     return [False] * (count - len(result)) + result
 
 
-def aligned(lw: Lowerer, operands: Sequence[tuple[Type, int]], out_rank: int | None = None) -> list[t.Axes]:
+def aligned(lw: Lowerer, operands: Sequence[tuple[Type, int]]) -> list[t.Axes]:
     """The `axes` of operands, each given by its written type and its rank: only a missing dimension or one that is
     written as 1 broadcasts."""
     flags = [ones(lw, written, count) for written, count in operands]
-    total = max(len(f) for f in flags) if out_rank is None else out_rank
+    total = max(len(f) for f in flags)
     result: list[list[int | None]] = [[] for _ in flags]
     for i in range(total):
         have = [i - (total - len(f)) for f in flags]
@@ -85,6 +85,12 @@ def aligned(lw: Lowerer, operands: Sequence[tuple[Type, int]], out_rank: int | N
         for axes, h, f in zip(result, have, flags, strict=True):
             axes.append(h if h >= 0 and (not f[h] or not sized) else None)
     return [tuple(axes) for axes in result]
+
+
+def stretched(lw: Lowerer, written: Type, count: int, total: int) -> t.Axes:
+    """The `axes` by which a value of the type written, of `count` dimensions, goes into a place of `total`."""
+    flags, lead = ones(lw, written, count), total - count
+    return tuple(i - lead if i >= lead and not flags[i - lead] else None for i in range(total))
 
 
 def zip_map(lw: Lowerer, fn: str, operands: Sequence[ir.Atom], written: Sequence[Type]) -> ir.Atom:
@@ -150,7 +156,6 @@ def to_last(b: t.Builder, x: ir.Atom, axis: int) -> ir.Atom:
 
 
 __all__ = [
-    "LOWER", "Lowering", "aligned", "args", "axis_of", "concrete_elem", "elem", "integer", "lowers", "number", "ones",
-    "operate",
-    "rank", "require_equal", "sizes_of", "t", "to_last", "zip_map",
+    "LOWER", "Lowering", "args", "axis_of", "concrete_elem", "elem", "integer", "lowers", "number", "ones",
+    "operate", "rank", "require_equal", "sizes_of", "stretched", "t", "to_last", "zip_map",
 ]  # fmt: skip

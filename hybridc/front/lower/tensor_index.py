@@ -12,7 +12,7 @@ from hybridc.core.types import elem, rank
 from hybridc.front.check import tree
 from hybridc.front.lower import tensor_layers as tensor_lower_layers
 from hybridc.front.lower.core import Lowerer
-from hybridc.front.lower.tensor_base import aligned, ones, operate, zip_map
+from hybridc.front.lower.tensor_base import ones, operate, stretched, zip_map
 
 
 class Indices:
@@ -172,7 +172,7 @@ def assign_index(
         old = t.take(lw.b, picked.merged, picked.at, picked.indices, True)
         value, value_type = combine(lw, op, old, value, place.type, value_type), place.type
     how = {"+": "add", "-": "sub"}.get(op or "", "set")
-    axes = aligned(lw, [(value_type, rank(value.type))], len(shape))[0]
+    axes = stretched(lw, value_type, rank(value.type), len(shape))
     if axes != tuple(range(rank(value.type))):
         value = t.broadcast(lw.b, value, axes, shape)
     new = picked.back(t.put(lw.b, picked.merged, picked.at, picked.indices, value, how))
@@ -194,10 +194,7 @@ def _update(
 ) -> ir.Atom:
     """The part that the basic indices name, replaced, or with `fn="add"` the value added to it."""
     kept = sum(k != "i" for k in found.kinds)
-    count = rank(value.type)
-    flags = ones(lw, value_type, count) if value_type is not None else [False] * count
-    lead = kept - count
-    axes = tuple(i - lead if i >= lead and not flags[i - lead] else None for i in range(kept))
+    axes = tuple(range(kept)) if value_type is None else stretched(lw, value_type, rank(value.type), kept)
     return t.update(lw.b, base, found.kinds, value, found.ints, axes, **attrs)
 
 

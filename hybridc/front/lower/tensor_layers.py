@@ -11,7 +11,6 @@ from hybridc.core.builder import integer
 from hybridc.front.check import tree
 from hybridc.front.lower.core import Lowerer, Value
 from hybridc.front.lower.tensor_base import (
-    aligned,
     args,
     elem,
     lowers,
@@ -19,6 +18,7 @@ from hybridc.front.lower.tensor_base import (
     ones,
     rank,
     require_equal,
+    stretched,
     t,
 )
 from hybridc.front.lower.tensor_math import mean, softmax
@@ -272,9 +272,7 @@ def _attention(lw: Lowerer, node: tree.Builtin) -> Value:
         seen = t.map(b, "ge", [rows, columns], [(0, None), (None, 0)])
         scores = _masked(lw, scores, seen, (*(None,) * (count - 2), 0, 1), least)
     if mask:
-        axes = aligned(lw, [(kinds[3], rank(mask[0].type))], count)[0]
-        flags = ones(lw, kinds[3], rank(mask[0].type))
-        axes = tuple(None if a is not None and flags[a] else a for a in axes)
+        axes = stretched(lw, kinds[3], rank(mask[0].type), count)
         if elem(mask[0].type) == BOOL:
             scores = _masked(lw, scores, mask[0], axes, least)
         else:
