@@ -246,18 +246,26 @@ def _same_helper(module: Module) -> str:
     return module.helper("hyb.same", make)
 
 
-LETTERS, LETTER = 128, 32
-"""ASCII characters, each with a buffer that is never freed, and the bytes of one: a header and room."""
+LETTERS, LETTER = 256, 32
+"""Bytes, each with a buffer that is never freed, and how many one takes: a header and room."""
 
 
 def _cut(e: FnEmitter, op: Op) -> Results:
     block, start, count = (e.one(a) for a in op.args)
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    args = [CTX, ("ptr", e.ptr_add(e.buffer_data(block), start)), ("i64", count)]
-    made = e.call("ptr", _cut_helper(e.module), args)
-    e.leave_unless(e.icmp("ne", made, "null", "ptr"))
-    return ((made,),)
+    data = e.ptr_add(e.buffer_data(block), start)
+
+    def several() -> str:
+        made = e.call("ptr", _cut_helper(e.module), [CTX, ("ptr", data), ("i64", count)])
+        e.leave_unless(e.icmp("ne", made, "null", "ptr"))
+        return made
+
+    def single() -> str:
+        byte = e.convert("zext", "i8", e.load("i8", data), "i64")
+        return e.ptr_add(_letters(e.module), e.mul(byte, str(LETTER)))
+
+    return ((single_or_several(e, count, "ptr", single, several),),)
 
 
 def _cut_helper(module: Module) -> str:
@@ -265,11 +273,6 @@ def _cut_helper(module: Module) -> str:
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("ptr", "%data"), ("i64", "%n")], "ptr", attributes="noinline nounwind")
-        with code.when(code.icmp("eq", "%n", "1")):
-            byte = code.ins("load i8, ptr %data")
-            with code.when(code.icmp("sge", byte, "0", "i8")):
-                at = code.mul(code.convert("zext", "i8", byte, "i64"), str(LETTER))
-                code.ret(code.ptr_add(_letters(module), at))
         block = code.call("ptr", allocate_bytes(module, False), [CTX, ("i64", "%n")])
         with code.when(code.icmp("ne", block, "null", "ptr")):
             code.copy_bytes(code.ptr_add(block, HEADER), "%data", "%n")
@@ -280,7 +283,7 @@ def _cut_helper(module: Module) -> str:
 
 
 def _letters(module: Module) -> str:
-    """A pointer to the buffers of the ASCII characters, one after another."""
+    """A pointer to the buffers of all bytes, one after another."""
     room = LETTER - HEADER
     kind = f"{{ i64, i64, [{room} x i8] }}"
     rows = (f"{kind} {{ i64 -1, i64 1, [{room} x i8] {byte_string(bytes([c]) + bytes(room - 1))} }}"
