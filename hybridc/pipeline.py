@@ -44,6 +44,7 @@ from hybridc.passes import (
     tables,
     trap,
     unpack,
+    unswitch,
     whole,
 )
 
@@ -82,6 +83,7 @@ PASSES: Passes = [
     ("into_part", lambda core, roots: into_part.run(core)),
     ("invariant", lambda core, roots: invariant.run(core)),
     ("tables", lambda core, roots: tables.run(core)),
+    ("unswitch", lambda core, roots: unswitch.run(core)),
     ("remainders", lambda core, roots: remainders.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
     ("prefetch", lambda core, roots: prefetch.run(core)),

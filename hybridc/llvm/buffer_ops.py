@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import BufferT, Op, Type
+from hybridc.core.ops import BYTES
 from hybridc.llvm import pool, refcount, support
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
@@ -265,6 +266,14 @@ def _difference(code: Code, later: str, start: str, stop: str, other_start: str,
     return first, last
 
 
+Made = Callable[[], str]
+
+
+def single_or_several(e: FnEmitter, count: str, llvm: str, single: Made, several: Made) -> str:
+    """What is done with a single byte, as letters are, stands where it is wanted; what is done with more is called."""
+    return single() if count == "1" else e.either(e.icmp("eq", count, "1"), llvm, single, several)
+
+
 def _copy(e: FnEmitter, op: Op) -> Results:
     target, at, source, start, count = (e.one(a) for a in op.args)
     item = item_of(op)
@@ -275,7 +284,20 @@ def _copy(e: FnEmitter, op: Op) -> Results:
         e.copy_bytes(element_at(e, item, block, at), element_at(e, item, source, start), str(size))
         return ((block,),)
     args = [("ptr", "%ctx"), ("ptr", target), ("i64", at), ("ptr", source), ("i64", start), ("i64", count)]
-    return ((_checked(e, target, e.call("ptr", _copy_helper(e.module, item), args)),),)
+    if op.outs[0].type != BYTES:
+        return ((_checked(e, target, e.call("ptr", _copy_helper(e.module, item), args)),),)
+
+    def single() -> str:
+        block = owned(e, item, target)
+        e.store("i8", e.load("i8", element_at(e, item, source, start)), element_at(e, item, block, at))
+        return block
+
+    def several() -> str:
+        return _checked(e, target, e.call("ptr", _copy_helper(e.module, item), args))
+
+    made = single_or_several(e, count, "ptr", single, several)
+    e.sole.add(made)
+    return ((made,),)
 
 
 def _copy_helper(module: Module, item: Type) -> str:

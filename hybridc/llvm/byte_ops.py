@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import Op
-from hybridc.llvm.buffer_ops import Results
+from hybridc.llvm.buffer_ops import Results, single_or_several
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
@@ -27,10 +27,33 @@ def _by(result: str, helper: Callable[[Module], str], *types: str) -> Row:
 
 def _compare(e: FnEmitter, op: Op) -> Results:
     a, b, count = (e.one(x) for x in op.args)
-    order = e.call("i32", "@memcmp", [("ptr", e.buffer_data(a)), ("ptr", e.buffer_data(b)), ("i64", count)])
-    above = e.convert("zext", "i1", e.icmp("sgt", order, "0", "i32"), "i64")
-    below = e.convert("zext", "i1", e.icmp("slt", order, "0", "i32"), "i64")
-    return ((e.sub(above, below),),)
+    x, y = e.buffer_data(a), e.buffer_data(b)
+
+    def several() -> str:
+        order = e.call("i32", "@memcmp", [("ptr", x), ("ptr", y), ("i64", count)])
+        return sign(order, "sgt", "slt", "i32")
+
+    def sign(order: str, more: str, less: str, llvm: str, other: str = "0") -> str:
+        above = e.convert("zext", "i1", e.icmp(more, order, other, llvm), "i64")
+        below = e.convert("zext", "i1", e.icmp(less, order, other, llvm), "i64")
+        return e.sub(above, below)
+
+    def single() -> str:
+        return sign(e.load("i8", x), "ugt", "ult", "i8", e.load("i8", y))
+
+    return ((single_or_several(e, count, "i64", single, several),),)
+
+
+def _same(e: FnEmitter, op: Op) -> Results:
+    a, b, count = (e.one(x) for x in op.args)
+
+    def several() -> str:
+        return e.call("i1", _same_helper(e.module), [("ptr", a), ("ptr", b), ("i64", count)])
+
+    def single() -> str:
+        return e.icmp("eq", e.load("i8", e.buffer_data(a)), e.load("i8", e.buffer_data(b)), "i8")
+
+    return ((single_or_several(e, count, "i1", single, several),),)
 
 
 GROUP = 16
@@ -135,6 +158,29 @@ def _find_helper(module: Module) -> str:
     return module.helper("hyb.find", make)
 
 
+def _find(e: FnEmitter, op: Op) -> Results:
+    hay, start, size, needle, count = (e.one(x) for x in op.args)
+    text = e.module.literals.get(hay, b"")
+    types = ("ptr", "i64", "i64", "ptr", "i64")
+
+    def several() -> str:
+        return e.call("i64", _find_helper(e.module), list(zip(types, (hay, start, size, needle, count), strict=True)))
+
+    def single() -> str:
+        byte = e.convert("zext", "i8", e.load("i8", e.buffer_data(needle)), "i64")
+        return e.convert("sext", "i8", e.load("i8", e.element(_places(e.module, text), "i8", byte)), "i64")
+
+    if 0 < len(text) < 128 and (start, size) == ("0", str(len(text))):
+        return ((single_or_several(e, count, "i64", single, several),),)
+    return ((several(),),)
+
+
+def _places(module: Module, text: bytes) -> str:
+    """A pointer to the place of each byte in a short text; -1 if it has none."""
+    places = bytes(text.find(byte) & 255 for byte in range(256))
+    return module.constant("[256 x i8]", byte_string(places), 64, "places")
+
+
 def _skip_helper(module: Module) -> str:
     """i64 (block, start <= n, n, low, high)"""
 
@@ -200,18 +246,26 @@ def _same_helper(module: Module) -> str:
     return module.helper("hyb.same", make)
 
 
-LETTERS, LETTER = 128, 32
-"""ASCII characters, each with a buffer that is never freed, and the bytes of one: a header and room."""
+LETTERS, LETTER = 256, 32
+"""Bytes, each with a buffer that is never freed, and how many one takes: a header and room."""
 
 
 def _cut(e: FnEmitter, op: Op) -> Results:
     block, start, count = (e.one(a) for a in op.args)
     if count.startswith(("%", "-")):
         e.check(e.icmp("sge", count, "0"), "ValueError", "negative length")
-    args = [CTX, ("ptr", e.ptr_add(e.buffer_data(block), start)), ("i64", count)]
-    made = e.call("ptr", _cut_helper(e.module), args)
-    e.leave_unless(e.icmp("ne", made, "null", "ptr"))
-    return ((made,),)
+    data = e.ptr_add(e.buffer_data(block), start)
+
+    def several() -> str:
+        made = e.call("ptr", _cut_helper(e.module), [CTX, ("ptr", data), ("i64", count)])
+        e.leave_unless(e.icmp("ne", made, "null", "ptr"))
+        return made
+
+    def single() -> str:
+        byte = e.convert("zext", "i8", e.load("i8", data), "i64")
+        return e.ptr_add(_letters(e.module), e.mul(byte, str(LETTER)))
+
+    return ((single_or_several(e, count, "ptr", single, several),),)
 
 
 def _cut_helper(module: Module) -> str:
@@ -219,11 +273,6 @@ def _cut_helper(module: Module) -> str:
 
     def make(name: str) -> None:
         code = Code(module, name, [CTX, ("ptr", "%data"), ("i64", "%n")], "ptr", attributes="noinline nounwind")
-        with code.when(code.icmp("eq", "%n", "1")):
-            byte = code.ins("load i8, ptr %data")
-            with code.when(code.icmp("sge", byte, "0", "i8")):
-                at = code.mul(code.convert("zext", "i8", byte, "i64"), str(LETTER))
-                code.ret(code.ptr_add(_letters(module), at))
         block = code.call("ptr", allocate_bytes(module, False), [CTX, ("i64", "%n")])
         with code.when(code.icmp("ne", block, "null", "ptr")):
             code.copy_bytes(code.ptr_add(block, HEADER), "%data", "%n")
@@ -234,7 +283,7 @@ def _cut_helper(module: Module) -> str:
 
 
 def _letters(module: Module) -> str:
-    """A pointer to the buffers of the ASCII characters, one after another."""
+    """A pointer to the buffers of all bytes, one after another."""
     room = LETTER - HEADER
     kind = f"{{ i64, i64, [{room} x i8] }}"
     rows = (f"{kind} {{ i64 -1, i64 1, [{room} x i8] {byte_string(bytes([c]) + bytes(room - 1))} }}"
@@ -247,8 +296,8 @@ ROWS: dict[str, Row] = {
     "buffer_match": _match,
     "buffer_hash": _by("i64", _hash_helper, "ptr", "i64", "i64"),
     "hash_seed": _hash_seed,
-    "buffer_find": _by("i64", _find_helper, "ptr", "i64", "i64", "ptr", "i64"),
+    "buffer_find": _find,
     "buffer_skip": _by("i64", _skip_helper, "ptr", "i64", "i64", "i8", "i8"),
     "buffer_cut": _cut,
-    "buffer_same": _by("i1", _same_helper, "ptr", "ptr", "i64"),
+    "buffer_same": _same,
 }

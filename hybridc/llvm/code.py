@@ -8,7 +8,7 @@ own parser checks it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hybridc.llvm.module import LOOP, Leaves, Module
@@ -176,6 +176,18 @@ class Code:
         if not self.dead:
             self.jump(after)
         self.start(after)
+
+    def either(self, cond: str, llvm: str, yes: Callable[[], str], no: Callable[[], str]) -> str:
+        """`yes() if cond else no()`."""
+        labels, done = (self.label("then"), self.label("else")), self.label("done")
+        self.branch(cond, *labels)
+        ends = []
+        for label, make in zip(labels, (yes, no), strict=True):
+            self.start(label)
+            ends.append((make(), self.here))
+            self.jump(done)
+        self.start(done)
+        return self.phi(llvm, ends)
 
     @contextmanager
     def loop(

@@ -137,6 +137,8 @@ class Module:
         self.defs: dict[str, Def] = {}
         self.constants: dict[str, str] = {}
         """By name, the text that defines it."""
+        self.literals: dict[str, bytes] = {}
+        """What pointers to immortal bytes point to."""
         self.declared: dict[str, str] = {}
         """Functions of the C library and LLVM's own: by name the signature."""
         self.defined: set[str] = set()
@@ -231,7 +233,9 @@ class Module:
         if not data:
             return "null"
         llvm = f"{{ i64, i64, [{len(data)} x i8] }}"
-        return self.constant(llvm, f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}", 16, "s")
+        found = self.constant(llvm, f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}", 16, "s")
+        self.literals[found] = data
+        return found
 
     def empty(self) -> str:
         """A pointer to the buffer of no elements, which is immortal and of any type."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from hybridc.core.ir import Block, Call, Fault, Fn, If, Match, Op, Parallel, Scope, Stmt, TensorT, Type, Var
-from hybridc.core.walk import blocks_of, calls, count, statements
+from hybridc.core.ir import Block, Call, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, TensorT, Type, Var
+from hybridc.core.walk import blocks_of, calls, count, once, statements
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
@@ -76,23 +76,33 @@ class Unit:
 
 def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
     """Small functions that do not call themselves. Their frames are in traces as if they were called: what Core's
-    inliner puts into a caller has none."""
+    inliner puts into a caller has none. What the library does now and then, and takes long over, stays apart."""
+    program = unit.module.program
+    always = {name for fn in fns for name in _always(fn)}
 
     def size(fn: Fn) -> int:
         if fn.name not in unit.sizes:
             unit.sizes[fn.name] = count(fn.body)
             for name, times in calls(fn).items():
                 if not unit.facts.is_recursive(name):
-                    inner = size(unit.module.program.fns[name])
+                    inner = size(program.fns[name])
                     unit.sizes[fn.name] += times * inner * (name in unit.in_place)
             if unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name):
-                if not any(isinstance(s, Parallel) for s in statements(fn.body)):
+                apart = fn.hidden and fn.name not in always and any(isinstance(s, Loop) for s in statements(fn.body))
+                if not apart and not any(isinstance(s, Parallel) for s in statements(fn.body)):
                     unit.in_place.add(fn.name)
                     unit.pace[fn.name] = pace(unit, fn.body)
         return unit.sizes[fn.name]
 
     for fn in fns:
         size(fn)
+
+
+@once
+def _always(fn: Fn) -> frozenset[str]:
+    """What it calls on every way through its body, or through that of a loop."""
+    loops = [s.body for s in statements(fn.body) if isinstance(s, Loop)]
+    return frozenset(s.fn for b in (fn.body, *loops) for s in b.stmts if isinstance(s, Call))
 
 
 def pace(unit: Unit, body: Block) -> Pace:

@@ -19,6 +19,7 @@ After it:
     place.py                    what runs on a GPU
     invariant.py                what no turn of a loop changes, before it
     tables.py, counters.py      lists of lists whose rows have one length; counters of a loop that are one
+    unswitch.py                 loops that call nothing where something holds that no turn changes
     remainders.py               remainders that are places
     bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
     prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last
