@@ -95,7 +95,7 @@ class Forward:
             defined.add(v.id)
             for op in self.regions.extra.get(v.id, ()):
                 out = op.outs[0]
-                if out in self.regions.of[out.id].saved:
+                if out in self.regions.kept:
                     self.b.add(op)
                     defined.add(out.id)
 

@@ -42,7 +42,7 @@ from hybridc.core.ir import (
 )
 from hybridc.core.ops import may_fault
 from hybridc.core.types import show_type
-from hybridc.core.walk import bound_in, outs_of
+from hybridc.core.walk import args_of, blocks_of, bound_in, outs_of
 
 VIEWS = frozenset({"tensor_view", "get"})
 """Computed again always: what they look at is kept instead, once for all. (A number is kept itself, rather than the
@@ -78,6 +78,8 @@ class Region:
     """Of an arm or scope: the results of its statement that keep `saved`, one for each."""
     box: Var | None = None
     """Of an arm: the one slot that keeps all of it, a block apart."""
+    start: int = 0
+    """Of an arm: how many variables there are before its statement."""
     outs: list[Var] = field(default_factory=list)
     """Of an arm or scope: all the results that its statement has more."""
     head: Head | None = None
@@ -132,6 +134,12 @@ class Regions:
         self.extra: dict[int, list[Op]] = {}
         """Operators of the forward part that look at a variable for the reverse part alone, by that variable."""
         self._extra: dict[tuple[int, str, object], Var] = {}
+        self.looks: set[Var] = set()
+        """What these make."""
+        self.kept: set[Var] = set()
+        """What is saved, with whatever region."""
+        self.users: dict[int, set[int]] = {}
+        """The regions, by identity, for which the reverse part uses a variable."""
         self.instead: dict[Var, Atom] = {}
         """What stands in the reverse part for variables of arms and scopes."""
         self.block(fn.body, self.root)
@@ -151,6 +159,7 @@ class Regions:
         self.within[id(block)] = region
         stretch = 0
         for stmt in block.stmts:
+            start = len(self.order)
             for v in outs_of(stmt):
                 self.define(v, region)
                 if isinstance(stmt, Op):
@@ -160,9 +169,9 @@ class Regions:
             stretch += leaving(stmt)
             match stmt:
                 case If(_, _, then, orelse):
-                    self.arms(region, [((), then), ((), orelse)])
+                    self.arms(region, [((), then), ((), orelse)], start)
                 case Match(_, _, arms):
-                    self.arms(region, [(a.fields, a.body) for a in arms])
+                    self.arms(region, [(a.fields, a.body) for a in arms], start)
                 case Loop() | Scope() | Parallel():
                     kind = type(stmt).__name__.lower()
                     inner = Region(kind, region)
@@ -177,10 +186,10 @@ class Regions:
                         self.define(v, inner)
                     self.block(stmt.body, inner)
 
-    def arms(self, region: Region, arms: list[tuple[tuple[Var, ...], Block]]) -> None:
+    def arms(self, region: Region, arms: list[tuple[tuple[Var, ...], Block]], start: int) -> None:
         group = []
         for fields, body in arms:
-            inner = region if exits(body) else Region("arm", region)
+            inner = region if exits(body) else Region("arm", region, start=start)
             if inner is not region:
                 group.append(inner)
             for v in fields:
@@ -213,6 +222,7 @@ class Regions:
             found = self._extra[key] = self.var(kind, self.of[x.id])
             made = Op((found,), op, (x,), attrs_of(attrs))
             self.makers[found.id] = made
+            self.looks.add(found)
             self.extra.setdefault(x.id, []).append(made)
         self.need(found)
         return found
@@ -235,17 +245,36 @@ class Regions:
         return isinstance(p.type, TensorT | BufferT) and self.updates.of(p, 0) != (p, 0)
 
     # ---- deciding
-    def settle(self) -> None:
-        """Once everything needed is known: what is saved, what computed again."""
+    def settle(self, body: Block, marked: Sequence[Region]) -> None:
+        """Once everything needed is known: what is saved, what computed again. The reverse part, `body`, names by their
+        numbers the regions that it comes to."""
+        self._uses(body, self.root, marked)
         for region in reversed(list(self._all(self.root))):  # inner ones may bring in what is outside
             self._again(region)
+            self._use((a for op in region.again for a in op.args), region)
+            self._use((a for v in region.counted for a in region.steps[v].outside), region)
         self._keep(self.root)
+        self.kept = {v for region in self._all(self.root) for v in region.saved}
 
     def _all(self, region: Region) -> Iterable[Region]:
         yield region
         for group in region.groups:
             for inner in group:
                 yield from self._all(inner)
+
+    def _uses(self, block: Block, region: Region, marked: Sequence[Region]) -> None:
+        for s in block.stmts:
+            if isinstance(s, Op) and s.op == "restore":
+                region = marked[s.attr("region")]  # type: ignore[call-overload]
+            self._use(args_of(s), region)
+            for inner in blocks_of(s):
+                self._uses(inner, region, marked)
+        self._use(block.tail.values, region)
+
+    def _use(self, atoms: Iterable[Atom], region: Region) -> None:
+        for a in atoms:
+            if isinstance(a, Var):
+                self.users.setdefault(a.id, set()).add(id(region))
 
     def _again(self, region: Region) -> None:
         """Latest first, since what is computed again may need what came before it. Views bring in what they look at."""
@@ -370,6 +399,7 @@ class Regions:
         outs: list[Var] = []
         for inner in group:
             if self._apart(inner):
+                inner.saved += self._used_only_in(inner)
                 inner.box = self.var(self.block_of([v.type for v in inner.saved]), region)
                 outs.append(inner.box)
                 region.needed[inner.box] = None
@@ -394,6 +424,27 @@ class Regions:
         what it keeps."""
         return (arm.kind == "arm" and len(arm.saved) > 1 and _has_records(arm)
                 and any(r.kind in ("loop", "parallel") for r in arm.around()))
+
+    def _used_only_in(self, arm: Region) -> list[Var]:
+        """What the regions around it need only within the arm; it is there before the arm. The arm keeps it then: other
+        turns of the loop need no room for it."""
+        within = set(map(id, self._all(arm)))
+        found: list[Var] = []
+        for outer in arm.around():
+            repeated = {o for op in outer.again for o in op.outs} | set(outer.counted)
+            mine = [v for v in outer.needed if v not in repeated and self._made_at(v) < arm.start
+                    and within.issuperset(self.users.get(v.id) or {0})]
+            for v in mine:
+                del outer.needed[v]
+            found += mine
+            if outer.kind != "arm":
+                return found
+        return found
+
+    def _made_at(self, v: Var) -> int:
+        looked_at = self.makers[v.id].args[0] if v in self.looks else v
+        assert isinstance(looked_at, Var)
+        return self.order[looked_at.id]
 
 
 def _has_records(region: Region) -> bool:

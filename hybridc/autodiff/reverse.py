@@ -124,7 +124,7 @@ class Reverse:
                 results += self.filled(self.pop(p), p.type)
         results += [self.pop_or_zero(*key) for key in self.kept.keys()]
         body = b.close(Exit(RETURN, tuple(results)))
-        self.regions.settle()
+        self.regions.settle(body, self._marked)
         sums += lists
         params = (*self.regions.root.saved, *(v for leaves in given for v in leaves), *sums)
         return Fn(name, params, tuple(v.type for v in sums), self.restored(body), self.fn.title, True, self.fn.span)

@@ -198,6 +198,7 @@ UNSUPPORTED = {
     "part": "ownership comes after differentiation",
     "sort_words": "`packs` is no in what is differentiated",
     "buffer_prefetch": "it is taken out of what is differentiated",
+    "buffer_at": "ownership comes after differentiation",
     "buffer_part": "ownership comes after differentiation",
     "buffer_cut": "ownership comes after differentiation",
     "add_product": "it is made after differentiation",

@@ -279,7 +279,7 @@ MAKERS: dict[str, Maker] = {
     "str": _constant(lambda op: str_value(str(op.attr("text")))),
     "buffer_new": _buffer_new, "buffer_room": _buffer_new,
     "buffer_len": _function(len),
-    "buffer_get": _function(lambda b, i: b[i]),
+    "buffer_get": _function(lambda b, i: b[i]), "buffer_at": _function(lambda b, i: b[i]),
     "buffer_set": _function(lambda b, i, v: b.put(i, v)),
     "buffer_take": _buffer_take,
     "buffer_resize": _buffer_resize,

@@ -338,6 +338,8 @@ _ROWS: list[OpRow] = [
           doc="buffer_new for what is written before it is read: a loop may give the same memory to all its turns"),
     OpRow("buffer_len", _on_buffer(lambda b: (), lambda b: (INT,)), doc="number of elements"),
     OpRow("buffer_get", _on_buffer(lambda b: (INT,), lambda b: (b.item,)), doc="a copy of element i"),
+    OpRow("buffer_at", _on_buffer(lambda b: (INT,), lambda b: (b.item,)), alias=True, late=True,
+          doc="element i as it lies in b, which keeps its count"),
     OpRow("buffer_set", _on_buffer(lambda b: (INT, b.item), lambda b: (b,)), own="cbc", doc="with element i replaced"),
     OpRow("buffer_take", _on_buffer(lambda b: (INT,), lambda b: (b, b.item)), own="cb",
           doc="with element i replaced by zero, and the element"),

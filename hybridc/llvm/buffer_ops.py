@@ -182,7 +182,7 @@ def _place(e: FnEmitter, op: Op) -> Results:
 def _get(e: FnEmitter, op: Op) -> Results:
     item = item_of(op)
     value = e.load_value(item, element_at(e, item, e.one(op.args[0]), e.one(op.args[1])))
-    if op.outs[0].id not in e.lent:
+    if op.op == "buffer_get" and op.outs[0].id not in e.lent:
         e.retain(item, value)
     return (value,)
 
@@ -195,8 +195,9 @@ def _set(e: FnEmitter, op: Op) -> Results:
     at = element_at(e, item, block, index)
     old = e.load_value(item, at) if e.layouts.counted(item) and not _is_first(e, block, index) else ()
     e.store_value(item, e.leaves(op.args[2]), at)
-    if old:
-        e.release(item, old)
+    for helper, operand in refcount.release_plan(e.module, item, old) if old else ():
+        with e.when(e.icmp("ne", operand, "null", "ptr")):  # what is pushed, or on a tape, comes where nothing is
+            e.call("void", helper, [CTX, ("ptr", operand)])
     return ((block,),)
 
 
@@ -339,7 +340,7 @@ ROWS: dict[str, Callable[[FnEmitter, Op], Results]] = {
     "buffer_new": _new, "buffer_room": _new,
     "buffer_len": _len,
     "place": _place,
-    "buffer_get": _get,
+    "buffer_get": _get, "buffer_at": _get,
     "buffer_set": _set,
     "buffer_take": _take,
     "buffer_move": _move,

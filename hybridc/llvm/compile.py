@@ -39,6 +39,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "release",
     "buffer_len",
     "buffer_get",
+    "buffer_at",
     "buffer_part",
     "buffer_prefetch",
     "packs",

@@ -15,8 +15,8 @@ from hybridc.llvm.scalar_ops import SCALAR_ROWS
 IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls."""
 QUICK = frozenset(SCALAR_ROWS) | set(
-    "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_set buffer_take"
-    " buffer_prefetch retain release enum dim".split()
+    "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
+    " buffer_take buffer_prefetch retain release enum dim".split()
 )
 """Operators that take no time to speak of."""
 Owned = Mapping[int, tuple[Var, ...]]

@@ -13,6 +13,7 @@ Before derivatives are written out, and after it again:
 After it:
 
     one_loop.py, reuse.py       a derivative's two loops as one, and the memory of its records
+    sums.py                     what derivatives add up where it goes
     share.py                    what was computed before
     spread.py, sink.py, fuse.py, sizes.py    tensor operators that are one kernel
     add_into.py, into_part.py   kernels that end in a part of a tensor

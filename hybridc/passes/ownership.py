@@ -4,10 +4,10 @@ What the code generator is given, and has to do
 - `retain(x)` (no result) adds one count to every counted block in x; `release(x)` gives one back. A variable is a name
   for a value; its counts belong to the variable, so after `retain(x)` two consumers may take x.
 - An operator takes over the arguments that its row marks `c` and only reads the others; its results are new counts of
-  their own, except that the result of an `alias` row (get, unwrap, tensor_view, reshaped, part) is a part of its
-  argument and carries none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts as
-  the owners: there is nothing to do.) So `buffer_get` retains what it copies; the fields of a `match` arm are parts of
-  the subject.
+  their own, except that the result of an `alias` row (get, unwrap, tensor_view, reshaped, part, buffer_at) is a part of
+  its argument and carries none. (Where the pass *moves* out of a struct or option, it simply goes on to treat the parts
+  as the owners: there is nothing to do.) So `buffer_get` retains what it copies; it becomes `buffer_at` where the
+  buffer is never taken over and the element neither. The fields of a `match` arm are parts of the subject.
 - `borrowed[fn][i]`: a call reads argument i; else the callee takes it over, also when it faults (it then releases it,
   in its prologue too, if the call depth is exceeded). Results of calls are owned by the caller.
 - The values of `exit`, `yield` and of a fault (the message) are handed over. Everything else that a function owns has
@@ -123,7 +123,7 @@ class _Frame:
         self.field: dict[int, int] = {}
         """For an alias made by `get`: which field."""
         self.views: set[int] = set()
-        """Aliases of all that they are made of."""
+        """Aliases that never take the place of what they look into."""
         self.home: dict[int, int] = {}
         """The block (its number in `here`) in which an alias was made."""
         self.here = 0
@@ -389,6 +389,11 @@ class _Frame:
             self.record(op, owned)
             self.alias(op, after, owned, out)
             return
+        if op.op == "buffer_get" and self.counted(op.outs[0]) and op.outs[0].id not in self.consumed and self.stays(
+                op.args[0]):
+            self.views.add(op.outs[0].id)
+            self.alias(replace(op, op="buffer_at"), after, owned, out)
+            return
         if op.op in TOGETHER and op.outs[0].id not in self.consumed or row.looks:
             self.view(op, out)
             return
@@ -401,8 +406,8 @@ class _Frame:
         self.acquire(op.outs, owned)
 
     def stays(self, whole: Atom) -> bool:
-        """Is a tensor never taken over, nor what it is a part of? Else it could be written in place after this, which
-        would copy it while somebody looks at a part."""
+        """Is a tensor or buffer never taken over, nor what it is a part of? Else it could be written in place after
+        this, which would copy it while somebody looks at a part."""
         assert isinstance(whole, Var)
         found = [whole.id]
         for v in found:

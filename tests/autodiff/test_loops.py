@@ -258,6 +258,40 @@ def test_what_few_turns_keep_is_apart(tmp_path: Path) -> None:
     assert mod.g(xs) == pytest.approx(slope(mod.f, (xs,), 0), rel=1e-7)
 
 
+NEEDED_RARELY = """
+fn f(xs: list[f64]) -> f64:
+    var kept: list[f64] = [1.0]
+    var total: f64 = 0.0
+    for i, x in enumerate(xs):
+        let z = x * 0.5 + kept[-1]
+        if i % 3 == 2:
+            var y = x
+            for k in kept:
+                y = sin(y * k) * z + x
+                if y > 10.0:
+                    y = y * z
+            kept.push(y)
+            total += y * z
+        else:
+            total += z * 2.0
+    return total
+fn g(xs: list[f64]) -> list[f64]:
+    return grad(f)(xs)
+"""
+
+
+def test_what_few_turns_need_is_kept_by_these(tmp_path: Path) -> None:
+    """z, the length of `kept` for the loop, and what the inner loop keeps, stand in the block of the arm; a turn's
+    record has the place of kept[-1] and the block."""
+    way = derived(NEEDED_RARELY, tmp_path, "f whole forward") + derived(NEEDED_RARELY, tmp_path, "f forward")
+    mod = hybridc.load(tmp_path / "m.hyb")
+    (rooms,) = {line.split(" = ")[0] for line in way.splitlines() if "buffer_room" in line and "tape f" in line}
+    assert "f64" not in rooms
+    xs = [0.3, 0.5, 0.7, 1.1, 0.2, 0.9, 0.4, 0.8, 1.3]
+    assert mod.g(xs) == pytest.approx(slope(mod.f, (xs,), 0), rel=1e-7)
+    assert mod.g([]) == [] and mod.g([0.5]) == [1.0]
+
+
 RECURRENT = """
 model RNN(d: int):
     param w: f64[d, d] = glorot()

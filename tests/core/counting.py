@@ -347,6 +347,8 @@ class Counting:
                 return (len(args[0].items) if args[0] else 0,)
             case "buffer_part":
                 return (Part(args[0], args[1], args[2]) if args[0] else self.cell(op.outs[0].type, []),)
+            case "buffer_at":
+                return (args[0].items[args[1]],)
             case "buffer_get":
                 value = args[0].items[args[1]]
                 self.retain(op.outs[0].type, value)

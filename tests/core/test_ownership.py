@@ -164,6 +164,47 @@ fn main(l%1: List) -> (int, List) {
     assert x == 3 and data.items() == [50]  # type: ignore[attr-defined]
 
 
+def test_an_element_of_a_buffer_that_stays_is_not_counted() -> None:
+    """Though a part of it is kept, which is counted, and though it is looked at in an inner loop too."""
+    c = counted("""
+fn main(ts%1: buffer[Tree], n%2: int) -> (Tree, int) {
+  nil%3: Tree = enum[case="Nil"]()
+  r%4: Tree, s%5: int = loop 1 (i%6: int = 0, last%7: Tree = nil%3, s%8: int = 0) {
+    done%9: bool = ge(i%6, n%2)
+    if done%9 { exit 1 last%7, s%8 } else { yield }
+    t%10: Tree = buffer_get(ts%1, i%6)
+    l%11: Tree, m%12: int = match t%10 {
+      Nil() { yield last%7, 0 }
+      Node(l%13: Tree, xs%14: List, r%15: Tree) {
+        m%16: int = loop 2 (j%17: int = 0, m%18: int = 0) {
+          end%19: bool = ge(j%17, n%2)
+          if end%19 { exit 2 m%18 } else { yield }
+          u%20: Tree = buffer_get(ts%1, j%17)
+          g%21: int = tag(u%20)
+          more%22: int = add(m%18, g%21)
+          k%23: int = add(j%17, 1)
+          yield k%23, more%22
+        }
+        p%24: int = call sum(xs%14)
+        q%25: int = add(m%16, p%24)
+        yield l%13, q%25
+      }
+    }
+    t%26: int = add(s%8, m%12)
+    j%27: int = add(i%6, 1)
+    yield j%27, l%11, t%26
+  }
+  exit 0 r%4, s%5
+}
+""")
+    leaf = EnumValue(0, ())
+    node = EnumValue(1, (leaf, (Buffer([5]), 1), EnumValue(0, ())))
+    found, total = c.run("main", [Buffer([leaf, node, leaf]), 3])
+    assert (found.tag, total) == (0, 6)  # type: ignore[attr-defined]
+    assert c.retains == 1
+    c.check_empty()
+
+
 def test_an_element_taken_is_changed_in_place() -> None:
     c = counted("""
 fn main(all%1: Nested, i%2: int) -> (Nested) {
