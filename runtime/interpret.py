@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from hybridc_runtime import faults
+from hybridc_runtime.arrays import from_bf16, to_bf16
 from hybridc_runtime.device import Counts, DeviceCode, KernelInfo, values_of
 from hybridc_runtime.memory import allocate, copy_bytes, free
 
@@ -80,28 +81,30 @@ def _copy() -> _Copy:
 
 
 def _mend(interpreter: Any, tl: Any) -> None:
-    """Two faults of the interpreter: bf16 is held as 16 bits, which its product takes for numbers, and a comparison of
-    scalars keeps their type, so that what is broadcast from it is no mask."""
+    """Three faults of the interpreter: bf16 is held as 16 bits, which its product takes for numbers; what becomes bf16
+    is cut off, where a GPU rounds it to the nearest; and a comparison of scalars keeps their type, so that what is
+    broadcast from it is no mask."""
     builder = interpreter.interpreter_builder
-    plain = type(builder).create_dot
+    plain, cast = type(builder).create_dot, type(builder).cast_impl
     for name in dir(builder):
         if name.startswith(("create_icmp", "create_fcmp")):
             setattr(type(builder), name, _comparison(getattr(type(builder), name), interpreter, tl))
 
     def create_dot(self: Any, a: Any, b: Any, d: Any, *rest: Any) -> Any:
-        a, b = (interpreter.TensorHandle(_from_bf16(x.data), tl.float32) if x.dtype == tl.bfloat16 else x
+        a, b = (interpreter.TensorHandle(from_bf16(x.data), tl.float32) if x.dtype == tl.bfloat16 else x
                 for x in (a, b))
         return plain(self, a, b, d, *rest)
 
-    type(builder).create_dot = create_dot
+    def cast_impl(self: Any, src: Any, to: Any) -> Any:
+        if src.dtype.scalar == tl.float32 and to.scalar == tl.bfloat16:
+            return interpreter.TensorHandle(to_bf16(src.data).reshape(src.data.shape), tl.bfloat16)
+        return cast(self, src, to)
+
+    type(builder).create_dot, type(builder).cast_impl = create_dot, cast_impl
 
 
 def _comparison(plain: Any, interpreter: Any, tl: Any) -> Any:
     return lambda self, a, b: interpreter.TensorHandle(plain(self, a, b).data, tl.int1)
-
-
-def _from_bf16(bits: Any) -> Any:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 class _Library:
