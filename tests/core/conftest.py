@@ -1,0 +1,10 @@
+"""What the tests of this folder share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def passes(each_pass_verified: None) -> None:
+    """Are verified one by one."""
