@@ -102,7 +102,7 @@ class _Exchange:
                     result.write(found, skip, results + self.offset)
                 except encoding.Damaged:
                     raise store.damaged() from None
-                if self.offset:
+                if self.row.gives == plan.PERHAPS:
                     MEMORY[results] = True
 
         return service
