@@ -26,7 +26,7 @@ Operators on tensors, each by itself:
 Fused kernels and products:
 
     fused.py, device.py         in the host function, on the CPU and on a GPU
-    row_kernel.py, column_loops.py    a scheduled graph: loops over rows, and over columns
+    row_kernel.py, kernel_products.py, column_loops.py    a scheduled graph: loops over rows, products, columns
     wide.py, lane.py, elementary.py, in_registers.py    vectors, and what is computed of them
     product.py, block_product.py, row_product.py, tiles.py    products of matrices, of blocks, of a row; a tile
     kept_panels.py, ends.py     weights that are kept turned, and read from where they were left

@@ -6,7 +6,8 @@ alone. What is written for scalars only (wide.py: NotWide) runs one column at a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from hybridc.kernels.graph import Node
 from hybridc.kernels.schedule import Action, Loop, Schedule, Segment, Time
@@ -57,8 +58,10 @@ class Columns:
         """The columns that the rows of a block need of the space that is limited (kernels/causal.py)."""
         self.asks = False
         """Is the next row asked of memory while this one is computed?"""
-        self.begin, self.end = "0", ""
-        """Of a row that is cut: the columns that are computed."""
+        self.share: tuple[str, str] | None = None
+        """Of columns that are cut: from which to which they are computed, in each part of a space."""
+        self.apart: dict[int, int] = {}
+        """Parts of the spaces whose columns may be cut (kernels/columns.py)."""
 
     # ---- sizes
     def size(self, c: int) -> str:
@@ -73,12 +76,27 @@ class Columns:
         return total
 
     def needed(self, space: int | None) -> str:
-        """Columns of a space that are computed."""
+        """Columns of a space that are computed, where they are not cut."""
         if space is not None and space == self.plan.limited and self.limit:
             return self.limit
-        if self.end:
-            return self.end
         return self.product(self.graph.spaces[space]) if space is not None else "1"
+
+    @contextmanager
+    def spans(self, space: int | None) -> Iterator[tuple[str, str]]:
+        """The columns of a space that are computed, from one to before another: in a loop over its parts, unless all
+        are."""
+        if self.share is None or space not in self.apart:
+            yield "0", self.needed(space)
+            return
+        k, (first, last), count = self.k, self.share, self.apart[space]
+        if count == 1:
+            yield first, last
+            return
+        whole, width = self.needed(space), str(int(self.needed(space)) // count)
+        every = k.icmp("eq", k.sub(last, first), width)
+        with k.loop(k.select(every, "i64", "1", str(count))) as turn:
+            before = k.mul(turn.index, width)
+            yield k.add(before, first), k.select(every, "i64", whole, k.add(before, last))
 
     def width(self, node: Node) -> str:
         """Columns of a node."""
@@ -164,16 +182,20 @@ class Columns:
 
     # ---- columns
     def columns(self, loop: Loop) -> None:
-        k = self.k
         for action in loop.actions:
             self.prepare(action.node.args[0] if action.kind == "reduce" else action.node)
-        count = self.needed(loop.space)
         targets = {a: self.target(a) for a in loop.actions if a.kind != "reduce"}
+        with self.spans(loop.space) as (begin, end):
+            self.some_columns(loop, targets, begin, end)
+
+    def some_columns(self, loop: Loop, targets: dict[Action, str], begin: str, count: str) -> None:
+        """From one to before another; all of them if there are sums."""
+        k = self.k
         sums = [a.node for a in loop.actions if a.kind == "reduce"]
-        if self.vectors(loop, targets, sums, count):
+        if self.vectors(loop, targets, sums, begin, count):
             return
         if not sums:
-            with k.loop(count, start=self.begin) as turn:
+            with k.loop(count, start=begin) as turn:
                 self.turn(loop, targets, turn.index)
             return
         kinds = [(SCALARS[n.type.name][0], identity(self.fn(n), n.type)) for n in sums]
@@ -219,7 +241,7 @@ class Columns:
     def few(self, count: str, most: int) -> bool:
         return not count.startswith("%") and int(count) <= most
 
-    def vectors(self, loop: Loop, targets: dict[Action, str], sums: list[Node], count: str) -> bool:
+    def vectors(self, loop: Loop, targets: dict[Action, str], sums: list[Node], begin: str, count: str) -> bool:
         """The loop with vectors, if all in it can be; with a sum in several, which take turns."""
         k = self.k
         costly = any(n.costly for n in self.plan.computed(loop, self.at))
@@ -232,9 +254,12 @@ class Columns:
             parts = LANES // WIDTH
             carry = [(vector(t), f"splat ({t} {nothing})") for t, nothing in kinds for _ in range(parts)]
             open_ = count.startswith("%")
-            filled = _whole(k, count, WIDTH)
+            # Shares begin, and but for the last one end, with a vector.
+            all_ = self.needed(loop.space)
+            even = begin != "0" and not all_.startswith("%") and int(all_) % WIDTH == 0
+            filled = count if even else _whole(k, count, WIDTH)
             few = not open_ and int(count) <= LANES
-            with k.loop(filled, carry, start=self.begin, step=WIDTH, rolled=not few) as turn:
+            with k.loop(filled, carry, start=begin, step=WIDTH, rolled=not few) as turn:
                 new = self.turn(loop, targets, turn.index)
                 for i, n in enumerate(sums):
                     first, *others = turn.values[i * parts : (i + 1) * parts]

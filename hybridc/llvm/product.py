@@ -15,9 +15,9 @@ from hybridc.llvm.kept_panels import kept_width
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
 from hybridc.llvm.row_product import BACK
-from hybridc.llvm.strided import least, parts
+from hybridc.llvm.strided import least, most, parts
 from hybridc.llvm.support import CTX
-from hybridc.llvm.team import spread
+from hybridc.llvm.team import READING, spread
 from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
 
 MATRICES = [("ptr", "%c"), ("ptr", "%a"), ("ptr", "%b")]
@@ -41,7 +41,7 @@ def matrix_product(module: Module, kind: Prim, ta: bool, tb: bool, *, adds: bool
         with code.when(code.icmp("eq", "%m", "0")):
             code.ret("0")
         args = [*MATRICES, *ints("m", "n", "k"), *kept]
-        work = code.mul(code.mul("%m", "%n"), "%k")
+        work = code.mul(code.mul(most(code, "%m", str(READING)), "%n"), "%k")
         panels_, rows = parts(code, "%n", panel_width(module, kind)), parts(code, "%m", TILE_ROWS)
         if tb and not ta:
             with code.when(code.icmp("slt", "%m", str(TURN_FROM))):

@@ -2,43 +2,31 @@
 
 The function takes the context, the addresses of its results, of the tensors it reads and its scalars, and the sizes
 that are not known. Rows with products come in blocks, so that a block's intermediate rows stay in the cache. What is
-done with a row is in column_loops.py.
+done with a row is in column_loops.py, with products in kernel_products.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hybridc.base.types import F32, F64
-from hybridc.kernels.axes import whole_number
-from hybridc.kernels.graph import Graph, Node, WindowSizes
+from hybridc.kernels.columns import apart
+from hybridc.kernels.graph import Graph, Node
 from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import fault_code
-from hybridc.llvm.block_product import (
-    COPY_CROWDED_FROM,
-    TURN_FROM,
-    copies,
-    dots,
-    narrow,
-    panel_width,
-    panels,
-    room_of,
-)
-from hybridc.llvm.column_loops import Columns
+from hybridc.llvm.block_product import panel_width
 from hybridc.llvm.emitter import CTX
-from hybridc.llvm.ends import LEAST, end_of
-from hybridc.llvm.kept_panels import kept_width, laid_out_bytes, lay_out, row_room
+from hybridc.llvm.kept_panels import laid_out_bytes, lay_out
+from hybridc.llvm.kernel_products import Products
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module, symbol
-from hybridc.llvm.row_product import FIRST_CACHE, LINE, row_by_rows
 from hybridc.llvm.strided import least, most, parts, plus, times
-from hybridc.llvm.team import LARGE, spread
+from hybridc.llvm.team import LARGE, READING, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
-from hybridc.llvm.tiles import TILE_ROWS, ints, tile_heights
-from hybridc.llvm.window_panels import window_panels, window_room
+from hybridc.llvm.tiles import TILE_ROWS, ints
+from hybridc.llvm.wide import WIDTH
 
 ON_STACK = 1 << 15
 """Bytes of scratch memory up to which it is on the stack."""
@@ -73,27 +61,21 @@ def kernel_of(module: Module, plan: Schedule, over: Collection[int] = (), adds: 
     return _Writer(module, plan, over, adds).write()
 
 
-class _Writer(Columns):
+class _Writer(Products):
     def __init__(self, module: Module, plan: Schedule, over: Collection[int], adds: bool):
         super().__init__(module, plan)
         graph = plan.graph
         self.over, self.adds = over, adds
         self.inputs = [n for n in graph.nodes if n.kind in ("load", "matrix", "scalar")]
-        self.products = graph.of_kind("product")
         self.sizes = self.open_sizes(graph)
         self.fails = bool(self.products) or any(n >= 0 for n in plan.kept.values())
-        self.k = ElementCode(module, "", [], "void")
-        self.turned = [n for n in self.products if n.transposed and not n.args[1].rows and not self.by_rows(n)
-                       and plan.limited is None]
-        self.straight = [n for n in self.products if self.each == "1" and not n.args[1].rows and self.crooked(n)]
-        self.laid = [n for n in self.products if n.transposed and n.args[1].rows and not self.by_rows(n)]
-        """Multiplied by a matrix of their batch, whose panels are turned once if there are several blocks."""
-        self.laid_at: dict[Node, str] = {}
-        """Where these panels lie in this batch, or null."""
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
         self.asks = not self.products
+        self.strip = STRIP if plan.flat else max([WIDTH, *(panel_width(module, n.type) for n in self.products)])
+        """Columns of a unit, where threads share columns."""
+        self.apart = {0: 1} if plan.flat else apart(graph, self.strip)
 
     def open_sizes(self, graph: Graph) -> tuple[int, ...]:
         classes = [*graph.rows, *(c for s in graph.spaces for c in s)]
@@ -122,17 +104,17 @@ class _Writer(Columns):
         large = self.large()
         if large:
             self.fails = True  # at least where the host asks it to stop
-            part = self.function([*params, *ints("first", "last")], lambda: self.body("%first", "%last"),
-                                 "kernel.units")
+            part = self.function([*params, ("i1", "%columns"), *ints("first", "last")], self.part, "kernel.units")
 
         def whole() -> None:
             if not large:
                 self.body("0", self.units())
                 return
-            args = [(t.removesuffix(" noalias"), v) for t, v in params]
+            columns, units = self.cut()
+            args = [*((t.removesuffix(" noalias"), v) for t, v in params), ("i1", columns)]
             # Each run of units copies its matrices again, and with products it polls.
             pieces, polls = (1, True) if self.products else (PIECES, False)
-            self.k.ret(spread(self.k, part, args, self.units(), self.work(), pieces, polls))
+            self.k.ret(spread(self.k, part, args, units, self.work(), pieces, polls))
 
         return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, tuple(self.turned),
                       tuple(self.straight), self.fails)
@@ -152,37 +134,59 @@ class _Writer(Columns):
         """May it be worth it?"""
         axes = self.graph.axes
         if any(axes.static[axes.find(c)] is None for classes in (self.graph.rows, *self.graph.spaces) for c in classes):
-            return self.plan.flat or self.product(self.graph.rows) != "1"
-        return self.units() != "1" and int(self.work()) >= LARGE
+            return self.plan.flat or bool(self.apart) or self.product(self.graph.rows) != "1"
+        return self.cut()[1] != "1" and int(self.work()) >= LARGE
+
+    def cut(self) -> tuple[str, str]:
+        """i1: are columns shared, and not rows? And into how many units: the more of both."""
+        rows = self.units()
+        if not self.apart:
+            return "false", rows
+        columns = parts(self.k, self.width(self.graph.outputs[0]), self.strip)
+        if "1" in (rows, columns):
+            return ("true", columns) if rows == "1" else ("false", rows)
+        if not (rows + columns).count("%"):
+            return ("true", columns) if int(columns) > int(rows) else ("false", rows)
+        return self.k.icmp("sgt", columns, rows), most(self.k, rows, columns)
+
+    def part(self) -> None:
+        """Units of what is shared."""
+        k, (columns, _) = self.k, self.cut()
+        if columns == "false":
+            self.body("%first", "%last")
+            return
+        first, last = (times(k, v, str(self.strip)) for v in ("%first", "%last"))
+        all_ = self.width(self.graph.outputs[0])
+        last = least(k, last, all_)
+        if columns == "true":
+            self.share = first, last
+            self.body("0", self.units())
+            return
+        self.share = k.select(columns, "i64", first, "0"), k.select(columns, "i64", last, all_)
+        self.body(k.select(columns, "i64", "0", "%first"), k.select(columns, "i64", self.units(), "%last"))
 
     def units(self) -> str:
-        """What is done as one: a row; several where there are products; of a single row a strip."""
-        if self.plan.flat:
-            return parts(self.k, self.product(self.graph.spaces[0]), STRIP)
+        """Of rows that are done as one: a row; several where there are products."""
         if not self.products:
             return self.product(self.graph.rows)
         return times(self.k, self.product(self.graph.rows[: self.graph.batch]), self.units_of_batch())
 
     def work(self) -> str:
         """As much as so many multiplications within products."""
-        k, row = self.k, "0"
+        k, row, multiplied = self.k, "0", "0"
         for node in self.graph.nodes:
-            if node.space is None:
-                continue
-            weight = COSTLY_WORK if node.costly else ELEMENT_WORK
-            each = self.width(node.args[0]) if node.kind == "product" else str(weight)
-            row = plus(k, row, times(k, self.width(node), each))
-        return times(k, self.product(self.graph.rows), row)
+            if node.kind == "product":
+                multiplied = plus(k, multiplied, times(k, self.width(node), self.width(node.args[0])))
+            elif node.space is not None:
+                row = plus(k, row, times(k, self.width(node), str(COSTLY_WORK if node.costly else ELEMENT_WORK)))
+        rows = self.product(self.graph.rows)
+        return plus(k, times(k, rows, row), times(k, most(k, rows, str(READING)), multiplied))
 
     # ---- rows
     def body(self, first: str, last: str) -> None:
         """Units first to last."""
         k, graph = self.k, self.graph
         if not self.products:
-            if self.plan.flat:
-                self.begin = times(k, first, str(STRIP))
-                self.end = least(k, times(k, last, str(STRIP)), self.product(graph.spaces[0]))
-                first, last = "0", "1"
             with self.scratch(), self.turns(first, last) as row:
                 self.row_loops(self.plan.segments[0], row, "0")
             return
@@ -202,11 +206,6 @@ class _Writer(Columns):
                     before = k.mul(batch, blocks)
                     start = most(k, k.sub(first, before), "0")
                     self.block_rows(batch, start, least(k, k.sub(last, before), blocks))
-
-    @property
-    def each(self) -> str:
-        """Rows of a batch."""
-        return self.product(self.graph.rows[self.graph.batch :])
 
     def units_of_batch(self) -> str:
         return parts(self.k, self.each, self.unit)
@@ -316,153 +315,6 @@ class _Writer(Columns):
     def poll(self) -> None:
         with support.interrupted(self.k, support.flag_of(self.k)):
             self.leave()
-
-    # ---- products
-    def room_size(self) -> str:
-        """Bytes for a panel of any product that may copy some."""
-        k, size = self.k, "0"
-        for node in self.products:
-            windows = self.windows_of(node)
-            if windows is not None:
-                size = most(k, window_room(self.module, node.type, *windows), size)
-                continue
-            few = not self.each.startswith("%") and int(self.each) < COPY_CROWDED_FROM
-            if self.by_rows(node) or self.each == "1" or few and not node.transposed and self.whole(node):
-                continue
-            size = most(k, room_of(k, self.module, node.type, self.width(node.args[0])), size)
-        return size
-
-    def by_rows(self, node: Node) -> bool:
-        """Are they multiplied by the rows of a matrix, since they, or those, are known to be few?"""
-        few, each, columns = narrow(self.module, node.type), self.each, self.width(node)
-        return node.transposed and (not each.startswith("%") and int(each) < TURN_FROM
-                                    or not columns.startswith("%") and int(columns) <= few)
-
-    def crooked(self, node: Node) -> bool:
-        """Are there many rows, known to be, that do not begin on lines of the cache?"""
-        n, inner, size = self.width(node), self.width(node.args[0]), SCALARS[node.type.name][1]
-        if not node.transposed or n.startswith("%") or inner.startswith("%") or node.type not in (F32, F64):
-            return False
-        return int(inner) * size % LINE != 0 and int(n) * int(inner) * size >= FIRST_CACHE
-
-    def whole(self, node: Node) -> bool:
-        n = self.needed(node.space)
-        return not n.startswith("%") and int(n) % panel_width(self.module, node.type) == 0
-
-    def windows_of(self, node: Node) -> tuple[WindowSizes, list[int]] | None:
-        """Of a product by windows: their sizes and settings."""
-        op = node.args[1].op
-        return None if op is None else (self.graph.windows[op], [whole_number(a) for a in op.args[1:9]])
-
-    def begin_batch(self, batch: str) -> None:
-        """Where the matrices of this batch lie."""
-        for node in dict.fromkeys(p.args[1] for p in self.products):
-            at = "0"
-            if node.rows:
-                user = next(p for p in self.products if p.args[1] is node)
-                windows = self.windows_of(user)
-                size = times(self.k, self.width(user), self.width(user.args[0]))
-                if windows is not None:
-                    size = str(windows[0].image)
-                at = times(self.k, self.place(node, self.graph.rows[: self.graph.batch], batch), size)
-            self.memo[node] = self.k.element(self.names[node], SCALARS[node.type.name][0], at)
-
-    def multiply_all(self, nodes: Sequence[Node], first: str, inside: str, rows: str, each: str) -> None:
-        """The block's rows of products that do not need each other: where few rows may meet matrices that are large
-        together, every other time from the last row of the last one to the first (ends.py). To many it is the same."""
-        k, total = self.k, "0"
-        for n in nodes:
-            size = times(k, self.width(n.args[0]), str(SCALARS[n.type.name][1]))
-            total = plus(k, total, times(k, self.width(n), size))
-        few = (each.startswith("%") or int(each) < TURN_FROM) and all(n.transposed for n in nodes)
-        if len(nodes) < 2 or not few or not total.startswith("%") and int(total) < LEAST:
-            for node in nodes:
-                self.multiply(node, first, inside, rows, each)
-            return
-        end = end_of(k, self.memo[nodes[0].args[1]], total)
-        forth, back, done = k.label("forth"), k.label("back"), k.label("done")
-        k.branch(k.icmp("eq", end, "0"), forth, back)
-        for label, order, number in ((forth, nodes, "0"), (back, nodes[::-1], "1")):
-            k.start(label)
-            for node in order:
-                self.multiply(node, first, inside, rows, each, number)
-            k.jump(done)
-        k.start(done)
-
-    def multiply(self, node: Node, first: str, inside: str, rows: str, each: str, end: str = "") -> None:
-        """The block's rows of a product: from row `first`, which is row `inside` of the batch. `end`: that from which
-        few rows go over the matrix, if somebody has chosen."""
-        k = self.k
-        row, matrix = node.args
-        t = SCALARS[node.type.name][0]
-
-        def lies(kept: Node) -> str:
-            number = self.plan.kept[kept]
-            if number >= 0:
-                return self.first[kept]
-            return k.element(f"%o{-number - 1}", t, times(k, first, self.width(kept)))
-
-        if row in self.plan.kept:
-            a = lies(row)
-        else:
-            a = k.element(self.names[row], t, times(k, first if row.all_rows else inside, self.width(row)))
-        c = lies(node)
-        if self.by_rows(node):
-            self.by_dots(node, c, a, rows, end)
-        elif not node.transposed or not each.startswith("%") and int(each) >= TURN_FROM:
-            self.by_panels(node, c, a, rows)
-        else:
-            dotted, turned, done = k.label("dots"), k.label("panels"), k.label("done")
-            k.branch(k.icmp("slt", each, str(TURN_FROM)), dotted, turned)
-            k.start(dotted)
-            self.by_dots(node, c, a, rows, end)
-            k.jump(done)
-            k.start(turned)
-            self.by_panels(node, c, a, rows)
-            k.jump(done)
-            k.start(done)
-
-    def by_dots(self, node: Node, c: str, a: str, rows: str, end: str) -> None:
-        ldc, inner, b = self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
-        columns, size = self.needed(node.space), str(SCALARS[node.type.name][1])
-        sizes = [("i64", v) for v in (columns, self.needed(node.args[0].space))]
-        sizes.append(("i64", end or end_of(self.k, b, times(self.k, times(self.k, columns, inner), size))))
-        if rows == "1":
-            ldb = inner
-            if node in self.straight:
-                kept = f"%straight{self.straight.index(node)}"
-                none = self.k.icmp("eq", kept, "null", "ptr")
-                b, ldb = (self.k.select(none, t, *v) for t, v in (
-                    ("ptr", (b, kept)), ("i64", (inner, str(row_room(node.type, int(inner)))))))
-            self.k.call("void", row_by_rows(self.module, node.type), [
-                ("ptr", c), ("ptr", a), ("ptr", b), ("i64", ldb), *sizes])
-            return
-        self.k.call("void", dots(self.module, node.type), [
-            ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", inner), ("i64", rows), *sizes])
-
-    def by_panels(self, node: Node, c: str, a: str, rows: str) -> None:
-        k, ldc, inner, b = self.k, self.width(node), self.width(node.args[0]), self.memo[node.args[1]]
-        windows = self.windows_of(node)
-        if windows is not None:
-            helper = window_panels(self.module, node.type, tile_heights(rows), *windows, int(ldc))
-            k.call("void", helper, [("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), ("i64", rows),
-                                    ("ptr", self.room)])
-            return
-        ldb, turned = inner if node.transposed else ldc, node.transposed
-        copied = "true" if turned else copies(k, node.type, b, ldb, rows, inner)
-        kept = f"%kept{self.turned.index(node)}" if node in self.turned else self.laid_at.get(node, "null")
-        columns = self.needed(node.space)
-        if columns != ldc and kept != "null":
-            # A panel that lies in memory is whole, if it is not the last one.
-            unit = str(panel_width(self.module, node.type))
-            columns = least(k, times(k, parts(k, columns, unit), unit), ldc)
-        wide = kept_width(k, node.type, ldc) if kept != "null" else "0"
-        more = [("ptr", kept), ("i64", wide), ("i64", "0")] if turned else []
-        helper = panels(self.module, node.type, tile_heights(rows), turned=turned, whole=self.whole(node))
-        sizes = [("i64", s) for s in (ldb, rows, columns, self.needed(node.args[0].space))]
-        k.call("void", helper, [
-            ("ptr", c), ("i64", ldc), ("ptr", a), ("i64", inner), ("ptr", b), *sizes, ("ptr", self.room),
-            ("i1", copied), *more])
 
 
 __all__ = ["Kernel", "kernel_of"]

@@ -1,5 +1,6 @@
 """Large kernels on several threads: a kernel that can do some of its units alone (rows, panels of columns) is cut into
-runs of them, which the threads of the host's team take one after the other.
+runs of them, which the threads of the host's team take one after the other: the one that called from the first on, the
+others from the last. So each finds in its caches what it had at the call before.
 
 What a unit computes does not depend on how units are cut, so results are the same for any number of threads. The
 thread that called the kernel has the program's context, and polls; the others have one of their own, of which kernels
@@ -13,15 +14,18 @@ from collections.abc import Sequence
 from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, fault_code
 from hybridc.llvm.code import Code
 from hybridc.llvm.module import Module
+from hybridc.llvm.strided import parts
 from hybridc.llvm.support import CTX, context_field, flag_of, interrupted, set_fault
 
-LARGE = 4_000_000
-"""Multiplications (or what takes as long) from which a kernel is shared: about 50 microseconds, where threads that
-sleep need as long to wake, and those that do not less than one."""
+LARGE = 2_000_000
+"""Multiplications (or what takes as long) from which a kernel is shared: about 20 microseconds, where threads that
+sleep need longer to wake, and those that do not less than one."""
+READING = 8
+"""Rows that are multiplied by a matrix in the time that it takes to read it."""
 LONG = 1 << 30
 """Such, between two polls: about 15 milliseconds."""
 JOB = {name: 8 * i for i, name in enumerate(
-    ("ctx", "run", "env", "units", "grain", "next", "failed", "stop", "thread", "size"))}
+    ("ctx", "run", "env", "units", "grain", "runs", "taken", "last", "failed", "stop", "thread", "size"))}
 
 
 def spread(
@@ -94,8 +98,9 @@ def _share(module: Module) -> str:
         grain = code.call("i64", "@llvm.smin.i64", [("i64", even), ("i64", "%most")])
         job = code.alloca(JOB["size"])
         for field, t, value in (("ctx", "ptr", "%ctx"), ("run", "ptr", "%run"), ("env", "ptr", "%env"),
-                                ("units", "i64", "%units"), ("grain", "i64", grain), ("next", "i64", "0"),
-                                ("failed", "i64", "0"), ("stop", "i64", "0"),
+                                ("units", "i64", "%units"), ("grain", "i64", grain),
+                                ("runs", "i64", parts(code, "%units", grain)), ("taken", "i64", "0"),
+                                ("last", "i64", "0"), ("failed", "i64", "0"), ("stop", "i64", "0"),
                                 ("thread", "i64", code.call("i64", "@pthread_self", []))):
             code.store(t, value, code.ptr_add(job, JOB[field]))
         size = code.convert("trunc", "i64", code.load("i64", code.ptr_add(team, 8)), "i32")
@@ -126,20 +131,31 @@ def _member(module: Module) -> str:
         code.store("ptr", _yes(module), code.ptr_add(own, OFFSET["poll"]))
         caller = code.icmp("eq", code.call("i64", "@pthread_self", []), code.load("i64", field("thread")))
         ctx = code.select(caller, "ptr", code.load("ptr", field("ctx")), own)
-        run, env, units, grain = (code.load(t, field(f)) for f, t in (
-            ("run", "ptr"), ("env", "ptr"), ("units", "i64"), ("grain", "i64")))
-        turn, body, fault, done = (code.label(hint) for hint in ("turn", "body", "fault", "done"))
+        run, env, units, grain, runs = (code.load(t, field(f)) for f, t in (
+            ("run", "ptr"), ("env", "ptr"), ("units", "i64"), ("grain", "i64"), ("runs", "i64")))
+        turn, body, others, mine, fault, done = map(code.label, ("turn", "body", "others", "mine", "fault", "done"))
+        before = code.here
         code.jump(turn)
         code.start(turn)
-        first = code.ins(f"atomicrmw add ptr {field('next')}, i64 {grain} monotonic")
+        front, front_slot = code.phi_slot("i64")
+        taken = code.ins(f"atomicrmw add ptr {field('taken')}, i64 1 monotonic")
         failed = code.ins(f"load atomic i64, ptr {field('failed')} monotonic, align 8")
-        more = code.op2("and", "i1", code.icmp("slt", first, units), code.icmp("eq", failed, "0"))
+        more = code.op2("and", "i1", code.icmp("slt", taken, runs), code.icmp("eq", failed, "0"))
         code.branch(more, body, done)
         code.start(body)
         with interrupted(code, flag_of(code, ctx), ctx):
             code.jump(fault)
+        asked = code.here
+        code.branch(caller, mine, others)
+        code.start(others)
+        back = code.ins(f"atomicrmw add ptr {field('last')}, i64 1 monotonic")
+        from_back = code.sub(code.sub(runs, "1"), back)
+        code.jump(mine)
+        code.start(mine)
+        first = code.mul(code.phi("i64", [(front, asked), (from_back, others)]), grain)
         last = code.call("i64", "@llvm.smin.i64", [("i64", code.add(first, grain)), ("i64", units)])
         status = code.call("i32", run, [("ptr", ctx), ("ptr", env), ("i64", first), ("i64", last)])
+        code.fill_phi(front_slot, [("0", before), (code.add(front, "1"), code.here)])
         code.branch(code.icmp("eq", status, "0", "i32"), turn, fault)
         code.start(fault)
         code.do(f"store atomic i64 1, ptr {field('failed')} monotonic, align 8")

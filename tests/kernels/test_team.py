@@ -11,6 +11,8 @@ import sys
 import pytest
 
 SOURCE = """
+from nn import GRUCell, LSTMCell
+
 fn product(a: f32[M, K], b: f32[K, N]) -> f32[M, N]:
     return a @ b
 
@@ -60,6 +62,30 @@ fn running(x: f32[N]) -> f32[N]:
 
 fn several(a: f32[B, N, N]) -> f32[B, N, N]:
     return relu(a @ a) @ a
+
+fn layer(x: f32[N, D], w: f32[H, D], b: f32[H]) -> f32[N, H]:
+    return gelu(x @ w.T + b)
+
+fn lines(x: f64[N, D], w: f64[D, H], y: f64[N, H]) -> (f64[N, H], f64[N, H]):
+    let z = tanh(x @ w) * y
+    return (z, z - y)
+
+fn gated(x: f64[N, 300], w: f64[1024, 300], c: f64[N, 256]) -> f64[N, 256]:
+    let i, f, g, o = split(x @ w.T, 4, axis=-1)
+    return sigmoid(o) * tanh(sigmoid(f) * c + sigmoid(i) * tanh(g))
+
+fn row(w: f32[2000, 1100], x: f32[1100]) -> f32[2000]:
+    return tanh(w @ x)
+
+model Cells():
+    let lstm = LSTMCell(384, 384)
+    let gru = GRUCell(384, 384)
+
+    fn forward(x: f32[N, 384], h: f32[N, 384]) -> (f32[N, 384], f32[N, 384], f32[N, 384]):
+        let a, b = self.lstm(x, (h, h))
+        return (a, b, self.gru(x, h))
+
+export Cells
 """
 
 RUN = """
@@ -97,6 +123,29 @@ add(mod.heads(x(0, 13, 40), x(0, 13, 40)))
 add(mod.several(x(3, 140, 140)))
 for y in mod.nested(x(400, 300)):
     add(y)
+cells = mod.Cells(seed=0)
+for n in (1, 2, 11, 12, 16, 33, 100, 200):
+    a, w, b = x(n, 700), x(1000, 700), x(1000)
+    y = mod.layer(a, w, b)
+    np.testing.assert_allclose(y[:, 500], mod.layer(a, w[500:501], b[500:501])[:, 0], rtol=1e-3, atol=1e-3)
+    add(y)
+    a, w, b = (t.astype(np.float64) for t in (a, w.T[:, :999], x(n, 999)))
+    for y, want in zip(mod.lines(a, np.ascontiguousarray(w), b), (np.tanh(a @ w) * b, np.tanh(a @ w) * b - b)):
+        np.testing.assert_allclose(y, want, atol=1e-9)
+        add(y)
+    a, w, c = (t.astype(np.float64) for t in (x(n, 300), x(1024, 300), x(n, 256)))
+    i, f, g, o = np.split(a @ w.T, 4, axis=-1)
+    s = lambda v: 1 / (1 + np.exp(-v))
+    y = mod.gated(a, w, c)
+    np.testing.assert_allclose(y, s(o) * np.tanh(s(f) * c + s(i) * np.tanh(g)), atol=1e-9)
+    add(y)
+    a, h = x(n, 384), x(n, 384)
+    for _ in range(4):
+        for y in cells(a, h):
+            add(y)
+w, a = x(2000, 1100), x(1100)
+np.testing.assert_allclose(mod.row(w, a), np.tanh(w @ a), rtol=1e-3, atol=1e-3)
+add(mod.row(w, a))
 print(found.hexdigest())
 """
 
