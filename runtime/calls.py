@@ -303,6 +303,8 @@ def _a(value: Any) -> str:
     # A class of elsewhere may have the name of one of the program's.
     name = kind.__name__ if hasattr(kind, "_hyb_name") or kind.__module__ == "builtins" else (
         f"{kind.__module__}.{kind.__qualname__}")
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        name = f"read-only {name}"
     return "none" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 

@@ -230,6 +230,8 @@ def test_mut_arguments_as_on_the_slow_way(mod):
             awake()
             assert mutated(f.fast, *args) == mutated(f.slow, *args), (name, i)
             assert (f.declined == 0) == (i < fast[name]), (name, i)
+    with pytest.raises(TypeError, match="a read-only numpy.ndarray cannot be changed"):
+        mod.fill(frozen, 1.0)
 
 
 def test_a_fault_leaves_mut_arguments_alone(mod):
