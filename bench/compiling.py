@@ -4,11 +4,13 @@ The program is the first modules of tests/lang, which use every construct of the
 a file that imports all of these; so it is denser than what people write. It is loaded in processes of its own, each
 with a cache of its own: cold (with and without importing the compiler), from the cache, and after edits of one line in
 the middle of it: in the same process, and in a new one, which finds the machine code of what stayed. The edit of a
-function changes what it computes. Then the same with all of it in one file, of which every edit checks all again. By
-the clock and by the time the processors gave; medians."""
+function changes what it computes. Then the same with all of it in one file. Then as many lines of whole programs: three
+of tests/lang/programs, and two of the examples, with training, their models in the configuration they have by default.
+By the clock and by the time the processors gave; medians. `--only WORD` for programs with this word in their name."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import statistics
 import subprocess
@@ -16,11 +18,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-LANG = Path(__file__).parent.parent / "tests" / "lang"
+ROOT = Path(__file__).parent.parent
+LANG = ROOT / "tests" / "lang"
 FOLDERS = ("containers", "control", "enums", "strings", "structs", "closures", "functions", "generics", "scalars")
 LINES = 1000
 TIMES = 5
-EDITED = "control/branches.hyb"
+PROGRAMS = ("tests/lang/programs/chess", "tests/lang/programs/json", "tests/lang/programs/lisp",
+            "examples/routes/routes", "examples/alphazero/alphazero")
+MODELS = "from routes import Surveyor\nfrom alphazero import Player\nexport Surveyor()\nexport Player()\n"
+STEPS = ("x = 3 * x + 1", "x = 3 * x + 3", "x = 3 * x + 5")
+"""A line of a function, and what it is edited to."""
 DECLARED = re.compile(r"^(?:extern (?:pure )?)?(?:fn|struct|enum|model|const) (\w+)", re.M)
 CASES = re.compile(r"^enum .*\n((?:    .*\n|\n)*)", re.M)
 CASE = re.compile(r"^    ([A-Z]\w*)", re.M)
@@ -31,7 +38,7 @@ warnings.simplefilter("ignore")
 started = time.perf_counter(), time.process_time()
 import hybridc
 hybridc.load
-path, root, edited = sys.argv[1:4]
+path, root, edited, *steps = sys.argv[1:]
 def load(what):
     before = time.perf_counter(), time.process_time()
     hybridc.load(path, root=root)
@@ -48,11 +55,11 @@ print("cold, with importing the compiler", *(now - then for now, then in zip(
 load("from the cache")
 edit("\\nfn ", "\\n# a line more\\nfn ")
 load("a line more, same process")
-edit("x = 3 * x + 1", "x = 3 * x + 3")
+edit(*steps[:2])
 load("a function edited, same process")
 """
 NEW = BEGIN + """
-edit("x = 3 * x + 3", "x = 3 * x + 5")
+edit(*steps[1:])
 load("a function edited, new process")
 """
 
@@ -64,15 +71,28 @@ def program(folder: Path) -> int:
         for path in sorted((LANG / name).glob("*.hyb")):
             if lines >= LINES:
                 continue
-            first, *tests = re.split(r'^test ".*":', path.read_text(), flags=re.M)
-            text = "".join([first, *(f"fn test{i}():{body}" for i, body in enumerate(tests))])
-            fns = re.findall(r"^fn (\w+)\(", text, re.M)
-            lines += text.count("\n")
             (folder / name).mkdir(exist_ok=True)
-            (folder / name / path.name).write_text(text)
-            names = ", ".join(f"{fn} as {name}_{path.stem}_{fn}" for fn in fns)
-            imports.append(f"from {name}.{path.stem} import {names}\n")
+            lines += module(path, folder, f"{name}.{path.stem}", imports)
     (folder / "main.hyb").write_text("".join(imports))
+    return lines
+
+
+def module(path: Path, folder: Path, name: str, imports: list[str]) -> int:
+    """Writes a file as a module, its tests as functions, and the import of all of these; how many lines it has."""
+    first, *tests = re.split(r'^test ".*":', path.read_text(), flags=re.M)
+    text = "".join([first, *(f"fn test{i}():{body}" for i, body in enumerate(tests))])
+    (folder / (name.replace(".", "/") + ".hyb")).write_text(text)
+    own = name.replace(".", "_")
+    names = ", ".join(f"{fn} as {own}_{fn}" for fn in re.findall(r"^fn (\w+)\(", text, re.M))
+    imports.append(f"from {name} import {names}\n")
+    return text.count("\n")
+
+
+def programs(folder: Path) -> int:
+    """Writes whole programs as modules, and `main.hyb`; how many lines they have."""
+    imports: list[str] = []
+    lines = sum(module(ROOT / f"{path}.hyb", folder, path.rsplit("/", 1)[1], imports) for path in PROGRAMS)
+    (folder / "main.hyb").write_text("".join([*imports, MODELS]))
     return lines
 
 
@@ -80,8 +100,9 @@ def renamed(text: str, names: set[str], own: str) -> str:
     return re.sub(r"\w+", lambda m: m[0] + ("_" * m[0].islower() + own) * (m[0] in names), text)
 
 
-def in_one_file(folder: Path) -> None:
-    """The same in `main.hyb` alone: what a module declares gets a name of its own."""
+def in_one_file(folder: Path) -> int:
+    """The first in `main.hyb` alone: what a module declares gets a name of its own."""
+    lines = program(folder)
     imports: dict[str, None] = {}
     texts = []
     for i, path in enumerate(sorted(folder.glob("*/*.hyb"))):
@@ -92,22 +113,31 @@ def in_one_file(folder: Path) -> None:
         own = chr(ord("a") + i // 26) + chr(ord("a") + i % 26)
         texts.append(renamed(text, names, own))
     (folder / "main.hyb").write_text("".join([*imports, *texts]))
+    return lines
+
+
+WRITTEN = [("", program, "control/branches.hyb", STEPS), (", in one file", in_one_file, "main.hyb", STEPS),
+           (", whole programs", programs, "json.hyb", ("code * 16 +", "code * 17 +", "code * 18 +"))]
+"""What is compiled, and where it is edited."""
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="programs with this in their name")
+    only = parser.parse_args().only
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(TIMES):
-        for more, edited in (("", EDITED), (", in one file", "main.hyb")):
+        for more, write, edited, steps in WRITTEN:
+            if only not in more:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 at = Path(folder)
                 root = at / "program"
                 root.mkdir()
-                lines = program(root)
-                if more:
-                    in_one_file(root)
+                lines = write(root)
                 env = {"HYB_CACHE_DIR": str(at / "cache"), "PATH": "/usr/bin:/bin"}
                 for code in (SAME, NEW):
-                    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited]
+                    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited, *steps]
                     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env, check=True)
                     for line in done.stdout.splitlines():
                         *words, clock, processor = line.split()

@@ -3,19 +3,26 @@ were made from."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridc_runtime import origin
-from hybridc_runtime.artifact import read, read_file
+from hybridc_runtime.artifact import processor, read, read_file
 
 from hybridc import c_library, driver, rebuild
+from hybridc.base import knobs
 from hybridc.base.garbage import searched_seldom
 from hybridc.base.made import write
 from hybridc.checking import Checked
+from hybridc.link import cache
+from hybridc.link.artifact import compiler
 from hybridc.link.pyi import stub
+
+END = b"\0"
+"""Of the stub, which comes first in the cache."""
 
 
 @dataclass
@@ -42,7 +49,9 @@ def write_all(
 ) -> Written:
     """Compile a file, or the Core of an artifact again. Each file appears whole or not at all. `weights` are
     files with the values of exported models, by name; `c_header` asks for the library for C; `warn` is given the
-    program that was checked.
+    program that was checked. What was built before of the same sources in the same way is taken from the cache, if
+    there was nothing to warn of; not with weights, whose files are read anew, nor for GPUs, for which tuning decides
+    too.
 
     Raises:
         CompileError: errors of the program. OSError, ValueError: what cannot be read or written.
@@ -53,21 +62,39 @@ def write_all(
         given = read_file(path)
         foreign = origin.foreign(given.digest)
         built, sources = rebuild.rebuilt(given, cpus, weights, gpus, guarded=foreign), [path]
+        made, typed = built.data, stub(built.interface, built.core).encode()
     else:
-        foreign, checked = False, driver.check(path, root)
-        warn(checked)
-        built, sources = driver.build(checked, target, weights), [p for p in checked.sources if p[:1] != "<"]
+        keeps = not weights and not driver.gpus_of(target)
+        name = _name(path, root, target)
+        found = cache.find(name) if keeps else None
+        if found is None:
+            checked = driver.check(path, root)
+            warn(checked)
+            built = driver.build(checked, target, weights)
+            found = stub(built.interface, built.core).encode() + END + built.data
+            if keeps and not checked.warnings:
+                texts = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]
+                cache.keep(name, texts, checked.absent, found)
+        typed, _, made = found.partition(END)
+        foreign, sources = False, [p for p, _ in read(made).sources]
     folder = Path(output) if output else Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
     artifact = folder / (Path(path).stem + ".hybx")
-    write(artifact, built.data)
-    write(artifact.with_suffix(".pyi"), stub(built.interface, built.core).encode())
-    contents = read(built.data)
+    write(artifact, made)
+    write(artifact.with_suffix(".pyi"), typed)
+    contents = read(made)
     origin.remember(contents.digest, foreign)
     files = [artifact, artifact.with_suffix(".pyi")]
     if c_header:
         files += c_library.write_library(contents, artifact)
     return Written(files, [*sources, *(weights or {}).values()])
+
+
+def _name(path: str, root: str | None, target: str) -> str:
+    """In the cache, of what is built of a file. Paths stand in it as they are given."""
+    places = path, os.path.abspath(path), root, None if root is None else os.path.abspath(root)
+    options = knobs.opt_level(), knobs.trap_nan(), knobs.tape_size(), knobs.place_everything()
+    return cache.name_of(("built", *places, target, *options, processor(), compiler()))
 
 
 def write_depfile(path: str, made: Sequence[Written]) -> None:

@@ -15,7 +15,6 @@ from hybridc.core.ir import (
     STR,
     U8,
     BufferT,
-    Const,
     EnumT,
     Op,
     OptionT,
@@ -27,7 +26,7 @@ from hybridc.core.ir import (
     Type,
 )
 from hybridc.core.optable import OpRow, Rule
-from hybridc.core.tensor_faults import cast_faults
+from hybridc.core.tensor_faults import cast_faults, int_faults
 from hybridc.core.tensor_ops import TENSOR_ROWS
 from hybridc.core.types import elem, is_counted, parts, rank, same, show_type
 
@@ -245,15 +244,8 @@ def _jacobian(args: Types, attrs: Mapping[str, object], outs: Types, program: Pr
 
 
 # ---- when they fault -------------------------------------------------------------------------------------------------
-def _divides_by_0(op: Op) -> bool:
-    by = op.args[1]
-    return by.type in INTS and not (isinstance(by, Const) and by.value != 0)
-
-
-def _by_negative(op: Op) -> bool:
-    """A power, or a shift."""
-    by = op.args[1]
-    return by.type in INTS and not (isinstance(by, Const) and by.value >= 0)
+def _int_faults(op: Op) -> bool:
+    return int_faults(op.op, op.args[1])
 
 
 def _cast_faults(op: Op) -> bool:
@@ -271,23 +263,23 @@ def _each(names: str, rule: Rule, doc: str) -> list[OpRow]:
 _ROWS: list[OpRow] = [
     *_each("add sub mul", _alike(2, NUMBERS), "integers wrap"),
     OpRow("div", _alike(2, FLOATS), doc="IEEE division"),
-    OpRow("floordiv", _alike(2, NUMBERS), faults=True, fault_if=_divides_by_0,
+    OpRow("floordiv", _alike(2, NUMBERS), faults=True, fault_if=_int_faults,
           doc="towards minus infinity, as Python; an integer by 0: ZeroDivisionError; the least integer by -1 wraps;"
           " a float by 0 is IEEE"),
-    OpRow("mod", _alike(2, NUMBERS), faults=True, fault_if=_divides_by_0,
+    OpRow("mod", _alike(2, NUMBERS), faults=True, fault_if=_int_faults,
           doc="sign of the divisor, as Python; an integer by 0: ZeroDivisionError; a float by 0 is nan"),
-    OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_by_negative,
+    OpRow("pow", _alike(2, NUMBERS), faults=True, fault_if=_int_faults,
           doc="integers wrap; a negative exponent: ValueError"),
     *_each("neg abs", _alike(1, NUMBERS), "integers wrap"),
     OpRow("sign", _alike(1, NUMBERS), doc="-1, 0 or 1; of nan 0, of -0.0 0.0"),
     *_each("minimum maximum", _alike(2, NUMBERS), "nan wins"),
     *_each("bit_and bit_or bit_xor", _alike(2, INTS_AND_BOOL), "bit by bit"),
     OpRow("bit_not", _alike(1, INTS_AND_BOOL), doc="of a bool: not"),
-    OpRow("shl", _alike(2, INTS), faults=True, fault_if=_by_negative,
+    OpRow("shl", _alike(2, INTS), faults=True, fault_if=_int_faults,
           doc="0 from the width on; a negative amount: ValueError"),
-    OpRow("shr", _alike(2, INTS), faults=True, fault_if=_by_negative,
+    OpRow("shr", _alike(2, INTS), faults=True, fault_if=_int_faults,
           doc="arithmetic (u8: logical); an amount from the width on gives 0 or -1; a negative one: ValueError"),
-    OpRow("lshr", _alike(2, INTS), faults=True, fault_if=_by_negative,
+    OpRow("lshr", _alike(2, INTS), faults=True, fault_if=_int_faults,
           doc="logical; 0 from the width on; a negative amount: ValueError"),
     OpRow("place", _signature((INT, INT), (INT,)), faults=True,
           doc="(i, n): the place that index i means in a sequence of n, from the end where it is negative; IndexError"

@@ -21,13 +21,23 @@ def cast_faults(source: Prim, target: Prim) -> bool:
     return source not in width or width[source] > width[target]
 
 
-def map_faults(op: Op) -> bool:
-    fn = op.attr("fn")
+def int_faults(fn: str, by: Atom) -> bool:
+    """Can this operator of INT_FAULTS stop the program, given what it divides, shifts or raises by?"""
+    if elem(by.type) not in INTS:
+        return False
+    return not isinstance(by, Const) or (by.value == 0 if fn in ("floordiv", "mod") else by.value < 0)
+
+
+def element_faults(op: Op) -> bool:
+    """Are there elements for which a map stops the program?"""
+    fn = str(op.attr("fn"))
     if fn == "cast":
         return bool(op.attr("checked")) and cast_faults(elem(op.args[0].type), elem(op.outs[0].type))
-    if fn in INT_FAULTS and elem(op.args[-1].type) in INTS:
-        return True
-    return not sizes_agree(op)
+    return fn in INT_FAULTS and int_faults(fn, op.args[-1])
+
+
+def map_faults(op: Op) -> bool:
+    return element_faults(op) or not sizes_agree(op)
 
 
 def sizes_agree(op: Op) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from hybridc.base.types import BOOL, FLOATS, I32, INT, INTS, U8, Prim
 from hybridc.core.ir import Atom, Block, Const, Fused, Op, TensorT, Var, Yield
-from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.tensor_faults import INT_FAULTS, element_faults
 from hybridc.core.types import elem, rank
 from hybridc.kernels.graph import Graph, Node, Unfit, build, pooling
 from hybridc.kernels.online import online
@@ -172,9 +172,7 @@ def _scalar(op: Op) -> None:
     if fn == "cast" and op.attr("checked") and not lossless(source, target):
         raise Unfit("a cast that can fault")
     if fn in INT_FAULTS and source in INTS:
-        second = op.args[1]
-        harmless = isinstance(second, Const) and (second.value != 0 if fn in ("floordiv", "mod") else second.value >= 0)
-        if not harmless or fn == "pow":
+        if element_faults(op) or fn == "pow":
             raise Unfit(f"{fn} of integers can fault" if fn != "pow" else SCALARS_ON_HOST[fn])
     elif fn in ("floordiv", "mod", "mulhi", "ctz"):
         raise Unfit(f"{SCALARS_ON_HOST[fn]} has no GPU form")

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hybridc.base.types import BF16, F16, F32, F64, FLOATS
+from hybridc.base.types import BF16, F16, F32, F64, INTS
 from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
-from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.tensor_faults import INT_FAULTS, element_faults
 from hybridc.core.types import elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
 
@@ -47,6 +47,8 @@ class Node:
     """Of a slice: the first column."""
     transposed: bool = False
     """Of a product: the matrix lies with the summed axis last."""
+    written: bool = False
+    """Of a constant: it stands in the kernel, which is not told it, since some other would be a fault."""
 
     @property
     def costly(self) -> bool:
@@ -100,6 +102,8 @@ class _Builder:
         self.axes = Axes()
         self.graph = Graph(self.axes)
         self.inner = {o.id for op in ops for o in op.outs}
+        bounds = (op.args[-1] for op in ops if op.op == "map" and op.attr("fn") in INT_FAULTS)
+        self.written = {a for a in bounds if isinstance(a, Const) and a.type in INTS}
         self.of: dict[object, Node] = {}
         self.same_rows: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         self.windowed: dict[int, Op] = {}
@@ -262,6 +266,7 @@ class _Builder:
         if found is None:
             tensor = isinstance(a, Var) and isinstance(a.type, TensorT)
             found = Node("load" if tensor else "scalar", elem(a.type), atom=a)
+            found.written = a in self.written
             if tensor:
                 self.placed(found, a)  # type: ignore[arg-type]
             self.of[key] = found
@@ -415,9 +420,10 @@ def _allowed(op: Op) -> None:
     match op.op:
         case "map":
             fn = op.attr("fn")
-            integers = elem(op.args[-1].type) not in FLOATS
-            if (fn == "cast" and op.attr("checked")) or (fn in INT_FAULTS and integers):
+            if fn == "cast" and op.attr("checked") or element_faults(op):
                 raise Unfit(f"{fn} can fault")
+            if fn == "pow" and elem(op.args[-1].type) in INTS:
+                raise Unfit("a power of integers")
         case "reduce":
             if op.attr("fn") in ("argmax", "argmin"):
                 raise Unfit("a search is a kernel of its own")

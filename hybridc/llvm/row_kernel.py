@@ -66,7 +66,7 @@ class _Writer(Products):
         super().__init__(module, plan)
         graph = plan.graph
         self.over, self.adds = over, adds
-        self.inputs = [n for n in graph.nodes if n.kind in ("load", "matrix", "scalar")]
+        self.inputs = [n for n in graph.nodes if n.kind in ("load", "matrix", "scalar") and not n.written]
         self.sizes = self.open_sizes(graph)
         self.fails = bool(self.products) or any(n >= 0 for n in plan.kept.values())
         self.unit = 1 if self.each == "1" else UNIT
@@ -97,6 +97,7 @@ class _Writer(Products):
         for i, n in enumerate(self.inputs):
             names[n] = f"%x{i}"
             params.append((SCALARS[n.type.name][0] if n.kind == "scalar" else "ptr", names[n]))
+        names.update((n, str(n.atom.value)) for n in self.graph.nodes if n.written)  # type: ignore[union-attr]
         params += [("i64", f"%n{c}") for c in self.sizes]
         params += [("ptr", f"%kept{i}") for i in range(len(self.turned))]
         params += [("ptr", f"%straight{i}") for i in range(len(self.straight))]

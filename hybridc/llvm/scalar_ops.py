@@ -198,7 +198,7 @@ def _pow(e: FnEmitter, u: Use) -> str:
         return e.call(t, "@pow" if t == "double" else "@powf", [(t, u.args[0]), (t, u.args[1])])
     base, exponent = u.args
     exponent_llvm = SCALARS[u.types[1].name][0]
-    if u.types[1] != U8:
+    if u.types[1] != U8 and exponent.startswith(("%", "-")):
         e.check(e.icmp("sge", exponent, "0", exponent_llvm), "ValueError", "negative power of an integer")
     wide = _as_i64(e, u.types[0], base)
     result = e.call("i64", int_power(e.module), [("i64", wide), ("i64", _as_i64(e, u.types[1], exponent))])
@@ -261,6 +261,11 @@ def _shift(op: str) -> Row:
         amount_llvm = SCALARS[u.types[1].name][0]
         if u.types[1] != U8 and by.startswith(("%", "-")):
             e.check(e.icmp("sge", by, "0", amount_llvm), "ValueError", "negative shift count")
+        if by.isdigit():
+            signed = op == "ashr" and u.signed
+            known = min(int(by), width - 1) if signed else int(by)
+            how = "lshr" if op == "ashr" and not signed else op
+            return e.op2(how, t, a, str(known)) if known < width else e.op2("and", t, a, "0")
         amount = _as_i64(e, u.types[1], by)
         inside = e.icmp("ult", amount, str(width))
         if op == "ashr" and u.signed:

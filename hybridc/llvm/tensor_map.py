@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridc.base.types import FLOATS
-from hybridc.core.ir import Atom, Op, Prim, TensorT
-from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.ir import Atom, Const, Op, Prim, TensorT
+from hybridc.core.tensor_faults import INT_FAULTS, element_faults
 from hybridc.core.types import elem, rank
 from hybridc.llvm.casts import cast_message
 from hybridc.llvm.code import Code
@@ -142,8 +141,9 @@ def emit_map(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
     patterns = tuple(p for _, p in groups)
     types = tuple(elem(a.type) for a in op.args)
     attrs = tuple((n, v) for n, v in op.attrs if n not in ("fn", "axes"))
-    faults = fn == "cast" and bool(op.attr("checked")) or fn in INT_FAULTS and types[-1] not in FLOATS
-    kernel = map_kernel(e.module, fn, types, out.elem, attrs, patterns, tuple(moves), faults)
+    faults = element_faults(op)
+    written = values[-1] if fn in INT_FAULTS and isinstance(op.args[-1], Const) else ""
+    kernel = map_kernel(e.module, fn, types, out.elem, attrs, patterns, tuple(moves), faults, written)
     args = [("ptr", out.data), *(("i64", product(e, g)) for g, _ in groups)]
     args += [("ptr" if m else SCALARS[t.name][0], v) for m, v, t in zip(moves, values, types, strict=True)]
     if not faults:
@@ -158,9 +158,9 @@ def emit_map(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
 
 def map_kernel(
     module: Module, fn: str, types: tuple[Prim, ...], out: Prim, attrs: tuple[tuple[str, object], ...],
-    patterns: tuple[tuple[bool, ...], ...], moves: tuple[bool, ...], faults: bool,
+    patterns: tuple[tuple[bool, ...], ...], moves: tuple[bool, ...], faults: bool, written: str = "",
 ) -> str:
-    """The loop nest: (out, extent of each loop, operands...)."""
+    """The loop nest: (out, extent of each loop, operands...). `written`: the last operand, if it stands in there."""
 
     def make(name: str) -> None:
         loops = len(patterns)
@@ -186,7 +186,7 @@ def map_kernel(
                     if moves[i] and not patterns[g][i]:
                         fixed[i] = k.load(SCALARS[t.name][0], k.element(f"%x{i}", SCALARS[t.name][0], offsets[i]))
                     if not moves[i]:
-                        fixed[i] = f"%x{i}"
+                        fixed[i] = written if written and i == len(types) - 1 else f"%x{i}"
             if not last:
                 with k.loop(f"%n{g}") as turn:
                     nest(g + 1, k.add(at, k.mul(turn.index, out_steps[g])), [
@@ -229,7 +229,7 @@ def map_kernel(
         k.ret("0" if faults else "")
         k.finish()
 
-    return module.helper(("kernel.map." + fn, types, out, attrs, patterns, moves), make)
+    return module.helper(("kernel.map." + fn, types, out, attrs, patterns, moves, written), make)
 
 
 def _read(code: Code | Wide, llvm: str, address: str, mask: str) -> str:

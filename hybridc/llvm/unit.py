@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -76,22 +77,30 @@ class Unit:
 
 def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
     """Small functions that do not call themselves. Their frames are in traces as if they were called: what Core's
-    inliner puts into a caller has none. What the library does now and then, and takes long over, stays apart."""
+    inliner puts into a caller has none. A loop takes longer than the call that leads to it, so a function with one
+    stands in one place only, and there not if the library comes to it now and then."""
     program = unit.module.program
     always = {name for fn in fns for name in _always(fn)}
+    places = Counter[str]()
+    for fn in fns:
+        places.update(calls(fn))
+    loops: set[str] = set()
 
     def size(fn: Fn) -> int:
-        if fn.name not in unit.sizes:
-            unit.sizes[fn.name] = count(fn.body)
-            for name, times in calls(fn).items():
-                if not unit.facts.is_recursive(name):
-                    inner = size(program.fns[name])
-                    unit.sizes[fn.name] += times * inner * (name in unit.in_place)
-            if unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name):
-                apart = fn.hidden and fn.name not in always and any(isinstance(s, Loop) for s in statements(fn.body))
-                if not apart and not any(isinstance(s, Parallel) for s in statements(fn.body)):
-                    unit.in_place.add(fn.name)
-                    unit.pace[fn.name] = pace(unit, fn.body)
+        if fn.name in unit.sizes:
+            return unit.sizes[fn.name]
+        found = {type(s) for s in statements(fn.body)}
+        unit.sizes[fn.name] = count(fn.body)
+        for name, times in calls(fn).items():
+            if not unit.facts.is_recursive(name):
+                unit.sizes[fn.name] += times * size(program.fns[name]) * (name in unit.in_place)
+        if Loop in found or any(name in loops and name in unit.in_place for name in calls(fn)):
+            loops.add(fn.name)
+        small = unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name)
+        seldom = Loop in found and fn.hidden and fn.name not in always
+        if small and Parallel not in found and not seldom and (fn.name not in loops or places[fn.name] < 2):
+            unit.in_place.add(fn.name)
+            unit.pace[fn.name] = pace(unit, fn.body)
         return unit.sizes[fn.name]
 
     for fn in fns:

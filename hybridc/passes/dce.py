@@ -63,7 +63,7 @@ def prune(program: Program, roots: Iterable[str]) -> Program:
 def run(program: Program) -> Program:
     """Every function without its dead statements."""
     pure = pure_functions(program)
-    return each(program, "dce", lambda fn: _Dce(fn, pure).run(), lambda fn: called(fn) & pure)
+    return each(program, "dce", lambda fn: _Dce(fn, pure).run(), lambda fn: called(fn) & pure, settles=True)
 
 
 def pure_functions(program: Program) -> frozenset[str]:
@@ -100,29 +100,27 @@ class _Dce:
         self.needed: set[int] = set()
         self.targets: dict[int, tuple[Var, ...]] = {}
         """For each label, the variables that its exits give."""
-        self.grew = True
         self.lasting: dict[int, bool] = {}
 
     def run(self) -> Fn:
         results = tuple(Var(-1 - i, t) for i, t in enumerate(self.fn.results))
         self.needed.update(r.id for r in results)
         self.targets[RETURN] = results
-        while self.grew:
-            self.grew = False
-            self.mark(self.fn.body, results)
+        self.mark(self.fn.body, results)
         return with_body(self.fn, self.sweep(self.fn.body, results))
 
     # ---- what is needed
     def need(self, atoms: Iterable[Atom]) -> None:
         for a in atoms:
-            if isinstance(a, Var) and a.id not in self.needed:
+            if isinstance(a, Var):
                 self.needed.add(a.id)
-                self.grew = True
 
     def flow(self, targets: Iterable[Var], values: Iterable[Atom]) -> None:
         self.need(v for t, v in zip(targets, values, strict=True) if t.id in self.needed)
 
     def mark(self, b: Block, yields: tuple[Var, ...]) -> None:
+        """From the end, so that what needs a variable is seen before what makes it; but a turn of a loop makes the
+        parameters of the next, so its body is looked through until no more of them are needed."""
         match b.tail:
             case Yield(values) if not _cut(b):
                 self.flow(yields, values)
@@ -149,7 +147,10 @@ class _Dce:
                 case Scope():
                     self.mark(stmt.body, stmt.outs)
                 case Loop():
-                    self.mark(stmt.body, stmt.params)
+                    before = -1
+                    while before < (now := sum(p.id in self.needed for p in stmt.params)):
+                        before = now
+                        self.mark(stmt.body, stmt.params)
                     self.flow(stmt.params, stmt.inits)
 
     def stays(self, stmt: Stmt) -> bool:

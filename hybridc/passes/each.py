@@ -16,10 +16,12 @@ def nothing(fn: Fn) -> Hashable:
 
 
 def each(
-    program: Program, name: Hashable, one: Callable[[Fn], Fn], looked_at: Callable[[Fn], Hashable] = nothing
+    program: Program, name: Hashable, one: Callable[[Fn], Fn], looked_at: Callable[[Fn], Hashable] = nothing,
+    settles: bool = False,
 ) -> Program:
     """With every function as `one` makes it. It may look at the function, at the types that this names, and else only
-    at what `looked_at` says; so where all that is as it was, what was made then is taken again."""
+    at what `looked_at` says; so where all that is as it was, what was made then is taken again. `settles`: of what it
+    made it makes that very thing."""
     fns = {}
     for fn in program.fns.values():
         key = name, looked_at(fn)
@@ -27,5 +29,7 @@ def each(
         if made is None:
             made = one(fn)
             fn.known[key] = _ITSELF if made is fn else made
+            if settles:
+                made.known[name, looked_at(made)] = _ITSELF
         fns[fn.name] = fn if made is _ITSELF else made
     return Program(program.structs, program.enums, fns)

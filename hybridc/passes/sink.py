@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hybridc.core.ir import Atom, Block, Fn, Op, Program, Stmt, TensorT, Var
-from hybridc.core.tensor_faults import INT_FAULTS
+from hybridc.core.tensor_faults import element_faults
 from hybridc.core.types import rank
 from hybridc.core.walk import highest_id, map_blocks, rebuilt, uses, with_body
 from hybridc.passes.each import each
@@ -74,8 +74,7 @@ class _Sink:
                 return None
             sources.append(reshape)
             args.append(reshape.args[0])
-        fn = op.attr("fn")
-        if not sources or fn in INT_FAULTS or fn == "cast" and op.attr("checked"):
+        if not sources or element_faults(op):
             return None
         if any(s.args[1:] != sources[0].args[1:] for s in sources) or not self.alike([s.args[0] for s in sources]):
             return None

@@ -123,8 +123,9 @@ def test_test(run):
     assert "FAIL mean.hyb: fails" in done.stderr and "AssertionError: not three" in done.stderr
 
 
-def test_build(run, tmp_path: Path):
+def test_build(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for folder in ("one", "two"):
+        monkeypatch.setenv("HYB_CACHE_DIR", str(tmp_path / "cache" / folder))
         assert run("build", "mean.hyb", "-o", folder).returncode == 0
     one, two = (tmp_path / folder / "mean.hybx" for folder in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()

@@ -194,6 +194,35 @@ fn f(x%1: f32[?], y%2: f32[?], w%3: f32[6, 7], b%4: f32[6]) -> (f32[6]) {
         assert (found.value.kind, str(found.value).split(": ", 1)[1]) == ("ValueError", expected.value.message)
 
 
+@pytest.mark.parametrize("kind, dtype", [("int", np.int64), ("i32", np.int32), ("u8", np.uint8)])
+def test_whole_numbers_by_constants_are_one_kernel(kind: str, dtype: type) -> None:
+    """What is shifted or divided by a constant cannot fault, so it joins; by a negative shift it does, and does not."""
+    steps = [("lshr", 3), ("shl", 2), ("shr", 1), ("shl", 70), ("shr", 70), ("lshr", 70), ("floordiv", 7), ("mod", 5),
+             ("floordiv", 8), ("mod", 16)]
+    steps += [] if kind == "u8" else [("floordiv", -3), ("mod", -7), ("floordiv", -1)]
+    text = f"fn f(b%1: {kind}[?]) -> ({', '.join([f'{kind}[?]'] * len(steps))}) {{\n"
+    for n, (fn, by) in enumerate(steps, 1):
+        number = by if kind == "int" else f"{kind}({by})"
+        text += f"  a%{2 * n}: {kind}[?] = map[axes=((0,), (none,),), `fn`=\"{fn}\"](b%{2 * n - 1}, {number})\n"
+        text += f"  b%{2 * n + 1}: {kind}[?] = map[axes=((0,), (0,),), `fn`=\"bit_xor\"](a%{2 * n}, b%1)\n"
+    text += f"  yield {', '.join(f'b%{2 * n + 1}' for n in range(1, len(steps) + 1))}\n}}\n"
+    better = program_of(text)
+    assert len(fused_statements(better)) == 1 and len(better.fns["f"].body.stmts) == 1
+    info = np.iinfo(dtype)
+    x = np.array([info.min, info.max, 0, 1, *range(-20, 20), 1000003], np.int64).astype(dtype)
+    want = Interpreter(better).call("f", [x])
+    for g, w in zip(run_native(Loaded(compile_program(better, ["f"])), better.fns["f"], [x]), want, strict=True):
+        np.testing.assert_array_equal(g, w)
+    if kind == "int":
+        negative = program_of(text.replace("(b%1, 3)", "(b%1, -3)"))
+        assert [s.op for s in negative.fns["f"].body.stmts if not isinstance(s, Fused)] == ["map"]
+        with pytest.raises(InterpFault) as expected:
+            Interpreter(negative).call("f", [x])
+        with pytest.raises(NativeFault) as found:
+            run_native(Loaded(compile_program(negative, ["f"])), negative.fns["f"], [x])
+        assert str(found.value).split(": ", 1)[1] == expected.value.message
+
+
 def test_what_is_between_keeps_its_order() -> None:
     """An operator that could stop the program is not moved past an effect, nor a value past one who needs it."""
     text = """

@@ -27,17 +27,17 @@ fn turns(n: int) -> int:
 fn several() -> int:
     var made = 0
     for i in range(3):
-        made += num_params(M(5, seed=i))
-    return made + num_params(M(5, seed=4))
+        made += int(sum(M(5, seed=i)(ones(5))) != 0.0)
+    return made + int(sum(M(5, seed=4)(ones(5))) != 0.0)
 
 export turns
 export several
 
 test "one is made":
-    assert num_params(M(3)) == num_params(M(3, seed=1))
+    assert sum(M(3)(ones(3))) != sum(M(3, seed=1)(ones(3)))
 
 test "another is made":
-    assert shape(M(3)(zeros(3))) == [3] and several() == 100
+    assert sum(M(3)(zeros(3))) == 0.0 and several() > 0
 '''
 
 
