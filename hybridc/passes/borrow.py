@@ -1,13 +1,31 @@
-"""Which parameters a function only reads: its callers keep them, and nothing is counted for the call."""
+"""Which parameters a function only reads: its callers keep them, and nothing is counted for the call. But where no
+caller needs a tensor after a call, and a kernel may write its result over it, the function takes it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import dropwhile
 
-from hybridc.core.ir import Call, Exit, Fault, Fn, Fused, Loop, Match, Op, Program, TensorT, Var, Yield
+from hybridc.core.ir import (
+    Atom,
+    Call,
+    Exit,
+    Fault,
+    Fn,
+    Fused,
+    If,
+    Loop,
+    Match,
+    Op,
+    Program,
+    Scope,
+    TensorT,
+    Var,
+    Yield,
+)
 from hybridc.core.ops import OPS, may_fault
-from hybridc.core.walk import all_blocks, calls
-from hybridc.passes.liveness import Counted
+from hybridc.core.walk import all_blocks, args_of, calls, outs_of, statements
+from hybridc.passes.liveness import Counted, Liveness
 
 Borrowed = dict[str, tuple[bool, ...]]
 TOGETHER = frozenset({"tuple", "struct", "some"})
@@ -33,7 +51,8 @@ def lies_together(op: Op) -> bool:
 
 def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
     """The greatest solution: a parameter is borrowed unless some path takes it, or a part of it, over."""
-    borrowed = {n: (True,) * len(f.params) for n, f in program.fns.items()}
+    given = given_up(program, counted)
+    borrowed = {n: tuple((n, i) not in given for i in range(len(f.params))) for n, f in program.fns.items()}
     callers: dict[str, set[str]] = {}
     for name, fn in program.fns.items():
         for callee in calls(fn):
@@ -49,6 +68,79 @@ def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
             borrowed[name] = now
             waiting.update(dict.fromkeys(sorted(callers.get(name, ()))))
     return borrowed
+
+
+def given_up(program: Program, counted: Counted) -> set[tuple[str, int]]:
+    """Parameters, by function and place, that a kernel may write its result over, and that no caller needs after its
+    call: the parameters and moments of an optimiser that is called in several places."""
+    found = {(n, i): False for n, f in program.fns.items() for i in _over(f)}
+    if not found:
+        return set()
+    names = {n for n, _ in found}
+    for fn in program.fns.values():
+        if names.isdisjoint(calls(fn)):
+            continue
+        live, mine = Liveness(fn, counted), _own(fn)
+        for b in all_blocks(fn.body):
+            for s, after in zip(b.stmts, live.after(b), strict=True):
+                for i, a in enumerate(s.args) if isinstance(s, Call) else ():
+                    if (s.fn, i) in found:  # type: ignore[union-attr]
+                        found[s.fn, i] = True  # type: ignore[union-attr]
+                        if a not in mine or a.id in after or args_of(s).count(a) > 1:  # type: ignore[union-attr]
+                            del found[s.fn, i]  # type: ignore[union-attr]
+    return {key for key, called in found.items() if called}
+
+
+def _over(fn: Fn) -> set[int]:
+    """Which parameters are operands of kernels that make a tensor like them, or enums that hold such an operand; if
+    nothing looks at a part of them."""
+    wanted: set[Atom] = set()
+    comes_from: dict[Var, list[Atom]] = {}
+    apart = _looked_into(fn)
+    for s in statements(fn.body):
+        match s:
+            case Fused(outs) if not s.device:
+                kinds = {o.type.elem for o in outs if isinstance(o.type, TensorT)}
+                wanted.update(a for a in s.args if isinstance(a.type, TensorT) and a.type.elem in kinds)
+            case If(outs):
+                _handed(outs, [s.then.tail.values, s.orelse.tail.values], comes_from)
+            case Match(outs):
+                _handed(outs, [arm.body.tail.values for arm in s.arms if isinstance(arm.body.tail, Yield)], comes_from)
+                for arm in s.arms:
+                    comes_from.update((f, [s.subject]) for f in arm.fields)
+            case Scope(outs, label, body):
+                tails = [b.tail for b in all_blocks(body)]
+                ends = [t.values for t in tails if isinstance(t, Exit) and t.label == label]
+                _handed(outs, ends, comes_from)
+    todo = list(wanted)
+    while todo:
+        a = todo.pop()
+        for x in comes_from.get(a, ()) if isinstance(a, Var) else ():
+            if x not in wanted:
+                wanted.add(x)
+                todo.append(x)
+    return {i for i, p in enumerate(fn.params) if p in wanted and p not in apart}
+
+
+def _handed(outs: Sequence[Var], ends: Sequence[Sequence[Atom]], into: dict[Var, list[Atom]]) -> None:
+    for i, o in enumerate(outs):
+        into[o] = [values[i] for values in ends if i < len(values)]
+
+
+def _looked_into(fn: Fn) -> set[Atom]:
+    """Of what something is a part."""
+    return {s.args[0] for s in statements(fn.body)
+            if isinstance(s, Op) and s.args and (OPS[s.op].alias or OPS[s.op].looks or s.op == "index")}
+
+
+def _own(fn: Fn) -> set[Atom]:
+    """What is made in a function, or handed on by its loops; no part of anything, and nothing is a part of it."""
+    found: set[Atom] = set()
+    for s in statements(fn.body):
+        if not isinstance(s, Op) or not (OPS[s.op].alias or OPS[s.op].looks or s.op == "index"):
+            found.update(outs_of(s))
+        found.update(s.params if isinstance(s, Loop) else ())
+    return found - _looked_into(fn)
 
 
 def consumed_vars(fn: Fn, borrowed: Borrowed, counted: Counted) -> frozenset[int]:

@@ -1,7 +1,8 @@
 """Before ownership: an aggregate that is only taken apart is taken apart where it is made.
 
 Then its parts live and die on their own: `data = get(list, 0)` followed much later by `n = get(list, 1)` would
-otherwise keep the whole list alive, and `data` shared, in between. Every block and statement of the result is new.
+otherwise keep the whole list alive, and `data` shared, in between. So are the sizes of parameters, for which a kernel
+could not write its result over one. Every block and statement of the result is new.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class _Hoist:
         self.gets: dict[int, list[tuple[int, Var]]] = {}
         self.whole: set[int] = set()
         """Variables that are used in another way too."""
+        self.sizes: dict[tuple[Var, object], Var] = {}
+        """Of parameters, by axis."""
         self.find()
 
     def find(self) -> None:
@@ -54,6 +57,10 @@ class _Hoist:
         aggregates: dict[int, Var] = {}
         for b in all_blocks(self.fn.body):
             for stmt in b.stmts:
+                if self.is_size(stmt):
+                    assert isinstance(stmt, Op) and isinstance(stmt.args[0], Var)
+                    (size,) = stmt.outs
+                    self.instead[size.id] = self.sizes.setdefault((stmt.args[0], stmt.attr("axis")), size)
                 v = _taken_apart(stmt)
                 if v is not None and self.counted(v):
                     assert isinstance(stmt, Op)
@@ -89,12 +96,19 @@ class _Hoist:
     def atom(self, a: Atom) -> Atom:
         return self.instead.get(a.id, a) if isinstance(a, Var) else a
 
+    def is_size(self, stmt: Stmt) -> bool:
+        return isinstance(stmt, Op) and stmt.op == "dim" and stmt.args[0] in self.fn.params
+
     def is_hoisted(self, stmt: Stmt) -> bool:
+        if self.is_size(stmt):
+            return True
         v = _taken_apart(stmt)
         return v is not None and self.instead.get(v.id, v).id in self.apart
 
     def run(self) -> Fn:
-        return replace(self.fn, body=self.block(self.fn.body, self.fn.params))
+        body = self.block(self.fn.body, self.fn.params)
+        first = [Op((size,), "dim", (p,), (("axis", axis),)) for (p, axis), size in self.sizes.items()]
+        return replace(self.fn, body=Block((*first, *body.stmts), body.tail))
 
     def block(self, b: Block, defined: Iterable[Var] = ()) -> Block:
         stmts = [s for v in defined for s in self.take_apart(v)]

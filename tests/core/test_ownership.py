@@ -294,3 +294,66 @@ def test_parts_that_lie_together_and_are_looked_at_are_no_copies() -> None:
     made = {name: [s.op for s in fn.body.stmts if isinstance(s, Op)] for name, fn in owned.fns.items()}
     assert made["f"].count("part") == 2 and made["f"].count("index") == 1 and "retain" not in made["f"]
     assert "part" not in made["g"] and "retain" not in made["g"]  # what is written later is not held back
+
+
+STEP = """
+enum Moment { None Some(x: f32[?]) }
+fn step(m%1: f32[?], s%2: Moment, g%3: f32[?]) -> (f32[?], Moment) {
+  n%4: int = dim[axis=0](g%3)
+  x%5: f32[?] = scope 1 {
+    match s%2 {
+      None() {
+        z%6: f32[?] = broadcast[axes=(none,)](f32(0.0), n%4)
+        exit 1 z%6
+      }
+      Some(x%7: f32[?]) { exit 1 x%7 }
+    }
+    yield
+  }
+  y%8: f32[?], p%9: f32[?] = fused {
+    y%10: f32[?] = map[axes=((0,), (0,),), fn="add"](x%5, g%3)
+    p%11: f32[?] = map[axes=((0,), (0,),), fn="sub"](m%1, y%10)
+    yield y%10, p%11
+  }
+  t%12: Moment = enum[case="Some"](y%8)
+  k%13: int = dim[axis=0](m%1)
+  full%14: bool = eq(k%13, n%4)
+  if full%14 { yield } else {
+    e%15: str = str[text="sizes"]()
+    fault ValueError e%15
+  }
+  exit 0 p%9, t%12
+}
+fn main(m%1: f32[?], g%2: f32[?], n%3: int) -> (f32[?]) {
+  none%4: Moment = enum[case="None"]()
+  h%30: f32[?] = map[axes=((0,),), fn="neg"](m%1)
+  m%5: f32[?], s%6: Moment = loop 1 (i%7: int = 0, m%8: f32[?] = h%30, s%9: Moment = none%4) {
+    done%10: bool = ge(i%7, n%3)
+    if done%10 { exit 1 m%8, s%9 } else { yield }
+    p%11: f32[?], t%12: Moment = call step(m%8, s%9, g%2)
+    j%13: int = add(i%7, 1)
+    yield j%13, p%11, t%12
+  }
+  d%14: f32[?] = map[axes=((0,),), fn="neg"](g%2)
+  p%15: f32[?], t%16: Moment = call step(m%5, s%6, d%14)
+LATER
+  exit 0 p%15
+}
+"""
+
+
+@pytest.mark.parametrize(("later", "keeps"), [
+    ("", (False, False, True)),
+    ("  p%20: f32[?] = map[axes=((0,), (0,),), fn=\"add\"](m%5, p%15)", (True, False, True)),
+    ("  x%20: f32[?] = index[kinds=(\"ab\",)](m%5, 0, 1)", (True, False, True)),
+])
+def test_a_kernel_writes_over_what_no_caller_needs(later: str, keeps: tuple[bool, ...]) -> None:
+    """The first may be read after a call, or be a part of something; `g` is the caller's own parameter."""
+    program, diagnostics = read(HEAD.split("struct List")[0] + STEP.replace("LATER", later))
+    assert program is not None, diagnostics
+    assert verify(program) == []
+    owned = own(program)
+    assert verify(owned.program) == []
+    assert owned.borrowed["step"] == keeps
+    step = print_program(Program(program.structs, program.enums, {"step": owned.program.fns["step"]}))
+    assert step.index("dim[axis=0](m%1)") < step.index("scope")

@@ -179,3 +179,19 @@ def test_training_with_state_dropout_and_schedule(mod) -> None:
     assert mod.fit(k, x, y, 40, 9) == losses  # the seed says everything
     for a, b in zip(m.state_dict().values(), k.state_dict().values(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_called_in_several_places_they_write_over_nothing_that_is_kept(mod) -> None:
+    m = mod.Single(N, seed=1)
+    start = m.state_dict()["w"].copy()
+    gs = np.random.default_rng(0).normal(size=(3, N)).astype(np.float32)
+    p = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimiser = torch.optim.Adam([p], 0.05)
+    wanted = [start]
+    for g in np.concatenate([gs, gs]):
+        p.grad = torch.from_numpy(g)
+        optimiser.step()
+        wanted.append(p.detach().numpy().copy())
+    for got, want in zip(mod.in_two_places(m, gs), (wanted[i] for i in (0, 3, 6, 1)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+    np.testing.assert_array_equal(m.state_dict()["w"], start)
