@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     INT,
     STD_TYPES,
@@ -52,7 +53,6 @@ from hybridc.front.check.open_models import is_open
 from hybridc.front.check.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.check.tensor import transpose_of
 from hybridc.front.check.tensor_index import index_tensor
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import habits, syntax
 from hybridc.front.parse.as_type import dotted_name
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     BOOL,
     FLOATS,
@@ -38,7 +39,7 @@ from hybridc.front.check.infer import Meta, Solver, Zonk, equal_dims, is_unknown
 from hybridc.front.check.narrowing import path_of
 from hybridc.front.check.open_models import fresh_config, holds_open, reopened
 from hybridc.front.check.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, ParamSig, World
-from hybridc.front.check.typeexpr import TypeReader, nearest
+from hybridc.front.check.typeexpr import TypeReader
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:

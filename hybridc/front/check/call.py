@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     INT,
     POISON,
@@ -55,7 +56,6 @@ from hybridc.front.check.infer import Meta
 from hybridc.front.check.literal import open_literal
 from hybridc.front.check.narrowing import root_name
 from hybridc.front.check.scope import Entity, EnumSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:

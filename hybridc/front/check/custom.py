@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import POISON, VOID, FnRef, TupleType, Type, substitute
 from hybridc.front.check.generic import instantiate
 from hybridc.front.check.grad import derivative
 from hybridc.front.check.scope import FnSig
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:

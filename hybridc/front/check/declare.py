@@ -13,6 +13,7 @@ from typing import Any
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     PRIMS,
     STD_TYPES,
@@ -42,7 +43,7 @@ from hybridc.front.check.scope import (
     StructSig,
     World,
 )
-from hybridc.front.check.typeexpr import TypeReader, nearest
+from hybridc.front.check.typeexpr import TypeReader
 from hybridc.front.parse import syntax
 from hybridc.front.parse.modules import Unit
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hybridc.base.suggest import nearest
 from hybridc.base.types import FnRef, ModelType, TypeVar
 from hybridc.front.check import access as check_access
 from hybridc.front.check import generic as check_generic
 from hybridc.front.check import tree
 from hybridc.front.check.body import Body
 from hybridc.front.check.scope import EnumSig, FnSig, Frame, ModelSig, ModuleDecls, StructSig
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import syntax
 from hybridc.front.parse.modules import Unit
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     BOOL,
     INT,
@@ -28,7 +29,6 @@ from hybridc.front.check.consts import written_pattern
 from hybridc.front.check.exhaust import bound_in, missing_case, taken, useless_cases, with_none
 from hybridc.front.check.infer import Meta
 from hybridc.front.check.scope import EnumSig, FieldSig, StructSig
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:

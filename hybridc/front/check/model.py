@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim, DimVar
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     F32,
     F64,
@@ -34,7 +35,6 @@ from hybridc.front.check.infer import is_unknown
 from hybridc.front.check.open_models import is_open
 from hybridc.front.check.scope import Frame, MemberSig, ModelSig
 from hybridc.front.check.tensor import INITIALISERS, initialiser
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:

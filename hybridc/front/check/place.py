@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hybridc.base.dims import Dim
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     POISON,
     RNG,
@@ -38,7 +39,6 @@ from hybridc.front.check.bounds import is_resource, resource_in
 from hybridc.front.check.open_models import holds_open
 from hybridc.front.check.scope import Local, StructSig
 from hybridc.front.check.tensor_index import index_tensor
-from hybridc.front.check.typeexpr import nearest
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:

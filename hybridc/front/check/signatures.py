@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim, DimVar, PackVar, Shape
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     POISON,
     VOID,
@@ -23,7 +24,7 @@ from hybridc.base.types import (
 from hybridc.front.check.bounds import resource_in
 from hybridc.front.check.declare import FORBIDDEN_MEMBERS, Source, types_of_fn
 from hybridc.front.check.scope import EnumSig, FnSig, MethodSig, ModelSig, ParamSig, StructSig, World
-from hybridc.front.check.typeexpr import TypeReader, nearest
+from hybridc.front.check.typeexpr import TypeReader
 from hybridc.front.parse import syntax
 from hybridc.front.parse.modules import Unit
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hybridc.base.dims import Dim, DimVar, PackVar, Shape
 from hybridc.base.source import Span
+from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     BUFFER,
     POISON,
@@ -44,25 +44,10 @@ from hybridc.front.check.scope import (
 )
 from hybridc.front.parse import syntax
 from hybridc.front.parse.as_type import dotted_name
+from hybridc.front.parse.habits import FOREIGN_TYPES
 
 Report = Callable[..., None]
 """report(code, message, span, help=None, notes=())"""
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """`did you mean ...?` for a name that is not known."""
-    close = difflib.get_close_matches(name, sorted(set(names)), n=1, cutoff=0.7)
-    return f"did you mean `{close[0]}`?" if close else None
-
-
-FOREIGN_TYPES = {
-    "float": "f32` or `f64", "double": "f64", "float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16",
-    "half": "f16", "Int": "int", "integer": "int", "long": "int", "i64": "int", "int64": "int", "int32": "i32",
-    "uint8": "u8", "boolean": "bool", "Bool": "bool", "string": "str", "String": "str", "dict": "map", "Dict": "map",
-    "List": "list", "Set": "set", "tuple": "(int, str)", "Tuple": "(int, str)", "Optional": "T?", "array": "list",
-    "Tensor": "f32[N, M]", "tensor": "f32[N, M]", "ndarray": "f32[N, M]", "Callable": "fn(int) -> int",
-}
-"""What types are called elsewhere."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Spellings of other languages that Hyb writes otherwise, recognised where they make a syntax error."""
+"""Spellings of other languages that Hyb writes otherwise, recognised where they make an error."""
 
 from __future__ import annotations
 
@@ -116,6 +116,15 @@ _ADJACENT = {
     ("!=", "="): ("there is no `!==`", "write `!=`"),
     (">=", "="): ("there is no `>==`", "write `>=`"),
 }
+
+FOREIGN_TYPES = {
+    "float": "f32` or `f64", "double": "f64", "float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16",
+    "half": "f16", "Int": "int", "integer": "int", "long": "int", "i64": "int", "int64": "int", "int32": "i32",
+    "uint8": "u8", "boolean": "bool", "Bool": "bool", "string": "str", "String": "str", "dict": "map", "Dict": "map",
+    "List": "list", "Set": "set", "tuple": "(int, str)", "Tuple": "(int, str)", "Optional": "T?", "array": "list",
+    "Tensor": "f32[N, M]", "tensor": "f32[N, M]", "ndarray": "f32[N, M]", "Callable": "fn(int) -> int",
+}
+"""What types are called elsewhere."""
 
 
 def member(kind: str, name: str, names: Collection[str]) -> str | None:
