@@ -64,4 +64,6 @@ class Leaks:
         found in a cycle is released by a context that is garbage itself only then."""
         for _ in range(3):
             gc.collect()
+            if not any(w.left() or w.alive for w in self.modules):
+                break
         return [f"{w.test}: {w.left()} blocks are left" for w in self.modules if w.left()]

@@ -12,6 +12,8 @@ from hybridc import driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.link import surface
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).with_name("deep.hyb")
 DEEP = 100_000
 

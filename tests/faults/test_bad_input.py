@@ -10,6 +10,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 HEAD = "fn f() -> int:\n    return "
 DEEP = {
     "parentheses": HEAD + "(" * 5000 + "1" + ")" * 5000 + "\n",

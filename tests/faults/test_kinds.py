@@ -21,6 +21,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "kinds.hyb"
 LINES = SOURCE.read_text().splitlines()
 

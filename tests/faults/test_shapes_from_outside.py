@@ -12,6 +12,8 @@ import pytest
 import hybridc
 from hybridc.build import write_artifact
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "shapes.hyb"
 
 

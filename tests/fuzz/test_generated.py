@@ -16,7 +16,7 @@ from tests.fuzz import campaign, compare, engines, shrink, source  # noqa: E402
 from tests.fuzz.oracle import Oracle  # noqa: E402
 from tests.fuzz.program import case, file_of  # noqa: E402
 
-SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "15"))
+SECONDS = float(os.environ.get("HYB_FUZZ_SECONDS", "8"))
 
 
 @pytest.mark.parametrize("subject, size", [("all", 10), ("tiny", 100), ("gradients", 20)])

@@ -21,6 +21,6 @@ def test_a_process_lives_on(what: str, amount: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", ["ci"])
 def test_every_allocation_may_fail(seed: str, tmp_path: Path) -> None:
     """Each fails alone: the call ends with a MemoryError, or does without; nothing is left, and the next call is right."""
-    command = [sys.executable, "-m", "tests.longlife", "inject", "--faults", "400", "--seed", seed, "--most", "30"]
+    command = [sys.executable, "-m", "tests.longlife", "inject", "--faults", "200", "--seed", seed, "--most", "30"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=Path(__file__).parent.parent.parent)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 TEXT = '''"""Parts."""
 const SIZE = 2
 struct Box:

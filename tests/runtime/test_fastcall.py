@@ -19,6 +19,8 @@ from hybridc_runtime.fastcall import wrap
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = """\
 fn first(a: f64, b: f64) -> f64:
     return a

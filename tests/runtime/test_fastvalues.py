@@ -20,6 +20,8 @@ from hybridc_runtime.fastcall import wrap
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "programs" / "fast.hyb"
 
 
@@ -461,7 +463,7 @@ def test_nothing_leaks(mod):
     def growth():
         gc.collect()
         held = tracemalloc.get_traced_memory()[0]
-        work(10)
+        work(6)
         gc.collect()
         return tracemalloc.get_traced_memory()[0] - held
 

@@ -17,6 +17,8 @@ from hybridc_runtime import RuntimeFault
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "programs" / "crossing.hyb"
 EXTERNS = {"halve": lambda x: x / 2, "shout": lambda s: s.upper() + "!"}
 

@@ -9,6 +9,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "programs" / "stores.hyb"
 
 

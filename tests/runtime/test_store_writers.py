@@ -12,6 +12,8 @@ from hybridc_runtime import store as stores
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).parent / "programs" / "stores.hyb"
 
 

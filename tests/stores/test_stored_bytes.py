@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 import hybridc
 from hybridc import driver
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ints = st.integers(-(1 << 63), (1 << 63) - 1)
 texts = st.text(max_size=20)
 singles = st.floats(width=32)

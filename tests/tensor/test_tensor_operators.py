@@ -293,7 +293,7 @@ def test_sort():
         for descending in (False, True):
             for dims in ((1,), (7,), (3, 16), (2, 0), (33,)):
                 cases.append(Case("argsort", [tensor(t, *dims)], of(INT, len(dims)), {"descending": descending}))
-                for count in (0, 1, 4, 99, -1):
+                for count in (0, 1, 4, 99, -1) if t in (F32, INT) else (4, 99):
                     cases.append(Case("argsort", [tensor(t, *dims), (count, INT)], of(INT, len(dims)),
                                       {"descending": descending}))
     x = np.array([1, np.nan, 3, -np.inf, np.nan, np.inf, 1])

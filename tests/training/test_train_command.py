@@ -19,6 +19,8 @@ import hybridc
 from hybridc.cli import main
 from hybridc.training import checkpoint, curve
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = str(Path(__file__).with_name("goes_on.hyb"))
 ARGS = ["phase=Phase.Warm", "log=[]", "opt=AdamW(lr=0.02)"]
 
