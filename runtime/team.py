@@ -3,7 +3,7 @@
 Two teams beside each other would disturb each other: those of OpenMP spin for a while after their work. So where torch
 is loaded kernels run on its team, by `GOMP_parallel` of the library that came with it, and `torch.set_num_threads`
 holds for them too. Else a team of native threads, which have nothing to do with Python, is made at the first large
-kernel: they spin for some microseconds after their work, and sleep then.
+kernel: they spin for some 200 microseconds after their work, and sleep then.
 
 Compiled code finds in its context the address of three words, or 0 where it is to run alone: a function with the
 parameters of `GOMP_parallel`, or 0 where there is one thread only; the number of threads to give it; and into how many
@@ -23,8 +23,8 @@ from hybridc_runtime.memory import MEMORY, TRIPLE, allocate
 
 CELL = allocate(TRIPLE.size)
 """The address of those three words."""
-SPINS = 400
-"""Looks of a thread that has nothing to do, before it sleeps."""
+SPINS = 4000
+"""Looks of a thread that has nothing to do, before it sleeps: some 200 microseconds, within which the next call comes."""
 PAUSE = "@llvm.x86.sse2.pause()" if platform.machine() == "x86_64" else "@llvm.aarch64.hint(i32 1)"
 COUNTER = "load atomic i64, ptr @hyb_team"
 
