@@ -111,8 +111,6 @@ def flat(value: object) -> list[object]:
 
 def test_the_same_result(program, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, path = program
-    if name == "memory" and not os.environ.get("HYB_SLOW"):
-        pytest.skip("thousands of kernels for its orthogonal planes: HYB_SLOW=1 runs them")
     results = []
     for device in ("cpu", "interpret"):
         externs = {"place": lambda device=device: str(tmp_path / f"{device}.store")} if name == "memory" else None
