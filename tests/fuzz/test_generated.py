@@ -30,7 +30,7 @@ def test_programs_mean_the_same_on_every_engine(subject: str, size: int) -> None
 @pytest.mark.parametrize("subject, size", [("data", 10), ("tensors", 20)])
 def test_programs_mean_what_python_says(subject: str, size: int) -> None:
     """The interpreter agrees with an evaluator that shares only the parser with it."""
-    tally = campaign.run("oracle", 100_000, size, 240, None, subject, SECONDS / 4, which=("interpreter", "oracle"))
+    tally = campaign.run("oracle", 100_000, size, 240, None, subject, max(SECONDS / 4, 4), which=("interpreter", "oracle"))
     assert tally.judged >= size
     assert [f"{f.kind} {f.seed} {f.detail}" for f in tally.failures] == []
 
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_program() -> None:
 
 
 def test_hostile_text_gets_diagnostics(tmp_path: Path) -> None:
-    state, tally = campaign.isolated(lambda: source.run("ci", 1_000_000, tmp_path, 0.7 * SECONDS), SECONDS + 120)
+    state, tally = campaign.isolated(lambda: source.run("ci", 1_000_000, tmp_path, max(0.7 * SECONDS, 10)), SECONDS + 120)
     assert state == "done", tally
     assert tally.inputs >= 20 and tally.accepted > 0  # on a busy machine
     assert [(w.kind, w.data) for w in tally.wrong] == []
