@@ -24,7 +24,7 @@ from hybridc_runtime.memory import MEMORY, TRIPLE, allocate
 CELL = allocate(TRIPLE.size)
 """The address of those three words."""
 SPINS = 4000
-"""Looks of a thread that has nothing to do, before it sleeps: some 200 microseconds, within which the next call comes."""
+"""Looks of a thread that has nothing to do, before it sleeps: about 200 microseconds, for the next call."""
 PAUSE = "@llvm.x86.sse2.pause()" if platform.machine() == "x86_64" else "@llvm.aarch64.hint(i32 1)"
 COUNTER = "load atomic i64, ptr @hyb_team"
 
