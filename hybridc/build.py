@@ -16,6 +16,7 @@ from hybridc import c_library, driver, rebuild
 from hybridc.base import knobs
 from hybridc.base.garbage import searched_seldom
 from hybridc.base.made import write
+from hybridc.base.source import texts
 from hybridc.checking import Checked
 from hybridc.link import cache
 from hybridc.link.artifact import compiler
@@ -73,8 +74,7 @@ def write_all(
             built = driver.build(checked, target, weights)
             found = stub(built.interface, built.core).encode() + END + built.data
             if keeps and not checked.warnings:
-                texts = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]
-                cache.keep(name, texts, checked.absent, found)
+                cache.keep(name, texts(checked.sources), checked.absent, found)
         typed, _, made = found.partition(END)
         foreign, sources = False, [p for p, _ in read(made).sources]
     folder = Path(output) if output else Path(path).parent
@@ -93,8 +93,7 @@ def write_all(
 def _name(path: str, root: str | None, target: str) -> str:
     """In the cache, of what is built of a file. Paths stand in it as they are given."""
     places = path, os.path.abspath(path), root, None if root is None else os.path.abspath(root)
-    options = knobs.opt_level(), knobs.trap_nan(), knobs.tape_size(), knobs.place_everything()
-    return cache.name_of(("built", *places, target, *options, processor(), compiler()))
+    return cache.name_of(("built", *places, target, *knobs.of_code(), processor(), compiler()))
 
 
 def write_depfile(path: str, made: Sequence[Written]) -> None:

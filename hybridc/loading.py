@@ -18,6 +18,7 @@ from hybridc_runtime.more import More, Unfit
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, CompileWarning, render
 from hybridc.base.garbage import searched_seldom
+from hybridc.base.source import texts
 from hybridc.base.targets import GPUS
 from hybridc.link import cache
 
@@ -117,8 +118,7 @@ class _Source:
     def unit(self, more: More | None) -> bytes:
         """The artifact of the file, or of what is asked for beyond what is loaded."""
         root = None if self.root is None else os.path.abspath(self.root)
-        placed = (self.device != "cpu", knobs.place_everything())
-        options = (knobs.opt_level(), knobs.trap_nan(), knobs.tape_size(), self.tests, more, processor(), placed)
+        options = (*knobs.of_code(), self.tests, more, processor(), self.device != "cpu")
         name = cache.name_of((self.path, os.path.abspath(self.path), root, *options))
         found = cache.find(name)
         if found is None:
@@ -132,6 +132,5 @@ class _Source:
                         warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
                 found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
                                         launched=self.device != "cpu")
-            files = [(p, s.text) for p, s in checked.sources.items() if p[:1] != "<"]
-            cache.keep(name, files, checked.absent, found)
+            cache.keep(name, texts(checked.sources), checked.absent, found)
         return found

@@ -41,6 +41,11 @@ def verify_each() -> bool:
     return verify() and bool(os.environ.get("HYB_VERIFY"))
 
 
+def of_code() -> tuple[object, ...]:
+    """Those that decide what code a program becomes, in the names of what is kept of it."""
+    return opt_level(), trap_nan(), tape_size(), place_everything()
+
+
 def tape_size() -> int | None:
     """HYB_TAPE: how many bytes the tape of a loop may take, about; by default as many as there are."""
     found = os.environ.get("HYB_TAPE")

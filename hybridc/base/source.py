@@ -58,6 +58,11 @@ Sources = dict[str, Source]
 """Every file that was read, by path."""
 
 
+def texts(sources: Sources) -> list[tuple[str, str]]:
+    """Path and text of every source that is a file: of the user's own, that is."""
+    return [(path, source.text) for path, source in sources.items() if path[:1] != "<"]
+
+
 def in_file(span: Span, sources: Sources) -> Span:
     """A place in its file."""
     path, mark, _ = span.path.partition(MARK)

@@ -11,7 +11,7 @@ from hybridc_runtime.artifact import DEVICE, KERNELS, WEIGHTS, Member
 from hybridc_runtime.artifact import pack as pack_members
 from hybridc_runtime.manifest import Manifest
 
-from hybridc.base.source import Sources
+from hybridc.base.source import Sources, texts
 from hybridc.link import cache
 from hybridc.llvm import backend, processors
 from hybridc.llvm.compile import Compiled
@@ -60,7 +60,7 @@ def binary(b: Binary) -> Member:
 
 def digests(sources: Sources) -> list[tuple[str, str]]:
     """Path and digest of every source that is a file."""
-    return [(path, hashlib.sha256(s.text.encode()).hexdigest()) for path, s in sources.items() if path[:1] != "<"]
+    return [(path, hashlib.sha256(text.encode()).hexdigest()) for path, text in texts(sources)]
 
 
 def compiler() -> str:

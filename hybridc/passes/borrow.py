@@ -3,7 +3,7 @@ caller needs a tensor after a call, and a kernel may write its result over it, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import dropwhile
 
 from hybridc.core.ir import (
@@ -24,7 +24,7 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import OPS, may_fault
-from hybridc.core.walk import all_blocks, args_of, calls, outs_of, statements
+from hybridc.core.walk import all_blocks, calls, outs_of, statements
 from hybridc.passes.liveness import Counted, Liveness
 
 Borrowed = dict[str, tuple[bool, ...]]
@@ -73,22 +73,25 @@ def infer_borrowed(program: Program, counted: Counted) -> Borrowed:
 def given_up(program: Program, counted: Counted) -> set[tuple[str, int]]:
     """Parameters, by function and place, that a kernel may write its result over, and that no caller needs after its
     call: the parameters and moments of an optimiser that is called in several places."""
-    found = {(n, i): False for n, f in program.fns.items() for i in _over(f)}
-    if not found:
-        return set()
-    names = {n for n, _ in found}
+    wanted = {(n, i) for n, f in program.fns.items() for i in _over(f)}
+    names = {n for n, _ in wanted}
+    called, needed = set(), set()
     for fn in program.fns.values():
-        if names.isdisjoint(calls(fn)):
-            continue
-        live, mine = Liveness(fn, counted), _own(fn)
-        for b in all_blocks(fn.body):
-            for s, after in zip(b.stmts, live.after(b), strict=True):
-                for i, a in enumerate(s.args) if isinstance(s, Call) else ():
-                    if (s.fn, i) in found:  # type: ignore[union-attr]
-                        found[s.fn, i] = True  # type: ignore[union-attr]
-                        if a not in mine or a.id in after or args_of(s).count(a) > 1:  # type: ignore[union-attr]
-                            del found[s.fn, i]  # type: ignore[union-attr]
-    return {key for key, called in found.items() if called}
+        for call, after, mine in () if names.isdisjoint(calls(fn)) else _calls_in(fn, counted):
+            for i, a in enumerate(call.args):
+                called.add((call.fn, i))
+                if a not in mine or a.id in after or call.args.count(a) > 1:  # type: ignore[union-attr]
+                    needed.add((call.fn, i))
+    return wanted & called - needed
+
+
+def _calls_in(fn: Fn, counted: Counted) -> Iterator[tuple[Call, Collection[int], set[Atom]]]:
+    """Its calls, with the ids of what is needed after each, and what is its own (`_own`)."""
+    live, mine = Liveness(fn, counted), _own(fn)
+    for b in all_blocks(fn.body):
+        for s, after in zip(b.stmts, live.after(b), strict=True):
+            if isinstance(s, Call):
+                yield s, after, mine
 
 
 def _over(fn: Fn) -> set[int]:
