@@ -14,7 +14,7 @@ from __future__ import annotations
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.alone import hyb_call, hyb_wait, release
 from hybridc_runtime.fastread import bytes_of
-from hybridc_runtime.fastwrite import block_of, close, note, owned_block
+from hybridc_runtime.fastwrite import begin, block_of, close, note, owned_block
 from hybridc_runtime.machine import add_at, api, byte, half, known, room, set_byte, set_half, set_word, word
 
 
@@ -306,13 +306,7 @@ def hyb_unpack(node: int, data: int, skip: int, to: int, live: int, context: int
     """Write the value that Python's bytes hold after the first `skip`. The program counts its blocks at `live`. 1, or 0
     where it is for the slow way, 2 where the program raised."""
     log = room(plan.LOG_SIZE)
-    inline = room(192)
-    set_word(log + plan.LOG_COUNT, 0)
-    set_word(log + plan.LOG_ROOM, plan.LOG_INLINE)
-    set_word(log + plan.LOG_ITEMS, inline)
-    set_word(log + plan.LOG_GUESTS, 0)
-    set_word(log + plan.LOG_DEPTH, 0)
-    set_word(log + plan.LOG_HEAD, live)
+    begin(log, room(192), live)
     cursor = room(16)
     start = api.PyBytes_AsString(data)
     set_word(cursor, start + skip)

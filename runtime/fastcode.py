@@ -10,7 +10,7 @@ from __future__ import annotations
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.alone import hyb_arrive, hyb_call, hyb_depart
 from hybridc_runtime.fastread import finish, node_of, release_results
-from hybridc_runtime.fastwrite import close, commit, undo, write
+from hybridc_runtime.fastwrite import begin, close, commit, undo, write
 from hybridc_runtime.machine import api, enter, half, known, room, set_word, word
 
 
@@ -104,14 +104,7 @@ def run(head: int, args: int, flags: int) -> int:
         return plan.DECLINED
     base = room(plan.BOX)
     log = room(plan.LOG_SIZE)
-    inline = room(192)
-    set_word(log + plan.LOG_COUNT, 0)
-    set_word(log + plan.LOG_ROOM, plan.LOG_INLINE)
-    set_word(log + plan.LOG_ITEMS, inline)
-    set_word(log + plan.LOG_GUESTS, 0)
-    set_word(log + plan.LOG_SHARED, 0)
-    set_word(log + plan.LOG_DEPTH, 0)
-    set_word(log + plan.LOG_HEAD, head)
+    begin(log, room(192), head)
     set_word(log + plan.LOG_FLAGS, flags)
     if write_all(head, args, base, log) == 0:
         undo(log)

@@ -42,6 +42,17 @@ def note(log: int, entry: int) -> int:
     return 1
 
 
+def begin(log: int, inline: int, head: int) -> None:
+    """An empty log, with room for its first items at `inline`."""
+    set_word(log + plan.LOG_COUNT, 0)
+    set_word(log + plan.LOG_ROOM, plan.LOG_INLINE)
+    set_word(log + plan.LOG_ITEMS, inline)
+    set_word(log + plan.LOG_GUESTS, 0)
+    set_word(log + plan.LOG_SHARED, 0)
+    set_word(log + plan.LOG_DEPTH, 0)
+    set_word(log + plan.LOG_HEAD, head)
+
+
 def close(log: int) -> None:
     if word(log + plan.LOG_ROOM) > plan.LOG_INLINE:
         api.free(word(log + plan.LOG_ITEMS))
