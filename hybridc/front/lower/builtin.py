@@ -125,7 +125,7 @@ def _number(name: str, t: Prim) -> Lower:
             return convert(lw, value, t, True)
         if isinstance(value.type, ir.TensorT):
             return NotImplemented
-        parsed = derive.format_fn(lw, name, [value])
+        parsed = lw.call_fn(f"std._numbers:{name}", [value])[0]
         return convert(lw, parsed, t, True)
 
     return lower
