@@ -22,6 +22,9 @@ WIDE = 8
 """Vectors at a time for a single row."""
 DEPTH_BYTES = 4096
 """Of k in a block: a panel of it fits the second cache, beside the block's rows."""
+COLUMNS_DEPTH = 64
+"""The same for rows that lie in columns: each k is a line of the caches of which a tile needs a part only, and the
+first cache is to have them all for the next tile."""
 TURN_FROM = 12
 """Rows from which a matrix that lies the other way is turned."""
 COPY_FROM, COPY_ALIGNED_FROM, COPY_CROWDED_FROM = 36, 160, 12
@@ -85,8 +88,9 @@ def panels(
             with code.when(code.icmp("eq", "%rows", "1")):
                 _line_by_lines(code, module, kind)
                 code.ret()
-        with code.loop(most(code, "%k", "1"), step=DEPTH_BYTES // lane.size, rolled=True) as p:
-            deep = least(code, code.sub("%k", p.index), str(DEPTH_BYTES // lane.size))
+        depth = COLUMNS_DEPTH if lies == "columns" else DEPTH_BYTES // lane.size
+        with code.loop(most(code, "%k", "1"), step=depth, rolled=True) as p:
+            deep = least(code, code.sub("%k", p.index), str(depth))
             a = code.element("%a", t, p.index if lies == "rows" else code.mul(p.index, "%lda"))
             first = code.element("%b", t, p.index if turned else code.mul(p.index, "%ldb"))
             goes_on = "true" if adds else code.icmp("sgt", p.index, "0")

@@ -1,15 +1,17 @@
-"""A product that is only added to a part of a vector is added there as it is computed. So come the derivatives of
-weights: products of matrices, each of which goes to its part of the vector of all parameters. Before, each was written
-to memory of its own, read, and added."""
+"""A product that is only added to a part of a vector, or to what a loop has added up so far, is added there as it is
+computed. So come the derivatives of weights: products of matrices, each of which goes to its part of the vector of all
+parameters. Before, each was written to memory of its own, read, and added."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hybridc.base.types import F32, F64
-from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var
+from hybridc.core import tensor_build as t
+from hybridc.core.builder import Builder, integer
+from hybridc.core.ir import Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import is_pure, may_fault
-from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
+from hybridc.core.walk import highest_id, map_blocks, rebuilt, uses, with_body
 from hybridc.passes.each import each
 
 OF_SIZES = frozenset({
@@ -19,13 +21,14 @@ OF_SIZES = frozenset({
 
 
 def run(program: Program) -> Program:
-    return each(program, "add_into", lambda fn: _Into(fn, uses(fn.body)).run())
+    return each(program, "add_into", lambda fn: _Into(fn, uses(fn.body), Builder(highest_id(fn) + 1)).run())
 
 
 @dataclass
 class _Into:
     fn: Fn
     uses: dict[Var, int]
+    b: Builder
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
@@ -37,12 +40,11 @@ class _Into:
         for stmt in b.stmts:
             if isinstance(stmt, Op):
                 made.update((o, stmt) for o in stmt.outs if stmt.op in ("matmul", "reshape") and self.uses.get(o) == 1)
-                parts = self.product(stmt, made)
-                if parts is not None and _can_wait(parts[1], out):
-                    flat, product = parts
-                    out = [s for s in out if s is not flat and s is not product]
-                    at = stmt.args[2]
-                    stmt = Op(stmt.outs, "add_product", (stmt.args[0], *product.args, at), (), stmt.span)
+                parts = self.product(stmt, made) or self.whole(stmt, made)
+                if parts is not None and _can_wait(parts[-1], out):
+                    out = [s for s in out if not any(s is p for p in parts)]
+                    out += self.into_part(stmt, parts[-1]) if stmt.op == "update" else self.into_whole(stmt, parts[-1])
+                    continue
             else:
                 stmt = map_blocks(stmt, self.block)
             out.append(stmt)
@@ -56,19 +58,45 @@ class _Into:
         if flat is None or flat.op != "reshape" or not isinstance(flat.args[0], Var):
             return None
         product = made.get(flat.args[0])
-        if product is None or product.op != "matmul":
-            return None
-        if product.attr("ta") is not True or product.attr("tb") is not False:
-            return None
-        t = product.outs[0].type
         start, stop = op.args[2:]
-        if not isinstance(t, TensorT) or t.elem not in (F32, F64) or len(t.dims) != 2 or None in t.dims:
+        if product is None or not _adds(product) or not isinstance(start, Const) or not isinstance(stop, Const):
             return None
-        if any(len(a.type.dims) != 2 for a in product.args if isinstance(a.type, TensorT)):
-            return None
-        if not isinstance(start, Const) or not isinstance(stop, Const) or start.value < 0:
-            return None
-        return (flat, product) if stop.value - start.value == t.dims[0] * t.dims[1] else None  # type: ignore[operator]
+        return (flat, product) if start.value >= 0 and stop.value - start.value == _elements(product) else None
+
+    def whole(self, op: Op, made: dict[Var, Op]) -> tuple[Op] | None:
+        """The product that is added to what there may be of a matrix, if it can wait for it."""
+        product = made.get(op.args[1]) if op.op == "accumulate" and isinstance(op.args[1], Var) else None
+        return (product,) if product is not None and _adds(product) and op.args[0] != op.args[1] else None
+
+    def into_part(self, op: Op, product: Op) -> list[Stmt]:
+        return [Op(op.outs, "add_product", (op.args[0], *product.args, op.args[2]), (), op.span)]
+
+    def into_whole(self, op: Op, product: Op) -> list[Stmt]:
+        """By way of a vector, which lies where the matrix does."""
+        b, (out,) = self.b, op.outs
+        b.span = op.span
+        b.open()
+        sizes = t.dims(b, product.outs[0])
+        sums = b.op("shaped", [op.args[0], *sizes], out.type)
+        flat = t.reshape(b, sums, [integer(_elements(product))])
+        added = b.op("add_product", [flat, *product.args, integer(0)], flat.type)
+        return [*b.close(Yield()).stmts, Op((out,), "reshape", (added, *sizes), (), op.span)]
+
+
+def _adds(product: Op) -> bool:
+    """Is it a product of two matrices, of known size, as `add_product` makes them?"""
+    kind = product.outs[0].type
+    if product.op != "matmul" or product.attr("ta") is not True or product.attr("tb") is not False:
+        return False
+    if not isinstance(kind, TensorT) or kind.elem not in (F32, F64) or len(kind.dims) != 2 or None in kind.dims:
+        return False
+    return all(isinstance(a.type, TensorT) and len(a.type.dims) == 2 for a in product.args)
+
+
+def _elements(product: Op) -> int:
+    height, width = t.static(product.outs[0])
+    assert height is not None and width is not None
+    return height * width
 
 
 def _can_wait(product: Op, out: list[Stmt]) -> bool:

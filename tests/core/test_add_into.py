@@ -18,6 +18,13 @@ ADDED = "  %6: f32[?] = update[axes=(0,), `fn`=\"add\", kinds=(\"ab\",)](v%1, %5
 END = "  yield %6\n}\n"
 SIZE = "  %7: int = dim[axis=0](v%1)\n"
 
+WHOLE = """fn f(v%1: f32[2, 3], a%2: f32[?, 2], b%3: f32[?, 3]) -> (f32[2, 3]) {
+  %4: f32[2, 3] = matmul[ta=true, tb=false](a%2, b%3)
+  %5: f32[2, 3] = accumulate(v%1, %4)
+  yield %5
+}
+"""
+
 TAKEN = {
     "one after the other": HEAD + PRODUCT + FLAT + ADDED + END,
     "past a sum": HEAD + PRODUCT + "  %8: f32[2] = reduce[axes=(0,), `fn`=\"sum\"](a%2)\n" + FLAT + ADDED + END,
@@ -30,6 +37,8 @@ LEFT = {
     "of another size": HEAD + PRODUCT + FLAT + ADDED.replace(", 1, 7)", ", 1, 9)") + END,
     "not at a known place": HEAD + SIZE + PRODUCT + FLAT + ADDED.replace(", 1, 7)", ", %7, 7)") + END,
     "past what may stop otherwise": HEAD + SIZE + PRODUCT + "  %9: int = floordiv(1, %7)\n" + FLAT + ADDED + END,
+    "added to what is a matrix of its own twice": WHOLE.replace("yield %5", "%6: f32[2, 3] = accumulate(%5, %4)\n  yield %6"),
+    "the product is what is added to": WHOLE.replace("(v%1, %4)", "(%4, v%1)"),
     "past a call": "fn g() -> () {\n  yield\n}\n\n" + HEAD + PRODUCT + "  call g()\n" + FLAT + ADDED + END,
 }
 
@@ -56,3 +65,14 @@ def test_added_as_it_is_computed(name):
 def test_left_as_it_is(name):
     before, after = values(LEFT[name])
     assert print_program(after) == print_program(before) and after.fns["f"] is before.fns["f"]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to a matrix", "where nothing is yet"])
+def test_added_to_a_matrix(there):
+    before, after = values(WHOLE)
+    shown = print_program(after)
+    assert "add_product" in shown and "matmul" not in shown and "accumulate" not in shown
+    sums = np.ones((2, 3), np.float32) if there else np.zeros((0, 0), np.float32)
+    sides = [np.arange(n, dtype=np.float32).reshape(4, -1) for n in (8, 12)]
+    want, got = (Interpreter(p).call("f", [sums.copy(), *sides])[0] for p in (before, after))
+    assert got.tolist() == want.tolist() == (sides[0].T @ sides[1] + there).tolist()
