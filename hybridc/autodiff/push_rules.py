@@ -54,7 +54,7 @@ def _elementwise(p: Push, op: Op) -> None:
 LINEAR = {
     "reshape": (0,), "transpose": (0,), "broadcast": (0,), "cumsum": (0,), "index": (0,), "update": (0, 1),
     "take": (0,), "put": (0, 2), "gather": (0,), "scatter": (0, 2), "concat": None, "windows": (0, 9), "tensor": None,
-    "tensor_view": (0,),
+    "tensor_view": (0,), "fold": (0,), "unpool": (1,),
 }  # fmt: skip
 """Operators on tensors that are linear in these arguments together, None: in all."""
 

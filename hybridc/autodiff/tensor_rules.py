@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from hybridc.autodiff.factors import others
 from hybridc.autodiff.loops import add_product
 from hybridc.autodiff.scalar_rules import collect, elementwise
+from hybridc.base.types import BF16, F16, F32
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
-from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, Op, TensorT, Type, Var
+from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, Op, Prim, TensorT, Type, Var
 from hybridc.core.tensor_ops import kept_axes
 from hybridc.core.types import elem, rank, type_key
 
@@ -35,6 +36,11 @@ def _axis(op: Op) -> int:
 
 def _zero(x: Atom) -> Const:
     return Const(0.0, elem(x.type))
+
+
+def _added_in(kind: Prim) -> Prim:
+    """What elements of this type are added up in."""
+    return F32 if kind in (F16, BF16) else kind
 
 
 # ---- shape -----------------------------------------------------------------------------------------------------------
@@ -73,6 +79,29 @@ def first_of(b: Builder, x: Atom, largest: Atom, axes: tuple[int, ...]) -> Atom:
     return t.map(b, "eq", [numbers, t.reduce(b, "min", places, axes)], [along, beside[1]])
 
 
+def _unpooled(r: Reverse, op: Op, d: Atom) -> bool:
+    """Of a pool the windows are not needed, only the image; False for what is none."""
+    windows = r.regions.makers.get(op.args[0].id) if isinstance(op.args[0], Var) else None
+    if windows is None or windows.op != "windows" or _attr(op, "axes") != (2, 3) or r.is_active(windows.args[9]):
+        return False
+    x, *settings, fill = windows.args
+    b, kind, needed = r.b, elem(x.type), [r.need(s) for s in settings]
+    image, d, fill = (t.cast(b, v, _added_in(kind)) for v in (r.need(x), d, r.need(fill)))
+    r.give(x, t.cast(b, t.unpool(b, image, d, needed, fill), kind))
+    return True
+
+
+def _unpool(r: Reverse, op: Op, d: Atom) -> None:
+    x, of, *settings, fill = op.args
+    if not r.is_active(of):
+        return
+    b, needed = r.b, [r.need(s) for s in settings]
+    seen = t.windows(b, r.need(x), needed, r.need(fill))
+    mine = first_of(b, seen, t.reduce(b, "max", seen, (2, 3)), (2, 3))
+    parts = t.map(b, "select", [mine, t.windows(b, d, needed, _zero(of)), _zero(of)])
+    r.give(of, t.reduce(b, "sum", parts, (2, 3)))
+
+
 def _reduce(r: Reverse, op: Op, d: Atom) -> None:
     x, axes, fn = op.args[0], _attr(op, "axes"), op.attr("fn")
     b = r.b
@@ -80,6 +109,8 @@ def _reduce(r: Reverse, op: Op, d: Atom) -> None:
     beside = [tuple(range(count)), t.left_out(count, axes)]
     if fn == "sum":
         r.give(x, _back(r, d, x, axes))
+    elif op.attr("first") and _unpooled(r, op, d):
+        return
     elif op.attr("first"):
         mine = first_of(b, r.need(x), r.need(op.outs[0]), axes)
         r.give(x, t.map(b, "select", [mine, d, _zero(x)], [*beside, (None,) * count]))
@@ -306,21 +337,23 @@ def _join(r: Reverse, op: Op, d: Atom) -> None:
 
 
 def _windows(r: Reverse, op: Op, d: Atom) -> None:
-    """Each window's part is added where it came from; the fill lies one beyond the end."""
-    x, *settings = op.args
-    b = r.b
-    sizes = r.sizes(x)
-    total = t.product(b, sizes)
-    needed = [r.need(s) for s in settings[:-1]]
-    positions = t.windows(b, t.reshape(b, t.iota(b, total), sizes), needed, total)
-    cells = t.product(b, t.dims(b, positions))
-    flat = t.full(b, _zero(x), [t.add(b, total, integer(1))])
-    sums = t.put(b, flat, 0, t.reshape(b, positions, [cells]), t.reshape(b, d, [cells]), "add")
-    inside = t.index(b, sums, ["ab"], [integer(0), total])
-    r.give(x, t.reshape(b, inside, sizes))
-    fill = settings[-1]
+    x, *settings, fill = op.args
+    b, sizes, needed = r.b, r.sizes(x), [r.need(s) for s in settings]
+    if r.is_active(x):
+        kind = elem(x.type)
+        sums = t.fold(b, t.cast(b, d, _added_in(kind)), sizes[2:], needed[2:])
+        r.give(x, t.cast(b, sums, kind))
     if r.is_active(fill):
-        r.give(fill, t.index(b, sums, ["i"], [total]))
+        one, none = Const(1.0, elem(x.type)), _zero(x)
+        seen = t.windows(b, t.full(b, one, sizes), needed, none)
+        beside = t.map(b, "select", [t.map(b, "eq", [seen, none]), d, none])
+        r.give(fill, t.reduce(b, "sum", beside, range(6)))
+
+
+def _fold(r: Reverse, op: Op, d: Atom) -> None:
+    x, _, _, *settings = op.args
+    kernel = r.sizes(x)[2:4]
+    r.give(x, t.windows(r.b, d, [*kernel, *(r.need(s) for s in settings)], _zero(x)))
 
 
 def _make(r: Reverse, op: Op, d: Atom) -> None:
@@ -362,5 +395,6 @@ TENSOR_ADJOINTS: dict[str, Rule] = {
     "reshape": _reshape, "transpose": _transpose, "broadcast": _broadcast, "map": elementwise, "reduce": _reduce,
     "cumsum": _cumsum, "matmul": _matmul, "index": _index, "update": _update, "take": _take, "put": _put,
     "gather": _gather, "scatter": _scatter, "concat": _concat, "stack": _stack, "join": _join, "windows": _windows,
-    "tensor": _make, "tensor_view": _view, "accumulate": _accumulate, "shaped": _shaped,
+    "fold": _fold, "unpool": _unpool, "tensor": _make, "tensor_view": _view, "accumulate": _accumulate,
+    "shaped": _shaped,
 }  # fmt: skip

@@ -238,6 +238,17 @@ def windows(b: Builder, x: Atom, settings: Sequence[Atom], fill: Atom) -> Atom:
     return b.op("windows", [x, *settings, fill], typed(elem(x.type), (n, c, *kernel, *out)))
 
 
+def fold(b: Builder, x: Atom, size: Sequence[Atom], settings: Sequence[Atom]) -> Atom:
+    """`size`: height and width of the image; `settings`: stride, padding and dilation, two ints each."""
+    shape = (*static(x)[:2], *(known(s) for s in size))
+    return b.op("fold", [x, *size, *settings], typed(elem(x.type), shape))
+
+
+def unpool(b: Builder, x: Atom, d: Atom, settings: Sequence[Atom], fill: Atom) -> Atom:
+    """`settings` as for `windows`."""
+    return b.op("unpool", [x, d, *settings, fill], typed(elem(x.type), static(x)))
+
+
 def argsort(b: Builder, x: Atom, descending: bool, count: Atom | None = None) -> Atom:
     """With a count that is not above the length, the first so many places of the order."""
     if count is None:

@@ -338,26 +338,70 @@ def _join(op: Op, machine: Machine) -> Callable[..., object]:
     return run
 
 
+def _check_windows(kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int) -> None:
+    if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
+        raise value_error("a window's size, stride and dilation are positive and its padding is not negative")
+
+
 def _windows(op: Op, machine: Machine) -> Callable[..., object]:
     kind = elem(op.args[0].type)
+    return lambda x, *settings: _seen(x, kind, *settings)
 
-    def run(x: Array, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, fill: object) -> object:
-        n, c, height, width = x.shape
-        if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
-            raise value_error("a window's size, stride and dilation are positive and its padding is not negative")
-        high, wide = height + 2 * ph - dh * (kh - 1), width + 2 * pw - dw * (kw - 1)
-        if high < 1 or wide < 1:
-            window, area = show([dh * (kh - 1) + 1, dw * (kw - 1) + 1]), show([height + 2 * ph, width + 2 * pw])
-            raise value_error(f"a window of {window} does not fit in {area}")
-        rows, columns = (high - 1) // sh + 1, (wide - 1) // sw + 1
-        padded = np.full((n, c, height + 2 * ph, width + 2 * pw), fill, DTYPES[kind.name])
-        padded[:, :, ph : ph + height, pw : pw + width] = x
-        out = np.empty((n, c, kh, kw, rows, columns), DTYPES[kind.name])
-        for i in range(kh):
-            for j in range(kw):
-                out[:, :, i, j] = padded[:, :, i * dh : i * dh + (rows - 1) * sh + 1 : sh,
-                                         j * dw : j * dw + (columns - 1) * sw + 1 : sw]
-        return out
+
+def _seen(
+    x: Array, kind: Prim, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, fill: object
+) -> Array:
+    """What each window sees."""
+    n, c, height, width = x.shape
+    _check_windows(kh, kw, sh, sw, ph, pw, dh, dw)
+    high, wide = height + 2 * ph - dh * (kh - 1), width + 2 * pw - dw * (kw - 1)
+    if high < 1 or wide < 1:
+        window, area = show([dh * (kh - 1) + 1, dw * (kw - 1) + 1]), show([height + 2 * ph, width + 2 * pw])
+        raise value_error(f"a window of {window} does not fit in {area}")
+    rows, columns = (high - 1) // sh + 1, (wide - 1) // sw + 1
+    padded = np.full((n, c, height + 2 * ph, width + 2 * pw), fill, DTYPES[kind.name])
+    padded[:, :, ph : ph + height, pw : pw + width] = x
+    out = np.empty((n, c, kh, kw, rows, columns), DTYPES[kind.name])
+    for i in range(kh):
+        for j in range(kw):
+            out[:, :, i, j] = padded[:, :, i * dh : i * dh + (rows - 1) * sh + 1 : sh,
+                                     j * dw : j * dw + (columns - 1) * sw + 1 : sw]
+    return out
+
+
+def _fold(op: Op, machine: Machine) -> Callable[..., object]:
+    return _folded
+
+
+def _folded(x: Array, height: int, width: int, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int) -> Array:
+    n, c, kh, kw, rows, columns = x.shape
+    _check_windows(1, 1, sh, sw, ph, pw, dh, dw)
+    if min(height, width) < 0:
+        raise value_error(f"an image of {show([height, width])}")
+    out = np.zeros((n, c, height, width), x.dtype)
+    ys, xs = np.arange(rows) * sh - ph, np.arange(columns) * sw - pw
+    for i in range(kh):
+        for j in range(kw):
+            down, across = ys + i * dh, xs + j * dw
+            seen, beside = (down >= 0) & (down < height), (across >= 0) & (across < width)
+            for r in np.flatnonzero(seen):
+                out[:, :, down[r], across[beside]] += x[:, :, i, j, r, beside]
+    return out
+
+
+def _unpool(op: Op, machine: Machine) -> Callable[..., object]:
+    kind = elem(op.args[0].type)
+
+    def run(x: Array, d: Array, kh: int, kw: int, *rest: object) -> object:
+        *settings, fill = rest
+        seen = _seen(x, kind, kh, kw, *settings, fill)  # type: ignore[arg-type, call-arg]
+        n, c, _, _, rows, columns = seen.shape
+        if d.shape != (n, c, rows, columns):
+            raise value_error(f"shapes {show(d.shape)} and {show((n, c, rows, columns))} do not fit in unpool")
+        first = np.argmax(seen.reshape(n, c, kh * kw, rows, columns), axis=2)
+        places = np.arange(kh * kw).reshape(kh, kw, 1, 1)
+        parts = np.where(first[:, :, None, None] == places, d[:, :, None, None], np.zeros((), d.dtype))
+        return _folded(parts, *x.shape[2:], *settings)  # type: ignore[arg-type]
 
     return run
 
@@ -426,7 +470,8 @@ TENSOR_MAKERS: dict[str, Maker] = {
     "dim": _dim, "reshape": _reshape, "reshaped": _reshape, "transpose": _transpose, "broadcast": _broadcast,
     "map": _map, "reduce": _reduce, "cumsum": _cumsum, "matmul": _matmul, "index": _index, "part": _index,
     "update": _update, "take": _take, "put": _put, "gather": _gather, "scatter": _scatter, "nonzero": _nonzero,
-    "concat": _concat, "stack": _stack, "join": _join, "windows": _windows, "argsort": _argsort,
+    "concat": _concat, "stack": _stack, "join": _join, "windows": _windows, "fold": _fold, "unpool": _unpool,
+    "argsort": _argsort,
     "tensor": _make, "iota": _iota, "orthogonal": _orthogonal, "tensor_view": _view, "tensor_equal": _equal,
     "accumulate": _accumulate, "shaped": _shaped, "add_product": _add_product, "to_device": _moved, "to_host": _moved,
 }  # fmt: skip

@@ -46,6 +46,13 @@ parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis
             windows(b x, kh, kw, sh, sw, ph, pw, dh, dw, fill) -> t
                                                       [N, C, H, W] -> [N, C, kh, kw, OH, OW]: what a kernel kh x kw with
                                                       stride s, padding p (of `fill`) and dilation d sees
+            fold(b t, h, w, sh, sw, ph, pw, dh, dw) -> t
+                                                      [N, C, kh, kw, OH, OW] -> [N, C, h, w]: what windows hold is added
+                                                      up where they saw it, in order of places in a window; what lies
+                                                      beside the image is left out
+            unpool(b x, b d, kh, kw, sh, sw, ph, pw, dh, dw, fill) -> t
+                                                      [N, C, H, W], [N, C, OH, OW] -> like x: d added up at the first
+                                                      greatest element of each window (nan is the greatest)
             argsort[descending](b t, int count?) -> int tensor    along the last axis, stable; nan is the greatest;
                                                   with a count, the first so many places (all, where there are fewer)
 making      tensor(b x...) -> t                       of scalars, the dims of its static type
@@ -321,6 +328,19 @@ def _windows(args: Args, attrs: Attrs, outs: Args) -> None:
     _result(outs, elem(args[0]), 6)
 
 
+def _fold(args: Args, attrs: Attrs, outs: Args) -> None:
+    _need(rank(args[0]) == 6 and elem(args[0]) in (F32, F64), "floats of rank 6")
+    _ints(args[1:])
+    _result(outs, elem(args[0]), 4)
+
+
+def _unpool(args: Args, attrs: Attrs, outs: Args) -> None:
+    _need(rank(args[0]) == 4 and elem(args[0]) in (F32, F64), "floats of rank 4")
+    _need(rank(args[1]) == 4 and elem(args[1]) == args[10] == elem(args[0]), "d and fill of the same element type")
+    _ints(args[2:10])
+    _result(outs, elem(args[0]), 4)
+
+
 def _argsort(args: Args, attrs: Attrs, outs: Args) -> None:
     _tensor(args[0])
     _need(len(args) < 3, "a tensor and perhaps a count")
@@ -408,6 +428,8 @@ TENSOR_ROWS: tuple[OpRow, ...] = (
     _row("stack", _stack, 2),
     _row("join", _join, 2),
     _row("windows", _windows, 10),
+    _row("fold", _fold, 9),
+    _row("unpool", _unpool, 11),
     _row("argsort", _argsort, 1, more=True, faults=False),
     _row("tensor", _make, 0, more=True, faults=False),
     _row("iota", _iota, 1, fault_if=iota_faults),

@@ -23,6 +23,8 @@ MOVES = (
 """Each element of the result is one element of an operand, or a scalar operator of several."""
 UPDATES = ("update", "put", "scatter")
 """The result is a copy of the first operand, of which the kernel then changes a part."""
+SUMS = ("fold", "unpool")
+"""Each element of the result is a sum of some of an operand, in order."""
 JOINED = ("pool",)
 """Two operators that are one kernel: a reduction of each window."""
 LINES = ("reduce", "cumsum", "argsort", "matmul")
@@ -160,7 +162,7 @@ def single(op: Op) -> None:
     """Unfit where an operator has no kernel of its own."""
     if op.op in HOST_ONLY:
         raise Unfit(f"{op.op} runs on the host: {HOST_ONLY[op.op]}")
-    if op.op not in (*MOVES, *UPDATES, *LINES):
+    if op.op not in (*MOVES, *UPDATES, *SUMS, *LINES):
         raise Unfit(f"{op.op} has no GPU kernel")
     if op.op == "map":
         _scalar(op)
@@ -211,6 +213,10 @@ def size_names(op: Op) -> tuple[str, ...]:
             return "have", "more"
         case "windows":
             return (*dims, "h", "w")
+        case "fold":
+            return (*dims, "kh", "kw", "rows", "columns")
+        case "unpool":
+            return (*dims, "rows", "columns")
         case "reduce":
             return tuple(f"d{i}" for i in range(first))
         case "cumsum":

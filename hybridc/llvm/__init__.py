@@ -30,6 +30,6 @@ Fused kernels and products:
     wide.py, lane.py, elementary.py, in_registers.py    vectors, and what is computed of them
     product.py, block_product.py, row_product.py, tiles.py    products of matrices, of blocks, of a row; a tile
     kept_panels.py, ends.py     weights that are kept turned, and read from where they were left
-    window_panels.py, window_pool.py    convolutions and pools
+    window_panels.py, window_pool.py, window_adjoint.py    convolutions, pools, and what is added up in derivatives
     team.py                     large kernels on several threads
 """

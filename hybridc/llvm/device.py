@@ -34,6 +34,7 @@ from hybridc.llvm.tensor_matmul import product_dims
 from hybridc.llvm.tensor_reduce import check_some
 from hybridc.llvm.tensor_sort import argsort_dims
 from hybridc.llvm.tensor_whole import window_dims
+from hybridc.llvm.window_adjoint import fold_dims, unpool_dims
 
 Sizes = dict[str, str]
 
@@ -318,6 +319,16 @@ def _windows(e: FnEmitter, op: Op) -> Work:
     return _elements(e, window_dims(e, op), {"h": x.dims[2], "w": x.dims[3]})
 
 
+def _fold(e: FnEmitter, op: Op) -> Work:
+    sizes = zip(("kh", "kw", "rows", "columns"), tensor_of(e, op.args[0]).dims[2:], strict=True)
+    return _elements(e, fold_dims(e, op), dict(sizes))
+
+
+def _unpool(e: FnEmitter, op: Op) -> Work:
+    rows, columns = tensor_of(e, op.args[1]).dims[2:]
+    return _elements(e, unpool_dims(e, op), {"rows": rows, "columns": columns})
+
+
 def _pool(e: FnEmitter, op: Op) -> Work:
     x, dims = tensor_of(e, op.args[0]), window_dims(e, op)
     return _elements(e, [*dims[:2], *dims[4:]], {"h": x.dims[2], "w": x.dims[3]})
@@ -371,8 +382,8 @@ def _matmul(e: FnEmitter, op: Op) -> Work:
 SINGLE: dict[str, Callable[[FnEmitter, Op], Work]] = {
     "map": _map, "transpose": _transpose, "broadcast": _broadcast, "index": _index, "update": _update,
     "concat": _concat, "take": _take, "put": _put, "gather": _gather, "scatter": _scatter, "iota": _iota,
-    "windows": _windows, "accumulate": _accumulate, "shaped": _shaped, "reduce": _reduce, "cumsum": _cumsum,
-    "argsort": _argsort, "matmul": _matmul, "pool": _pool,
+    "windows": _windows, "fold": _fold, "unpool": _unpool, "accumulate": _accumulate, "shaped": _shaped,
+    "reduce": _reduce, "cumsum": _cumsum, "argsort": _argsort, "matmul": _matmul, "pool": _pool,
 }  # fmt: skip
 ROWS = {"to_device": emit_to_device, "to_host": emit_to_host}
 __all__ = ["ROWS", "SINGLE", "emit_device", "rank", "strides_of"]

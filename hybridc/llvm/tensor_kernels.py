@@ -12,9 +12,10 @@ from hybridc.llvm import (
     tensor_reduce,
     tensor_sort,
     tensor_whole,
+    window_adjoint,
 )
 
 ROWS = {
     **tensor_copy.ROWS, **tensor_gather.ROWS, **tensor_map.ROWS, **tensor_matmul.ROWS, **tensor_reduce.ROWS,
-    **tensor_sort.ROWS, **tensor_whole.ROWS, **tensor_adjoint.ROWS,
+    **tensor_sort.ROWS, **tensor_whole.ROWS, **window_adjoint.ROWS, **tensor_adjoint.ROWS,
 }  # fmt: skip

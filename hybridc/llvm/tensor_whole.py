@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hybridc.base.types import BF16, F16, F32, F64, FLOATS, Prim
-from hybridc.core.ir import Op
+from hybridc.core.ir import Atom, Op
 from hybridc.llvm.casts import widen
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
@@ -18,15 +20,19 @@ Results = tuple[Leaves, ...]
 
 
 # ---- windows ---------------------------------------------------------------------------------------------------------
-def window_dims(e: FnEmitter, op: Op) -> list[str]:
+def check_settings(e: FnEmitter, positive: Sequence[str], padding: Sequence[str]) -> None:
+    for v, low in (*((v, 1) for v in positive), *((v, 0) for v in padding)):
+        if v.startswith(("%", "-")) or int(v) < low:
+            e.check(e.icmp("sge", v, str(low)), "ValueError",
+                    "a window's size, stride and dilation are positive and its padding is not negative")
+
+
+def window_dims(e: FnEmitter, op: Op, settings: Sequence[Atom] = ()) -> list[str]:
     """The sizes of the windows' tensor, checked."""
     x = tensor_of(e, op.args[0])
-    kh, kw, sh, sw, ph, pw, dh, dw = (e.one(a) for a in op.args[1:9])
+    kh, kw, sh, sw, ph, pw, dh, dw = (e.one(a) for a in settings or op.args[1:9])
     n, channels, height, width = x.dims
-    for v, least in ((kh, 1), (kw, 1), (sh, 1), (sw, 1), (dh, 1), (dw, 1), (ph, 0), (pw, 0)):
-        if v.startswith(("%", "-")) or int(v) < least:
-            e.check(e.icmp("sge", v, str(least)), "ValueError",
-                    "a window's size, stride and dilation are positive and its padding is not negative")
+    check_settings(e, [kh, kw, sh, sw, dh, dw], [ph, pw])
     spans = []
     outs = []
     for size, k, s, p, d in ((height, kh, sh, ph, dh), (width, kw, sw, pw, dw)):
@@ -61,17 +67,17 @@ def emit_windows(e: FnEmitter, op: Op) -> Results:
     return (out.leaves,)
 
 
+WINDOW_SIZES = ("planes", "h", "w", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "rows", "columns")
+"""What kernels of windows are told: of the image, of a window, how windows lie, and how many there are."""
 MASKED = (4, 8)
 """Bytes of elements of which some of a vector are read and written at once."""
 SIZE = {"float": 4, "double": 8, "i32": 4, "i64": 8}
 
 
 def _windows_kernel(module: Module, kind: Prim) -> str:
-    names = ("planes", "h", "w", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw", "rows", "columns")
-
     def make(name: str) -> None:
         llvm = SCALARS[kind.name][0]
-        params = [("ptr noalias", "%out"), ("ptr", "%x"), (llvm, "%fill"), *(("i64", f"%{n}") for n in names)]
+        params = [("ptr noalias", "%out"), ("ptr", "%x"), (llvm, "%fill"), *(("i64", f"%{n}") for n in WINDOW_SIZES)]
         k = Code(module, name, params, "void")
         area = k.mul("%h", "%w")
         out_area = k.mul("%rows", "%columns")

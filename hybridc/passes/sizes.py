@@ -121,8 +121,13 @@ class _Sizes:
                 return self.of(first, left[i])
             case "reshape" if isinstance(op.args[1 + i], Const) and op.args[1 + i].value >= 0:  # type: ignore[union-attr]
                 return Const(op.args[1 + i].value, INT)  # type: ignore[union-attr]
+            case "unpool":
+                return self.of(first, i)
             case "windows":
                 return self.of(first, i) if i < 2 else self.window(op, i)
+            case "fold":
+                known = op.args[i - 1]
+                return self.of(first, i) if i < 2 else known if isinstance(known, Const) else None
             case "transpose":
                 return self.of(first, op.attr("perm")[i])  # type: ignore[arg-type, index]
             case "matmul":

@@ -16,7 +16,7 @@ from hybridc.kernels.device import Launch
 from hybridc.triton.reductions import across, combined, dot, nothing
 from hybridc.triton.scalars import scalar
 from hybridc.triton.text import STORED, Writer, computed, constant, narrowed, number, rounded, widened
-from hybridc.triton.windows import write_pool, write_windows
+from hybridc.triton.windows import write_fold, write_pool, write_unpool, write_windows
 
 
 def write_single(w: Writer, launch: Launch) -> None:
@@ -462,8 +462,8 @@ def _matmul(s: Single) -> None:
 
 WRITERS: dict[str, Callable[[Single], None]] = {
     "map": _map, "transpose": _transpose, "broadcast": _broadcast, "index": _index, "concat": _concat, "take": _take,
-    "gather": _gather, "iota": _iota, "windows": write_windows, "accumulate": _accumulate, "shaped": _shaped,
-    "update": _update, "put": _put, "scatter": _scatter, "reduce": _reduce, "cumsum": _cumsum, "argsort": _argsort,
-    "matmul": _matmul, "pool": write_pool,
+    "gather": _gather, "iota": _iota, "windows": write_windows, "fold": write_fold, "unpool": write_unpool,
+    "accumulate": _accumulate, "shaped": _shaped, "update": _update, "put": _put, "scatter": _scatter,
+    "reduce": _reduce, "cumsum": _cumsum, "argsort": _argsort, "matmul": _matmul, "pool": write_pool,
 }  # fmt: skip
 __all__ = ["WRITERS", "number", "write_single"]

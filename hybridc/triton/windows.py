@@ -26,6 +26,49 @@ def write_windows(s: Single) -> None:
     s.store(narrowed(s.kind, s.w.let("value", f"tl.where({inside}, {value}, {fill})")), at, ok)
 
 
+def write_fold(s: Single) -> None:
+    """An element of the image goes through the places in a window: for each there is one window at most that saw it."""
+    w, dims = s.w, s.dims()
+    at, (b, ch, y, x), ok = s.elements(dims)
+    sh, sw, ph, pw, dh, dw = (s.scalar(a) for a in s.op.args[3:])
+    total = w.let("total", f"tl.full((BLOCK,), 0, {computed(s.kind)})")
+    with w.block("for i in range(0, kh):"), w.block("for j in range(0, kw):"):
+        down, across = w.let("down", f"{y} + {ph} - i * {dh}"), w.let("across", f"{x} + {pw} - j * {dw}")
+        seen = w.let("seen", f"{ok} & ({down} >= 0) & ({across} >= 0) & ({down} % {sh} == 0) & ({across} % {sw} == 0)")
+        r, c = w.let("r", f"{down} // {sh}"), w.let("c", f"{across} // {sw}")
+        seen = w.let("seen", f"{seen} & ({r} < rows) & ({c} < columns)")
+        where = f"(((({b} * {dims[1]} + {ch}) * kh + i) * kw + j) * rows + {r}) * columns + {c}"
+        w.line(f"{total} += {s.load(0, where, seen)}")
+    s.store(narrowed(s.kind, total), at, ok)
+
+
+def write_unpool(s: Single) -> None:
+    """An element of the image asks each window that saw it whether it was the first greatest there."""
+    w, dims = s.w, s.dims()
+    at, (b, ch, y, x), ok = s.elements(dims)
+    kh, kw, sh, sw, ph, pw, dh, dw, fill = (s.scalar(a) for a in s.op.args[2:])
+    total = w.let("total", f"tl.full((BLOCK,), 0, {computed(s.kind)})")
+    plane = w.let("plane", f"{b} * {dims[1]} + {ch}")
+    with w.block(f"for i in range(0, {kh}):"), w.block(f"for j in range(0, {kw}):"):
+        down, across = w.let("down", f"{y} + {ph} - i * {dh}"), w.let("across", f"{x} + {pw} - j * {dw}")
+        seen = w.let("seen", f"{ok} & ({down} >= 0) & ({across} >= 0) & ({down} % {sh} == 0) & ({across} % {sw} == 0)")
+        r, c = w.let("r", f"{down} // {sh}"), w.let("c", f"{across} // {sw}")
+        seen = w.let("seen", f"{seen} & ({r} < rows) & ({c} < columns)")
+        best = w.let("best", f"tl.full((BLOCK,), float('-inf'), {computed(s.kind)})")
+        place = w.let("place", "tl.full((BLOCK,), 0, tl.int64)")
+        with w.block(f"for p in range(0, {kh}):"), w.block(f"for q in range(0, {kw}):"):
+            v, u = w.let("v", f"{r} * {sh} + p * {dh} - {ph}"), w.let("u", f"{c} * {sw} + q * {dw} - {pw}")
+            inside = w.let("inside", f"{seen} & ({v} >= 0) & ({v} < {dims[2]}) & ({u} >= 0) & ({u} < {dims[3]})")
+            value = s.load(0, f"({plane} * {dims[2]} + {v}) * {dims[3]} + {u}", inside)
+            value = w.let("value", f"tl.where({inside}, {value}, {fill})")
+            over = w.let("over", f"(({value} > {best}) | ({value} != {value})) & ({best} == {best})")
+            w.line(f"{best} = tl.where({over}, {value}, {best})")
+            w.line(f"{place} = tl.where({over}, p * {kw} + q, {place})")
+        mine = w.let("mine", f"{seen} & ({place} == i * {kw} + j)")
+        w.line(f"{total} += {s.load(1, f'({plane} * rows + {r}) * columns + {c}', mine)}")
+    s.store(narrowed(s.kind, total), at, ok)
+
+
 def write_pool(s: Single) -> None:
     """A reduction of each window: an element of the result goes through its window's."""
     reduce, w = s.launch.stmt.ops[1], s.w
@@ -65,4 +108,4 @@ def window_tile(w: Writer, op: Op, sizes: WindowSizes, base: str, inner: str, co
     return f"tl.load({base} + ({channel} * {height} + {y}) * {width} + {x}, mask={inside}, other=0.0)"
 
 
-__all__ = ["window_tile", "write_pool", "write_windows"]
+__all__ = ["window_tile", "write_fold", "write_pool", "write_unpool", "write_windows"]

@@ -16,7 +16,7 @@ from hybridc import driver
 from hybridc.build import write_artifact
 from hybridc.core.tensor_faults import INT_FAULTS
 from hybridc.core.tensor_ops import TENSOR_ROWS
-from hybridc.kernels.device import HOST_ONLY, JOINED, LINES, MOVES, SCALARS_ON_HOST, UPDATES
+from hybridc.kernels.device import HOST_ONLY, JOINED, LINES, MOVES, SCALARS_ON_HOST, SUMS, UPDATES
 from hybridc.llvm.device import SINGLE
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.triton.scalars import SUPPORTED
@@ -36,7 +36,7 @@ BIN = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
 def test_every_tensor_operator_has_a_kernel_or_a_reason() -> None:
-    kernels = {*MOVES, *UPDATES, *LINES}
+    kernels = {*MOVES, *UPDATES, *SUMS, *LINES}
     assert kernels | HOST_ONLY.keys() == {row.name for row in TENSOR_ROWS} and not kernels & HOST_ONLY.keys()
     assert set(WRITERS) == set(SINGLE) == kernels | {*JOINED}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -346,6 +347,50 @@ def test_windows():
             use((2, 2, 1, 1, 1, 1, 1, 1), (1, 1, 4, 4), INT),
         ]
     )
+
+
+WINDOWS = [
+    ((3, 2, 1, 1, 0, 0, 1, 1), (2, 3, 6, 5)),
+    ((3, 2, 2, 1, 1, 0, 1, 2), (2, 3, 6, 5)),
+    ((2, 2, 2, 2, 0, 0, 1, 1), (1, 2, 4, 70)),
+    ((3, 3, 2, 2, 1, 1, 2, 2), (2, 1, 9, 41)),
+    ((3, 3, 1, 3, 1, 2, 1, 1), (1, 2, 5, 60)),
+    ((2, 3, 3, 4, 1, 0, 2, 1), (1, 2, 8, 9)),
+    ((2, 2, 1, 1, 1, 1, 1, 1), (0, 3, 4, 4)),
+]
+
+
+def window_count(settings, dims):
+    kernel, stride, padding, dilation = (settings[i : i + 2] for i in range(0, 8, 2))
+    return [(n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(dims[2:], kernel, stride, padding, dilation)]
+
+
+@pytest.mark.parametrize("kind", [F32, F64], ids=["f32", "f64"])
+def test_fold(kind):
+    def use(settings, dims, *shape):
+        held = tensor(kind, *dims[:2], *settings[:2], *window_count(settings, dims))
+        return Case("fold", [held, *((n, INT) for n in (*(shape or dims[2:]), *settings[2:]))], of(kind, 4))
+
+    first = WINDOWS[0]
+    run([use(*w) for w in WINDOWS] + [use(*first, 3, 4), use(*first, 9, 7), use(*first, 0, 5), use(*first, -1, 5),
+        use(*first, 5, 0)])
+
+
+@pytest.mark.parametrize("kind", [F32, F64], ids=["f32", "f64"])
+def test_unpool(kind):
+    def use(settings, dims, values=None, fill=-math.inf, more=0):
+        rows, columns = window_count(settings, dims)
+        x = tensor(kind, *dims) if values is None else (values, of(kind, 4))
+        d = tensor(kind, *dims[:2], rows, columns + more)
+        return Case("unpool", [x, d, *((n, INT) for n in settings), (fill, kind)], of(kind, 4))
+
+    ties = np.random.default_rng(0).integers(0, 2, (2, 2, 6, 40)).astype(np.float64)
+    odd = np.where(ties == 1, np.nan, -np.inf)
+    plain = (2, 2, 2, 2, 0, 0, 1, 1)
+    run([use(*w) for w in WINDOWS] + [use(plain, ties.shape, ties), use(plain, odd.shape, odd),
+        use((3, 3, 1, 1, 1, 1, 1, 1), ties.shape, ties), use((3, 3, 2, 2, 1, 1, 1, 1), ties.shape, ties, 0.5),
+        use(plain, ties.shape, ties, more=1)])
 
 
 def test_adjoints_are_added_up():
