@@ -129,6 +129,8 @@ class Regions:
         """Operators by what they take, and the stretch of a block, without a way out, where they stand."""
         self.stretch: dict[int, tuple[int, int]] = {}
         """That of the operator which makes a variable."""
+        self.straight = id(fn.body), 0
+        """The stretch that a call always comes to."""
         self.order: dict[int, int] = {p.id: i for i, p in enumerate(fn.params)}
         self.steps: dict[Var, Step] = {}
         self.extra: dict[int, list[Op]] = {}
@@ -294,7 +296,7 @@ class Regions:
             op = self.makers.get(v.id)
             if op is None:
                 continue
-            brought = op.args if op.op in VIEWS and not isinstance(v.type, Prim) else self._made_of(v)
+            brought = op.args if self._looks(op) else self._made_of(v)
             if not brought:
                 continue
             for a in brought:
@@ -306,6 +308,18 @@ class Regions:
             again[v.id] = self._place_again(op) if op.op == "place" else (op,)
         in_order = (op for i in sorted(again, key=lambda i: self.order[i]) for op in again[i])
         region.again = list(dict.fromkeys(in_order))
+
+    def _looks(self, op: Op) -> bool:
+        """Is it made again always, of what it looks at? So are windows, which are many times as large as their image,
+        and windows in another shape; where none have been made, an image has no size."""
+        source = self.makers.get(op.args[0].id) if op.op == "reshape" and isinstance(op.args[0], Var) else op
+        if source is not None and source.op == "windows":
+            return all(self._done(made.outs[0]) for made in (source, op))
+        return op.op in VIEWS and not isinstance(op.outs[0].type, Prim)
+
+    def _done(self, v: Var) -> bool:
+        """Has it been made wherever the reverse part comes to its region?"""
+        return self.of[v.id].complete or self.stretch[v.id] == self.straight
 
     def _place_again(self, op: Op) -> tuple[Op, ...]:
         """The place of an index that has passed its check."""
