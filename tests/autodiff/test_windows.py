@@ -63,7 +63,7 @@ def test_tapes_hold_images(tmp_path: Path):
     tapes = [fn for name, fn in pipeline.optimise(core, interface, {}).fns.items() if name.startswith("f forward")]
     assert tapes
     for fn in tapes:
-        assert not any(len(t.dims) == 6 or 18 in t.dims or 16 in t.dims for t in fn.results if isinstance(t, TensorT))
+        assert not {3, 6} & {len(t.dims) for t in fn.results if isinstance(t, TensorT)}  # columns, windows
     x, w, v = arrays((1, 3, 6, 6), (4, 3, 3, 2), (5, 4, 2, 2))
     mod = hybridc.load(file)
     assert not np.asarray(mod.early_slopes(x, w, v, False)).any()
