@@ -21,7 +21,7 @@ A function:
 Operators on tensors, each by itself:
 
     tensor_kernels.py           all of them, by name; tensor_access.py: what they are written with
-    tensor_*.py, strided.py     by subject
+    tensor_*.py, strided.py, squares.py    by subject
 
 Fused kernels and products:
 

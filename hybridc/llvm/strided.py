@@ -10,6 +10,7 @@ from hybridc.llvm.code import Code
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
 from hybridc.llvm.scalar_ops import emit_scalar
+from hybridc.llvm.squares import copy_squares, crossed
 
 
 def plus(e: Code, a: str, b: str) -> str:
@@ -82,7 +83,16 @@ def write_strided(
     kernel = _strided_kernel(e.module, len(merged), size, kind if adds else None)
     args = [("ptr", target), ("ptr", source)]
     args += [("i64", v) for axis in zip(*merged, strict=True) for v in axis]
+    down = None if adds else crossed(merged, size)
+    if down is None:
+        e.call("void", kernel, args)
+        return
+    done, left, after = copy_squares(e, e.module, size, merged, down, target, source), e.label("left"), e.label("after")
+    e.branch(done, after, left)
+    e.start(left)
     e.call("void", kernel, args)
+    e.jump(after)
+    e.start(after)
 
 
 def times_text(a: str, b: str) -> str | None:

@@ -183,6 +183,9 @@ def test_shape():
             Case("part", [tensor(F32, 3, 4, 2), (1, INT), (-3, INT), (9, INT)], of(F32, 2), {"kinds": ("i", "ab", "")}),
             Case("part", [tensor(F32, 3, 4), (3, INT), (2, INT)], of(F32, 2), {"kinds": ("ab", "")}),
             *(Case("transpose", [tensor(t, 3, 4)], of(t, 2), {"perm": (1, 0)}) for t in ALL),
+            *(Case("transpose", [tensor(t, 17, 35)], of(t, 2), {"perm": (1, 0)}) for t in ALL),
+            *(Case("transpose", [tensor(t, 3, 16, 2, 18)], of(t, 4), {"perm": p})
+              for t in (F32, F64) for p in ((0, 3, 2, 1), (3, 2, 1, 0), (2, 3, 0, 1), (0, 2, 3, 1), (1, 3, 0, 2))),
             Case("transpose", [tensor(F32, 2, 3, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
             Case("transpose", [tensor(F32, 2, 0, 4)], of(F32, 3), {"perm": (2, 0, 1)}),
             *(Case("broadcast", [(1, t), *sizes], of(t, 2), {"axes": (None, None)}) for t in (*ALL[:4], INT, I32, U8)),
