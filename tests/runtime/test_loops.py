@@ -61,6 +61,9 @@ fn depth(n: int) -> int:
 fn deep(n: int, turns: int) -> list[int]:
     return parallel [depth(n) + spin(20000) * 0 for i in range(turns)]
 
+fn product(a: f32[M, K], b: f32[K, N]) -> f32[M, N]:
+    return a @ b
+
 enum Tree:
     Tip(n: int)
     Node(left: Tree, right: Tree)
@@ -336,11 +339,12 @@ def test_children_of_a_fork(path, when):
 
 
 ENDS = """
-import sys, threading
+import atexit, sys, threading
 import hybridc
 mod = hybridc.load(sys.argv[1], externs={"outside": lambda n: sum(mod.squares(n))})
 assert mod.asks(50)[3] == 5
 print(len(threading.enumerate()) > 1)
+atexit.register(lambda: print(sum(mod.squares(2000)), mod.asks(5)))
 """
 
 
@@ -348,7 +352,35 @@ def test_the_process_ends(path):
     """Though threads that Python does not join have called it, and used contexts of their own."""
     done = subprocess.run([sys.executable, "-c", ENDS, str(path)], capture_output=True, text=True, timeout=60,
                           env={**os.environ, "HYB_THREADS": "3"}, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, "True\n2664667000 [0, 0, 1, 5, 14]\n", "")
+
+
+TORCH = """
+import sys
+import numpy as np
+import torch
+import hybridc
+mod = hybridc.load(sys.argv[1], externs={"outside": lambda n: n})
+a = np.ones((500, 500), np.float32)
+for turn in range(5):
+    assert (mod.product(a, a) == 500).all() and float((torch.ones(500, 500) @ torch.ones(500, 500))[0, 0]) == 500
+    assert mod.deep(9000, 40) == [9000] * 40
+    assert mod.asks(40) == list(range(40))
+    try:
+        mod.deep(11000, 40)
+    except RecursionError as e:
+        print(e)
+"""
+
+
+@pytest.mark.parametrize("threads", ["2", "4"])
+def test_beside_the_team_of_torch(path, threads):
+    """Its threads have other stacks."""
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", TORCH, str(path)], capture_output=True, text=True, timeout=200,
+                          env={**os.environ, "HYB_THREADS": threads}, check=False)
+    assert (done.stdout, done.stderr) == ("maximum call depth exceeded\n" * 5, "")
 
 
 NUMBA = """
