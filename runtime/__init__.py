@@ -24,7 +24,8 @@ Calls:
     fastcall.py, fastcode.py    without Python between; fastplan.py, fastplans.py, fastread.py, fastwrite.py with it
     fasttorch.py                with tensors of PyTorch
     njit.py                     from numba
-    hosts.py, store_services.py, parallel.py, team.py    what compiled code asks for: externs, stores, threads
+    hosts.py, store_services.py    what compiled code asks for: externs, stores
+    loops.py, team.py, parallel.py    `parallel` loops, threads, and what Python has to do for them
 
 Models:
 

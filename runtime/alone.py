@@ -7,8 +7,9 @@ under way. One that gives it up is alone until another thread wants to count: th
 context, gives up the GIL, and waits until the first one comes to a poll, to a service, or to its end. This happens
 once in a process; from then on calls that give up the GIL count atomically.
 
-A service leaves compiled code, so no thread waits for one that does something else; workers of parallel loops are
-never alone; calls from numba's code, which share no block with anybody, are not counted here.
+A service leaves compiled code, so no thread waits for one that does something else; who shares a parallel loop with
+other threads stays counted and is not alone until its end, nor are the other threads' contexts; calls from numba's
+code, which share no block with anybody, are not counted here.
 
 `known.inside` is the address of four words: how many threads are inside, the context of the one that is alone or 0,
 its thread, and whether several threads have met. Functions that begin with `hyb_` are machine code (machine.py).
@@ -37,13 +38,26 @@ def hyb_arrive(context: int, brief: int) -> None:
     """This thread goes into compiled code; `brief`: it keeps the GIL."""
     hyb_wait()
     inside = known.inside
-    count = word(inside) + 1
-    set_word(inside, count)
+    set_word(inside, word(inside) + 1)
     set_word(context + plan.ARRIVED, 1)
-    if count == 1 and (brief != 0 or word(inside + plan.MET) == 0) and word(context + plan.WORKER) == 0:
+    hyb_settle(context, brief)
+
+
+def hyb_settle(context: int, brief: int) -> None:
+    """It is alone from now on, if nobody else is inside."""
+    inside = known.inside
+    if word(inside) == 1 and (brief != 0 or word(inside + plan.MET) == 0):
         set_word(inside + plan.LONE, context)
         set_word(inside + plan.LONE_THREAD, api.PyThread_get_thread_ident())
         set_word(context + plan.ALONE, 1)
+
+
+def hyb_share(context: int) -> None:
+    """From now on others count as well."""
+    inside = known.inside
+    if word(inside + plan.LONE) == context:
+        set_word(context + plan.ALONE, 0)
+        set_word(inside + plan.LONE, 0)
 
 
 def hyb_depart(context: int) -> int:
@@ -53,9 +67,7 @@ def hyb_depart(context: int) -> int:
     inside = known.inside
     set_word(context + plan.ARRIVED, 0)
     set_word(inside, word(inside) - 1)
-    if word(inside + plan.LONE) == context:
-        set_word(context + plan.ALONE, 0)
-        set_word(inside + plan.LONE, 0)
+    hyb_share(context)
     return 1
 
 

@@ -9,7 +9,13 @@ would let it escape into ctypes, which prints and forgets it.
 
 from __future__ import annotations
 
-POLL, LIVE, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 88, 136, 144, 152, 160, 168, 12, 8
+from hybridc_runtime.faults import FAULTS
+
+FAULT_CODE, MESSAGE, TRACE_LENGTH, DEPTH, DEPTH_LIMIT, STACK_LIMIT = 0, 24, 48, 56, 64, 72
+"""Fields of the context: the fault and its message, how many places it has; how deep calls are and may be."""
+HOST, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN = 80, 96, 104, 112
+INTERRUPTED, HOST_ERROR = (1 + FAULTS.index(kind) for kind in ("KeyboardInterrupt", "HostError"))
+POLL, LIVE_BLOCKS, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 88, 136, 144, 152, 160, 168, 12, 8
 """Fields of the context: what is called where the flag is raised, live blocks, the pool, the seed of hashes, the team
 of threads; for each class of sizes free blocks, spare ones, and a length. The classes from the one named on are those
 of short buffers."""
@@ -29,13 +35,24 @@ FLAG = CONTEXT_SIZE + 32
 CALLBACK = CONTEXT_SIZE + 40
 CHECK = CONTEXT_SIZE + 48
 """The ctypes callback of the poll."""
-ARRIVED, WORKER = CONTEXT_SIZE + 56, CONTEXT_SIZE + 64
-"""Is the context counted among those inside? Is it one of a parallel loop's, on several threads?"""
-FULL_SIZE = CONTEXT_SIZE + 72
+ARRIVED, CREW, GUEST = CONTEXT_SIZE + 56, CONTEXT_SIZE + 64, CONTEXT_SIZE + 72
+"""Is the context counted among those inside? The crew of its program. 1 where its thread is one that Python does not
+know yet, and is to know for good from its first service on."""
+FULL_SIZE = CONTEXT_SIZE + 80
 LONE, LONE_THREAD, MET = 8, 16, 24
 """Words of the state of alone.py; the first is how many threads are inside."""
-PARALLEL = -1
-"""The service id of a parallel loop; its `args` point to (worker, env, count)."""
+NO_SERVICE, PREPARE, FINISH = -1, -2, -3
+"""Instead of the id of a service: none; to make a crew's contexts, and to end a loop of theirs. For both `args` is what
+AGE is to be after it."""
+NEXT, LIMIT, STOP, SIZE, AGE, PARENT, TASK, ENV, LEVEL, SHARE, DIRTY = 0, 128, 136, *(192 + 8 * i for i in range(8))
+"""Words of a crew (loops.py): the index that nobody has yet, and from which on none is to run; a flag; how many
+contexts there are, and the age of the process that they were made in, or 0; of the loop in progress its context, its
+function, what that uses, and the depth of calls; the part of the indices that a thread takes at a time, as a shift; how
+many contexts have a fault or called a service."""
+LINES, LINE, RANGE, OWN = 256, 128, 0, 8
+"""After those, for each context, apart from what other threads write: indices that its thread has taken, and itself."""
+INDEX_BITS, AT_ONCE = 31, 256
+"""Of an index within a range; of indices that are taken at a time."""
 
 IR = f"""
 declare i32 @PyGILState_Ensure()
@@ -66,6 +83,15 @@ define internal i32 @outside(ptr %ctx, ptr %callback) {{
 entry:
   %context = ptrtoint ptr %ctx to i64
   %gil = call i32 @PyGILState_Ensure()
+  %guest_at = getelementptr i8, ptr %ctx, i64 {GUEST}
+  %guest = load i64, ptr %guest_at
+  %new = icmp eq i64 %guest, 1
+  br i1 %new, label %keep, label %known
+keep:
+  %again = call i32 @PyGILState_Ensure()
+  store i64 2, ptr %guest_at
+  br label %known
+known:
   %counted = call i64 @hyb_depart(i64 %context)
   %status = call i32 %callback(ptr %ctx)
   %uncounted = icmp eq i64 %counted, 0
@@ -78,92 +104,58 @@ done:
   ret i32 %status
 }}
 
+define internal i64 @hyb_outside(i64 %context, i64 %callback) {{
+  %ctx = inttoptr i64 %context to ptr
+  %cb = inttoptr i64 %callback to ptr
+  %status = call i32 @outside(ptr %ctx, ptr %cb)
+  %wide = sext i32 %status to i64
+  ret i64 %wide
+}}
+
+define internal i64 @hyb_ask_host(i64 %context, i64 %id, i64 %args) {{
+  %ctx = inttoptr i64 %context to ptr
+  %at = inttoptr i64 %args to ptr
+  %status = call i32 @hyb_rt_host(ptr %ctx, i64 %id, ptr %at, ptr null)
+  %wide = sext i32 %status to i64
+  ret i64 %wide
+}}
+
+define internal i64 @hyb_hold() {{
+  %gil = call i32 @PyGILState_Ensure()
+  %wide = zext i32 %gil to i64
+  ret i64 %wide
+}}
+
+define internal void @hyb_let_hold(i64 %wide) {{
+  %gil = trunc i64 %wide to i32
+  call void @PyGILState_Release(i32 %gil)
+  ret void
+}}
+
+; A parallel loop; one within another; and the poll of contexts at work on one.
 define i32 @hyb_rt_parallel(ptr %ctx, ptr %worker, ptr %env, i64 %count) {{
-  %args = alloca [3 x i64]
-  store ptr %worker, ptr %args
-  %at1 = getelementptr i8, ptr %args, i64 8
-  store ptr %env, ptr %at1
-  %at2 = getelementptr i8, ptr %args, i64 16
-  store i64 %count, ptr %at2
-  %status = call i32 @hyb_rt_host(ptr %ctx, i64 {PARALLEL}, ptr %args, ptr null)
-  ret i32 %status
-}}
-
-; Somebody asks whether the context is to stop: 1 if so, and then it holds the fault.
-define internal i32 @stops(ptr %ctx) {{
-  %flag_at = getelementptr i8, ptr %ctx, i64 {FLAG}
-  %flag = load volatile i32, ptr %flag_at
-  %asked = icmp ne i32 %flag, 0
-  br i1 %asked, label %ask, label %go
-ask:
-  %poll_at = getelementptr i8, ptr %ctx, i64 {POLL}
-  %poll = load ptr, ptr %poll_at
-  %status = call i32 %poll(ptr %ctx)
-  ret i32 %status
-go:
-  ret i32 0
-}}
-
-; Take indices from `next` until `limit`; a fault lowers the limit to its index, so that lower ones still run.
-define internal i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
-entry:
-  %index_at = getelementptr i8, ptr %ctx, i64 {INDEX}
-  br label %turn
-turn:
-  %i = atomicrmw add ptr %next, i64 1 seq_cst
-  %end = load atomic i64, ptr %limit seq_cst, align 8
-  %go = icmp slt i64 %i, %end
-  br i1 %go, label %look, label %done
-look:
-  store i64 %i, ptr %index_at
-  %stops = call i32 @stops(ptr %ctx)
-  %stopped = icmp ne i32 %stops, 0
-  br i1 %stopped, label %fault, label %body
-body:
-  %status = call i32 %worker(ptr %ctx, ptr %env, i64 %i)
-  %failed = icmp ne i32 %status, 0
-  br i1 %failed, label %fault, label %turn
-fault:
-  %old = atomicrmw min ptr %limit, i64 %i seq_cst
-  ret i32 1
-done:
-  ret i32 0
-}}
-
-; The same for a thread that has the GIL, and gives it up meanwhile.
-define i32 @hyb_rt_take(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit) {{
   %context = ptrtoint ptr %ctx to i64
-  call void @hyb_arrive(i64 %context, i64 0)
-  %thread = call i64 @PyEval_SaveThread()
-  %status = call i32 @hyb_rt_work(ptr %ctx, ptr %worker, ptr %env, ptr %next, ptr %limit)
-  call void @PyEval_RestoreThread(i64 %thread)
-  %counted = call i64 @hyb_depart(i64 %context)
+  %task = ptrtoint ptr %worker to i64
+  %with = ptrtoint ptr %env to i64
+  %wide = call i64 @hyb_loop(i64 %context, i64 %task, i64 %with, i64 %count)
+  %status = trunc i64 %wide to i32
   ret i32 %status
 }}
 
-; A parallel loop within another, which has the threads: all indices in order, and the index stays that of the other.
 define i32 @hyb_rt_alone(ptr %ctx, ptr %worker, ptr %env, i64 %count) {{
-entry:
-  br label %turn
-turn:
-  %i = phi i64 [ 0, %entry ], [ %next, %done ]
-  %go = icmp slt i64 %i, %count
-  br i1 %go, label %look, label %end
-look:
-  %stops = call i32 @stops(ptr %ctx)
-  %stopped = icmp ne i32 %stops, 0
-  br i1 %stopped, label %fault, label %body
-body:
-  %status = call i32 %worker(ptr %ctx, ptr %env, i64 %i)
-  %failed = icmp ne i32 %status, 0
-  br i1 %failed, label %fault, label %done
-done:
-  %next = add i64 %i, 1
-  br label %turn
-fault:
-  ret i32 1
-end:
-  ret i32 0
+  %context = ptrtoint ptr %ctx to i64
+  %task = ptrtoint ptr %worker to i64
+  %with = ptrtoint ptr %env to i64
+  %wide = call i64 @hyb_loop_alone(i64 %context, i64 %task, i64 %with, i64 %count)
+  %status = trunc i64 %wide to i32
+  ret i32 %status
+}}
+
+define i32 @hyb_rt_told(ptr %ctx) {{
+  %context = ptrtoint ptr %ctx to i64
+  %wide = call i64 @hyb_loop_poll(i64 %context)
+  %status = trunc i64 %wide to i32
+  ret i32 %status
 }}
 
 ; Counted blocks, for who has the GIL: one more owner, unless static.
@@ -219,5 +211,5 @@ define void @hyb_rt_count(ptr %cell, i64 %change) {{
   ret void
 }}
 """
-NAMES = ("hyb_rt_host", "hyb_rt_poll", "hyb_rt_parallel", "hyb_rt_take", "hyb_rt_alone", "hyb_rt_retain", "hyb_rt_drop",
+NAMES = ("hyb_rt_host", "hyb_rt_poll", "hyb_rt_parallel", "hyb_rt_alone", "hyb_rt_told", "hyb_rt_retain", "hyb_rt_drop",
          "hyb_rt_count", "hyb_rt_give")

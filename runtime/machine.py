@@ -37,8 +37,13 @@ API: dict[str, tuple[str, str]] = {
     "PyBytes_AsString": (INT, "i"), "PyBytes_Size": (INT, "i"), "PyBytes_FromStringAndSize": (INT, "ii"),
     "PyObject_GetItem": (INT, "ii"), "PyTuple_GetItem": (INT, "ii"), "usleep": (HALF, "i"),
     "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
+    "hyb_outside": (INT, "ii"), "hyb_ask_host": (INT, "iii"), "hyb_hold": (INT, ""), "hyb_let_hold": (VOID, "i"),
+    "hyb_team_take": (INT, ""), "hyb_team_age": (INT, ""), "hyb_team_start": (VOID, "iiii"),
+    "hyb_team_close": (VOID, ""), "hyb_team_left": (INT, ""), "hyb_team_rest": (VOID, "i"),
+    "hyb_team_release": (VOID, ""),
 }
-"""C functions: what they give, and their parameters (i, d). An `int` of C is `i32` and arrives with its sign."""
+"""C functions, and those of the assembly beside: what they give, and their parameters (i, d). An `int` of C is `i32`
+and arrives with its sign."""
 
 
 # ---- what the functions may use: its meaning in Python, and in LLVM's assembly
@@ -87,6 +92,29 @@ def add_at(p: int, change: int) -> int:
     return old
 
 
+def atomic(p: int) -> int:
+    """The word at an address, in one order with what other threads do."""
+    return word(p)
+
+
+def set_atomic(p: int, value: int) -> None:
+    """Who reads the word sees what was written before it."""
+    set_word(p, value)
+
+
+def lower_at(p: int, value: int) -> None:
+    """The word at an address is this value, if it was more, as one step."""
+    set_word(p, min(word(p), value))
+
+
+def swap_at(p: int, old: int, new: int) -> int:
+    """A new word at an address if the old one is there, as one step; 1 if so."""
+    if word(p) != old:
+        return 0
+    set_word(p, new)
+    return 1
+
+
 _kept: list[Any] = []
 
 
@@ -100,6 +128,11 @@ def enter(function: int, context: int, args: int, results: int) -> int:
     """Call a compiled entry: its status."""
     size = ctypes.c_size_t
     return ctypes.CFUNCTYPE(ctypes.c_int32, size, size, size)(function)(context, args, results)
+
+
+def ask(function: int, context: int) -> int:
+    """Call a poll: its status."""
+    return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)(function)(context)
 
 
 def let_go(function: int, context: int, value: int) -> None:
@@ -130,6 +163,13 @@ INLINE: dict[str, tuple[str, str, str]] = {
                    "%p = inttoptr i64 {0} to ptr\n%v = fptrunc double {1} to float\nstore float %v, ptr %p, align 1"),
     "magnitude": (REAL, "d", "%r = call double @llvm.fabs.f64(double {0})"),
     "add_at": (INT, "ii", "%p = inttoptr i64 {0} to ptr\n%r = atomicrmw add ptr %p, i64 {1} seq_cst"),
+    "atomic": (INT, "i", "%p = inttoptr i64 {0} to ptr\n%r = load atomic i64, ptr %p seq_cst, align 8"),
+    "set_atomic": (VOID, "ii", "%p = inttoptr i64 {0} to ptr\nstore atomic i64 {1}, ptr %p release, align 8"),
+    "lower_at": (VOID, "ii", "%p = inttoptr i64 {0} to ptr\n%r = atomicrmw min ptr %p, i64 {1} seq_cst"),
+    "swap_at": (INT, "iii",
+                "%p = inttoptr i64 {0} to ptr\n%x = cmpxchg ptr %p, i64 {1}, i64 {2} seq_cst seq_cst\n"
+                "%y = extractvalue {{ i64, i1 }} %x, 1\n%r = zext i1 %y to i64"),
+    "ask": (INT, "ii", "%f = inttoptr i64 {0} to ptr\n%s = call i32 %f(i64 {1})\n%r = sext i32 %s to i64"),
     "enter": (INT, "iiii",
               "%f = inttoptr i64 {0} to ptr\n%s = call i32 %f(i64 {1}, i64 {2}, i64 {3})\n%r = sext i32 %s to i64"),
     "let_go": (VOID, "iii", "%f = inttoptr i64 {0} to ptr\ncall void %f(i64 {1}, i64 {2})"),
@@ -389,9 +429,9 @@ def _bits(x: float) -> str:
 
 
 class Unit:
-    """The functions of some files. `constants` are what `plan.NAME` means."""
+    """The functions of some files. `constants` are what `plan.NAME` means; `beside` is assembly of the same module."""
 
-    def __init__(self, source: str, constants: Mapping[str, Any], exported: tuple[str, ...]):
+    def __init__(self, source: str, constants: Mapping[str, Any], exported: tuple[str, ...], beside: str = ""):
         self.constants, self.exported = constants, exported
         self.names: list[str] = []
         """Of the words that the loader fills in, in order."""
@@ -402,8 +442,9 @@ class Unit:
             for f in found
         }
         bodies = [_Body(self, f).text() for f in found]
+        there = set(re.findall(r"^(?:declare|define)[^@]*@(\w+)", beside, re.MULTILINE))
         declared = [f"declare {API[n][0]} @{n}({', '.join(INT if p == 'i' else REAL for p in API[n][1])})"
-                    for n in self._used]
+                    for n in self._used if n not in there]
         table = f"@hyb_known = global [{len(self.names)} x i64] zeroinitializer"
         self.text = "\n\n".join([table, "declare double @llvm.fabs.f64(double)", *declared, *bodies]) + "\n"
 
@@ -421,6 +462,7 @@ class Unit:
 
 
 __all__ = [
-    "Unit", "add_at", "api", "byte", "enter", "half", "known", "let_go", "magnitude", "new_array", "real", "room",
-    "set_byte", "set_half", "set_real", "set_single", "set_word", "single", "word",
+    "Unit", "add_at", "api", "ask", "atomic", "byte", "enter", "half", "known", "let_go", "lower_at", "magnitude",
+    "new_array", "real", "room", "set_atomic", "set_byte", "set_half", "set_real", "set_single", "set_word", "single",
+    "swap_at", "word",
 ]

@@ -40,7 +40,7 @@ class Part:
         self.codec.make_caller = lambda entry: Caller(self.codec, entry)
         self.codec.model_of = module._models.wrap
         self.program.services = hosts.services(self.codec, externs, launcher)
-        self.program.parallel = parallel.run_loop
+        self.program.prepare, self.program.finish = parallel.prepare, parallel.finish
         self._callers: dict[int, Caller] = {}
         self._methods: dict[int, tuple[Caller, Signature]] = {}
         self.more: dict[tuple[Table, str, str], list[tuple[Part, Entry]]] = {}

@@ -16,14 +16,11 @@ import llvmlite.binding as llvm
 from hybridc_runtime import glue, interrupts, limits, support, team
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.holds import FOREIGN, free_kept, release_hold
-from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, allocate, free, set_word, word, zero
+from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, align_up, allocate, free, set_word, word, zero
 
-FAULT, MESSAGE, TRACE_LENGTH = 0, 24, 48
-DEPTH, DEPTH_LIMIT, STACK_LIMIT = 56, 64, 72
-HOST, POLL, FLAG_POINTER, PARALLEL, RELEASE_FOREIGN, TRACE = 80, glue.POLL, 96, 104, 112, glue.TRACE
+FAULT, MESSAGE, TRACE_LENGTH, TRACE = glue.FAULT_CODE, glue.MESSAGE, glue.TRACE_LENGTH, glue.TRACE
+DEPTH, STACK_LIMIT = glue.DEPTH, glue.STACK_LIMIT
 TRACE_SLOTS = 64
-HOST_ERROR = 1 + FAULTS.index("HostError")
-INTERRUPTED = 1 + FAULTS.index("KeyboardInterrupt")
 
 
 ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
@@ -72,7 +69,6 @@ class Jit:
         self.release = ctypes.PYFUNCTYPE(None, size, size, size)(self.address["hyb_release"])
         self.pack = ctypes.PYFUNCTYPE(ctypes.py_object, size, size, size)(self.address["hyb_pack"])
         self.unpack = ctypes.PYFUNCTYPE(i32, size, ctypes.py_object, size, size, size, size)(self.address["hyb_unpack"])
-        self.take = ctypes.PYFUNCTYPE(i32, size, size, size, size, size)(self.address["hyb_rt_take"])
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
         self.keep = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_keep"])
@@ -112,8 +108,8 @@ class Context:
 
     SCRATCH = 4096
     __slots__ = (
-        "address", "flag", "program", "pending", "prints", "abort", "stores", "interrupted", "entered", "scratch",
-        "_service", "_poll", "__weakref__",
+        "address", "flag", "program", "pending", "prints", "stores", "interrupted", "entered", "scratch", "_service",
+        "_poll", "__weakref__",
     )
 
     def __init__(self, program: Program):
@@ -124,21 +120,21 @@ class Context:
         self.scratch = allocate(self.SCRATCH)
         self.pending: BaseException | None = None
         self.prints: list[tuple[int, str]] | None = None
+        """In a crew: what is printed, until the end of the loop, with the index that printed it."""
         self.stores: set[Any] | None = None
         """Stores written in this call, to be told how it ended."""
-        self.abort: Any = None
-        """In a worker of a parallel loop: the loop, whose `stop` says to stop."""
         a, glue_address = self.address, jit().address
-        set_word(a + DEPTH_LIMIT, limits.depth_limit())
-        set_word(a + FLAG_POINTER, self.flag)
-        set_word(a + HOST, glue_address["hyb_rt_host"])
-        set_word(a + POLL, glue_address["hyb_rt_poll"])
-        set_word(a + RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
-        set_word(a + PARALLEL, glue_address["hyb_rt_parallel"])
+        set_word(a + glue.DEPTH_LIMIT, limits.depth_limit())
+        set_word(a + glue.FLAG_POINTER, self.flag)
+        set_word(a + glue.HOST, glue_address["hyb_rt_host"])
+        set_word(a + glue.POLL, glue_address["hyb_rt_poll"])
+        set_word(a + glue.RELEASE_FOREIGN, ctypes.cast(_release_foreign, ctypes.c_void_p).value or 0)
+        set_word(a + glue.PARALLEL, glue_address["hyb_rt_parallel"])
         set_word(a + glue.POOL, jit().pool)
         set_word(a + glue.SEED, limits.hash_seed())
         set_word(a + glue.TEAM, team.CELL)
         set_word(a + glue.BUDGET, SPARE_BYTES)
+        set_word(a + glue.CREW, program.crew)
         program.contexts.add(a)
         self.interrupted = False
         """Did the poll end the call?"""
@@ -177,9 +173,11 @@ class Context:
             while True:
                 yield 0
                 service, args, results = TRIPLE.unpack_from(MEMORY, address + glue.SERVICE)
-                if service == glue.PARALLEL:
-                    if program.parallel(self, *TRIPLE.unpack_from(MEMORY, args)):
-                        # The fault of a worker stands in this context now.
+                if service == glue.PREPARE:
+                    program.prepare(self, args)
+                elif service == glue.FINISH:
+                    if program.finish(self, args):
+                        # The fault of a thread's context stands in this one now.
                         yield 1
                         return
                 else:
@@ -196,9 +194,6 @@ class Context:
             while True:
                 yield 0
                 MEMORY[self.flag] = 0
-                outer = self.abort
-                if outer is not None and outer.stopped():
-                    raise KeyboardInterrupt
         except GeneratorExit:
             return
         except BaseException as e:  # noqa: B036 (raised again by the call)
@@ -211,7 +206,7 @@ class Context:
             self.pending = e
         fault = self.address + FAULT
         if not word(fault):
-            set_word(fault, HOST_ERROR)
+            set_word(fault, glue.HOST_ERROR)
             set_word(self.address + TRACE_LENGTH, 0)
 
     # ---- faults
@@ -236,7 +231,7 @@ class Context:
         error, self.pending = self.pending, None
         self.revive()
         if error is not None:
-            if code in (HOST_ERROR, INTERRUPTED, 0):
+            if code in (glue.HOST_ERROR, glue.INTERRUPTED, 0):
                 try:
                     return located(error, frames)
                 finally:
@@ -263,7 +258,7 @@ class Context:
         self.revive()
 
     def adopt_fault(self, other: Context) -> None:
-        """Take over the fault of a parallel worker's context."""
+        """Take over the fault of a context of a crew."""
         start, end = self.address, other.address
         MEMORY[start:start + DEPTH] = MEMORY[end:end + DEPTH]
         MEMORY[start + TRACE:start + glue.CONTEXT_SIZE] = MEMORY[end + TRACE:end + glue.CONTEXT_SIZE]
@@ -295,6 +290,16 @@ class _Thread(threading.local):
         return self.free
 
 
+def crew(size: int) -> int:
+    """The address of what a program's parallel loops need (glue.py), as long as there are programs, with no contexts
+    yet."""
+    address = align_up(allocate(glue.LINES + glue.LINE * (size + 1)), glue.LINE)
+    set_word(address + glue.SIZE, size)
+    # A thread takes a quarter of what were its part of what is left.
+    set_word(address + glue.SHARE, (4 * size - 1).bit_length())
+    return address
+
+
 class Program:
     """Loaded native code. `services[i]` serves host call i: f(context, args address, results address)."""
 
@@ -303,8 +308,11 @@ class Program:
         team.choose()
         self.sites = sites
         self.services: list[Callable[[Context, int, int], None]] = []
-        self.parallel: Callable[[Context, int, int, int], bool]
-        """Runs worker(env, index) for every index below a count; true if the context has a fault now."""
+        self.crew = crew(team.threads())
+        self.crew_contexts: list[Context] = []
+        self.prepare: Callable[[Context, int], None]
+        self.finish: Callable[[Context, int], bool]
+        """Of parallel loops (parallel.py)."""
         self._local = _Thread()
         self._addresses: dict[str, int] = {}
         self._call = jit().call
@@ -406,12 +414,12 @@ class Program:
 
     def live_blocks(self) -> int:
         """How many counted blocks exist: for tests of leaks."""
-        return word(self.live) + sum(word(a + glue.LIVE) for a in tuple(self.contexts)) if self.live else 0
+        return word(self.live) + sum(word(a + glue.LIVE_BLOCKS) for a in tuple(self.contexts)) if self.live else 0
 
     def retire(self, context: int) -> None:
         """What a context that ends has counted, and its free blocks."""
         self.contexts.discard(context)
-        self.count_live(word(context + glue.LIVE))
+        self.count_live(word(context + glue.LIVE_BLOCKS))
         for i in range(glue.CLASSES):
             for place in (0, 8):
                 jit().give(jit().pool + 16 * i, word(context + glue.LISTS + 24 * i + place))

@@ -1,203 +1,84 @@
-"""`parallel` loops: a pool of threads, each with a context of its own.
+"""What `parallel` loops (loops.py) leave to Python: the contexts of a program's crew, and the end of a loop in which
+there was a fault or a service was called.
 
-Indices are handed out in order. A fault at one index stops those above it, and the lowest that failed is the fault of
-the loop; what the bodies printed comes out in the order of the indices, up to that fault.
+The lowest index that failed is the fault of the loop; what the bodies printed comes out in the order of the indices, up
+to that fault. A signal may raise an exception wherever Python runs here: then the crew gets other contexts for its next
+loop.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
 
-from hybridc_runtime.glue import INDEX, TEAM, WORKER
-from hybridc_runtime.interrupts import watch
-from hybridc_runtime.limits import STACK
-from hybridc_runtime.memory import MEMORY, PAIR, allocate, free, set_word, word
-from hybridc_runtime.native import DEPTH, FAULT, PARALLEL, Context, jit
-from hybridc_runtime.team import CELL, threads
+from hybridc_runtime import glue
+from hybridc_runtime.memory import set_word, word
+from hybridc_runtime.native import Context, jit
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+_left: list[list[Context]] = []
+"""Contexts of the process that forked this one, whose threads may have been at work in them."""
 
 
-def _workers() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="hyb")
-            before = threading.stack_size(STACK)
-            try:
-                # All at once, so that each thread is made now, with a stack of that size.
-                meeting = threading.Barrier(threads())
-                for _ in range(threads() - 1):
-                    _pool.submit(meeting.wait)
-                meeting.wait()
-            except BaseException:
-                meeting.abort()
-                raise
-            finally:
-                threading.stack_size(before)
-        return _pool
+def prepare(context: Context, age: int) -> None:
+    """New contexts for the crew of the context's program."""
+    program, crew = context.program, context.program.crew
+    if word(crew + glue.AGE):
+        _left.append(program.crew_contexts)
+    contexts = [Context(program) for _ in range(word(crew + glue.SIZE))]
+    for number, c in enumerate(contexts):
+        c.prints = []
+        a, line = c.address, crew + glue.LINES + glue.LINE * number
+        set_word(a + glue.TEAM, 0)
+        set_word(a + glue.PARALLEL, jit().address["hyb_rt_alone"])
+        set_word(a + glue.POLL, jit().address["hyb_rt_told"])
+        set_word(a + glue.FLAG_POINTER, crew + glue.STOP)
+        set_word(a + glue.GUEST, int(number > 0))
+        set_word(line + glue.RANGE, 0)
+        set_word(line + glue.OWN, a)
+    program.crew_contexts = contexts
+    set_word(crew + glue.AGE, age)
 
 
-def _forget() -> None:
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+def finish(context: Context, age: int) -> bool:
+    """Deliver prints and the fault; whether the context holds one now."""
+    program = context.program
+    contexts = program.crew_contexts
+    failed = [c for c in contexts if word(c.address + glue.FAULT_CODE)]
+    failed.sort(key=_index)
+    limit = _index(failed[0]) if failed else None
+    texts = [entry for c in contexts for entry in c.prints or ()]
+    texts.sort(key=lambda entry: entry[0])
+    try:
+        for index, text in texts:
+            if limit is None or index <= limit:
+                sys.stdout.write(text + "\n")
+    finally:
+        for c in contexts:
+            c.prints = []
+            stores, c.stores = c.stores, None
+            for store in stores or ():
+                store.hand_over(c.address, context.address)
+            if stores:
+                context.stores = stores | (context.stores or set())
+        _fail(context, failed)
+    set_word(program.crew + glue.AGE, age)
+    return bool(failed)
 
 
-os.register_at_fork(after_in_child=_forget)
+def _index(context: Context) -> int:
+    """The index that it was at last."""
+    return word(context.address + glue.INDEX)
 
 
-class Loop:
-    """One parallel loop in progress. A signal may raise an exception wherever Python runs; no thread is left at the
-    loop when it has ended, since what it works on is gone then."""
-
-    def __init__(self, context: Context, worker: int, env: int, count: int):
-        self.parent, self.program = context, context.program
-        self.worker, self.env = worker, env
-        self.shared = allocate(16)
-        PAIR.pack_into(MEMORY, self.shared, 0, count)
-        self.contexts: list[tuple[Context, list[Context]]] = []
-        """Those that run it, each with the list of its thread, which it goes back to."""
-        self.several = count > 1 and not _inside.active and threads() > 1
-        """Is it for more threads than one?"""
-        self.helpers: list[Future[None]] = []
-        self.running: list[None] = []
-        """One for each helper that is at it."""
-        self.closed = False
-        """No helper may begin any more."""
-        self.stop = False
-
-    def stopped(self) -> bool:
-        """Is it to stop: it, or a loop around it?"""
-        outer = self.parent.abort
-        return self.stop or outer is not None and outer.stopped()
-
-    def work(self) -> None:
-        """Take indices until there are none, on this thread."""
-        context = self.program.acquire()
-        context.abort = self
-        context.prints = []
-        set_word(context.address + DEPTH, word(self.parent.address + DEPTH))
-        set_word(context.address + TEAM, 0)
-        set_word(context.address + WORKER, int(self.several))
-        set_word(context.address + PARALLEL, jit().address["hyb_rt_alone"])
-        self.contexts.append((context, self.program.idle()))
-        with watch(context.flag):
-            jit().take(context.address, self.worker, self.env, self.shared, self.shared + 8)
-
-    def run(self) -> bool:
-        """Whether the context holds a fault now."""
-        trouble: BaseException | None = None
-        try:
-            self._go()
-        except BaseException as e:  # noqa: B036 (raised again below)
-            trouble = e
-        while True:
-            try:
-                self._close(trouble is not None)
-                break
-            except BaseException as e:  # noqa: B036 (raised again below)
-                trouble = e
-        failed = self._finish()
-        if trouble is not None:
-            try:
-                raise trouble
-            finally:
-                del trouble
-        return failed
-
-    def _go(self) -> None:
-        if self.several:
-            pool = _workers()
-            for _ in range(min(threads(), word(self.shared + 8)) - 1):
-                self.helpers.append(pool.submit(self._help))
-        before, _inside.active = _inside.active, True
-        try:
-            self.work()
-        finally:
-            _inside.active = before
-        for helper in self.helpers:
-            self._wait(helper)
-
-    def _help(self) -> None:
-        self.running.append(None)
-        try:
-            if not self.closed:
-                _inside.active = True
-                self.work()
-        finally:
-            self.running.pop()
-
-    def _wait(self, helper: Future[None]) -> None:
-        """In steps, so that the main thread sees signals meanwhile, and a stop of the loop around this one."""
-        if helper.cancel():
-            return
-        while True:
-            try:
-                return helper.result(0.02)
-            except NotYet:
-                if self.stopped():
-                    raise KeyboardInterrupt from None
-                if any(c.interrupted for c, _ in self.contexts):
-                    self.stop = True
-
-    def _close(self, at_once: bool) -> None:
-        """Wait until no helper is at it."""
-        self.closed = True
-        if at_once:
-            self.stop = True
-            set_word(self.shared + 8, 0)
-        while self.running:
-            time.sleep(0.0005)
-
-    def _finish(self) -> bool:
-        """Deliver prints and the fault, if there is one."""
-        failed = [(word(c.address + INDEX), c) for c, _ in self.contexts if word(c.address + FAULT)]
-        limit = min((i for i, _ in failed), default=None)
-        texts = [entry for c, _ in self.contexts for entry in c.prints or ()]
-        texts.sort(key=lambda entry: entry[0])
-        try:
-            for index, text in texts:
-                if limit is None or index <= limit:
-                    self._print(text)
-        finally:
-            # A signal's exception is the main thread's; where one came the order of indices does not matter.
-            order = sorted(failed, key=lambda f: (not f[1].interrupted or f[1].pending is None, f[0]))
-            for place, (_, context) in enumerate(order):
-                if place == 0:
-                    self.parent.adopt_fault(context)
-                else:
-                    context.discard_fault()
-            for context, idle in self.contexts:
-                context.prints = context.abort = None
-                set_word(context.address + TEAM, CELL)
-                set_word(context.address + WORKER, 0)
-                set_word(context.address + PARALLEL, jit().address["hyb_rt_parallel"])
-                idle.append(context)
-            free(self.shared)
-        return bool(failed)
-
-    def _print(self, text: str) -> None:
-        if self.parent.prints is not None:
-            self.parent.prints.append((word(self.parent.address + INDEX), text))
+def _fail(context: Context, failed: list[Context]) -> None:
+    """The fault of the first is the context's, unless it was interrupted, which goes before all others."""
+    caller = context.program.crew_contexts[0]
+    for place, c in enumerate(failed):
+        if not context.interrupted:
+            adopted = place == 0
         else:
-            sys.stdout.write(text + "\n")
-
-
-class _Inside(threading.local):
-    """Is this thread a worker already? Loops within run on it alone."""
-
-    active = False
-
-
-_inside = _Inside()
-
-
-def run_loop(context: Context, worker: int, env: int, count: int) -> bool:
-    """Whether the context holds a fault now."""
-    return Loop(context, worker, env, count).run()
+            adopted = c is caller and word(c.address + glue.FAULT_CODE) == glue.INTERRUPTED
+            c.pending = context.pending  # with the places where the thread was when it saw the signal
+        if adopted:
+            context.adopt_fault(c)
+        else:
+            c.discard_fault()

@@ -306,6 +306,12 @@ class Store:
                 txn.put(place, key, db=self.order)
             txn.put(b"next", _NUMBER.pack(number), db=self.meta)
 
+    def hand_over(self, part: int, call: int) -> None:
+        """What was written in a part of a call (by a thread of a parallel loop) ends with the call."""
+        with self.lock:
+            before = self.before.pop(part, {})
+            self.before[call] = before | self.before.get(call, {})
+
     def end_call(self, call: int, failed: bool) -> None:
         with self.lock:
             before = self.before.pop(call, None)

@@ -1,5 +1,5 @@
-"""The runtime's own machine code, as one object: what stands between compiled code and Python (glue.py, alone.py), and
-fast calls (fastcode.py), values as bytes (fastbytes.py).
+"""The runtime's own machine code, as one object: what stands between compiled code and Python (glue.py, alone.py),
+parallel loops (loops.py, team.py), fast calls (fastcode.py), values as bytes (fastbytes.py).
 
 It depends on the runtime's sources and on LLVM only, so an installation makes it once (`python -m hybridc.std`), well
 optimised, into the package's folder `made/`; its name has the digest of what it was made from. Where that folder cannot
@@ -21,8 +21,8 @@ from hybridc_runtime import fastplan, glue, machine, team
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
-CODE = ("alone.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py", "faststore.py")
-SOURCES = (*CODE, "fastplan.py", "glue.py", "machine.py", "support.py", "team.py")
+CODE = ("alone.py", "loops.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py", "faststore.py")
+SOURCES = (*CODE, "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.py", "support.py", "team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
 """As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
 EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep", "hyb_call", "hyb_release", "hyb_pack", "hyb_unpack", "hyb_serve")
@@ -42,8 +42,10 @@ def _make(opt: int) -> Support:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     source = "\n".join(TEXTS[name].decode() for name in CODE)
-    unit = machine.Unit(source, vars(glue) | vars(fastplan), EXPORTED)
-    module = llvm.parse_assembly(glue.IR + team.IR + unit.text)
+    beside = glue.IR + team.IR
+    constants = {name: value for plan in (glue, fastplan) for name, value in vars(plan).items() if name.isupper()}
+    unit = machine.Unit(source, constants, EXPORTED, beside)
+    module = llvm.parse_assembly(beside + unit.text)
     target = llvm.Target.from_default_triple().create_target_machine(opt=opt, codemodel="large", jit=True)
     if opt:
         builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=opt))

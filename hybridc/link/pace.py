@@ -1,7 +1,7 @@
 """How long a call of a function may last, so that the runtime knows what the call needs.
 
 "brief"  a small bounded number of scalar steps: a caller may keep what others wait for (Python's GIL)
-"plain"  it may last, but calls neither itself, nor services of the host, nor parallel workers
+"plain"  it may last, but calls neither itself nor services of the host
 "deep"   as plain, but it or what it calls may call itself: the stack must be known
 ""       anything else
 """
@@ -62,7 +62,7 @@ def _steps(program: Program, fn: Fn, cost: dict[str, float]) -> float:
 
 @once
 def _goes_outside(fn: Fn) -> bool:
-    return any(isinstance(s, Parallel) or isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body))
+    return any(isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body))
 
 
 def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:
