@@ -51,6 +51,7 @@ def coerce(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None = N
     at run time; everything else is an error. `into`: the variable that takes it."""
     to, frm = c.head(to), c.head(e.type)
     if isinstance(to, Poison) or isinstance(frm, Poison):
+        c.solver.unify(to, frm)  # what nothing else decides is wrong already too
         return e
     if not isinstance(to, Meta):
         literal = adapted(c, e, to)

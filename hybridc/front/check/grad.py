@@ -87,6 +87,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
         d = derivative(c, target)
         shown = "`self`" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
+        if isinstance(target, Poison):
+            return c.poison(e.span)
         if isinstance(target, Meta):
             c.error("HYB308", f"the type of {shown} is not known here", e.span, help="write it: `fn(x: f32): ...`")
             return c.poison(e.span)
