@@ -73,8 +73,11 @@ class Body:
         """Whether this is the initialiser of a model's member: everything in it is known at compile time."""
         self.local_fns: dict[str, list[ParamSig]] = {}
         """The parameters of variables that are a known function, by the variable's key."""
-        self.of_literals: set[str] = set()
-        """Variables that are `f32`, or hold such, as they begin with float literals and say no type, by key."""
+        self.of_literals: dict[str, tree.Var] = {}
+        """By a variable's key, the one that is `f32`, or holds such, as it begins with float literals and says no type:
+        itself, or the one of which it is an element."""
+        self.blamed: set[tuple[str, Type]] = set()
+        """Those of which it has been said that they are to be declared with these floats."""
         self._counts: dict[str, int] = {}
         self.computed: list[tuple[Dim | TypeVar, tree.Expr]] = []
         """Configuration arguments that lowering computes."""

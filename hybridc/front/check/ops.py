@@ -167,11 +167,8 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     help = f"cast one of them, `{wider(s, t)}(...)`"
     if isinstance(s, TypeVar) or isinstance(t, TypeVar):
         help = "a type parameter mixes with literals and with itself only"
-    for x, other in ((left, t), (right, s)):
-        root = x.args[0] if isinstance(x, tree.Builtin) and x.name == "part" else x
-        if isinstance(root, tree.Local):
-            help = check_fit.declared(c, root.var, other) or help
-    c.error("HYB303", f"`{op}` mixes {s} and {t}", span, help=help)
+    check_fit.of_other_floats(c, "HYB303", f"`{op}` mixes {s} and {t}", span, help,
+                              (check_fit.literal_root(c, left), t), (check_fit.literal_root(c, right), s))
     return None
 
 
