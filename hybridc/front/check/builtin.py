@@ -120,7 +120,7 @@ def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
     x = c.value(args[0], hint)
     t = c.head(x.type)
     if isinstance(t, Poison):
-        return tree.Const(to, e.span, 0)
+        return x
     if isinstance(t, Meta):
         c.solver.unify(t, to)
         return x

@@ -209,7 +209,9 @@ class Declarer:
                             help=nearest(error.at.id, known) or "a constant is made of literals and other constants")
             elif not isinstance(error.at, syntax.Name):
                 self.report("HYB314", "this is not known when the program is compiled"
-                            + (f": {error.why}" if error.why else ""), error.at.span)
+                            + (f": {error.why}" if error.why else ""), error.at.span,
+                            help=None if error.why else "a constant is a number, bool or string, or a tuple or list of "
+                            "such; a `fn` without parameters gives anything else")
         finally:
             self._evaluating.pop()
             self.consts.pop(key, None)

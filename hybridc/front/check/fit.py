@@ -151,6 +151,12 @@ def literal_root(c: Body, e: tree.Expr | None) -> tree.Var | None:
                 return None
 
 
+def _literal_pairs(c: Body, e: tree.Expr, into: tree.Var | None, want: Type | None, found: Type | None
+                   ) -> tuple[tuple[tree.Var | None, Type | None], ...]:
+    """What is given, and what takes it, each with the floats that it would have to be of."""
+    return (literal_root(c, e), want), (c.of_literals.get(into.key) if into is not None else None, found)
+
+
 def of_other_floats(c: Body, code: str, message: str, span: Span, help: str | None,
                     *pairs: tuple[tree.Var | None, Type | None]) -> None:
     """An error. Where a variable, the first of a pair, is f32 only because of literals, and other floats would fit,
@@ -170,11 +176,12 @@ def of_other_floats(c: Body, code: str, message: str, span: Span, help: str | No
 def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None) -> None:
     """`expected ..., found ...`, with a remedy where one is known."""
     want, found = c.resolve(to), c.resolve(e.type)
-    help, mixed = None, False
+    help: str | None = None
+    pairs: tuple[tuple[tree.Var | None, Type | None], ...] = ()
     te, fe = elem_of(want), elem_of(found)
     ranks = [len(t.shape) if isinstance(t, Tensor) else 0 for t in (want, found)]
     if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
-        help, mixed = f"cast it: `{te}(...)`", True
+        help, pairs = f"cast it: `{te}(...)`", _literal_pairs(c, e, into, te, fe)
     elif isinstance(want, Named) and isinstance(e, tree.MakeList | tree.MakeMap) and want.name in EMPTY:
         help = f"an empty one is `{c.show(want)}()`, to which the rest is added"
     elif isinstance(found, Option) and not isinstance(want, Option):
@@ -188,14 +195,13 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
     elif isinstance(want, Tensor) and te is not None and _listed(found) is not None:
         help = "a list is made a tensor by `stack(...)`"
     elif {_listed(want), _listed(found)} == {F32, F64}:
-        te, fe = _listed(want), _listed(found)
-        help, mixed = f"convert each element: `[{te}(x) for x in ...]`", True
+        help = f"convert each element: `[{_listed(want)}(x) for x in ...]`"
+        pairs = _literal_pairs(c, e, into, _listed(want), _listed(found))
     elif isinstance(want, Tensor) and isinstance(found, Tensor):
         if what.startswith("the new value of") and ranks[0] == ranks[1]:
             help = f"a size that changes is `?` in the declared type: `{te}[{', '.join('?' for _ in want.shape)}]`"
         c.error("HYB401", f"{what}: expected {want}, found {found}", e.span, help=help)
         return
-    pairs = ((literal_root(c, e), te), (c.of_literals.get(into.key) if into is not None else None, fe)) if mixed else ()
     of_other_floats(c, "HYB301", f"{what}: expected {want}, found {found}", e.span, help, *pairs)
 
 
