@@ -61,6 +61,7 @@ IN_BODY = [
     ("return x y", "HYB100", 10, "y", "an operator or the end of the line"),
     ("return [1 2]", "HYB100", 11, "2", "an operator or a comma"),
     ("f(x for x in xs)", "HYB100", 5, "for", "brackets"),
+    ("any(x > 3 for x in xs)", "HYB100", 11, "for", "brackets"),
     ("f(*xs)", "HYB100", 3, "*", "spread"),
     ("f(a=1, 2)", "HYB120", 8, "2", "by name"),
     ("xs[]", "HYB100", 4, "]", "expected an index"),

@@ -351,7 +351,7 @@ def _functions(m: _Mistake) -> Diagnostic | None:
 
 def _calls(m: _Mistake) -> Diagnostic | None:
     kind, previous = m.token.type, m.previous
-    if kind == "FOR" and m.has_expression() and "RPAR" in m.expected:
+    if kind == "FOR" and m.after_operand() and "RPAR" in m.expected:
         return m.diagnostic("HYB100", "a comprehension stands in brackets of its own", "write `f([... for x in xs])`")
     if kind in ("STAR", "BINARY") and m.token.value in ("*", "**") and previous is not None:
         if previous.type in ("LPAR", "COMMA") and m.wants_expression():
