@@ -18,6 +18,7 @@ from hybridc.base.types import (
     INT,
     INTS,
     POISON,
+    STD_TYPES,
     VOID,
     ModelType,
     Named,
@@ -217,6 +218,9 @@ class Body:
     def hint_for(self, name: str) -> str | None:
         if name in self._own_members():
             return f"write `self.{name}`"
+        owners = [t for t, key in STD_TYPES.items() if name[:1] != "_" and self.world.method(key, name) is not None]
+        if owners and name not in NAMES:
+            return f"it is a method of {owners[0]}: `x.{name}(...)`"
         return NAMES.get(name) or nearest(name, self.known_names())
 
     def _own_members(self) -> Collection[str]:
