@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime.classes import equal, text_of
@@ -49,9 +49,10 @@ class Owned:
         old, self.leaves = self.leaves, leaves
         self.codec.release_leaves(self.type, old)
 
-    def __del__(self) -> None:
+    def __del__(self, at_exit: Callable[[], bool] = sys.is_finalizing) -> None:
+        # As the process ends, the names of this module may be gone already.
         leaves, self.leaves = getattr(self, "leaves", None), None
-        if leaves is not None and not sys.is_finalizing():
+        if leaves is not None and not at_exit():
             self.codec.release_leaves(self.type, leaves)
 
 

@@ -14,7 +14,8 @@ from hybridc_runtime.models import ModelBase
 from hybridc_runtime.module import Module
 from hybridc_runtime.values import Native, rng
 
-from hybridc.base.types import INT, RNG, ModelType, Named, Type, TypeVar
+from hybridc.base.dims import Dim
+from hybridc.base.types import INT, RNG, ConfigValue, ModelType, Named, Type, TypeVar
 from hybridc.expressions import Unusable, value
 from hybridc.front.check import tree
 
@@ -78,8 +79,22 @@ def changeable(module: Module, found: Any, p: tree.ParamDecl) -> Any:
     return module.native(found, str(p.var.type))
 
 
+def _from_python(c: ConfigValue) -> Any:
+    """An argument of a configuration as Python gives it; None for a function or a model."""
+    match c:
+        case Dim():
+            return c.constant
+        case tuple():
+            items = [_from_python(x) for x in c]
+            return None if None in items else items
+        case bool() | float() | str():
+            return c
+    return None
+
+
 def _unasked(module: Module, program: tree.Program, p: tree.ParamDecl, seed: int) -> Any:
-    """A generator, a model of the one exported or the default configuration, a struct of defaults; else None."""
+    """A generator, a model of the configuration that its type says, or the one exported or by default, a struct of
+    defaults; else None."""
     t: Type = p.var.type
     if t == RNG:
         return rng(seed)
@@ -89,6 +104,9 @@ def _unasked(module: Module, program: tree.Program, p: tree.ParamDecl, seed: int
     decl = program.decls.get(key)
     if isinstance(decl, tree.ModelDecl):
         if isinstance(t, ModelType) and t.config:
+            given = [_from_python(c) for c in t.config]
+            if None not in given:
+                return getattr(module, decl.name)(*given, seed=seed)
             raise Unusable(f"say of which configuration `{p.var.name}` is: {p.var.name}={decl.name}(...)")
         exports = [e for e in program.exports if isinstance(e.target, ModelType) and e.target.key == key]
         if len(exports) == 1 and hasattr(module, exports[0].name) and exports[0].name != decl.name:

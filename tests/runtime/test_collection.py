@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hybridc_runtime import native
+from hybridc_runtime import native, values
 from hybridc_runtime.memory import allocate
+
+import hybridc
 
 SOURCE = """
 enum T:
@@ -71,3 +73,15 @@ def test_a_context_whose_making_ends_early(monkeypatch: pytest.MonkeyPatch) -> N
 class Retired:
     def retire(self, context: int) -> None:
         assert context
+
+
+def test_a_native_value_that_outlives_the_names_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process ends, modules lose their names before the last values go."""
+    path = tmp_path / "m.hyb"
+    path.write_text("fn f(xs: list[int]) -> int: return len(xs)\n")
+    value = hybridc.load(path).native([1, 2], "list[int]")
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    monkeypatch.setattr(values, "sys", None)
+    del value
+    assert raised == []

@@ -171,3 +171,17 @@ def test_curves() -> None:
             points = [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
             assert len(points) <= curve.MOST_POINTS
             assert all(0 <= x <= curve.WIDTH and 0 <= y <= curve.HEIGHT for x, y in points)
+
+
+def test_a_model_whose_type_says_its_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "typed.hyb"
+    path.write_text(
+        "from nn import Linear\n\n"
+        "model Net(sizes: list[int], act: str = \"relu\"):\n    let net = Linear(sizes[0], sizes[1])\n\n"
+        "    fn forward(x: f32[2]) -> f32[3]:\n        return self.net(x)\n\n"
+        "fn train(mut m: Net[[2, 3], \"tanh\"], step: int) -> f32:\n"
+        "    set_params(mut m, params(m) * 0.5)\n    return sum(abs(params(m)))\n"
+    )
+    result = invoke("train", str(path), "train", "--calls", "3", "-o", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert weights.load(tmp_path / "m.safetensors")[0]["net.weight"][1].shape == (3, 2)

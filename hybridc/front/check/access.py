@@ -10,6 +10,7 @@ from hybridc.base.source import Span
 from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     INT,
+    PRIMS,
     STD_TYPES,
     FnRef,
     FnType,
@@ -51,6 +52,7 @@ from hybridc.front.check.config_values import config_item
 from hybridc.front.check.infer import Meta
 from hybridc.front.check.open_models import is_open
 from hybridc.front.check.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
+from hybridc.front.check.soft import MADE
 from hybridc.front.check.tensor import transpose_of
 from hybridc.front.check.tensor_index import index_tensor
 from hybridc.front.parse import habits, syntax
@@ -442,7 +444,8 @@ def type_application(c: Body, e: syntax.Index, expected: Type | None) -> tree.Ex
     elif isinstance(e.value, syntax.Attribute) and module_path(c, e.value.value) is not None:
         entity = qualified(c, e.value)
     if entity is None:
-        return None
+        name = e.value.id if isinstance(e.value, syntax.Name) and e.value.id not in c.reader.config else ""
+        return _built_in_of_types(c, e, name) if name in check_builtin.NAMES and name not in PRIMS else None
     sig = c.world.sigs.get(entity.key)
     if isinstance(sig, FnSig):
         types = check_generic.bracket_types(c, sig, e.items, e.span)
@@ -450,6 +453,14 @@ def type_application(c: Body, e: syntax.Index, expected: Type | None) -> tree.Ex
     if entity.kind in ("struct", "enum", "model"):
         return check_fn.builtin_value(c, e, expected) if isinstance(expected, FnType) else _type_as_value(c, e)
     return None
+
+
+def _built_in_of_types(c: Body, e: syntax.Index, name: str) -> tree.Expr:
+    help = "leave the brackets out"
+    if name in MADE:
+        help = f"its elements are what is asked for, `let x: i32[n] = {name}(...)`, or cast: `i32({name}(...))`"
+    c.error("HYB306", f"`{name}` takes no types in brackets", e.span, help=help)
+    return c.poison(e.span)
 
 
 def _type_as_value(c: Body, e: syntax.Index) -> tree.Expr:

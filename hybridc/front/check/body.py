@@ -6,7 +6,7 @@ that the typing of tensor functions (`tensor_check`) sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim, DimVar
@@ -18,6 +18,7 @@ from hybridc.base.types import (
     INT,
     INTS,
     POISON,
+    STD_TYPES,
     VOID,
     ModelType,
     Named,
@@ -38,9 +39,22 @@ from hybridc.front.check.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.check.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.check.narrowing import path_of
 from hybridc.front.check.open_models import fresh_config, holds_open, reopened
-from hybridc.front.check.scope import ConstSig, Entity, FnSig, Frame, Local, ModelSig, ModuleDecls, ParamSig, World
+from hybridc.front.check.scope import (
+    ConstSig,
+    Entity,
+    EnumSig,
+    FnSig,
+    Frame,
+    Local,
+    ModelSig,
+    ModuleDecls,
+    ParamSig,
+    StructSig,
+    World,
+)
 from hybridc.front.check.typeexpr import TypeReader
 from hybridc.front.parse import syntax
+from hybridc.front.parse.habits import NAMES
 
 if TYPE_CHECKING:
     from hybridc.front.check.checker import Checker
@@ -73,8 +87,11 @@ class Body:
         """Whether this is the initialiser of a model's member: everything in it is known at compile time."""
         self.local_fns: dict[str, list[ParamSig]] = {}
         """The parameters of variables that are a known function, by the variable's key."""
-        self.of_literals: set[str] = set()
-        """Variables that are `f32`, or hold such, as they begin with float literals and say no type, by key."""
+        self.of_literals: dict[str, tree.Var] = {}
+        """By a variable's key, the one that is `f32`, or holds such, as it begins with float literals and says no type:
+        itself, or the one of which it is an element."""
+        self.blamed: set[tuple[str, Type]] = set()
+        """Those of which it has been said that they are to be declared with these floats."""
         self._counts: dict[str, int] = {}
         self.computed: list[tuple[Dim | TypeVar, tree.Expr]] = []
         """Configuration arguments that lowering computes."""
@@ -199,15 +216,24 @@ class Body:
         return self.poison(span)
 
     def hint_for(self, name: str) -> str | None:
-        special = {"True": "true", "False": "false", "None": "none", "append": "push", "dict": "map", "null": "none",
-                   "nil": "none", "string": "str", "float": "f32` or `f64", "detach": "stop_gradient", "cat": "concat",
-                   "chunk": "split", "view": "reshape", "matmul": "a @ b", "mm": "a @ b", "bmm": "a @ b",
-                   "mse_loss": "mse", "scaled_dot_product_attention": "attention"}
-        if name in special:
-            return f"write `{special[name]}`"
-        if name in ("torch", "np", "numpy", "math"):
-            return "the functions of tensors and numbers are built in: `exp(x)`, `sum(x, axis=0)`"
-        return nearest(name, self.known_names())
+        if name in self._own_members():
+            return f"write `self.{name}`"
+        owners = [t for t, key in STD_TYPES.items() if name[:1] != "_" and self.world.method(key, name) is not None]
+        if owners and name not in NAMES:
+            return f"it is a method of {owners[0]}: `x.{name}(...)`"
+        return NAMES.get(name) or nearest(name, self.known_names())
+
+    def _own_members(self) -> Collection[str]:
+        """What `self` has, in a method."""
+        owner = self.sig.owner if self.sig is not None else None
+        match self.world.sigs.get(owner) if owner is not None else None:
+            case StructSig(fields=fields, methods=methods):
+                return {*(f.name for f in fields), *methods}
+            case ModelSig(member_names=names, methods=methods):
+                return {*names, *methods}
+            case EnumSig(methods=methods):
+                return methods
+        return ()
 
     # -- types ---------------------------------------------------------------------------------------------------------
     def head(self, t: Type) -> Type:
@@ -313,8 +339,9 @@ class Body:
     def join_types(self, s: Type, t: Type) -> Type | None:
         return check_fit.join_types(self, s, t)
 
-    def condition(self, e: syntax.Expr) -> tree.Expr:
-        """A condition: a bool, and nothing else."""
+    def condition(self, e: syntax.Expr, otherwise: syntax.Expr | None = None) -> tree.Expr:
+        """A condition: a bool, and nothing else. Before an `or` and what is given `otherwise` an option is
+        an error too, and given back."""
         x = self.value(e, BOOL)
         t = self.head(x.type)
         if t == BOOL or isinstance(t, Poison):
@@ -326,6 +353,8 @@ class Body:
         if len(text) > 30 or "\n" in text:
             text = "..."
         match t:
+            case Option() if otherwise is not None:
+                help = f"write `{text} ?? {self.checker.text(otherwise.span)}`"
             case Option():
                 help = f"write `{text} != none`"
             case Named(key) if self.world.method(key, "_len") is not None:
@@ -337,7 +366,7 @@ class Body:
             case _:
                 help = "write a comparison"
         self.error("HYB305", f"a condition is a bool, found {self.show(t)}", e.span, help=help)
-        return self.poison(e.span)
+        return x if isinstance(t, Option) and otherwise is not None else self.poison(e.span)
 
     # -- constants and dimensions --------------------------------------------------------------------------------------
     def const(self, e: syntax.Expr) -> Any:

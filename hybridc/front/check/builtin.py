@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import PackVar
@@ -120,7 +121,7 @@ def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
     x = c.value(args[0], hint)
     t = c.head(x.type)
     if isinstance(t, Poison):
-        return tree.Const(to, e.span, 0)
+        return x
     if isinstance(t, Meta):
         c.solver.unify(t, to)
         return x
@@ -203,6 +204,8 @@ def range_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
 
 
 def enumerate_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
+    if len(e.args) == 2 and e.args[1].name == "start":
+        e = replace(e, args=(e.args[0], replace(e.args[1], name=None)))
     args = _args(c, e, "enumerate", 1, 2)
     if args is None:
         return c.poison(e.span)

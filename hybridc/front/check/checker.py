@@ -180,6 +180,8 @@ class Checker:
         for unit in units:
             d.params_of_types(unit)
         for unit in units:
+            d.defaults(unit)
+        for unit in units:
             d.shapes(unit)
         self._refuse_endless()
         for unit in units:

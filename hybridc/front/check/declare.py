@@ -45,6 +45,7 @@ from hybridc.front.check.scope import (
 )
 from hybridc.front.check.typeexpr import TypeReader
 from hybridc.front.parse import syntax
+from hybridc.front.parse.as_type import dotted_name, type_argument
 from hybridc.front.parse.modules import Unit
 
 FORBIDDEN_MEMBERS = frozenset({"load", "save", "state_dict", "load_state_dict", "to_torch", "value_and_grad"})
@@ -72,6 +73,7 @@ class Declarer:
     """The syntax of each struct, enum and model, and the reader of its types."""
     consts: dict[str, tuple[syntax.Const, Unit]] = field(default_factory=dict)
     _evaluating: list[str] = field(default_factory=list)
+    _defaulted: set[str] = field(default_factory=set)
     _imported: set[str] = field(default_factory=set)
 
     def report(self, code: str, message: str, span: Span, help: str | None = None,
@@ -207,7 +209,9 @@ class Declarer:
                             help=nearest(error.at.id, known) or "a constant is made of literals and other constants")
             elif not isinstance(error.at, syntax.Name):
                 self.report("HYB314", "this is not known when the program is compiled"
-                            + (f": {error.why}" if error.why else ""), error.at.span)
+                            + (f": {error.why}" if error.why else ""), error.at.span,
+                            help=None if error.why else "a constant is a number, bool or string, or a tuple or list of "
+                            "such; a `fn` without parameters gives anything else")
         finally:
             self._evaluating.pop()
             self.consts.pop(key, None)
@@ -349,8 +353,34 @@ class Declarer:
         sig.member_names = tuple(members)
         self.types[key] = (decl, reader)
 
+    def defaults(self, unit: Unit) -> None:
+        """Of configurations: a type that leaves an argument out means them, a field's or another default's too."""
+        for decl in self.own(unit, syntax.Model):
+            self._defaults_of(f"{unit.name}:{decl.name}")
+
+    def _defaults_of(self, key: str) -> None:
+        decl, reader = self.types.get(key, (None, None))
+        if not isinstance(decl, syntax.Model) or reader is None or key in self._defaulted:
+            return
+        self._defaulted.add(key)
+        for p, c in zip(decl.config, self.world.model(key).config):
+            if p.default is None:
+                continue
+            names = [(name, n.span) for n in implicit.nodes(p.default)
+                     if (name := getattr(n, "id", getattr(n, "name", None))) is not None
+                     and isinstance(n, syntax.Name | syntax.TypeName)]
+            others = [(name, span) for name, span in names if name in reader.config]
+            for name, span in others:
+                self.report("HYB602", f"the default of `{p.name}` is a constant, and `{name}` is another argument",
+                            span, help="compute it in a `let` of the model")
+            for name, _ in names:
+                if (entity := reader.entity(name)) is not None and entity.kind == "model":
+                    self._defaults_of(entity.key)
+            if not others:
+                c.default = reader.config_value(_as_type(reader, p.default) if c.is_model else p.default, c)
+
     def shapes(self, unit: Unit) -> None:
-        """Fields of structs, cases of enums, defaults of configurations."""
+        """Fields of structs, cases of enums."""
         module = self.world.modules[unit.name]
         for decl in self.own(unit, syntax.Struct):
             key = f"{unit.name}:{decl.name}"
@@ -376,20 +406,6 @@ class Declarer:
             module.decls[key] = tree.EnumDecl(
                 key, decl.name, enum.params, tuple(tree.CaseDecl(n, _field_decls(f)) for n, f in cases.items()),
                 enum.methods, decl.name_span, decl.doc)
-        for decl in self.own(unit, syntax.Model):
-            model = self.world.model(f"{unit.name}:{decl.name}")
-            reader = self.types[model.key][1]
-            for p, c in zip(decl.config, model.config):
-                if p.default is None:
-                    continue
-                named = [(name, n.span) for n in implicit.nodes(p.default)
-                         if (name := getattr(n, "id", getattr(n, "name", None))) in reader.config
-                         and isinstance(n, syntax.Name | syntax.TypeName)]
-                for name, span in named:
-                    self.report("HYB602", f"the default of `{p.name}` is a constant, and `{name}` is another argument",
-                                span, help="compute it in a `let` of the model")
-                if not named:
-                    c.default = reader.config_value(p.default, c)
         for key in list(module.decls):
             self.world.decls[key] = module.decls[key]
 
@@ -420,6 +436,21 @@ def types_of_fn(fn: syntax.Fn) -> Iterator[Any]:
 
 def _field_decls(fields: tuple[FieldSig, ...]) -> tuple[tree.FieldDecl, ...]:
     return tuple(tree.FieldDecl(f.name, f.type, None) for f in fields)
+
+
+def _as_type(reader: TypeReader, e: syntax.Expr) -> syntax.Expr | syntax.TypeExpr:
+    """A model that a default makes, `Net(2, act="relu")`, as its type, `Net[2, "relu"]`."""
+    if not isinstance(e, syntax.Call) or (name := dotted_name(e.fn)) is None:
+        return e
+    entity = reader.entity(name)
+    if entity is None or entity.kind != "model":
+        return e
+    places = [c.name for c in reader.world.model(entity.key).config]
+    given = {a.name or place: a.value for a, place in zip(e.args, places)}
+    args = [given[place] for place in places[:len(given)] if place in given]
+    if len(args) < len(e.args):
+        return e
+    return syntax.TypeName(e.span, name, tuple(map(type_argument, args)))
 
 
 def _is_config_type(t: Type) -> bool:

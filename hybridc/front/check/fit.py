@@ -51,6 +51,7 @@ def coerce(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None = N
     at run time; everything else is an error. `into`: the variable that takes it."""
     to, frm = c.head(to), c.head(e.type)
     if isinstance(to, Poison) or isinstance(frm, Poison):
+        c.solver.unify(to, frm)  # what nothing else decides is wrong already too
         return e
     if not isinstance(to, Meta):
         literal = adapted(c, e, to)
@@ -134,28 +135,53 @@ def literal_as(c: Body, e: tree.Const, to: Type) -> tree.Expr | None:
     return None
 
 
-def declared(c: Body, var: tree.Var, elem: Type | None) -> str | None:
-    """How a variable that is f32 only because it begins with literals is declared with other floats."""
-    if var.key not in c.of_literals or elem not in FLOATS or elem == F32:
-        return None
-    t = str(c.resolve(var.type)).replace(str(F32), str(elem))
-    return f"a literal alone is f32: declare `{'var' if var.mutable else 'let'} {var.name}: {t} = ...`"
+def literal_root(c: Body, e: tree.Expr | None) -> tree.Var | None:
+    """The variable that `e` is, or an element of, if that is f32 only because it begins with literals."""
+    while True:
+        match e:
+            case tree.Local(var=var):
+                return c.of_literals.get(var.key)
+            case tree.TensorIndex(value=value):
+                e = value
+            case tree.Builtin(name="part", args=(value, *_)):
+                e = value
+            case tree.Call(fn=fn, args=(tree.Arg(value=value), *_)) if fn.key == f"{STD_TYPES['list']}._get":
+                e = value
+            case _:
+                return None
 
 
-def _of_literals(c: Body, e: tree.Expr, into: tree.Var | None, want: Type | None, found: Type | None) -> str | None:
-    """How the variable that is given, or that takes it, is declared, if that is f32 because of literals only."""
-    source = declared(c, e.var, want) if isinstance(e, tree.Local) else None
-    return source or (declared(c, into, found) if into is not None else None)
+def _literal_pairs(c: Body, e: tree.Expr, into: tree.Var | None, want: Type | None, found: Type | None
+                   ) -> tuple[tuple[tree.Var | None, Type | None], ...]:
+    """What is given, and what takes it, each with the floats that it would have to be of."""
+    return (literal_root(c, e), want), (c.of_literals.get(into.key) if into is not None else None, found)
+
+
+def of_other_floats(c: Body, code: str, message: str, span: Span, help: str | None,
+                    *pairs: tuple[tree.Var | None, Type | None]) -> None:
+    """An error. Where a variable, the first of a pair, is f32 only because of literals, and other floats would fit,
+    the remedy is how it is declared; which is said once."""
+    for var, elem in pairs:
+        if var is not None and elem in FLOATS and elem != F32:
+            if (var.key, elem) in c.blamed:
+                c.had_errors = True
+                return
+            c.blamed.add((var.key, elem))
+            t = str(c.resolve(var.type)).replace(str(F32), str(elem))
+            help = f"a literal alone is f32: declare `{'var' if var.mutable else 'let'} {var.name}: {t} = ...`"
+            break
+    c.error(code, message, span, help=help)
 
 
 def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None) -> None:
     """`expected ..., found ...`, with a remedy where one is known."""
     want, found = c.resolve(to), c.resolve(e.type)
-    help = None
+    help: str | None = None
+    pairs: tuple[tuple[tree.Var | None, Type | None], ...] = ()
     te, fe = elem_of(want), elem_of(found)
     ranks = [len(t.shape) if isinstance(t, Tensor) else 0 for t in (want, found)]
     if te != fe and te in FLOATS | INTS and fe in FLOATS | INTS and ranks[0] == ranks[1]:
-        help = _of_literals(c, e, into, te, fe) or f"cast it: `{te}(...)`"
+        help, pairs = f"cast it: `{te}(...)`", _literal_pairs(c, e, into, te, fe)
     elif isinstance(want, Named) and isinstance(e, tree.MakeList | tree.MakeMap) and want.name in EMPTY:
         help = f"an empty one is `{c.show(want)}()`, to which the rest is added"
     elif isinstance(found, Option) and not isinstance(want, Option):
@@ -169,14 +195,14 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
     elif isinstance(want, Tensor) and te is not None and _listed(found) is not None:
         help = "a list is made a tensor by `stack(...)`"
     elif {_listed(want), _listed(found)} == {F32, F64}:
-        each = f"convert each element: `[{_listed(want)}(x) for x in ...]`"
-        help = _of_literals(c, e, into, _listed(want), _listed(found)) or each
+        help = f"convert each element: `[{_listed(want)}(x) for x in ...]`"
+        pairs = _literal_pairs(c, e, into, _listed(want), _listed(found))
     elif isinstance(want, Tensor) and isinstance(found, Tensor):
         if what.startswith("the new value of") and ranks[0] == ranks[1]:
             help = f"a size that changes is `?` in the declared type: `{te}[{', '.join('?' for _ in want.shape)}]`"
         c.error("HYB401", f"{what}: expected {want}, found {found}", e.span, help=help)
         return
-    c.error("HYB301", f"{what}: expected {want}, found {found}", e.span, help=help)
+    of_other_floats(c, "HYB301", f"{what}: expected {want}, found {found}", e.span, help, *pairs)
 
 
 def join(c: Body, a: tree.Expr, b: tree.Expr, what: str, span: Span) -> tuple[tree.Expr, tree.Expr, Type]:

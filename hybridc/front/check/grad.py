@@ -73,7 +73,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     if isinstance(t, Poison):
         return f
     if not isinstance(t, FnType):
-        help = f"name the method: `{kind}(m.loss)`" if model_of(t) is not None else None
+        help = f"name the method: `{kind}(m.loss)`" if model_of(t) is not None else (
+            f"name the function: `{kind}(f)(x)`, not `{kind}(f(x))`" if isinstance(f_arg.value, syntax.Call) else None)
         c.error("HYB604", f"`{kind}` differentiates functions, and {c.show(t)} is not one", f_arg.value.span, help=help)
         return c.poison(e.span)
     known = parameters(c, f)
@@ -87,6 +88,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
         target = c.resolve(receiver_of(f) if p == -1 else t.params[p][0])
         d = derivative(c, target)
         shown = "`self`" if p == -1 else f"`{names[p]}`" if names else f"argument {p + 1}"
+        if isinstance(target, Poison):
+            return c.poison(e.span)
         if isinstance(target, Meta):
             c.error("HYB308", f"the type of {shown} is not known here", e.span, help="write it: `fn(x: f32): ...`")
             return c.poison(e.span)

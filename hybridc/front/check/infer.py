@@ -215,12 +215,12 @@ class Solver:
         to, frm = self.head(to), self.head(frm)
         if to is frm or to == frm:
             return True
-        if isinstance(to, Poison) or isinstance(frm, Poison):
-            return True
         if isinstance(to, Meta):
             return self._bind(to, frm)
         if isinstance(frm, Meta):
             return self._bind(frm, to)
+        if isinstance(to, Poison) or isinstance(frm, Poison):
+            return True
         match to, frm:
             case Tensor(), Tensor():
                 return self.unify(to.elem, frm.elem) and self.unify_shape(to.shape, frm.shape)

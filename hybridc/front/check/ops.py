@@ -8,6 +8,7 @@ from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
     INT,
+    STD_TYPES,
     STR,
     Named,
     Option,
@@ -167,11 +168,8 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     help = f"cast one of them, `{wider(s, t)}(...)`"
     if isinstance(s, TypeVar) or isinstance(t, TypeVar):
         help = "a type parameter mixes with literals and with itself only"
-    for x, other in ((left, t), (right, s)):
-        root = x.args[0] if isinstance(x, tree.Builtin) and x.name == "part" else x
-        if isinstance(root, tree.Local):
-            help = check_fit.declared(c, root.var, other) or help
-    c.error("HYB303", f"`{op}` mixes {s} and {t}", span, help=help)
+    check_fit.of_other_floats(c, "HYB303", f"`{op}` mixes {s} and {t}", span, help,
+                              (check_fit.literal_root(c, left), t), (check_fit.literal_root(c, right), s))
     return None
 
 
@@ -190,10 +188,13 @@ def unsupported(
         if isinstance(x, Option):
             help = c.why_none(*operands) or "an option may be none: "
             help += "test it first, `if x != none:`, or give a default, `(x ?? 0)`"
-    if help is None and op == "+" and STR in (s, t):
+    if help is None and (op == "+" and STR in (s, t) or op == "%" and s == STR):
         help = "put values into text with an f-string: f\"{...}\""
     if help is None and BOOL in (s, t) and op in ("+", "-", "*", "/", "//", "%", "**"):
         help = "a bool is not a number; cast it: `int(...)`"
+    if help is None and t is not None and s != t and any(
+            isinstance(x, Named) and x.key == STD_TYPES["list"] for x in (s, t)):
+        help = f"of each element: `[x {op} ... for x in xs]`; a tensor of a list of numbers is `stack(xs)`"
     help = help or of_models(s, t)
     text = f"`{op}` is not for {a}" + (f" and {b}" if b is not None else "")
     c.error("HYB302", text, span, help=help)
@@ -396,7 +397,10 @@ def contains(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) ->
 
 # ---- logic -----------------------------------------------------------------------------------------------------------
 def logic(c: Body, e: syntax.Logic) -> tree.Expr:
-    left = c.condition(e.left)
+    left = c.condition(e.left, e.right if e.op == "or" else None)
+    if isinstance(c.head(left.type), Option):
+        c.value(e.right)
+        return c.poison(e.span)
     yes, no = facts(left)
     right = c.under(yes if e.op == "and" else no, lambda: c.condition(e.right))
     if isinstance(left.type, Poison) or isinstance(right.type, Poison):

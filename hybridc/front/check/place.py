@@ -64,8 +64,11 @@ def place(c: Body, e: syntax.Expr, use: str) -> tree.Place | None:
                 help="put it into a `var` first")
     else:
         c.expr(e)
+        read = e.fn.name if isinstance(e, syntax.Call) and isinstance(e.fn, syntax.Attribute) else ""
         c.error("HYB511", f"{use} changes its receiver, and this is a value without a place", e.span,
-                help="put it into a `var` first")
+                help="change the element where it is: `if k not in m: m[k] = ...` before, then `m[k]`"
+                if read in ("get", "setdefault") else
+                "put it into a `var` first")
     return None
 
 
@@ -89,7 +92,9 @@ def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
                 help="return the new value, or take it as a `mut` parameter")
         return None
     if not var.mutable:
-        if not isinstance(c.head(var.type), Poison):
+        t = c.resolve(var.type)
+        said = isinstance(t, Poison) or not isinstance(t, ModelType) and resource_in(c.world, t) is not None
+        if not said:
             fixed(c, local, name, span, use)
         c.had_errors = True
         return None

@@ -41,6 +41,7 @@ from hybridc.front.check import (
     tree,
 )
 from hybridc.front.check.bounds import is_resource
+from hybridc.front.check.fit import literal_root
 from hybridc.front.check.infer import Meta
 from hybridc.front.check.narrowing import changed_names, facts
 from hybridc.front.check.soft import of_literals
@@ -128,8 +129,8 @@ def let(c: Body, s: syntax.Let) -> tree.Stmt:
         local = c.declare(s.pattern.name, t, word, s.pattern.span, s.mutable or unheld, dim)
         if s.mutable and isinstance(c.head(t), Option) and isinstance(value, tree.Some):
             c.narrowed = c.narrowed | {local.var.key}
-        if s.type is None and of_literals(value):
-            c.of_literals.add(local.var.key)
+        if s.type is None and (root := local.var if of_literals(value) else literal_root(c, value)):
+            c.of_literals[local.var.key] = root
         params = None if s.mutable else check_grad.parameters(c, value)
         if params is not None:
             c.local_fns[local.var.key] = params

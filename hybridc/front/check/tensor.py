@@ -13,7 +13,7 @@ from functools import partial
 
 from hybridc.base.dims import Dim, PackVar
 from hybridc.base.source import Span
-from hybridc.base.types import BOOL, INT, Poison, Tensor, Type
+from hybridc.base.types import BOOL, INT, Poison, Prim, Tensor, Type
 from hybridc.front.check import tensor_layer_rules, tensor_shape_rules, tree
 from hybridc.front.check.bounds import model_of
 from hybridc.front.check.consts import written
@@ -68,7 +68,12 @@ def _literal_call(ctx: Context, call: syntax.Call, expected: Type | None = None)
     """`tensor([[1, 2], [3, 4]])`"""
     call = _with_lists(ctx, call)
     if len(call.args) != 1 or call.args[0].name is not None or not isinstance(call.args[0].value, syntax.List):
-        ctx.error("HYB306", "tensor takes one list literal", call.span, "`stack` makes a tensor of a list")
+        t = ctx.resolve(ctx.expr(call.args[0].value).type) if len(call.args) == 1 else None
+        if isinstance(t, Poison):
+            return ctx.poison(call.span)
+        help = "a number is a tensor without dimensions as it is" if t is not None and isinstance(t, Prim) else (
+            "it is a tensor already" if isinstance(t, Tensor) else "`stack` makes a tensor of a list")
+        ctx.error("HYB306", "tensor takes one list literal", call.span, help)
         return ctx.poison(call.span)
     return literal_tensor(ctx, call.args[0].value, hint(expected))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from hybridc.base.types import INT, Poison, Type
+from hybridc.base.types import INT, STD_TYPES, Named, Poison, Type
 from hybridc.front.check import tree
 from hybridc.front.check.tensor_types import (
     Context,
@@ -60,7 +60,9 @@ class Arguments:
             shape = tuple(map(Dim.of, flat[0]))
             return tree.MakeTensor(Tensor(self.ctx.resolve(flat[1][0].type), shape), e.span, flat[1])
         if not is_numeric(t) and not is_literal(value):
-            raise self.wrong(f"{self.name} takes tensors and numbers, not {t}", e)
+            listed = isinstance(t, Named) and t.key == STD_TYPES["list"]
+            raise self.wrong(f"{self.name} takes tensors and numbers, not {t}", e,
+                             "a list of numbers, or of tensors, is made a tensor by `stack(xs)`" if listed else None)
         return value if t is value.type else replace(value, type=t)
 
     def get(self, name: str, expected: Type | None = None) -> tree.Expr:

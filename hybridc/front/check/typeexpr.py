@@ -269,7 +269,7 @@ class TypeReader:
         word = worded(self.world, c, e)
         if word is not None:
             return word
-        if c.type == PRIMS["int"]:
+        if c.type == PRIMS["int"] and (not isinstance(e, syntax.Literal) or type(e.value) is int):
             return self.dim(e)
         if isinstance(e, syntax.Name) and e.id in self.config:
             other = self.config[e.id]
@@ -291,7 +291,7 @@ class TypeReader:
             if value is not None:
                 fitted = fit_config(value, c.type)
                 if fitted is None and c.type is not POISON:
-                    self.report("HYB301", f"`{c.name}` is a {c.type}, found {_show_const(value)}", e.span)
+                    self.report("HYB301", f"`{c.name}`: expected {c.type}, found {_show_const(value)}", e.span)
                 return fitted
             if isinstance(c.type, Named) and isinstance(e, syntax.List | syntax.Tuple) and c.type.args:
                 item = ConfigSig(c.name, c.type.args[0], c.var, False, None, e.span)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@
     kept.py, notes.py           functions that this process has lowered before
     scan.py, inside.py          looking through trees and types
     stmt.py, expr.py, match.py, place.py    statements, expressions, patterns, places
+    put_back.py                 elements that are read, changed and written back by hand
     call.py, apply.py, builtin.py, closure.py, fits.py    calls, function values, values that fit elsewhere
     comp.py, cursor.py          comprehensions, and what goes through a container
     model.py, submodel.py, mixed.py    models, submodels, lists of several configurations

@@ -18,15 +18,17 @@ from hybridc.front.lower.cursor import Cursor, cursor_of
 from hybridc.front.lower.match import bind_always
 from hybridc.front.lower.mixed import Unrolled, bind, unrolled
 from hybridc.front.lower.place import TensorAccess, access, update
+from hybridc.front.lower.put_back import taking
 from hybridc.front.lower.scan import assigned, has_continue
 
 
 def block(lw: Lowerer, stmts: Sequence[tree.Stmt]) -> None:
     """Statements in order, up to one whose end cannot be reached."""
     from_outside = lw.b.span
-    for stmt in stmts:
+    for at in range(len(stmts)):
         if lw.tail is not None:
             break
+        stmt = taking(lw, stmts, at)
         lw.b.span = stmt.span
         try:
             statement(lw, stmt)

@@ -105,6 +105,17 @@ class _Mistake:
         return previous is not None and (previous.type in _OPERANDS - _OPENING or previous.type in _CLOSING)
 
 
+    def in_function_expression(self) -> bool:
+        """Whether the token stands in what a `fn(x):` within this line gives."""
+        depth, given = 0, False
+        for token in reversed(self.tokens[self.begins + 1:self.at]):
+            depth += (token.type in ("RPAR", "RSQB", "RBRACE")) - (token.type in ("LPAR", "LSQB", "LBRACE"))
+            given = given or (token.type == "COLON" and depth <= 0)
+            if token.type == "FN" and depth <= 0:
+                return given
+        return False
+
+
 def explain(source: Source, tokens: list[Token], error: UnexpectedToken, end: Span | None) -> Diagnostic:
     """`tokens` are all those of the declaration; `end`, for a part of a line, is where it stops."""
     token = error.token
@@ -326,9 +337,21 @@ def _bindings(m: _Mistake) -> Diagnostic | None:
     return None
 
 
+def _functions(m: _Mistake) -> Diagnostic | None:
+    kind, previous = m.token.type, m.previous
+    begins = kind in ("NEWLINE", *_STATEMENTS, *_DECLARATIONS) and previous is not None and previous.type == "COLON"
+    if (begins and m.wants_expression() or kind in ("EQUAL", "AUGMENTED")) and m.in_function_expression():
+        found = "assigns" if not begins else "is the end of the line" if kind == "NEWLINE" else "is a statement"
+        what = "this" if kind == "NEWLINE" else f"`{m.token.value}`"
+        return m.diagnostic("HYB100", f"a function expression is one expression on its line, and {what} {found}",
+                            "declare `fn name(x):` with a body before, and write `name` here" if begins else
+                            "a `for` loop changes a variable; a `fn` has only a copy of what it captures")
+    return None
+
+
 def _calls(m: _Mistake) -> Diagnostic | None:
     kind, previous = m.token.type, m.previous
-    if kind == "FOR" and m.has_expression() and "RPAR" in m.expected:
+    if kind == "FOR" and m.after_operand() and "RPAR" in m.expected:
         return m.diagnostic("HYB100", "a comprehension stands in brackets of its own", "write `f([... for x in xs])`")
     if kind in ("STAR", "BINARY") and m.token.value in ("*", "**") and previous is not None:
         if previous.type in ("LPAR", "COMMA") and m.wants_expression():
@@ -344,7 +367,8 @@ def _calls(m: _Mistake) -> Diagnostic | None:
 
 
 _KNOWN = (
-    _layout, _habit, _reserved, _out_of_place, _declared, _comprehension, _missing_colon, _equals, _bindings, _calls)
+    _layout, _habit, _reserved, _out_of_place, _declared, _comprehension, _missing_colon, _functions, _equals,
+    _bindings, _calls)
 
 
 # ---- when nothing better is known ------------------------------------------------------------------------------------

@@ -98,11 +98,19 @@ WRITTEN = {
     "toString": ("write `str(x)`", EVERY),
     "forEach": ("write `for y in x:`", EVERY),
     "concat": ("write `x + y`", SEQUENCES),
+    "format": ("write an f-string: f\"{x}\"", {"str"}),
 }
 """What is no method here, how it is written, and of which types."""
 TENSORS = {
     "size": "write `shape(x)`, or `len(x)` for the first axis",
     "contains": "compare and reduce: `any(x == y)`",
+    "view": "write `reshape(x, [a, b])`",
+    "detach": "write `stop_gradient(x)`",
+    "backward": "derivatives are functions: `grad(f)(x)`, `value_and_grad(f)(x)`",
+    "append": "`concat(x, y)` makes a longer one; a `list` grows",
+    "item": "write `x[0]`; without dimensions it is a number already",
+    "to": "write a cast, `f64(x)`; where it runs is the compiler's business",
+    "numpy": "it is one from Python: tensors cross as arrays",
 }
 """The same, of tensors alone."""
 
@@ -116,6 +124,34 @@ _ADJACENT = {
     ("!=", "="): ("there is no `!==`", "write `!=`"),
     (">=", "="): ("there is no `>==`", "write `>=`"),
 }
+
+NAMES = {
+    "True": "write `true`", "False": "write `false`", "None": "write `none`", "null": "write `none`",
+    "nil": "write `none`", "append": "write `push`", "dict": "write `map`", "string": "write `str`",
+    "float": "write `f32` or `f64`", "detach": "write `stop_gradient`", "cat": "write `concat`",
+    "chunk": "write `split`", "view": "write `reshape`", "matmul": "write `a @ b`", "mm": "write `a @ b`",
+    "bmm": "write `a @ b`", "mse_loss": "write `mse`", "scaled_dot_product_attention": "write `attention`",
+    **dict.fromkeys(("torch", "np", "numpy", "math"),
+                    "the functions of tensors and numbers are built in: `exp(x)`, `sum(x, axis=0)`"),
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like"),
+                    "`zeros()` and `ones()` take shape and elements from what is asked for: `let y: f32[n] = zeros()`"),
+    **dict.fromkeys(("random", "rand", "randn", "randint"),
+                    "numbers come from a generator: `var g = rng(seed)`, then `g.uniform()`, `g.normal[3]()`"),
+    "isinstance": "cases of an enum are told apart by `match`",
+    "pi": "declare it: `const PI = 3.141592653589793`",
+    "assertEqual": "write `assert a == b`",
+    **dict.fromkeys(("Exception", "ValueError", "TypeError", "KeyError", "IndexError", "RuntimeError"),
+                    "`raise` takes the text alone: `raise \"why\"`"),
+}
+"""How what elsewhere is a name is written."""
+MODULES = {
+    **dict.fromkeys(("torch", "numpy", "math", "jax"), NAMES["math"]),
+    "random": NAMES["random"],
+    "collections": "`deque[T]()`, and a `map` with `m.get(k) ?? 0`, are built in",
+    "heapq": "`heap[P, T]()` is built in",
+    "typing": "types are built in: `list[int]`, `map[str, int]`, `T?`, `fn(A) -> B`",
+}
+"""What stands for a module of Python's."""
 
 FOREIGN_TYPES = {
     "float": "f32` or `f64", "double": "f64", "float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16",
@@ -133,7 +169,7 @@ def member(kind: str, name: str, names: Collection[str]) -> str | None:
         if called in names:
             return f"it is called `{called}`"
     written, kinds = WRITTEN.get(name, (None, EVERY))
-    if kind in kinds:
+    if written is not None and kind in kinds:
         return written
     return TENSORS.get(name) if kind == "tensor" else None
 

@@ -17,6 +17,7 @@ from typing import Protocol
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Sources, Span
 from hybridc.front.parse import syntax
+from hybridc.front.parse.habits import MODULES
 from hybridc.front.parse.parser import Parts, parse_whole
 
 PRELUDE = ("core", "str", "list", "map", "set", "heap", "deque", "graph", "store", "rng", "prelude",
@@ -195,7 +196,7 @@ class Reader:
         if dotted in self.std_known():
             return self.read_std(dotted)
         self._error("HYB203", f"there is no module `{dotted}`: no file {relative} beside {os.path.basename(unit.path)} "
-                    "or in the root, and no standard module of this name", span)
+                    "or in the root, and no standard module of this name", span, MODULES.get(dotted.split(".")[0]))
         return None
 
     def _not_utf8(self, path: str, error: UnicodeDecodeError) -> None:
