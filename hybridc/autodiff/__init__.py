@@ -14,10 +14,12 @@ One file for each subject:
     region.py       what the reverse part needs of the forward part, and where it is kept
     sizes.py        which sizes are the same, and what a loop only updates
     readonly.py     which tensors and lists are there for the reverse part anyway, and are read again
-    reverse.py      the reverse part: blocks, branches, calls
+    reverse.py      the reverse part: blocks, branches
+    calls.py        of calls; derived.py: what is known of a function's two parts
     loops.py        of loops; heads.py: which of them need no record of their last turn, and what is counted
     late_views.py   views of what a last turn did not come to are made where they are used
     forward.py      the forward part: the function itself, which saves what the regions say
+    recursion.py    the stack of records of functions that call themselves, and what they are given again
     products.py     products that a function which calls itself adds to derivatives of matrices
     parallel.py     `parallel`
     rules.py        adjoints of aggregates and buffers; elements.py: what is added to parts of elements

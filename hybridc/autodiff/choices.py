@@ -48,7 +48,7 @@ from hybridc.core.ir import (
 from hybridc.core.types import parts
 
 if TYPE_CHECKING:
-    from hybridc.autodiff.driver import Derived
+    from hybridc.autodiff.derived import Derived
     from hybridc.autodiff.replacer import Replacer
 
 RNG = "rng"

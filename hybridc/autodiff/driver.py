@@ -5,19 +5,20 @@ Derivatives of derivatives need nothing of their own: a function is differentiat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from hybridc.autodiff import rules
+from hybridc.autodiff import recursion, rules
 from hybridc.autodiff.activity import Activity, Mask
 from hybridc.autodiff.convert import absorb, give
+from hybridc.autodiff.derived import Derived
 from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.push import Push, custom
 from hybridc.autodiff.readonly import ReadOnly
 from hybridc.autodiff.replacer import Replacer
-from hybridc.autodiff.reverse import TAPE, Reverse
+from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
 from hybridc.base.names import unused
@@ -25,17 +26,13 @@ from hybridc.core.builder import Builder
 from hybridc.core.ir import (
     RETURN,
     STR,
-    Arm,
     Atom,
     Block,
     Call,
     Const,
-    EnumDef,
-    EnumT,
     Exit,
     Fault,
     Fn,
-    Match,
     Op,
     Program,
     TensorT,
@@ -120,25 +117,6 @@ def _ends_once(fn: Fn) -> bool:
                 or any(isinstance(b.tail, Exit) and b.tail.label == RETURN for b in inner))
 
 
-@dataclass(frozen=True)
-class Derived:
-    """The two parts of a function. `forward` gives the results and the tape; `reverse` takes what is `kept`, the leaves
-    of the adjoints of active results, and those of active arguments, which it gives back with its share added. `first`
-    says what is kept: the next of the tape, or the argument at a place, which whoever calls has. `within` is how a
-    function that keeps products (products.py) calls itself: it takes and gives the lists too."""
-
-    forward: str
-    reverse: str
-    tape: tuple[Type, ...]
-    results: Mask
-    first: tuple[int | None, ...]
-    within: str = ""
-
-    def kept(self, tape: Iterable[T], args: Sequence[T]) -> list[T]:
-        rest = iter(tape)
-        return [next(rest) if i is None else args[i] for i in self.first]
-
-
 class Driver:
     """What is shared by all derivatives of a program in which those within are plain Core."""
 
@@ -155,6 +133,10 @@ class Driver:
         self._both: dict[tuple[Derived, tuple[Const | None, ...]], str | None] = {}
         self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
+        self.recursive_parts: dict[tuple[str, Mask], Derived] = {}
+        """Of functions that call themselves."""
+        self.group: recursion.Group | None = None
+        """Those of them that are under way."""
         self._called: dict[str, str] = {}
 
     def reachable(self, name: str, through_values: bool = True) -> dict[str, None]:
@@ -200,61 +182,38 @@ class Driver:
             by_position = self.read_only.held(self.activity.body(name), offered)
         held = {v for found in by_position.values() for v in found}
         key = (name, mask, frozenset(by_position))
-        found = self._derived.get(key)
+        found = self._derived.get(key) or self.recursive_parts.get(key[:2])
         if found is not None:
             return found
         letters = "" if all(mask) else " " + "".join("x" if a else "-" for a in mask)
-        forward, reverse = self.claim(f"{name} forward{letters}"), self.claim(f"{name} reverse{letters}")
         results = self.activity.results(name, mask)
-        boxed = self.recursive(name)
-        if boxed:
-            tape: tuple[Type, ...] = (EnumT(f"tape {forward}"),)
-            self.program.enums[f"tape {forward}"] = EnumDef(f"tape {forward}", ())
-            self._derived[key] = Derived(forward, reverse, tape, results, (None,))
         if name in self.taking:
+            forward, reverse = self.claim(f"{name} forward{letters}"), self.claim(f"{name} reverse{letters}")
             return self.own(key, forward, reverse, results)
+        if self.recursive(name):
+            return recursion.derive(self, name, mask, letters)
+        forward, reverse = self.claim(f"{name} forward{letters}"), self.claim(f"{name} reverse{letters}")
         part = Reverse(self, self.activity.body(name), mask, held)
-        within = reverse
-        if part.kept.matrices:
-            within = self.claim(f"{reverse} within")
-            self._derived[key] = replace(self._derived[key], within=within)
-        try:
-            back = part.build(within)
-        except Refused:
-            self._derived.pop(key, None)
-            raise
+        part.build()
         saved = part.regions.root.saved
         params = part.fn.params
-        first: list[int | None] = [None]
-        if boxed:
-            back = self.boxed(back, saved, tape[0])
-        else:
-            first = [params.index(v) if v in params else None for v in saved]
-            tape = tuple(v.type for v in saved if v not in params)
-
-        def box(b: Builder, values: Sequence[Atom]) -> Sequence[Atom]:
-            if boxed:
-                return [b.op("enum", values, tape[0], case=TAPE)]
-            return [x for v, x in zip(saved, values, strict=True) if v not in params]
-
-        self.program.fns[within] = back
-        if within != reverse:
-            self.program.fns[reverse] = part.kept.from_outside(self.tangents, replace(back, name=reverse), within)
-        self.program.fns[forward] = Forward(self, part).build(forward, box, tape)
-        self._derived[key] = Derived(forward, reverse, tape, results, tuple(first))
+        tape = tuple(v.type for v in saved if v not in params)
+        first = tuple(params.index(v) if v in params else None for v in saved)
+        self.program.fns[reverse] = part.built(reverse, saved)
+        self.program.fns[forward] = Forward(self, part).build(forward)
+        self._derived[key] = Derived(forward, reverse, tape, results, first)
         return self._derived[key]
 
     def both(self, derived: Derived, seeds: Sequence[Atom]) -> str | None:
         """One function of both parts, for whoever has the adjoints of the results, `seeds`, before these are known: it
         takes the arguments, those adjoints that are no constants, and the leaves to which it adds, and gives the
-        results and the leaves. None where the forward part may end early or is recursive."""
+        results and the leaves. None where the forward part may end early."""
         fixed = tuple(a if isinstance(a, Const) else None for a in seeds)
         key = derived, fixed
         if key in self._both:
             return self._both[key]
         forward, reverse = self.program.fns[derived.forward], self.program.fns[derived.reverse]
-        boxed = any(isinstance(t, EnumT) and t.name == f"tape {derived.forward}" for t in derived.tape)
-        if boxed or not (_ends_once(forward) and _ends_once(reverse)):
+        if not (_ends_once(forward) and _ends_once(reverse)):
             self._both[key] = None
             return None
         n = len(forward.results) - len(derived.tape)
@@ -319,15 +278,6 @@ class Driver:
         unique = unused(name, self.program.fns)
         self.program.fns[unique] = Fn(unique, (), (), Block((), Yield()))
         return unique
-
-    def boxed(self, fn: Fn, saved: Sequence[Var], tape: Type) -> Fn:
-        """With the tape as one value: that of a recursive function holds those of its calls."""
-        assert isinstance(tape, EnumT)
-        fields = tuple((f"v{i}", v.type) for i, v in enumerate(saved))
-        self.program.enums[tape.name] = EnumDef(tape.name, ((TAPE, fields),))
-        whole = Var(highest_id(fn) + 1, tape, "tape")
-        body = Block((Match((), whole, (Arm(TAPE, tuple(saved), fn.body),)),), Yield())
-        return replace(fn, params=(whole, *fn.params[len(saved):]), body=body)
 
     # ---- functions with a derivative of their own
     def called(self, name: str) -> str:

@@ -11,7 +11,7 @@ from hybridc.autodiff.heads import bound_of
 from hybridc.autodiff.region import Region
 from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.structure import exits
-from hybridc.core.builder import Builder, integer
+from hybridc.core.builder import integer
 from hybridc.core.ir import (
     INT,
     RETURN,
@@ -35,10 +35,11 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import diverges, outs_of
+from hybridc.core.walk import blocks_of, diverges, outs_of, statements
 
 if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
+    from hybridc.autodiff.recursion import Stack
 
 Defined = set[int]
 Ending = Callable[[Sequence[Atom], Defined], Tail]
@@ -54,21 +55,46 @@ class Forward:
         self.reverse = reverse
         self.regions = reverse.regions
         self.b = reverse.b
+        self.stack = reverse.stack
+        self.top: tuple[Atom, ...] = ()
+        """Of a function that calls itself: the stack so far, and the number of its records."""
+        self.path = [self.regions.root]
+        """The regions that the place is in, or behind, which leave records at the end."""
 
-    def build(self, name: str, box: Callable[[Builder, Sequence[Atom]], Sequence[Atom]], tape: Sequence[Type]) -> Fn:
-        """`box` makes the tape, of types `tape`, from what the function's region saves."""
-        fn, root = self.reverse.fn, self.regions.root
+    def build(self, name: str) -> Fn:
+        """The tape is more results: what the function's region saves and its caller has not, or the stack (which is a
+        parameter too) and the number of its records."""
+        fn, root, stack = self.reverse.fn, self.regions.root, self.stack
         self.b.open()
         defined: Defined = set()
         self.define(fn.params, defined)
         head = self.b.close(Yield())
+        given = () if stack is None else (self.b.var(stack.group.kind, "records"), self.b.var(INT, "top"))
+        self.top = given
+        tape = given or [v for v in root.saved if v not in fn.params]
 
         def done(values: Sequence[Atom], defined: Defined) -> Exit:
-            return Exit(RETURN, (*values, *box(self.b, self.kept(root, defined))))
+            if stack is not None:
+                self.push(stack, defined)
+                return Exit(RETURN, (*values, *self.top))
+            kept = zip(root.saved, self.kept(root, defined), strict=True)
+            return Exit(RETURN, (*values, *(x for v, x in kept if v not in fn.params)))
 
         body = self.block(fn.body, done, defined, done)
-        return replace(fn, name=name, results=(*fn.results, *tape), adjoint="",
-                       body=Block((*head.stmts, *body.stmts), body.tail))
+        return replace(fn, name=name, params=(*fn.params, *given), results=(*fn.results, *(v.type for v in tape)),
+                       adjoint="", body=Block((*head.stmts, *body.stmts), body.tail))
+
+    def push(self, stack: Stack, defined: Defined) -> None:
+        """The records of a way through the function that ends here."""
+        group = stack.group
+        for region in reversed(self.path):
+            if region.saved:
+                records, top = self.top
+                kept = dict(zip(region.saved, self.kept(region, defined), strict=True))
+                fields = [self.zero(kind) if v is None else kept[v]
+                          for v, kind in zip(group.places(region), group.slots, strict=True)]
+                record = self.b.op("struct", fields, group.record)
+                self.top = (self.tangents.push(self.b, records, top, record), self.b.op("add", [top, integer(1)], INT))
 
     def zero(self, kind: Type) -> Atom:
         return self.b.op("zero", [], kind)
@@ -104,19 +130,29 @@ class Forward:
         """`leave` makes the tail of an exit from the context, `end` that of the block's own end; `first` are variables
         that the block begins with."""
         self.b.open()
-        defined = set(defined)
+        defined, path = set(defined), list(self.path)
+        region = self.regions.within[id(block)]
+        if region.pushed and region not in self.path:
+            self.path.append(region)
         self.define(first, defined)
+        tail = self.stmts(block, leave, defined, end)
+        self.path = path
+        return self.b.close(tail)
+
+    def stmts(self, block: Block, leave: Ending, defined: Defined, end: Ending) -> Tail:
         for s in block.stmts:
             self.stmt(s, leave, defined)
             if diverges(s):
-                return self.b.close(Yield())
+                return Yield()
+            if id(s) in self.regions.following:
+                self.path.append(self.regions.following[id(s)])
             self.define(outs_of(s), defined)
         match block.tail:
             case Yield(values):
-                return self.b.close(end(values, defined))
+                return end(values, defined)
             case Exit(_, values):
-                return self.b.close(leave(values, defined))
-        return self.b.close(block.tail)
+                return leave(values, defined)
+        return block.tail
 
     def stmt(self, s: Stmt, leave: Ending, defined: Defined) -> None:
         self.b.span = s.span
@@ -126,49 +162,69 @@ class Forward:
                 self.b.add(s)
             case Call():
                 tape = self.reverse.tapes.get(id(s))
-                if tape is None:
+                if self.stack is not None and id(s) in self.stack.calls:
+                    outs = self.new_top()
+                    self.b.add(replace(s, fn=self.stack.calls[id(s)].shared_forward, outs=(*s.outs, *outs),
+                                       args=(*s.args, *self.top)))
+                    self.top = outs
+                elif tape is None:
                     self.b.add(s)
                 else:
                     self.b.add(replace(s, fn=self.reverse.forwards[id(s)], outs=(*s.outs, *tape)))
                     defined.update(v.id for v in tape)
             case If():
                 arms = [((), s.then), ((), s.orelse)]
-                (then, orelse), more = self.arms(arms, leave, defined)
+                (then, orelse), more = self.arms(s, arms, leave, defined)
                 self.b.add(replace(s, outs=(*s.outs, *more), then=then, orelse=orelse))
             case Match():
-                bodies, more = self.arms([(a.fields, a.body) for a in s.arms], leave, defined)
+                bodies, more = self.arms(s, [(a.fields, a.body) for a in s.arms], leave, defined)
                 made = tuple(Arm(a.case, a.fields, body) for a, body in zip(s.arms, bodies, strict=True))
                 self.b.add(replace(s, outs=(*s.outs, *more), arms=made))
             case Scope():
-                region = self.regions.within[id(s.body)]
+                region, outs = self.regions.within[id(s.body)], self.new_top(s)
                 body = self.block(
-                    s.body, lambda vs, d: Exit(s.label, (*vs, *self.in_slots(region, d))), defined,
-                    self.end_of(region))
-                self.b.add(replace(s, outs=(*s.outs, *region.outs), body=body))
+                    s.body, lambda vs, d: Exit(s.label, (*vs, *self.in_slots(region, d), *self.handed_on(outs))),
+                    defined, self.end_of(region, outs))
+                self.b.add(replace(s, outs=(*s.outs, *region.outs, *outs), body=body))
                 defined.update(v.id for v in region.outs)
+                self.top = outs or self.top
             case Loop():
                 self.loop(s, defined)
             case Parallel():
                 self.parallel(s, defined)
 
-    def arms(self, arms: Sequence[tuple[Sequence[Var], Block]], leave: Ending, defined: Defined
+    def arms(self, s: Stmt, arms: Sequence[tuple[Sequence[Var], Block]], leave: Ending, defined: Defined
              ) -> tuple[list[Block], list[Var]]:
         """The arms, and the results that keep what they save."""
         bodies: list[Block] = []
         more: list[Var] = []
+        before, outs = self.top, self.new_top(s)
         for fields, body in arms:
             region = self.regions.within[id(body)]
+            self.top = before
             if exits(body):
                 bodies.append(self.block(body, leave, defined, lambda vs, d: Yield(tuple(vs)), fields))
                 continue
             more = region.outs
-            bodies.append(self.block(body, leave, defined, self.end_of(region), fields))
+            bodies.append(self.block(body, leave, defined, self.end_of(region, outs), fields))
         defined.update(v.id for v in more)
-        return bodies, more
+        self.top = outs or before
+        return bodies, [*more, *outs]
 
-    def end_of(self, region: Region) -> Ending:
-        """The end of an arm, or of a scope's body: what it yields, and what it saves."""
-        return lambda values, defined: Yield((*values, *self.in_slots(region, defined)))
+    def end_of(self, region: Region, top: Sequence[Var]) -> Ending:
+        """The end of an arm, or of a scope's body: what it yields, what it saves, and the stack if it is new then."""
+        return lambda values, defined: Yield((*values, *self.in_slots(region, defined), *self.handed_on(top)))
+
+    # ---- the stack
+    def new_top(self, within: Stmt | None = None) -> tuple[Var, ...]:
+        """Variables for the stack after a statement, if something in it pushes."""
+        if self.stack is None or within is not None and not any(
+                id(s) in self.stack.calls for block in blocks_of(within) for s in statements(block)):
+            return ()
+        return tuple(self.b.var(a.type) for a in self.top)
+
+    def handed_on(self, new: Sequence[Var]) -> tuple[Atom, ...]:
+        return self.top if new else ()
 
     # ---- loops
     def loop(self, s: Loop, defined: Defined) -> None:
@@ -187,6 +243,8 @@ class Forward:
             params.append(stack)
             inits.append(self.b.op("buffer_room", [integer(0) if size is None else size], stack.type))
             outs.append(region.stack)
+        before, top, inner = self.top, self.new_top(s), self.new_top(s)
+        self.top = inner or before
 
         def more(defined: Defined) -> tuple[Atom, ...]:
             following = self.b.op("add", [turns, integer(1)], INT)
@@ -199,12 +257,15 @@ class Forward:
 
         def left(values: Sequence[Atom], defined: Defined) -> Exit:
             if region.head is None:
-                return Exit(s.label, (*values, *more(defined)))
-            return Exit(s.label, (*values, turns) if stack is None else (*values, turns, stack))
+                return Exit(s.label, (*values, *more(defined), *self.handed_on(top)))
+            return Exit(s.label, (*values, turns, *([] if stack is None else [stack]), *self.handed_on(top)))
 
-        body = self.block(s.body, left, defined, lambda vs, d: Yield((*vs, *more(d))), s.params)
-        self.b.add(replace(s, outs=tuple(outs), params=tuple(params), inits=tuple(inits), body=body))
+        body = self.block(
+            s.body, left, defined, lambda vs, d: Yield((*vs, *more(d), *self.handed_on(top))), s.params)
+        self.b.add(replace(s, outs=(*outs, *top), params=(*params, *inner),
+                           inits=(*inits, *(before if inner else ())), body=body))
         defined.update(v.id for v in outs)
+        self.top = top or before
 
     def size(self, s: Loop, region: Region) -> Atom | None:
         """How many records there will be, if that is known before the first turn."""

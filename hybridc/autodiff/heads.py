@@ -15,9 +15,11 @@ from hybridc.core.walk import all_blocks, bound_in, diverges, outs_of
 
 @dataclass(frozen=True)
 class Head:
-    """`values` are what the loop gives; `turn` is a turn that is not the last, without the decision."""
+    """`values` are what the loop gives; `turn` is a turn that is not the last, without the decision; `first` is what
+    the last turn does too."""
 
     values: tuple[Atom, ...]
+    first: tuple[Stmt, ...]
     turn: tuple[Stmt, ...]
     cond: Atom
     stays: bool
@@ -40,7 +42,7 @@ def head_of(loop: Loop, active: Container[int]) -> Head | None:
     last = {v.id for s in (*stmts[:at], *gone.stmts) for v in outs_of(s)}
     if any(isinstance(v, Var) and v.id in last and v.id in active for v in gone.tail.values):
         return None
-    return Head(gone.tail.values, (*stmts[:at], *stmts[at + 1 :]), branch.cond, stays)
+    return Head(gone.tail.values, stmts[:at], (*stmts[:at], *stmts[at + 1 :]), branch.cond, stays)
 
 
 @dataclass(frozen=True)

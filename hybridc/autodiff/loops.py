@@ -19,7 +19,7 @@ from hybridc.autodiff.heads import head_of
 from hybridc.autodiff.tangent import Adjoint, More
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import integer
-from hybridc.core.ir import BOOL, Atom, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var
+from hybridc.core.ir import BOOL, Atom, Block, Const, Loop, Op, Parallel, Prim, TensorT, Type, Var, Yield
 from hybridc.core.types import elem
 from hybridc.core.walk import all_blocks, args_of, bound_in, free_vars, outs_of, statements
 
@@ -102,7 +102,10 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
         return
     region = r.regions.within[id(s.body)]
     assert region.count is not None
-    head = region.head = head_of(s, r.active)
+    head = head_of(s, r.active)
+    if head is not None and r.stack is not None and r.stack.within(statements(Block(head.first, Yield()))):
+        head = None  # the last turn leaves records too
+    region.head = head
     turns = r.need(region.count)
     outside = r.outside(s.body, s.params)
     b, tangents = r.b, r.tangents

@@ -5,6 +5,8 @@ that does not leave its context (one that leaves belongs to the region of the co
 variable that the reverse part needs is *saved* with its region, or computed again there where that is cheap:
 
     function   the tape: more results of the forward part, arguments of the reverse part
+    path       of a function that calls itself, as the function's own region: a record on the stack that its calls share
+               (recursion.py). An arm that leaves the function is one, and so is what follows a branch with such arms
     loop       a record for each turn, pushed on a buffer
     arm, scope more results of the statement, which are then variables of the region around; arms share them, but what
                an arm with records of its own keeps in each turn of a loop around it is a block apart
@@ -64,6 +66,9 @@ FAR = 1 << 32
 class Region:
     kind: str
     parent: Region | None = None
+    pushed: bool = False
+    """Is what it saves a record on the stack of a function that calls itself? All of it has been done then, wherever
+    the reverse part takes the record."""
     needed: dict[Var, None] = field(default_factory=dict)
     groups: list[list[Region]] = field(default_factory=list)
     """The regions within, those of one statement together."""
@@ -101,7 +106,7 @@ class Region:
         region: Region | None = self
         while region is not None and region.kind == "arm":
             region = region.parent
-        return region is not None and region.head is not None
+        return region is not None and (region.pushed or region.head is not None)
 
     @property
     def record(self) -> Type:
@@ -113,16 +118,23 @@ class Region:
 class Regions:
     """Of one function in the form of structure.py. New variables come from `b`."""
 
-    def __init__(self, fn: Fn, b: Builder, block_of: Callable[[Sequence[Type]], EnumT], held: Set[Var]):
-        """`block_of` declares a block that holds values of these types. Elements of what is `held` are read again."""
+    def __init__(
+        self, fn: Fn, b: Builder, block_of: Callable[[Sequence[Type]], EnumT], held: Set[Var],
+        at_hand: Set[Var] | None = None,
+    ):
+        """`block_of` declares a block that holds values of these types. Elements of what is `held` are read again.
+        `at_hand`, of a function that calls itself, are variables that the reverse part has without a tape."""
         self.b = b
         self.held = held
+        self.at_hand = at_hand or frozenset()
         self.block_of = block_of
-        self.root = Region("function")
+        self.root = Region("function", pushed=at_hand is not None)
         self.of: dict[int, Region] = {p.id: self.root for p in fn.params}
         """The region of each variable."""
         self.within: dict[int, Region] = {}
         """The region of each block, by identity."""
+        self.following: dict[int, Region] = {}
+        """That of what follows a branch with arms that leave the function, where this is no part of the one before."""
         self.makers: dict[int, Op] = {}
         """The operator that makes a variable."""
         self.twins: dict[Hashable, Op] = {}
@@ -162,6 +174,9 @@ class Regions:
         stretch = 0
         for stmt in block.stmts:
             start = len(self.order)
+            here = region
+            if region.pushed and leaving(stmt):
+                region = self.following[id(stmt)] = self._path(region)
             for v in outs_of(stmt):
                 self.define(v, region)
                 if isinstance(stmt, Op):
@@ -171,9 +186,9 @@ class Regions:
             stretch += leaving(stmt)
             match stmt:
                 case If(_, _, then, orelse):
-                    self.arms(region, [((), then), ((), orelse)], start)
+                    self.arms(here, [((), then), ((), orelse)], start)
                 case Match(_, _, arms):
-                    self.arms(region, [(a.fields, a.body) for a in arms], start)
+                    self.arms(here, [(a.fields, a.body) for a in arms], start)
                 case Loop() | Scope() | Parallel():
                     kind = type(stmt).__name__.lower()
                     inner = Region(kind, region)
@@ -191,13 +206,21 @@ class Regions:
     def arms(self, region: Region, arms: list[tuple[tuple[Var, ...], Block]], start: int) -> None:
         group = []
         for fields, body in arms:
-            inner = region if exits(body) else Region("arm", region, start=start)
-            if inner is not region:
+            if not exits(body):
+                inner = Region("arm", region, start=start)
                 group.append(inner)
+            else:
+                inner = self._path(region) if region.pushed else region
             for v in fields:
                 self.define(v, inner)
             self.block(body, inner)
         region.groups.append(group)
+
+    @staticmethod
+    def _path(region: Region) -> Region:
+        inner = Region("path", region, pushed=True)
+        region.groups.append([inner])
+        return inner
 
     def define(self, v: Var, region: Region) -> None:
         self.of[v.id] = region
@@ -206,7 +229,7 @@ class Regions:
     # ---- needing
     def need(self, a: Atom) -> Atom:
         """An atom of the forward part, for use in the reverse part."""
-        if isinstance(a, Var):
+        if isinstance(a, Var) and a not in self.at_hand:
             self.of[a.id].needed[a] = None
         return a
 
@@ -251,12 +274,15 @@ class Regions:
         """Once everything needed is known: what is saved, what computed again. The reverse part, `body`, names by their
         numbers the regions that it comes to."""
         self._uses(body, self.root, marked)
-        for region in reversed(list(self._all(self.root))):  # inner ones may bring in what is outside
+        for region in reversed(list(self.all())):  # inner ones may bring in what is outside
             self._again(region)
             self._use((a for op in region.again for a in op.args), region)
             self._use((a for v in region.counted for a in region.steps[v].outside), region)
         self._keep(self.root)
-        self.kept = {v for region in self._all(self.root) for v in region.saved}
+        self.kept = {v for region in self.all() for v in region.saved}
+
+    def all(self) -> Iterable[Region]:
+        return self._all(self.root)
 
     def _all(self, region: Region) -> Iterable[Region]:
         yield region
@@ -356,7 +382,7 @@ class Regions:
 
     def is_there(self, a: Var) -> bool:
         """Is it in the reverse part anyway?"""
-        return a in self.of[a.id].needed or a in self.steps or a in self.held
+        return a in self.of[a.id].needed or a in self.steps or a in self.held or a in self.at_hand
 
     def from_held(self, a: Atom) -> bool:
         """Is it held, or a part of an element of what is?"""

@@ -31,7 +31,8 @@ from hybridc.core.types import elem, parts, rank
 from hybridc.core.walk import highest_id, highest_label, map_atoms, map_blocks, map_tail
 
 if TYPE_CHECKING:
-    from hybridc.autodiff.driver import Derived, Driver
+    from hybridc.autodiff.derived import Derived
+    from hybridc.autodiff.driver import Driver
 
 FORWARD = "choices that are estimated by their probability are differentiated by `grad` alone"
 NO_PATH = "no differentiable path leads to the result, so there is no derivative"

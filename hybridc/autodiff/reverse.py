@@ -8,10 +8,12 @@ if it is a tensor that has the shape of its variable; else it may be without ele
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence, Set
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.activity import Mask
+from hybridc.autodiff.calls import reverse_call
 from hybridc.autodiff.late_views import into_arms
 from hybridc.autodiff.loops import Turn, reverse_loop
 from hybridc.autodiff.parallel import reverse_parallel
@@ -53,6 +55,7 @@ from hybridc.core.walk import free_vars, highest_id, highest_label, map_atoms, m
 
 if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
+    from hybridc.autodiff.recursion import Stack
 
 Key = tuple[int, int]
 TAPE = "Tape"
@@ -72,14 +75,20 @@ class Context:
 class Reverse:
     """Of one function and set of active arguments."""
 
-    def __init__(self, driver: Driver, fn: Fn, mask: Mask, held: Set[Var] = frozenset()):
-        """`held` are tensors and buffers that are there until the reverse part is done."""
+    def __init__(
+        self, driver: Driver, fn: Fn, mask: Mask, held: Set[Var] = frozenset(), stack: Stack | None = None
+    ):
+        """`held` are tensors and buffers that are there until the reverse part is done; `stack` is there for a function
+        that calls itself."""
         self.driver = driver
         self.tangents = driver.tangents
         self.fn = fn
         self.mask = mask
         self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
-        self.regions = Regions(fn, self.b, self.block_of, held)
+        self.stack = stack
+        if stack is not None:
+            stack.open(self.b)
+        self.regions = Regions(fn, self.b, self.block_of, held, None if stack is None else stack.at_hand)
         self.offered = held | driver.read_only.made(fn)
         """What tapes of functions that are called may hold."""
         self.active = driver.activity.variables(fn.name, mask)
@@ -101,10 +110,12 @@ class Reverse:
         return EnumT(name)
 
     # ---- the function
-    def build(self, name: str) -> Fn:
-        """The reverse part, complete; after it, `regions` says what the forward part saves."""
+    def build(self) -> None:
+        """Its statements; after it, `regions` says what the forward part saves."""
         b = self.b
         b.open()
+        if self.stack is not None:
+            self.env[self.stack.key] = Adjoint(self.stack.top)
         self.mark(self.regions.root)
         given = [list(map(b.var, self.tangents.leaves(r))) if a else []
                  for r, a in zip(self.fn.results, self.driver.activity.results(self.fn.name, self.mask), strict=True)]
@@ -122,17 +133,28 @@ class Reverse:
         for p, a in zip(self.fn.params, self.mask, strict=True):
             if a:
                 results += self.filled(self.pop(p), p.type)
+        if self.stack is not None:
+            results.append(self.env[self.stack.key].atom)
         results += [self.pop_or_zero(*key) for key in self.kept.keys()]
-        body = b.close(Exit(RETURN, tuple(results)))
-        self.regions.settle(body, self._marked)
-        sums += lists
-        params = (*self.regions.root.saved, *(v for leaves in given for v in leaves), *sums)
-        return Fn(name, params, tuple(v.type for v in sums), self.restored(body), self.fn.title, True, self.fn.span)
+        self.body = b.close(Exit(RETURN, tuple(results)))
+        self.regions.settle(self.body, self._marked)
+        self.adjoints = (*(v for leaves in given for v in leaves), *sums, *lists)
+        """The parameters that are no tape."""
+        self.results = (*(v.type for v in sums), *([] if self.stack is None else [INT]), *(v.type for v in lists))
+
+    def built(self, name: str, tape: Sequence[Var]) -> Fn:
+        """The reverse part, complete, with these first parameters."""
+        body = self.restored(self.body)
+        return Fn(name, (*tape, *self.adjoints), self.results, body, self.fn.title, True, self.fn.span)
 
     def mark(self, region: Region, *args: Atom) -> None:
         """Here the region's variables are made available; how is known at the end."""
         self._marked.append(region)
-        self.b.add(Op((), "restore", args, (("region", len(self._marked) - 1),)))
+        outs: tuple[Var, ...] = ()
+        if region.pushed and self.stack is not None:
+            args, outs = (self.env[self.stack.key].atom,), (self.b.var(INT),)
+            self.env[self.stack.key] = Adjoint(outs[0])
+        self.b.add(Op(outs, "restore", args, (("region", len(self._marked) - 1),)))
 
     def restored(self, block: Block) -> Block:
         def atom(a: Atom) -> Atom:
@@ -145,7 +167,7 @@ class Reverse:
             for s in block.stmts:
                 if isinstance(s, Op) and s.op == "restore":
                     region = self._marked[s.attr("region")]  # type: ignore[call-overload]
-                    out += [map_atoms(r, atom) for r in self.loads(region, s.args)]
+                    out += [map_atoms(r, atom) for r in self.loads(region, s)]
                 else:
                     out.append(map_blocks(map_atoms(s, atom), inner))
             return Block(tuple(out), map_tail(block.tail, atom))
@@ -153,8 +175,11 @@ class Reverse:
         undone = {o for r in self._marked if not r.complete for op in r.again for o in op.outs}
         return into_arms(inner(block), undone) if undone else inner(block)
 
-    def loads(self, region: Region, args: Sequence[Atom]) -> list[Stmt]:
+    def loads(self, region: Region, mark: Op) -> list[Stmt]:
         loads: list[Stmt] = []
+        args = mark.args
+        if region.pushed and self.stack is not None:
+            loads += self.stack.popped(region, mark)
         if region.stack is not None:
             stack = region.stack
             if len(region.saved) == 1:
@@ -268,7 +293,14 @@ class Reverse:
         needs none."""
         at = next((i for i, s in enumerate(stmts) if leaving(s)), None)
         if at is not None:
-            self.branch(stmts[at], context, lambda: self.sequence(stmts[at + 1 :], tail, context, yields))
+
+            def rest() -> None:
+                following = self.regions.following.get(id(stmts[at]))
+                if following is not None:
+                    self.mark(following)
+                self.sequence(stmts[at + 1 :], tail, context, yields)
+
+            self.branch(stmts[at], context, rest)
         else:
             match tail:
                 case Yield(values) if values:
@@ -289,7 +321,7 @@ class Reverse:
             case Op():
                 self.driver.apply(self, s)
             case Call():
-                self.call(s)
+                reverse_call(self, s)
             case If() | Match():
                 self.branch(s, None, None)
             case Loop():
@@ -317,8 +349,9 @@ class Reverse:
             if rest is not None and ends(body):
                 rest()
                 yields = [self.pop(o) for o in s.outs]
-            if not exits(body):
-                self.mark(self.regions.within[id(body)])
+            region = self.regions.within[id(body)]
+            if region.pushed or not exits(body):
+                self.mark(region)
             self.sequence(body.stmts, body.tail, context, yields)
             if isinstance(s, Match) and self.is_active(s.subject):
                 leaves = [(f, self.pop(f)) for f in fields]
@@ -335,26 +368,36 @@ class Reverse:
             self.alternatives([(lambda: cond, lambda: arm(s.then, (), "")), (None, lambda: arm(s.orelse, (), ""))])
             return
         assert isinstance(s.subject, Var)
+        runs = [lambda a=a: arm(a.body, a.fields, a.case) for a in s.arms]  # type: ignore[misc]
+        if self.stack is not None and id(s) in self.stack.matched:
+            subject = self.need(s.subject)
+            self.joined(runs, lambda blocks, kinds: self.b.match(subject, [
+                Arm(a.case, a.fields, block) for a, block in zip(s.arms, blocks, strict=True)], kinds))
+            return
         tag = self.regions.look(s.subject, "tag", INT) if len(s.arms) > 1 else None
-        chain: list[tuple[Callable[[], Atom] | None, Callable[[], None]]] = []
-        for i, a in enumerate(s.arms):
-            last = i + 1 == len(s.arms)
 
-            def is_case(i: int = i) -> Atom:
-                assert tag is not None
-                return self.b.op("eq", [tag, integer(i)], BOOL)
+        def is_case(i: int) -> Atom:
+            assert tag is not None
+            return self.b.op("eq", [tag, integer(i)], BOOL)
 
-            chain.append((None if last else is_case, lambda a=a: arm(a.body, a.fields, a.case)))  # type: ignore[misc]
-        self.alternatives(chain)
+        conds = [partial(is_case, i) for i in range(len(s.arms) - 1)]
+        self.alternatives(list(zip([*conds, None], runs, strict=True)))
 
     def alternatives(self, arms: Sequence[tuple[Callable[[], Atom] | None, Callable[[], None]]]) -> None:
         """`if cond: arm elif ...`, the adjoints that an arm changes being results."""
         if len(arms) == 1:
             arms[0][1]()
             return
+        self.joined([run for _, run in arms], lambda blocks, kinds: self._nested([c for c, _ in arms], blocks, kinds))
+
+    def joined(
+        self, runs: Sequence[Callable[[], None]],
+        build: Callable[[Sequence[Block], Sequence[Type]], tuple[Var, ...]],
+    ) -> None:
+        """A statement of whose blocks one is done; the adjoints that they change are its results."""
         base = self.env
         found: list[tuple[Block, dict[Key, Adjoint]]] = []
-        for _, run in arms:
+        for run in runs:
             self.env = dict(base)
             self.b.open()
             run()
@@ -378,7 +421,7 @@ class Reverse:
                       for key, kind in zip(keys, kinds, strict=True)]
             blocks.append(self.b.close(Yield(tuple(values))))
         self.env = base
-        outs = self._nested([cond for cond, _ in arms], blocks, kinds)
+        outs = build(blocks, kinds)
         for key, v, certain in zip(keys, outs, sure, strict=True):
             self.env[key] = Adjoint(v, certain)
 
@@ -410,8 +453,11 @@ class Reverse:
             for k, kind in enumerate(self.tangents.leaves(v.type)) if v.id in self.active else ():
                 number, leaf, whole = self.place(v, k)
                 found[number, leaf] = (whole, leaf, kind)
-        if self.kept.within(list(statements(body))):
+        within = list(statements(body))
+        if self.kept.within(within):
             found.update(((p.id, leaf), (p, leaf, kind)) for p, leaf, kind in self.kept.keys())
+        if self.stack is not None and self.stack.within(within):
+            found[self.stack.key] = self.stack.place
         return list(found.values())
 
     def pop_or_zero(self, v: Var, leaf: int, kind: Type) -> Atom:
@@ -426,50 +472,6 @@ class Reverse:
 
     def leaf_types(self, vs: Sequence[Var]) -> list[Type]:
         return [k for v in vs if v.id in self.active for k in self.tangents.leaves(v.type)]
-
-    # ---- calls
-    def call(self, s: Call) -> None:
-        outs = [self.pop(o) for o in s.outs]
-        if not any(d is not None for leaves in outs for d in leaves):
-            return
-        mask = self.driver.activity.mask(s.fn, [self.is_active(a) for a in s.args])
-        if self.driver.program.fns[s.fn].adjoint:
-            self.driver.custom(self, s, outs)
-            return
-        derived = self.driver.derive(s.fn, mask, [i for i, a in enumerate(s.args) if a in self.offered])
-        if self.driver.program.fns[s.fn].checkpoint:
-            again = [self.b.var(k) for k in (*(o.type for o in s.outs), *derived.tape)]
-            self.b.add(Call(tuple(again), derived.forward, tuple(map(self.need, s.args)), s.span))
-            tape = again[len(s.outs):]
-            args = [a if a in tape else self.need(a) for a in derived.kept(tape, s.args)]
-        else:
-            region = self.region_of(s)
-            self.forwards[id(s)] = derived.forward
-            tape = self.tapes[id(s)] = [self.regions.var(k, region) for k in derived.tape]
-            args = list(map(self.need, derived.kept(tape, s.args)))
-        for o, d, active in zip(s.outs, outs, derived.results, strict=True):
-            if active:
-                args += self.filled(d, o.type)
-        kinds: list[Type] = []
-        places: list[tuple[Var, int]] = []
-        for a, active in zip(s.args, mask, strict=True):
-            if active:
-                assert isinstance(a, Var)
-                for k, kind in enumerate(self.tangents.leaves(a.type)):
-                    args.append(self.pop_or_zero(a, k, kind))
-                    kinds.append(kind)
-                    places.append((a, k))
-        lists = list(self.kept.keys()) if mask == self.mask and self.kept.passed_on(self, s) else []
-        args += [self.pop_or_zero(*key) for key in lists]
-        kinds += [kind for _, _, kind in lists]
-        found = self.b.call(derived.within if lists else derived.reverse, args, kinds)
-        for (a, k), x in zip(places, found, strict=False):
-            self.add(a, k, Adjoint(x))
-        for (p, leaf, _), x in zip(lists, found[len(places):], strict=True):
-            self.env[p.id, leaf] = Adjoint(x)
-
-    def region_of(self, s: Call) -> Region:
-        return self.regions.of[s.outs[0].id]
 
 
 def _wholes(fn: Fn, tangents: Tangents) -> dict[int, tuple[Var, int]]:

@@ -20,7 +20,7 @@ from hybridc.core.values import Buffer
 from hybridc.link import surface
 
 HERE = Path(__file__).parent
-SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "arrays", "nested", "unusual")}
+SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "arrays", "nested", "unusual", "recursion")}
 OF = {name: file for file, text in SOURCES.items()
       for name in re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", text, re.M)}
 NAMES = list(OF)
