@@ -16,7 +16,7 @@ A function:
     table.py                    the code of every operator, by its name
     aggregate_ops.py, buffer_ops.py, byte_ops.py, host_ops.py, scalar_ops.py, text_ops.py, resize.py, casts.py
     vector_sort.py, word_vectors.py    sorting numbers
-    refcount.py, pool.py, spares.py, support.py    owners and memory; faults and polls
+    refcount.py, opening.py     owners; pool.py, spares.py, support.py: memory, faults and polls
 
 Operators on tensors, each by itself:
 

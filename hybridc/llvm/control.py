@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from hybridc.core.ir import (
     RETURN,
+    Arm,
     Atom,
     Block,
     BufferT,
@@ -35,6 +36,7 @@ from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Leaves
+from hybridc.llvm.opening import opened, opening
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
@@ -126,11 +128,11 @@ class Writer:
             at += count
 
     # ---- blocks and statements
-    def block(self, block: Block, end: Join) -> None:
-        """Write a block; its yield arrives at `end`."""
+    def block(self, block: Block, end: Join, start: int = 0) -> None:
+        """Write a block, from a statement on; its yield arrives at `end`."""
         released: set[Var | None] = set()
         """By a kernel, before its statement."""
-        for i, stmt in enumerate(block.stmts):
+        for i, stmt in enumerate(block.stmts[start:], start):
             if isinstance(stmt, Fused) and not stmt.device:
                 released |= self.fused(stmt, takewhile(bool, map(self.released, block.stmts[i + 1 :])))
             elif self.released(stmt) not in released:
@@ -299,8 +301,22 @@ class Writer:
             e.start(label)
             if not plain:
                 self.load_fields(subject, arm.fields)
-            self.block(arm.body, end)
+            self.block(arm.body, end, 0 if plain else self.opened(t, subject, arm))
         self.bind(stmt.outs, self.meet(end))
+
+    def opened(self, t: EnumT, subject: str, arm: Arm) -> int:
+        """Take a value apart that is needed no more (opening.py); how many statements of the arm have done so."""
+        at = opening(arm)
+        head = arm.body.stmts[: max(at, 0)]
+        retains = [s for s in head if isinstance(s, Op) and s.op == "retain"]
+        for s in head:
+            if s not in retains:
+                self.stmt(s)
+        if at < 0 or opened(self.e, t, subject, arm, at):
+            return at + 1
+        for retain in retains:
+            self.stmt(retain)
+        return at
 
     def load_fields(self, subject: str, fields: Sequence[Var]) -> None:
         e = self.e

@@ -234,15 +234,20 @@ def _free_fields(code: Code, kind: EnumT) -> None:
         code.start(label)
         held = [(leaf.counted, code.load("ptr", code.ptr_add("%block", HEADER + leaf.offset)))
                 for leaf in payload.leaves if leaf.counted is not None]
-        # First the block: it is in the cache, and the next to be used.
-        free = free_block(module) if size_class(payload.size)[0] < 0 else free_node(module, payload.size)
-        code.call("void", free, [CTX, ("ptr", "%block")])
+        free_enum(code, payload)  # first the block: it is in the cache, and the next to be used
         for counted, operand in held:
             code.call("void", release_helper(module, counted), [CTX, ("ptr", operand)])
         code.ret()
     code.start(none)
     code.unreachable()
     code.finish()
+
+
+def free_enum(code: Code, payload: Shape) -> None:
+    """Give back the memory of `%block`, of a case with this payload."""
+    module = code.module
+    free = free_block(module) if size_class(payload.size)[0] < 0 else free_node(module, payload.size)
+    code.call("void", free, [CTX, ("ptr", "%block")])
 
 
 # ---- the worklist
