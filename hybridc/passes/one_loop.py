@@ -372,10 +372,40 @@ class _OneLoop:
                 return places == [end]
             if places:
                 return False
-            following = self.through(v, users[0], depth) if len(users) == 1 else self.element(v, users, b.stmts)
+            following = self.following(v, users, b, depth)
             if following is None:
                 return False
             v = following
+
+    def becomes(self, v: Var, new: Atom, by: Stmt, b: Block, depth: int) -> bool:
+        """Is `new`, of which a statement alone makes something, what the block gives `v` with something added?"""
+        while v not in tail_values(b.tail):
+            users = [s for s in b.stmts if v in self.mentions(s)]
+            if v == new:
+                return users == [by] and args_of(by).count(v) == 1
+            following = self.following(v, users, b, depth)
+            if following is None:
+                return False
+            v = following
+        return False
+
+    def following(self, v: Var, users: Sequence[Stmt], b: Block, depth: int) -> Var | None:
+        """What `v` becomes by these, its users, if they do nothing but add to it."""
+        match users:
+            case [Op((rest, old), "buffer_take", (_, place))]:
+                match [s for s in b.stmts if rest in self.mentions(s)]:
+                    case [Op(outs, "buffer_set", (into, at, new)) as put] if (into, at) == (rest, place):
+                        if rest not in tail_values(b.tail) and self.becomes(old, new, put, b, depth):
+                            return outs[0]
+                return None
+            case [Op(parts, "destruct")]:
+                makers = (s for s in b.stmts if isinstance(s, Op) and s.op in ("tuple", "struct")
+                          and s.outs[0].type == v.type)
+                return next((s.outs[0] for s in makers if all(
+                    self.becomes(p, x, s, b, depth) for p, x in zip(parts, s.args, strict=True))), None)
+            case [s]:
+                return self.through(v, s, depth)
+        return self.element(v, users, b.stmts)
 
     def through(self, v: Var, s: Stmt, depth: int) -> Var | None:
         """What `v` becomes, if the statement does nothing but add to it."""

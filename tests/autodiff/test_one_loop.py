@@ -12,6 +12,7 @@ import hybridc
 from hybridc import driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Op, Prim, TupleT
+from hybridc.core.types import show_type
 from hybridc.core.values import Buffer
 from hybridc.core.walk import statements
 
@@ -202,6 +203,58 @@ def test_lists_are_added_to_in_place(tmp_path):
     with pytest.raises(IndexError):
         mod.g(xs, 5)
     assert not records(path)
+
+
+PARTS = """
+struct Ball:
+    at: (f64, f64)
+    name: str
+    size: f64
+
+fn f(balls: list[Ball], n: int) -> f64:
+    var total: f64 = 0
+    for i in range(n):
+        var t: f64 = 0
+        while t < 2.0:
+            var nearest: f64 = 9.0
+            for b in balls:
+                nearest = min(nearest, b.at[0] * b.at[0] + f64(i) * b.at[1] + b.size)
+            t += nearest
+        total += t * balls[i % 2].at[1] if i % 3 > 0 else t
+    return total
+
+fn g(balls: list[Ball], n: int) -> (f64, list[Ball]):
+    return value_and_grad(f)(balls, n)
+
+fn turned(balls: list[Ball], n: int) -> f64:
+    var own = balls
+    for i in range(n):
+        own[i % 2].at = (own[i % 2].at[1], own[i % 2].at[0] * 0.5)
+    return own[0].at[0] + own[1].at[1]
+
+fn h(balls: list[Ball], n: int) -> (f64, list[Ball]):
+    return value_and_grad(turned)(balls, n)
+"""
+
+
+def test_parts_of_elements_are_added_to_in_place(tmp_path):
+    """The gradient's outer loops are one, though what they add to are lists of structs. Where parts of an element
+    change places, each turn has to be undone after the next."""
+    path = written(tmp_path, PARTS)
+    mod = hybridc.load(path)
+
+    def balls(x):
+        return [mod.Ball((x[0], x[1]), "one", x[2]), mod.Ball((x[3], x[4]), "two", x[5])]
+
+    x = np.array([0.7, 0.2, 0.3, 0.5, 0.4, 0.6])
+    value, d = mod.g(balls(x), 7)
+    assert value == mod.f(balls(x), 7) and d[1].name == "two"
+    found = [v for b in d for v in (*b.at, b.size)]
+    np.testing.assert_allclose(found, derivative(lambda y: mod.f(balls(y), 7), x), rtol=1e-6, atol=1e-7)
+    assert not any("f64, int" in show_type(kind) for kind in records(path))
+    value, d = mod.h(balls(x), 3)
+    found = [v for b in d for v in (*b.at, b.size)]
+    np.testing.assert_allclose(found, derivative(lambda y: mod.turned(balls(y), 3), x), rtol=1e-6, atol=1e-7)
 
 
 def test_what_is_seen_outside_keeps_its_order(tmp_path):
