@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.absent import at_host
-from hybridc.autodiff.heads import bound_of
+from hybridc.autodiff.heads import bounds_of
 from hybridc.autodiff.region import Region
 from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.structure import exits
@@ -269,11 +269,12 @@ class Forward:
 
     def size(self, s: Loop, region: Region) -> Atom | None:
         """How many records there will be, if that is known before the first turn."""
-        bound = None if region.head is None else bound_of(s, region.head, region.steps)
-        if bound is None:
-            return None
-        step, limit = bound
-        return self.b.op("maximum", [self.b.op("sub", [limit, step.start], INT), integer(0)], INT)
+        bounds = [] if region.head is None else bounds_of(s, region.head, region.steps)
+        size: Atom | None = None
+        for step, limit in bounds:
+            more = self.b.op("sub", [limit, step.start], INT)
+            size = more if size is None else self.b.op("minimum", [size, more], INT)
+        return None if size is None else self.b.op("maximum", [size, integer(0)], INT)
 
     def record(self, region: Region, defined: Defined) -> Atom:
         kept = self.kept(region, defined)

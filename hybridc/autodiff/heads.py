@@ -124,13 +124,23 @@ def _made_in(loop: Loop) -> set[Var]:
     return {v for b in all_blocks(loop.body) for s in b.stmts for v in (*outs_of(s), *bound_in(s))}
 
 
-def bound_of(loop: Loop, head: Head, steps: dict[Var, Step]) -> tuple[Step, Atom] | None:
-    """The number that counts the turns by ones, and what it must stay below, where this alone decides."""
-    made = next((s for s in loop.body.stmts if isinstance(s, Op) and s.outs[:1] == (head.cond,)), None)
-    if made is None or made.op != "lt" or not head.stays:
-        return None
-    count, limit = made.args
-    step = steps.get(count) if isinstance(count, Var) else None
-    if step is None or step.by != 1 or limit in _made_in(loop) or limit in loop.params:
-        return None
-    return step, limit
+def bounds_of(loop: Loop, head: Head, steps: dict[Var, Step]) -> list[tuple[Step, Atom]]:
+    """Numbers that count the turns by ones, and what each must stay below (as those of a `zip` do), where these alone
+    decide; none if others do."""
+    makers = {s.outs[0]: s for s in loop.body.stmts if isinstance(s, Op) and s.outs}
+    found: list[tuple[Step, Atom]] = []
+    todo = [head.cond]
+    while todo:
+        cond = todo.pop()
+        made = makers.get(cond) if isinstance(cond, Var) else None
+        if made is not None and made.op == "bit_and":
+            todo += made.args
+            continue
+        if made is None or made.op != "lt" or not head.stays:
+            return []
+        count, limit = made.args
+        step = steps.get(count) if isinstance(count, Var) else None
+        if step is None or step.by != 1 or limit in _made_in(loop) or limit in loop.params:
+            return []
+        found.append((step, limit))
+    return found

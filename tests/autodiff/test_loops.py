@@ -168,6 +168,28 @@ def test_records_of_for_loops(tmp_path: Path) -> None:
     assert "adjoint add there f64" in reverse and "adjoint add f64" not in reverse
 
 
+ZIPPED = """
+fn f(xs: list[f64], ys: list[f64]) -> f64:
+    var s: f64 = 0.5
+    for x, y in zip(xs, ys):
+        s = s * x + sin(y * s)
+    return s
+fn g(xs: list[f64], ys: list[f64]) -> (list[f64], list[f64]):
+    return grad(f, wrt=("xs", "ys"))(xs, ys)
+"""
+
+
+def test_records_of_loops_over_several(tmp_path: Path) -> None:
+    """They are made at once too: as many as the shortest has."""
+    assert "tape push" not in derived(ZIPPED, tmp_path, "f forward")
+    mod = hybridc.load(tmp_path / "m.hyb")
+    xs = [0.3, 0.5, 0.7, 1.1, 0.2, 0.9, 0.4]
+    for n, m in ((0, 3), (2, 3), (3, 2), (7, 6)):
+        given = xs[:n], xs[:m]
+        for at in (0, 1):
+            assert mod.g(*given)[at] == pytest.approx(slope(mod.f, given, at), rel=1e-7)
+
+
 CALLED = """
 fn total(xs: list[f64], k: int) -> f64:
     if k > 3:
