@@ -3,6 +3,9 @@
 An operator or a call that has no effect, with the same arguments as one that stands before it on every way, gives what
 that gave: `m[k] = (m.get(k) ?? 0) + 1` finds its entry once. Only where the results are scalars, so that nothing lives
 longer for it; of other parts of values it is only known that they are alike.
+
+A part of an element of a buffer is what it was, whichever element has been updated since, if the update left this part
+of that element alone: `bodies[i].u -= ...` changes no mass.
 """
 
 from __future__ import annotations
@@ -63,6 +66,14 @@ class _Sharer:
         self.value: dict[int, Var] = {}
         self.alike: dict[int, int] = {}
         """Ids of variables that name what another one names: the same part of the same value."""
+        self.elements: dict[int, tuple[Hashable, Hashable]] = {}
+        """Of what has been read or taken out of a buffer: the names of that and of the index."""
+        self.fields: dict[int, tuple[int, int]] = {}
+        """Of parts of those: the element, and which part."""
+        self.made: dict[int, tuple[Atom, ...]] = {}
+        """Tuples and structs, by what they are made of."""
+        self.updated: dict[Hashable, tuple[Hashable, frozenset[int]]] = {}
+        """Of a buffer with another element: what it was before, and which parts of that element have stayed."""
 
     def atom(self, a: Atom) -> Atom:
         return self.value.get(a.id, a) if isinstance(a, Var) else a
@@ -86,6 +97,8 @@ class _Sharer:
             if first:
                 stmt = replace(stmt, body=replace(stmt.body, stmts=stmt.body.stmts[len(first) :]))
         stmt = map_atoms(stmt, self.atom)
+        if isinstance(stmt, Op):
+            self.look(stmt)
         key = self.key(stmt)
         if not isinstance(stmt, (Op, Call)) or key is None:
             out.append(map_blocks(stmt, self.block))
@@ -104,9 +117,39 @@ class _Sharer:
         if not isinstance(s, Op) or not s.outs:
             return None
         row = OPS[s.op]
+        if s.outs[0].id in self.fields and s.op == "get" and _scalars(s.outs):
+            return self.part(*self.fields[s.outs[0].id])
         if row.effect or "c" in row.own or not (row.alias or _scalars(s.outs)):
             return None
         return ("op", s.op, s.attrs, tuple(v.type for v in s.outs), *map(self.name, s.args))
+
+    def look(self, s: Op) -> None:
+        """Note what it has to do with elements of buffers."""
+        match s:
+            case Op((element,), "buffer_get", (buffer, index)) | Op((_, element), "buffer_take", (buffer, index)):
+                self.elements[element.id] = self.name(buffer), self.name(index)
+                if s.op == "buffer_take":
+                    self.elements[s.outs[0].id] = self.elements[element.id]
+            case Op(outs, "get" | "destruct", (Var() as element,)) if element.id in self.elements:
+                first = s.attr("index", 0)
+                assert isinstance(first, int)
+                self.fields.update((o.id, (element.id, first + i)) for i, o in enumerate(outs))
+            case Op((whole,), "tuple" | "struct", parts):
+                self.made[whole.id] = parts
+            case Op((new,), "buffer_set", (Var() as rest, index, Var() as element)) if element.id in self.made:
+                before, taken = self.elements.get(rest.id, (None, None))
+                if before is not None and taken == self.name(index):
+                    stays = frozenset(
+                        i for i, p in enumerate(self.made[element.id]) if isinstance(p, Var) and p.id in self.fields
+                        and self.part(*self.fields[p.id]) == self.part(rest.id, i))
+                    self.updated[new.id] = before, stays
+
+    def part(self, element: int, index: int) -> Hashable:
+        """What names a part of an element of a buffer."""
+        buffer, at = self.elements[element]
+        while buffer in self.updated and index in self.updated[buffer][1]:
+            buffer = self.updated[buffer][0]
+        return "part", buffer, at, index
 
     def name(self, a: Atom) -> Hashable:
         """0.0 and -0.0 differ, and so do 1 and 1.0."""
