@@ -76,6 +76,9 @@ class _Writer(Products):
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
+        self.numbers = [n for n in graph.of_kind("iota") if n.space is None and n.rows == graph.rows[graph.batch :]
+                        and len(n.rows) == 1]
+        """Numbers of rows within their batch."""
         self.asks = not self.products
         self.strip = STRIP if plan.flat else max([WIDTH, *(panel_width(module, n.type) for n in self.products)])
         """Columns of a unit, where threads share columns."""
@@ -193,7 +196,7 @@ class _Writer(Products):
         k, graph = self.k, self.graph
         if not self.products:
             with self.scratch(), self.turns(first, last) as row:
-                self.row_loops(self.plan.segments[0], row, "0")
+                self.row_loops(self.plan.segments[0], row, "0", {})
             return
         batches, blocks = self.product(graph.rows[: graph.batch]), self.units_of_batch()
         with self.scratch():
@@ -272,7 +275,8 @@ class _Writer(Products):
             self.multiply_all(segment.products, row, first, rows, each)
             if segment.loops or segment.rows:
                 with self.turns("0", rows) as within:
-                    self.row_loops(segment, plus(k, row, within), within)
+                    number = plus(k, first, within)
+                    self.row_loops(segment, plus(k, row, within), within, {n: number for n in self.numbers})
 
     @contextmanager
     def turns(self, first: str, last: str) -> Iterator[str]:

@@ -61,6 +61,24 @@ def test_causal(cpu: str) -> None:
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("how", ["gt", "le", "lt"])
+def test_with_and_without_the_diagonal(how: str) -> None:
+    """Vectors before the diagonal are computed without asking; what lies on it is the comparison's business."""
+    compared = "c%9: bool[?, ?] = map[axes=((0, none,), (none, 0,),), `fn`=\"ge\"](i%6, j%7)"
+    turned = f"c%9: bool[?, ?] = map[axes=((none, 0,), (0, none,),), `fn`=\"{how}\"](j%7, i%6)"
+    assert compared in CAUSAL
+    better = program_of(CAUSAL.replace(compared, compared.replace("ge", how) if how == "gt" else turned))
+    loaded = Loaded(compile_program(better, ["f"]))
+    rng = np.random.default_rng(2)
+    for n, m in ((5, 5), (16, 16), (33, 33), (64, 70), (70, 64)):
+        q, k, v = (rng.standard_normal((2, s, 8)).astype(np.float32) for s in (n, m, m))
+        (want,) = Interpreter(better).call("f", [q, k, v])
+        (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+        if how != "le":
+            assert np.isnan(got[:, 0]).all()
+
+
 def test_blocks_of_few_rows_and_of_many_have_the_same_bits() -> None:
     """Few rows go together, since a block computes what its last row needs; many where keys and values are larger than
     a cache. Zeros in the rest of each head's width change no sum."""
