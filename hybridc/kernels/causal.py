@@ -19,13 +19,13 @@ def limited(graph: Graph) -> int | None:
     if len(graph.rows) - graph.batch != 1:
         return None
     for node in graph.nodes:
-        if node.space is not None and _masked(graph, node) and _neutral(graph, node.space):
+        if node.space is not None and masked(graph, node) and _neutral(graph, node.space):
             return node.space
     return None
 
 
-def _masked(graph: Graph, node: Node) -> bool:
-    """-inf beyond the diagonal."""
+def masked(graph: Graph, node: Node) -> bool:
+    """-inf beyond the diagonal, and what else stands there before it."""
     if node.kind != "map" or node.op is None or node.op.attr("fn") != "select":
         return False
     cond, _, other = node.args
@@ -56,7 +56,7 @@ def _neutral(graph: Graph, space: int) -> bool:
 
 def _value(graph: Graph, node: Node, beyond: dict[Node, float | None]) -> float | None:
     """What stands beyond the diagonal, where it is known whatever the rows' own values are (but for nan)."""
-    if _masked(graph, node):
+    if masked(graph, node):
         return -math.inf
     if node.kind != "map" or node.op is None or not node.args:
         return None

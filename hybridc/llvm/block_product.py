@@ -28,8 +28,8 @@ first cache is to have them all for the next tile."""
 TURN_FROM = 12
 """Rows from which a matrix that lies the other way is turned."""
 COPY_FROM, COPY_ALIGNED_FROM, COPY_CROWDED_FROM = 36, 160, 12
-"""Rows from which panels are copied: where vectors cross the lines of the caches, where they do not, and where a
-panel's lines crowd in few sets of the second cache, so that it does not keep them."""
+"""Rows from which panels are copied: where vectors cross the lines of the caches, where they do not or the lines of b
+are those of a panel anyway, and where a panel's lines crowd in few sets of the second cache, which cannot keep it."""
 COPY_AHEAD = 12
 """Lines that a copy asks for beforehand."""
 CROWD = 1 << 20
@@ -62,7 +62,8 @@ def copies(code: Code, kind: Prim, b: str, ldb: str, rows: str, k: str) -> str:
     aligned = code.icmp("eq", code.op2("and", "i64", ends, str(LINE - 1)), "0")
     power = code.op2("and", "i64", distance, code.sub("0", distance))
     crowd = code.icmp("sgt", code.mul(least(code, k, str(DEPTH_BYTES // size)), power), str(CROWD))
-    few = code.select(aligned, "i64", str(COPY_ALIGNED_FROM), str(COPY_FROM))
+    beside = code.icmp("sle", ldb, str(panel_width(code.module, kind)))
+    few = code.select(code.op2("or", "i1", aligned, beside), "i64", str(COPY_ALIGNED_FROM), str(COPY_FROM))
     return code.icmp("sge", rows, code.select(crowd, "i64", str(COPY_CROWDED_FROM), few))
 
 

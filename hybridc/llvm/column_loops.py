@@ -6,16 +6,17 @@ alone. What is written for scalars only (wide.py: NotWide) runs one column at a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from hybridc.kernels.causal import masked
 from hybridc.kernels.graph import Node
 from hybridc.kernels.schedule import Action, Loop, Schedule, Segment, Time
 from hybridc.llvm.code import Code
 from hybridc.llvm.elementary import element
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
-from hybridc.llvm.strided import times
+from hybridc.llvm.strided import least, times
 from hybridc.llvm.tensor_map import Kernel as ElementCode
 from hybridc.llvm.tensor_reduce import combine, identity
 from hybridc.llvm.wide import WIDTH, NotWide, Wide, vector
@@ -56,6 +57,11 @@ class Columns:
         self.mask = ""
         self.limit = ""
         """The columns that the rows of a block need of the space that is limited (kernels/causal.py)."""
+        self.masked = [n for n in plan.graph.nodes if n.space is not None and n.space == plan.limited
+                       and masked(plan.graph, n)]
+        """What is -inf beyond the diagonal."""
+        self.below = False
+        """Do all columns of the turn that is written lie before it?"""
         self.asks = False
         """Is the next row asked of memory while this one is computed?"""
         self.share: tuple[str, str] | None = None
@@ -103,10 +109,11 @@ class Columns:
         return self.product(self.graph.spaces[node.space]) if node.space is not None else "1"
 
     # ---- one row
-    def row_loops(self, segment: Segment, row: str, within: str) -> None:
-        """Everything a segment does with one row; `within` is its number in the block."""
+    def row_loops(self, segment: Segment, row: str, within: str, known: Mapping[Node, str]) -> None:
+        """Everything a segment does with one row, of which values are known; `within` is its number in the block."""
         self.row, self.within = row, within
         kept = dict(self.memo)
+        self.memo.update(known)
         for at in sorted(segment.loops):
             self.at = at
             for loop in segment.loops[at].values():
@@ -259,11 +266,16 @@ class Columns:
             even = begin != "0" and not all_.startswith("%") and int(all_) % WIDTH == 0
             filled = count if even else _whole(k, count, WIDTH)
             few = not open_ and int(count) <= LANES
-            with k.loop(filled, carry, start=begin, step=WIDTH, rolled=not few) as turn:
-                new = self.turn(loop, targets, turn.index)
-                for i, n in enumerate(sums):
-                    first, *others = turn.values[i * parts : (i + 1) * parts]
-                    turn.next += [*others, self.step(n, first, new[n])]
+            diagonal = self.diagonal(loop, filled)
+            for start, stop in [(begin, filled)] if not diagonal else [(begin, diagonal), (diagonal, filled)]:
+                self.below = stop == diagonal
+                with k.loop(stop, carry, start=start, step=WIDTH, rolled=not few) as turn:
+                    new = self.turn(loop, targets, turn.index)
+                    for i, n in enumerate(sums):
+                        first, *others = turn.values[i * parts : (i + 1) * parts]
+                        turn.next += [*others, self.step(n, first, new[n])]
+                carry = [(t, value) for (t, _), value in zip(carry, turn.values, strict=True)]
+            self.below = False
             totals = [turn.values[i * parts : (i + 1) * parts] for i in range(len(sums))]
             if filled != count:
                 self.rest(loop, targets, filled, count, list(zip(sums, kinds, totals, strict=True)))
@@ -272,9 +284,18 @@ class Columns:
             self.memo = memo
             return False
         finally:
-            self.wide, self.mask = None, ""
+            self.wide, self.mask, self.below = None, "", False
         self.finished(sums, [self.total(n, t, all_) for n, (t, _), all_ in zip(sums, kinds, totals, strict=True)])
         return True
+
+    def diagonal(self, loop: Loop, filled: str) -> str:
+        """How many columns of a loop that leaves out what lies beyond the diagonal are whole vectors before it."""
+        computed = self.plan.computed(loop, self.at)
+        for node in self.masked:
+            if node in computed:
+                (number,) = (n for n in node.args[0].args if n.space is None)
+                return least(self.k, self.k.op2("and", "i64", self.row_value(number), str(-WIDTH)), filled)
+        return ""
 
     def rest(self, loop: Loop, targets: dict[Action, str], start: str, count: str,
              sums: list[tuple[Node, tuple[str, str], list[str]]]) -> None:
@@ -383,7 +404,9 @@ class Columns:
         if value is not None:
             return value
         k, t = self.k, SCALARS[node.type.name][0]
-        if node.space is None:
+        if self.below and node in self.masked:
+            value = self.value(node.args[1], column, found)
+        elif node.space is None:
             value = self.row_value(node)
             if self.wide is not None:
                 value = self.wide.splat(t, value)

@@ -1,7 +1,7 @@
 """From which end a matrix is read that a few rows are multiplied by.
 
-Weights that are a little more than a cache holds, read from first to last at every call, are never found in it: each
-line is put out shortly before it is needed again. So a product goes over the rows of a matrix from the end where the
+Weights that are more than a cache holds, read from first to last at every call, are never found in it: each line is
+put out shortly before it is needed again. So a product goes over the rows of a matrix from the end where the
 one before it ended. For each of ENDS places that matrices share by their addresses a context says which that is; what
 it says changes the order in which results are written, and none of their bits.
 """
@@ -13,9 +13,8 @@ from hybridc.llvm.code import Code
 from hybridc.llvm.module import Module
 from hybridc.llvm.support import CTX
 
-LEAST = 1 << 20
-"""Bytes of a matrix, which with others may be more than the second cache holds. In one that is found there the way back
-is a little slower: what is asked for beyond a row is the row that was read before."""
+LEAST = 1 << 15
+"""Bytes of a matrix, which with others may be more than the first cache holds."""
 MIX = 0x9E3779B1
 
 

@@ -23,7 +23,7 @@ from hybridc.llvm.ends import LEAST, end_of
 from hybridc.llvm.kept_panels import kept_width, row_room
 from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
-from hybridc.llvm.row_product import FIRST_CACHE, LINE, row_by_rows
+from hybridc.llvm.row_product import FIRST_CACHE, LINE, row_by_rows, written_out
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.tensor_map import Kernel as ElementCode
 from hybridc.llvm.tiles import tile_heights
@@ -175,7 +175,9 @@ class Products(Columns):
         sizes = [("i64", v) for v in (columns, self.needed(node.args[0].space))]
         sizes.append(("i64", end or end_of(k, line, times(k, times(k, columns, inner), str(size)))))
         if rows == "1":
-            k.call("void", row_by_rows(self.module, node.type), [
+            known = node not in self.straight and not (ldc + inner).count("%")
+            length = int(inner) if known and written_out(self.module, node.type, int(ldc), int(inner)) else 0
+            k.call("void", row_by_rows(self.module, node.type, length), [
                 ("ptr", c), ("ptr", a), ("ptr", line), ("i64", ldb), *sizes])
             return
         k.call("void", dots(self.module, node.type), [

@@ -32,6 +32,10 @@ ON_STACK = 1 << 15
 """Bytes of scratch memory up to which it is on the stack."""
 UNIT, BLOCK = 4 * TILE_ROWS, 28 * TILE_ROWS
 """Rows with products that a thread gets at least, and that go together at most."""
+FEW_ROWS = 2 * TILE_ROWS
+"""That go together where columns beyond the diagonal are left out."""
+NEAR = 1 << 21
+"""Bytes of matrices of which the second cache holds the half that is read on average."""
 BLOCK_BYTES = 1 << 19
 """Of scratch memory, as long as there are more rows than a unit in a block."""
 STRIP = 4096
@@ -72,6 +76,9 @@ class _Writer(Products):
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
+        self.numbers = [n for n in graph.of_kind("iota") if n.space is None and n.rows == graph.rows[graph.batch :]
+                        and len(n.rows) == 1]
+        """Numbers of rows within their batch."""
         self.asks = not self.products
         self.strip = STRIP if plan.flat else max([WIDTH, *(panel_width(module, n.type) for n in self.products)])
         """Columns of a unit, where threads share columns."""
@@ -189,7 +196,7 @@ class _Writer(Products):
         k, graph = self.k, self.graph
         if not self.products:
             with self.scratch(), self.turns(first, last) as row:
-                self.row_loops(self.plan.segments[0], row, "0")
+                self.row_loops(self.plan.segments[0], row, "0", {})
             return
         batches, blocks = self.product(graph.rows[: graph.batch]), self.units_of_batch()
         with self.scratch():
@@ -221,7 +228,7 @@ class _Writer(Products):
         count = end if begin == "0" else k.sub(end, begin)
         if count == "0":
             return
-        blocks = most(k, parts(k, count, self.block), "1")
+        blocks = most(k, parts(k, count, self.at_once(count)), "1")
         self.laid_at = {}
         if blocks == "1":
             self.one_block(base, begin, count, each)
@@ -230,6 +237,23 @@ class _Writer(Products):
         step = times(k, parts(k, parts(k, count, blocks), TILE_ROWS), str(TILE_ROWS))
         with k.loop(end, start=begin, step=step) as turn:
             self.one_block(base, turn.index, least(k, k.sub(end, turn.index), step), each)
+
+    def at_once(self, count: str) -> str:
+        """Rows of a block, at most. Where columns beyond the diagonal are left out they are few, since a block computes
+        as many columns as its last row needs; unless the batch's matrices, which each block reads, lie in no cache."""
+        k = self.k
+        if self.plan.limited is None or not count.startswith("%") and int(count) <= self.fewest:
+            return str(self.block)
+        total = "0"
+        for node in self.products:
+            of_row = times(k, self.width(node), str(SCALARS[node.type.name][1]))
+            total = plus(k, total, times(k, of_row, self.width(node.args[0])))
+        return k.select(k.icmp("sle", total, str(NEAR)), "i64", str(self.fewest), str(self.block))
+
+    @property
+    def fewest(self) -> int:
+        """Rows of a block, of which several may come after each other."""
+        return self.block if self.plan.limited is None else min(FEW_ROWS, self.block)
 
     def lay_out(self, several: str) -> None:
         """Turn the panels of this batch, if it has several blocks."""
@@ -251,7 +275,8 @@ class _Writer(Products):
             self.multiply_all(segment.products, row, first, rows, each)
             if segment.loops or segment.rows:
                 with self.turns("0", rows) as within:
-                    self.row_loops(segment, plus(k, row, within), within)
+                    number = plus(k, first, within)
+                    self.row_loops(segment, plus(k, row, within), within, {n: number for n in self.numbers})
 
     @contextmanager
     def turns(self, first: str, last: str) -> Iterator[str]:
@@ -288,10 +313,10 @@ class _Writer(Products):
             fits = not size.startswith("%") and int(size) <= ON_STACK
             self.room = k.alloca(int(size), 64) if fits else self.allocate(size)
         self.laid_room = {}
-        if self.each.startswith("%") or int(self.each) > self.block:
+        if self.each.startswith("%") or int(self.each) > self.fewest:
             for node in self.laid:
                 size = laid_out_bytes(k, node.type, self.width(node), self.width(node.args[0]))
-                several = k.icmp("sgt", self.each, str(self.block))
+                several = k.icmp("sgt", self.each, str(self.fewest))
                 self.laid_room[node] = self.allocate(k.select(several, "i64", size, "0"))
         yield
         for m in self.heap:

@@ -22,6 +22,8 @@ ROWS = 4
 """Multiplied together, so that each part of the row is read once for them."""
 LINE = 64
 """Bytes of a line of the cache."""
+MOST_VECTORS = 16
+"""Of a row, up to which a kernel may be written for its length."""
 STRIP = 8
 """Vectors of columns that are summed together, where rows lie across."""
 FIRST_CACHE = 1 << 15
@@ -30,18 +32,25 @@ SIDES = [("ptr noalias", "%c"), ("ptr", "%a"), ("ptr", "%b"), *ints("ldb", "n", 
 BACK = ("i64", "%back")
 
 
-def row_by_rows(module: Module, kind: Prim) -> str:
-    """void (c, a, b, ldb, n, k, back): c[j] = a . b[j]; the last rows first if `back` is 1 (ends.py)."""
+def row_by_rows(module: Module, kind: Prim, k: int = 0) -> str:
+    """void (c, a, b, ldb, n, k, back): c[j] = a . b[j]; the last rows first if `back` is 1 (ends.py). A k that is given
+    is that of all calls, and rows lie side by side."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         code = Code(module, name, [*SIDES, BACK], "void", attributes="noinline nounwind")
         done = _long_rows(code, lane) if lane.bytes == LINE else "0"
-        _straight(code, lane, done)
+        _straight(code, lane, done, k)
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.row", kind), make)
+    return module.helper(("kernel.row", kind, k), make)
+
+
+def written_out(module: Module, kind: Prim, n: int, k: int) -> bool:
+    """Are n rows of k that lie side by side multiplied by a kernel for this k, without loops over it?"""
+    lane = Lane(kind, module.vector_bytes)
+    return k % lane.count == 0 and k <= MOST_VECTORS * lane.count and n * k * lane.size >= FIRST_CACHE
 
 
 def _long_rows(code: Code, lane: Lane) -> str:
@@ -115,8 +124,9 @@ def _address(code: Code, pointer: str) -> str:
     return code.convert("ptrtoint", "ptr", pointer, "i64")
 
 
-def _straight(code: Code, lane: Lane, start: str) -> None:
-    """Rows from `start` on, from where they begin."""
+def _straight(code: Code, lane: Lane, start: str, known: int) -> None:
+    """Rows from `start` on, from where they begin. Where their length is `known`, each of their vectors has an address
+    that is so many bytes from the first one: rows take no registers, and no turn of a loop ends early."""
     count = lane.count
     kept = code.alloca(lane.bytes * count, 64)
     filled = code.op2("and", "i64", "%k", str(-count))
@@ -132,13 +142,24 @@ def _straight(code: Code, lane: Lane, start: str) -> None:
         rows = [code.element("%b", lane.scalar, code.mul(number, "%ldb")) for number in numbers]
         return _rest(code, lane, rows, filled, ragged, last, mask, _run(code, lane, rows, filled))
 
+    def all_known(first: str) -> list[str]:
+        a, b, totals = "%a", code.element("%b", lane.scalar, code.mul(first, str(known))), []
+        for r in range(0, count, ROWS):
+            sums = ["zeroinitializer"] * ROWS
+            for v in range(0, known * lane.size, lane.bytes):
+                x = lane.load(code, code.ptr_add(a, v))
+                rows = [code.ptr_add(b, (r + q) * known * lane.size + v) for q in range(ROWS)]
+                sums = [lane.fma(code, x, lane.load(code, p), s) for p, s in zip(rows, sums, strict=True)]
+            totals += sums
+        return totals
+
     with code.loop("%n", start=start, step=count, rolled=True) as turn:
         j = turned(code, "%back", turn.index, end, start)
         left, to = code.sub("%n", j), code.element("%c", lane.scalar, j)
         whole, some, done = code.label("whole"), code.label("some"), code.label("done")
         code.branch(code.icmp("sge", left, str(count)), whole, some)
         code.start(whole)
-        sums = [s for r in range(0, count, ROWS) for s in together(code.add(j, str(r)))]
+        sums = all_known(j) if known else [s for r in range(0, count, ROWS) for s in together(code.add(j, str(r)))]
         lane.store(code, lane.sums(code, sums), to)
         code.jump(done)
         code.start(some)

@@ -14,6 +14,7 @@ from hybridc.kernels.late import divided_late
 from hybridc.kernels.schedule import schedule
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded
+from hybridc.llvm.row_kernel import NEAR
 from hybridc.passes import fuse
 from tests.kernels.test_fused import fused_statements, run_native
 
@@ -58,6 +59,40 @@ def test_causal(cpu: str) -> None:
         (want,) = Interpreter(better).call("f", [q, k, v])
         (got,) = run_native(loaded, better.fns["f"], [q, k, v])
         np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("how", ["gt", "le", "lt"])
+def test_with_and_without_the_diagonal(how: str) -> None:
+    """Vectors before the diagonal are computed without asking; what lies on it is the comparison's business."""
+    compared = "c%9: bool[?, ?] = map[axes=((0, none,), (none, 0,),), `fn`=\"ge\"](i%6, j%7)"
+    turned = f"c%9: bool[?, ?] = map[axes=((none, 0,), (0, none,),), `fn`=\"{how}\"](j%7, i%6)"
+    assert compared in CAUSAL
+    better = program_of(CAUSAL.replace(compared, compared.replace("ge", how) if how == "gt" else turned))
+    loaded = Loaded(compile_program(better, ["f"]))
+    rng = np.random.default_rng(2)
+    for n, m in ((5, 5), (16, 16), (33, 33), (64, 70), (70, 64)):
+        q, k, v = (rng.standard_normal((2, s, 8)).astype(np.float32) for s in (n, m, m))
+        (want,) = Interpreter(better).call("f", [q, k, v])
+        (got,) = run_native(loaded, better.fns["f"], [q, k, v])
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+        if how != "le":
+            assert np.isnan(got[:, 0]).all()
+
+
+def test_blocks_of_few_rows_and_of_many_have_the_same_bits() -> None:
+    """Few rows go together, since a block computes what its last row needs; many where keys and values are larger than
+    a cache. Zeros in the rest of each head's width change no sum."""
+    better = program_of(CAUSAL)
+    loaded = Loaded(compile_program(better, ["f"]))
+    rng = np.random.default_rng(1)
+    n, width, wide = 61, 64, 4608
+    q, k, v = (rng.standard_normal((2, n, width)).astype(np.float32) for _ in range(3))
+    assert 2 * n * wide * 4 > NEAR > 2 * n * width * 4
+    (few,) = run_native(loaded, better.fns["f"], [q, k, v])
+    padded = [np.pad(x, ((0, 0), (0, 0), (0, wide - width))) for x in (q, k, v)]
+    (many,) = run_native(loaded, better.fns["f"], padded)
+    np.testing.assert_array_equal(many[..., :width], few)
+    assert not many[..., width:].any()
 
 
 def test_causal_with_what_is_not_finite() -> None:

@@ -169,3 +169,33 @@ fn f(x%1: f32[ROWS, 250], h%2: f32[ROWS, 256], w%3: f32[530, 250], u%4: f32[530,
     np.testing.assert_array_equal(found[2], found[0])
     if rows < 12 or not known:
         assert [sum(e) for e in ends] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [F32, F64], ids=["f32", "f64"])
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3"])
+def test_a_row_of_known_length_has_the_bits_of_any(cpu: str, kind: Prim) -> None:
+    """A kernel that is written for rows of a length adds up in the order of the general one, at any address and from
+    either end, also where rows are not a whole number of blocks."""
+    rng = np.random.default_rng(6)
+    dtype = np.float32 if kind == F32 else np.float64
+    for n, k in [(530, 64), (512, 128), (270, 128), (1100, 32), (160, 256), (300, 48)]:
+        program = program_of("""
+fn f(x%1: KIND[1, INNER], w%2: KIND[ROWS, INNER], b%3: KIND[1, ROWS]) -> (KIND[1, ROWS]) {
+  p%4: KIND[1, ROWS] = matmul[ta=false, tb=true](x%1, w%2)
+  q%5: KIND[1, ROWS] = map[axes=((0, 1,), (0, 1,),), `fn`="add"](p%4, b%3)
+  yield q%5
+}
+""".replace("KIND", kind.name).replace("ROWS", str(n)).replace("INNER", str(k)))
+        assert len(fused_statements(program)) == 1
+        program = Program(fns={**program.fns, "g": function("g", kind, False, True)})
+        loaded = Loaded(compile_program(program, ["f", "g"], cpu=cpu))
+        x, w, b = (rng.standard_normal(s).astype(dtype) for s in ((1, k), (n, k), (1, n)))
+        (product,) = run_native(loaded, program.fns["g"], [x, w])
+        context = Context()
+        for offset in (0, 0, 1, 5):
+            room = np.full(n * k + 64, np.nan, dtype)
+            begin = -room.ctypes.data % 64 // room.itemsize + offset
+            lies = room[begin : begin + n * k].reshape(n, k)
+            lies[:] = w
+            (got,) = run_native(loaded, program.fns["f"], [x, lies, b], context)
+            np.testing.assert_array_equal(got, product + b)
