@@ -29,7 +29,7 @@ from hybridc_runtime import fastplan as plan
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.fastplans import Plans
 from hybridc_runtime.memory import allocate, free, set_word, word
-from hybridc_runtime.values import Native, Owned, rng
+from hybridc_runtime.values import Native, Owned, rng, slot
 
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
@@ -79,13 +79,6 @@ def _array_agrees(a: Any) -> bool:
     return ndim == 0 or tuple(word(shape + 8 * i) for i in range(ndim)) == a.shape
 
 
-def _slot(value: object, name: str) -> int:
-    """Where an object keeps an attribute of its class's slots; 0 where that is not to be seen."""
-    held = id(getattr(value, name))
-    places = [at for at in range(16, type(value).__basicsize__, 8) if word(id(value) + at) == held]
-    return places[0] if len(places) == 1 else 0
-
-
 def _array_maker() -> int:
     """The address of PyArray_New, 0 unless it makes what it should."""
     homes = [sys.modules.get(f"numpy.{core}._multiarray_umath") for core in ("_core", "core")]
@@ -133,7 +126,7 @@ def _native() -> _Native | None:
     g = rng(0)
     names = [sys.intern(n) for n in ("_owned", "_model", "_lock", "acquire", "release")]
     replace = b"replace\0"
-    places = [_slot(owned, n) for n in ("codec", "type", "leaves", "calm")] + [_slot(g, "_state")]
+    places = [slot(owned, n) for n in ("codec", "type", "leaves", "calm")] + [slot(g, "_state")]
     owned.leaves = None
     maker = _array_maker()
     if not all(places) or not maker:

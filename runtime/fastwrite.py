@@ -114,6 +114,34 @@ def share(block: int, log: int) -> int:
     return note(log, block + 1)
 
 
+def hyb_own(place: int, blocks: int) -> int:
+    """The tuple of leaves in a field of an object, with one more owner for each block that they point to (how many
+    there are, and which leaves); None as it is. Who reads the field and counts afterwards may find that another thread
+    has put another tuple there meanwhile, and that the blocks are gone."""
+    hyb_wait()
+    leaves = word(place)
+    api.Py_IncRef(leaves)
+    if leaves == known.none:
+        return leaves
+    overflow = room(8)
+    n = word(blocks)
+    i = 0
+    while i < n:
+        i += 1
+        block = api.PyLong_AsLongLongAndOverflow(word(leaves + plan.ITEMS + 8 * word(blocks + 8 * i)), overflow)
+        if block != 0 and word(block) >= 0:
+            add_at(block, 1)
+    return leaves
+
+
+def hyb_swap(place: int, new: int) -> int:
+    """Another object in a field: the one that was there, whose owner is the caller now."""
+    old = word(place)
+    api.Py_IncRef(new)
+    set_word(place, new)
+    return old
+
+
 # ---- in
 def write_float(kind: int, obj: int, to: int) -> int:
     t = word(obj + plan.TYPE)

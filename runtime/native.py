@@ -72,6 +72,8 @@ class Jit:
         self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
         self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
         self.keep = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_keep"])
+        self.own = ctypes.PYFUNCTYPE(ctypes.py_object, size, size)(self.address["hyb_own"])
+        self.swap = ctypes.PYFUNCTYPE(ctypes.py_object, size, ctypes.py_object)(self.address["hyb_swap"])
         self.give = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_rt_give"])
         self.pool = allocate(glue.POOL_SIZE)
         """Free blocks of enum values, shared by all contexts."""
