@@ -106,7 +106,7 @@ class Base(Random):
             return f"{self.integer()} % {self.one(2, 3)} {self.one('==', '!=')} {self.one(0, 1)}"
         if kind < 0.9:
             return f"{self.integer()} {self.one('<', '>', '<=', '!=')} {self.rng.randint(1, 4)}"
-        return f"{self.rng.choice(self.ints)} > 1 {self.one('and', 'or')} {self.leaf()} < {self.constant()}"
+        return f"({self.rng.choice(self.ints)} > 1 {self.one('and', 'or')} {self.leaf()} < {self.constant()})"
 
     def at_of(self, xs: str) -> str:
         """An index within a list that is not empty."""
