@@ -7,4 +7,5 @@
 `tensors` and `models` each make one subject; `program` puts a case together. `engines` runs a file of cases on the
 reference interpreter, compiled at O0, and from a `.hybx` compiled at O3; `compare` says whether outcomes agree;
 `campaign` does this in processes that may crash or hang; `shrink` makes what fails small. `source` makes hostile text.
+`slopes/` makes small differentiable programs and judges their derivatives.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def main() -> None:
 @click.option("--size", default=30, help="programs in a file")
 @click.option("--seconds", default=None, type=float, help="stop after these")
 @click.option("--timeout", default=240.0, help="seconds for one file")
-@click.option("--subject", default="all")
+@click.option("--subject", default="all", help="all, small, tiny, data, tensors, models, gradients, slopes, woven")
 @click.option("--engines", "which", default=",".join(engines.ENGINES), help="also passes, guarded, device, and oracle: the meaning in Python")
 @click.option("--variants", default=0, help="one of so many files is also written another way")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="a folder for what fails")
@@ -37,7 +38,9 @@ def programs(
     tally = campaign.run(seed, count, size, timeout, out, subject, seconds, first, which=which.split(","), every=variants)
     spent = time.monotonic() - started
     print(f"{tally.cases} programs and {tally.variants} variants, {tally.calls} calls, {tally.faults} faults, {tally.judged} judged by the oracle, {tally.lines} lines in {spent:.0f} s: "
-          f"{60 * tally.cases / spent:.0f} programs a minute; {len(tally.failures)} failures")
+          f"{60 * tally.cases / spent:.0f} programs a minute; {tally.undecided} points undecided; {len(tally.failures)} failures")
+    for construct, count in tally.used.most_common():
+        print(f"{count:6} {construct}")
     raise SystemExit(bool(tally.failures))
 
 
@@ -71,6 +74,16 @@ def source_(seed: str, count: int, seconds: float | None, out: Path | None) -> N
 def show(seed: str, subject: str, variant: int | None) -> None:
     """Print the program of a seed."""
     print(case(seed, "k", subject, variant).source)
+
+
+@main.command()
+@click.option("--seed", default="ci")
+@click.option("--count", default=1536)
+def constructs(seed: str, count: int) -> None:
+    """Print in how many small differentiable programs each construct is."""
+    used = Counter(name for made in campaign.make(seed, 0, count, "slopes") for name in made.used)
+    for name, found in used.most_common():
+        print(f"{found:6} {name}")
 
 
 @main.command("shrink")

@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from hybridc.base.diagnostic import CompileError
 from tests.fuzz import compare, engines
 from tests.fuzz.judge import judged
 from tests.fuzz.program import Case, case, file_of
+from tests.fuzz.slopes import judge
 
 MEMORY = 6 << 30
 """Address space of a process, in bytes: what asks for more is told so."""
@@ -40,7 +42,8 @@ class Failure:
 @dataclass
 class Tally:
     """`constant`: losses that are rightly refused, since what they were given decides nothing. `judged`: cases of which
-    the oracle knows what they mean."""
+    the oracle knows what they mean, or points at which central differences say what the derivative is; `undecided`: at
+    which they do not. `used`: how many programs have each construct."""
 
     cases: int = 0
     constant: int = 0
@@ -48,7 +51,9 @@ class Tally:
     calls: int = 0
     faults: int = 0
     judged: int = 0
+    undecided: int = 0
     lines: int = 0
+    used: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     failures: list[Failure] = field(default_factory=list)
 
@@ -83,10 +88,13 @@ def isolated(work: Callable[[], Any], timeout: float) -> tuple[str, Any]:
 
 
 def _outcome(path: Path, which: Sequence[str], variant: Path | None, every_pass: bool) -> tuple[str, Any]:
-    """What a file of cases does, in a process of its own: ("ran", (disagreements, calls, faults, known)), ("refused",
-    diagnostics' codes and text) or ("traceback", text). A variant is the same program written another way."""
+    """What a file of cases does, in a process of its own: ("ran", (disagreements, calls, faults, known, undecided)),
+    ("refused", diagnostics' codes and text) or ("traceback", text). A variant is the same program written another way."""
     gc.disable()  # a tenth of the compiler's time, and the process ends with this
     try:
+        if judge.MARK in path.read_text():
+            found = judge.run(path, [opt for engine, opt in (("O0", 0), ("artifact", 3)) if engine in which], every_pass)
+            return "ran", (found.wrong, found.points, found.faults, found.judged, found.undecided)
         report = engines.run(path, [w for w in which if w != "oracle"], every_pass)
         different, known = judged(path.read_text(), report.outcomes["interpreter"]) if "oracle" in which else ([], 0)
         if variant is not None:
@@ -105,7 +113,7 @@ def _outcome(path: Path, which: Sequence[str], variant: Path | None, every_pass:
     if variant is not None:
         wrong += [(name, f"variant: {detail}") for name, detail in compare.disagreements(other)]
         wrong += [(name, f"variant: {detail}") for name, detail in compare.changed(report, other)]
-    return "ran", (wrong, len(outcomes), sum(o.fault is not None for o in outcomes), known)
+    return "ran", (wrong, len(outcomes), sum(o.fault is not None for o in outcomes), known, 0)
 
 
 def run_source(
@@ -156,14 +164,16 @@ def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.
     tally = Tally(cases=len(cases), lines=source.count("\n"), variants=len(cases) * variant)
     outcome = run_source(source, timeout, which, other, every_pass=len(cases) < 100)
     if outcome[0] == "ran":
-        wrong, tally.calls, tally.faults, tally.judged = outcome[1]
+        wrong, tally.calls, tally.faults, tally.judged, tally.undecided = outcome[1]
         by_name = {f"run_{c.name}": c for c in cases}
         for name in dict.fromkeys(name for name, _ in wrong):
             c = by_name[name]
             details = [(n, d) for n, d in wrong if n == name]
-            tally.failures += failure_of(("ran", (details, 0, 0, 0)), file_of([c.source]), c.name, c.seed)
-    elif len(cases) == 1 and cases[0].subject == "gradients" and outcome[1] and outcome[1][0] == "HYB604":
-        tally.constant = 1
+            tally.failures += failure_of(("ran", (details, 0, 0, 0, 0)), file_of([c.source]), c.name, c.seed)
+    elif outcome[0] == "refused" and (constant := _constant(cases, outcome[1])):
+        rest = [c for c in cases if c is not constant]
+        tally = batch(rest, timeout, which, variant) if rest else tally
+        tally.cases, tally.constant = len(cases), tally.constant + 1
     elif len(cases) == 1:
         tally.failures += failure_of(outcome, source, cases[0].name, cases[0].seed)
     else:
@@ -174,11 +184,19 @@ def batch(cases: Sequence[Case], timeout: float, which: Sequence[str] = engines.
             tally.calls += inner.calls
             tally.faults += inner.faults
             tally.judged += inner.judged
+            tally.undecided += inner.undecided
             tally.constant += inner.constant
         if not tally.failures and not tally.constant and outcome[0] != "hang":  # many at once may only be slow
             tally.failures += failure_of(outcome, source, "together", cases[0].seed)
     tally.seconds = time.monotonic() - started
     return tally
+
+
+def _constant(cases: Sequence[Case], refused: tuple[str, str]) -> Case | None:
+    """The case that is rightly refused, since its loss does not depend on what it is differentiated by."""
+    code, text = refused
+    named = re.search(r"value_and_grad\(loss_(\w+),", text)
+    return next((c for c in cases if code == "HYB604" and c.subject == "gradients" and named and c.name == named[1]), None)
 
 
 def make(seed: str, first: int, count: int, subject: str) -> list[Case]:
@@ -197,7 +215,7 @@ def run(
     at = first
     while at < first + count and (seconds is None or time.monotonic() - started < seconds):
         cases = make(seed, at, min(size, first + count - at), subject)
-        found = batch(cases, timeout, which, variant="artifact" in which and at // size % every == 0)
+        found = batch(cases, timeout, which, variant="artifact" in which and subject not in ("slopes", "woven") and at // size % every == 0)
         at += len(cases)
         total.cases += found.cases
         total.variants += found.variants
@@ -205,6 +223,8 @@ def run(
         total.calls += found.calls
         total.faults += found.faults
         total.judged += found.judged
+        total.undecided += found.undecided
+        total.used.update(name for c in cases for name in c.used)
         total.lines += found.lines
         total.failures += found.failures
         for f in found.failures:
@@ -220,7 +240,7 @@ def run(
             out.mkdir(parents=True, exist_ok=True)
             pace = 60 * total.cases / max(total.seconds, 0.001)
             (out / f"count_{seed}").write_text(
-                f"{total.cases} cases, {total.variants} variants, {total.calls} calls, {total.faults} faults, {total.judged} judged, {total.lines} lines, {total.seconds:.0f} s, "
+                f"{total.cases} cases, {total.variants} variants, {total.calls} calls, {total.faults} faults, {total.judged} judged, {total.undecided} undecided, {total.lines} lines, {total.seconds:.0f} s, "
                 f"{pace:.0f} a minute, failures {kinds}\n")
     return total
 

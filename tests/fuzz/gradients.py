@@ -53,7 +53,7 @@ class Gradients(Functions):
 
     def finish(self, name: str, rest: str) -> None:
         tensors = bool(self.dims)
-        self.line(f"return {self.expr(R64, 3)} + {rest}")
+        self.line(f"return {self.expr(R64, 3)} + {rest} + x * 0.125 + sum({'w' if tensors else 'xs'}) * 0.25")
         second = "w: f64[N]" if tensors else "xs: list[f64]"
         self.decls.append("\n".join([f"fn {name}(p: int, x: f64, {second}, q: int) -> f64:", *self.lines]))
         self.second = "w" if tensors else "xs"

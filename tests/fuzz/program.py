@@ -11,6 +11,7 @@ from tests.fuzz.functions import Functions
 from tests.fuzz.gradients import Gradients
 from tests.fuzz.models import Models
 from tests.fuzz.scalars import Scalars
+from tests.fuzz.slopes.program import slopes
 from tests.fuzz.text import Text
 from tests.fuzz.types import T
 
@@ -21,12 +22,15 @@ class Maker(Gradients, Functions, Models, Text, Scalars):
 
 @dataclass(frozen=True)
 class Case:
-    """`source` declares `run_NAME(p: int, q: int, x: f64, s: str) -> str` and what it needs."""
+    """`source` declares `run_NAME(p: int, q: int, x: f64, s: str) -> str` and what it needs; of a small differentiable
+    program `slope_NAME` (slopes/program.py)."""
 
     name: str
     seed: str
     source: str
     subject: str = "all"
+    used: tuple[str, ...] = ()
+    """What a small differentiable program is put together of."""
 
 
 def case(seed: str, name: str, subject: str = "all", variant: int | None = None) -> Case:
@@ -34,6 +38,9 @@ def case(seed: str, name: str, subject: str = "all", variant: int | None = None)
     rng = random.Random(f"{seed} size")
     if subject == "small":
         return _small(seed, name, rng, variant)
+    if subject in ("slopes", "woven"):
+        made = slopes(seed, name, subject == "woven")
+        return Case(name, seed, "\n\n".join(made.decls) + "\n", subject, tuple(sorted(made.used)))
     if subject == "tiny":
         return _tiny(seed, name, rng, variant)
     limits = Limits(statements=rng.choice((2, 3, 4, 7)), expression=rng.choice((2, 3, 3, 4)), depth=rng.choice((2, 3)),
