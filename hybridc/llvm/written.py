@@ -89,7 +89,7 @@ def _written(unit: Unit, fn: Fn, before: set[str]) -> Written:
                     names[used] = None
                     todo.append(used)
     return Written(
-        [module.defs[n] for n in names if n in module.defs],
+        [d for n, d in module.defs.items() if n in names],  # in the order in which they came
         {n: module.constants[n] for n in names if n in module.constants},
         {n: module.declared[n] for n in names if n in module.declared},
         {key: n for key, n in module.helpers.items() if n in names},

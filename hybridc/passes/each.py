@@ -22,14 +22,20 @@ def each(
     """With every function as `one` makes it. It may look at the function, at the types that this names, and else only
     at what `looked_at` says; so where all that is as it was, what was made then is taken again. `settles`: of what it
     made it makes that very thing."""
-    fns = {}
-    for fn in program.fns.values():
-        key = name, looked_at(fn)
-        made = fn.known.get(key)
-        if made is None:
-            made = one(fn)
-            fn.known[key] = _ITSELF if made is fn else made
-            if settles:
-                made.known[name, looked_at(made)] = _ITSELF
-        fns[fn.name] = fn if made is _ITSELF else made
+    def settled(fn: Fn) -> Fn:
+        made = one(fn)
+        if settles:
+            made.known[name, looked_at(made)] = _ITSELF
+        return made
+
+    fns = {n: kept(fn, (name, looked_at(fn)), lambda fn=fn: settled(fn)) for n, fn in program.fns.items()}  # type: ignore[misc]
     return Program(program.structs, program.enums, fns)
+
+
+def kept(fn: Fn, key: Hashable, make: Callable[[], Fn]) -> Fn:
+    """What is made of a function; `key` says which pass makes it, and all else that it looks at."""
+    made = fn.known.get(key)
+    if made is None:
+        made = make()
+        fn.known[key] = _ITSELF if made is fn else made
+    return fn if made is _ITSELF else made
