@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from operator import is_
@@ -168,6 +168,24 @@ def once(look: Callable[[Fn], T]) -> Callable[[Fn], T]:
         return found  # type: ignore[no-any-return]
 
     return looked
+
+
+_ITSELF = object()
+"""A function is not kept in what is known of it: nobody but the collector of garbage could let go of it then."""
+
+
+def kept(fn: Fn, key: Hashable, make: Callable[[], Fn]) -> Fn:
+    """What is made of a function; `key` says which pass makes it, and all else that it looks at."""
+    made = fn.known.get(key)
+    if made is None:
+        made = make()
+        keep(fn, key, made)
+    return fn if made is _ITSELF else made
+
+
+def keep(fn: Fn, key: Hashable, made: Fn) -> None:
+    """So that `kept` has it."""
+    fn.known[key] = _ITSELF if made is fn else made
 
 
 @once

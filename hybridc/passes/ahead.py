@@ -34,7 +34,7 @@ VIEWS = ("tensor_view", "get")
 
 
 def run(program: Program) -> Program:
-    return each(program, "ahead", lambda fn: _Ahead(fn).run())
+    return each(program, "ahead", lambda fn: _Ahead(fn).run(), needs=["matmul"])
 
 
 def given_rows(fn: Fn) -> set[str]:

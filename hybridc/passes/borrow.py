@@ -24,7 +24,7 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import OPS, may_fault
-from hybridc.core.walk import all_blocks, calls, outs_of, statements
+from hybridc.core.walk import all_blocks, calls, once, outs_of, statements
 from hybridc.passes.liveness import Counted, Liveness
 
 Borrowed = dict[str, tuple[bool, ...]]
@@ -94,6 +94,7 @@ def _calls_in(fn: Fn, counted: Counted) -> Iterator[tuple[Call, Collection[int],
                 yield s, after, mine
 
 
+@once
 def _over(fn: Fn) -> set[int]:
     """Which parameters are operands of kernels that make a tensor like them, or enums that hold such an operand; if
     nothing looks at a part of them."""
@@ -130,6 +131,7 @@ def _handed(outs: Sequence[Var], ends: Sequence[Sequence[Atom]], into: dict[Var,
         into[o] = [values[i] for values in ends if i < len(values)]
 
 
+@once
 def _looked_into(fn: Fn) -> set[Atom]:
     """Of what something is a part."""
     return {s.args[0] for s in statements(fn.body)

@@ -10,8 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from hybridc.core.ir import Block, EnumDef, EnumT, Fn, Match, Op, Program
-from hybridc.core.walk import map_blocks, once, rebuilt, statements, with_body
-from hybridc.passes.each import kept
+from hybridc.core.walk import kept, map_blocks, once, rebuilt, statements, with_body
 
 
 def run(program: Program, outside: Collection[str]) -> Program:

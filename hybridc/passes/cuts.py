@@ -16,7 +16,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, "cuts", _cut)
+    return each(program, "cuts", _cut, needs=["buffer_copy"])
 
 
 def _cut(fn: Fn) -> Fn:

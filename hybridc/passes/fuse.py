@@ -56,7 +56,7 @@ def run(program: Program, judge: Judge = on_cpu, refusals: dict[str, list[Refusa
     """Every function with its kernels fused; by function the `refusals`, if they are asked for."""
     program = sizes.run(program)
     if refusals is None:
-        return each(program, ("fuse", judge), lambda fn: _Fuser(fn, None, judge).run())
+        return each(program, ("fuse", judge), lambda fn: _Fuser(fn, None, judge).run(), needs=FUSIBLE)
     fns = {name: _Fuser(fn, refusals.setdefault(name, []), judge).run() for name, fn in program.fns.items()}
     return Program(program.structs, program.enums, fns)
 

@@ -18,7 +18,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, "into_part", lambda fn: _Into(fn, uses(fn.body), highest_id(fn) + 1).run())
+    return each(program, "into_part", lambda fn: _Into(fn, uses(fn.body), highest_id(fn) + 1).run(), needs=["update"])
 
 
 @dataclass

@@ -38,7 +38,7 @@ CHANGES = ("buffer_set", "buffer_resize")
 
 
 def run(program: Program) -> Program:
-    return each(program, "reuse", lambda fn: _Reuse(fn).run())
+    return each(program, "reuse", lambda fn: _Reuse(fn).run(), needs=["buffer_room"])
 
 
 class _Escapes(Exception):

@@ -14,7 +14,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, ("sink",), lambda fn: _Sink(fn).run())
+    return each(program, ("sink",), lambda fn: _Sink(fn).run(), needs=["matmul"])
 
 
 class _Sink:

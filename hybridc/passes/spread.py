@@ -17,7 +17,7 @@ Size = tuple[Atom, int]
 
 
 def run(program: Program) -> Program:
-    return each(program, "spread", lambda fn: _Spread(fn).run())
+    return each(program, "spread", lambda fn: _Spread(fn).run(), needs=["broadcast"])
 
 
 class _Spread:

@@ -31,7 +31,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, "sums", lambda fn: with_body(fn, _Sums(uses(fn.body)).block(fn.body)))
+    return each(program, "sums", lambda fn: with_body(fn, _Sums(uses(fn.body)).block(fn.body)), needs=["shaped"])
 
 
 @dataclass(frozen=True)

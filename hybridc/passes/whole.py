@@ -11,9 +11,8 @@ from dataclasses import replace
 
 from hybridc.base.names import unused
 from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt, Type
-from hybridc.core.walk import DERIVATIVES, calls, count, gradients, map_blocks, rebuilt, with_body
+from hybridc.core.walk import DERIVATIVES, calls, count, gradients, kept, map_blocks, rebuilt, with_body
 from hybridc.passes.dce import pure_functions
-from hybridc.passes.each import kept
 from hybridc.passes.inline import LARGEST, ONCE, callees_first, differentiates, into
 
 FEW = 2
