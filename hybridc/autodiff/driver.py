@@ -6,7 +6,7 @@ Derivatives of derivatives need nothing of their own: a function is differentiat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import is_
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
 from hybridc.base import knobs
+from hybridc.base.immutable import replace
 from hybridc.base.names import unused
 from hybridc.core.builder import Builder
 from hybridc.core.ir import (

@@ -6,8 +6,8 @@ What can fault, has an effect, or may not end stays.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     RETURN,
     Arm,
@@ -42,6 +42,7 @@ from hybridc.core.walk import (
     once,
     rebuilt,
     statements,
+    statements_in,
     unchanged,
     with_body,
 )
@@ -100,7 +101,7 @@ def silent_functions(program: Program) -> frozenset[str]:
 @once
 def _has_effect(fn: Fn) -> bool:
     """But for what it calls."""
-    return any(isinstance(s, Op) and OPS[s.op].effect for s in statements(fn.body))
+    return any(isinstance(s, Op) and OPS[s.op].effect for s in statements_in(fn))
 
 
 @once

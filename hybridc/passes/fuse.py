@@ -8,8 +8,9 @@ member makes, write in place what a member reads, or stop the program when a mem
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from hybridc.base.immutable import replace
 from hybridc.base.types import F32, F64
 from hybridc.core.ir import Atom, Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault

@@ -9,9 +9,10 @@ keeps both loops: its adjoint is known from the last turn on only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import is_
 
+from hybridc.base.immutable import replace
 from hybridc.base.types import FLOATS
 from hybridc.core.ir import (
     INT,

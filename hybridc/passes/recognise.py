@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 
+from hybridc.base.immutable import replace
 from hybridc.base.source import MARK
 from hybridc.core.ir import (
     NOWHERE,

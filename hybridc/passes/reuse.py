@@ -8,8 +8,8 @@ memory of their own, which would be kept for a turn longer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     BOOL,
     INT,

@@ -8,9 +8,9 @@ longer for it; of other parts of values it is only known that they are alike.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from itertools import takewhile
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Call, Const, Fn, Op, Prim, Program, Scope, Stmt, Var
 from hybridc.core.ops import OPS
 from hybridc.core.walk import called, map_atoms, map_blocks, map_tail, rebuilt, with_body

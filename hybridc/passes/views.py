@@ -11,8 +11,9 @@ statement of the block that uses `b`, nothing takes the source over, nor anythin
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     INT,
     RETURN,
@@ -43,7 +44,7 @@ from hybridc.core.walk import (
     highest_id,
     map_blocks,
     once,
-    statements,
+    statements_in,
     substitute,
     uses,
 )
@@ -77,7 +78,7 @@ def run(program: Program, counted: Counted) -> Program:
 
 @once
 def _copies(fn: Fn) -> bool:
-    return any(_is(s, "buffer_copy") for s in statements(fn.body))
+    return any(_is(s, "buffer_copy") for s in statements_in(fn))
 
 
 def _reading(program: Program) -> Places:
@@ -125,7 +126,7 @@ class _Families:
 
     def __init__(self, fn: Fn):
         self.leader: dict[int, int] = {}
-        for stmt in statements(fn.body):
+        for stmt in statements_in(fn):
             match stmt:
                 case Op() if OPS[stmt.op].alias:
                     self.join(stmt.outs[0], stmt.args[0])

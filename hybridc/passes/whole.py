@@ -7,8 +7,8 @@ their counterparts are differentiated.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.base.names import unused
 from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt, Type
 from hybridc.core.walk import DERIVATIVES, calls, count, gradients, kept, map_blocks, rebuilt, with_body
