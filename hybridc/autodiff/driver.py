@@ -5,8 +5,9 @@ Derivatives of derivatives need nothing of their own: a function is differentiat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from operator import is_
 from typing import TypeVar
 
 from hybridc.autodiff import recursion, rules
@@ -21,6 +22,8 @@ from hybridc.autodiff.replacer import Replacer
 from hybridc.autodiff.reverse import Reverse
 from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
+from hybridc.base import knobs
+from hybridc.base.immutable import replace
 from hybridc.base.names import unused
 from hybridc.core.builder import Builder
 from hybridc.core.ir import (
@@ -49,10 +52,13 @@ from hybridc.core.walk import (
     gradients,
     highest_id,
     highest_label,
+    kept,
     map_atoms,
     map_blocks,
     map_tail,
+    mentions,
     operators,
+    rebuilt,
 )
 
 T = TypeVar("T")
@@ -74,24 +80,66 @@ def targets(program: Program) -> list[str]:
 
 def run(program: Program) -> Program:
     """Every derivative written out, and what was only for derivatives gone; Refused where there is none."""
+    inner = _concerned(program)
+    written = _written(inner)
+    if not program.fns.keys().isdisjoint(written.fns.keys() - inner.fns.keys()):  # a name that another function has
+        written = _written_out(program)
+    fns = {**program.fns, **written.fns}
+    return Program(written.structs, written.enums, {n: _plain(f) for n, f in fns.items()})
+
+
+def _concerned(program: Program) -> Program:
+    """The functions that take derivatives, and those that these go through."""
+    found = {fn.name: fn for fn in program.fns.values() if gradients(fn)}
+    todo = [str(op.attr("fn")) for fn in found.values() for op in gradients(fn)]
+    seen: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += mentions(program.fns[name])
+    return Program(program.structs, program.enums, {n: f for n, f in program.fns.items() if n in found or n in seen})
+
+
+def _written(program: Program) -> Program:
+    """As `_written_out` gives it. Nothing else is looked at than these functions and the types that they name, so what
+    was made of the very same ones is taken again."""
+    first = next((fn for fn in program.fns.values() if gradients(fn)), None)  # which it does not give back itself
+    if first is None:
+        return program
+    others = [fn for fn in program.fns.values() if fn is not first]
+    key = "autodiff", knobs.tape_size()
+    for looked_at, made in first.known.get(key, ()):
+        if len(looked_at) == len(others) and all(map(is_, looked_at, others)):
+            return Program({**program.structs, **made.structs}, {**program.enums, **made.enums}, made.fns)
+    written = _written_out(program)
+    made = Program(
+        {n: d for n, d in written.structs.items() if n not in program.structs},
+        {n: d for n, d in written.enums.items() if n not in program.enums},
+        written.fns,
+    )
+    first.known[key] = (*first.known.get(key, ())[-1:], (others, made))
+    return written
+
+
+def _written_out(program: Program) -> Program:
     program = Program(dict(program.structs), dict(program.enums), dict(program.fns))
     while True:
         waiting = [fn for fn in program.fns.values() if gradients(fn)]
         if not waiting:
-            break
+            return program
         driver = Driver(program)
         ready = driver.ready(waiting)
         if not ready:
             raise Refused(gradients(waiting[0])[0], OWN)
         for fn in ready:
             program.fns[fn.name] = Replacer(driver, fn).run()
-    return Program(program.structs, program.enums, {n: _plain(f) for n, f in program.fns.items()})
 
 
 def _plain(fn: Fn) -> Fn:
     """Without `stop_gradient`, without an adjoint of its own, and no checkpoint."""
-    if "stop_gradient" not in operators(fn):
-        return replace(fn, adjoint="", checkpoint=False) if fn.adjoint or fn.checkpoint else fn
+    if not (fn.adjoint or fn.checkpoint or "stop_gradient" in operators(fn)):
+        return fn
     values: dict[Var, Atom] = {}
 
     def atom(a: Atom) -> Atom:
@@ -105,9 +153,9 @@ def _plain(fn: Fn) -> Fn:
                 values[s.outs[0]] = s.args[0]
             else:
                 out.append(map_blocks(s, block))
-        return Block(tuple(out), map_tail(b.tail, atom))
+        return rebuilt(b, out, map_tail(b.tail, atom))
 
-    return replace(fn, adjoint="", checkpoint=False, body=block(fn.body))
+    return kept(fn, "plain", lambda: replace(fn, adjoint="", checkpoint=False, body=block(fn.body)))
 
 
 def _ends_once(fn: Fn) -> bool:

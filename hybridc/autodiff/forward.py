@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.absent import at_host
@@ -11,6 +10,7 @@ from hybridc.autodiff.heads import bounds_of
 from hybridc.autodiff.region import Region
 from hybridc.autodiff.reverse import TAPE, Reverse
 from hybridc.autodiff.structure import exits
+from hybridc.base.immutable import replace
 from hybridc.core.builder import integer
 from hybridc.core.ir import (
     INT,

@@ -4,11 +4,10 @@ added to that of the whole once, after the loop."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Const, Fn, If, Loop, Op, Prim, Stmt, Var, Yield
 from hybridc.core.ops import is_pure
-from hybridc.core.walk import all_blocks, bound_in, map_blocks, outs_of, statements, substitute
+from hybridc.core.walk import all_blocks, bound_in, map_blocks, outs_of, statements_in, substitute
 
 VIEWS = ("get", "tensor_view")
 COMPUTED = ("iota", "map", "reduce", "reshape", "transpose", "concat", "matmul", "cumsum", "index")
@@ -18,7 +17,7 @@ COMPUTED = ("iota", "map", "reduce", "reshape", "transpose", "concat", "matmul",
 def portable(fn: Fn) -> Fn:
     """With the branches taken that a processor without the operator `packs` takes: what sorts there moves the elements
     with operators that have derivatives. And without prefetches."""
-    ops = [s for s in statements(fn.body) if isinstance(s, Op) and s.op in ("packs", "buffer_prefetch")]
+    ops = [s for s in statements_in(fn) if isinstance(s, Op) and s.op in ("packs", "buffer_prefetch")]
     return replace(fn, body=_decided(fn.body, {o for s in ops for o in s.outs})) if ops else fn
 
 

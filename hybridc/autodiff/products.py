@@ -6,10 +6,11 @@ matrices where the function is called from outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.tangent import Adjoint, Tangents
+from hybridc.base.immutable import replace
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (

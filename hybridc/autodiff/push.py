@@ -7,13 +7,13 @@ is kept and control flow stays as it is. The rules are in push_rules.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff import push_rules
 from hybridc.autodiff.absent import at_host
 from hybridc.autodiff.activity import Mask
 from hybridc.autodiff.tangent import Adjoint, Adjoints
+from hybridc.base.immutable import replace
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import (

@@ -4,7 +4,6 @@ derivative is a number for each element; an operator that is linear is applied t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.convert import give
@@ -13,6 +12,7 @@ from hybridc.autodiff.rules import UNSUPPORTED, Refused, moved, resized
 from hybridc.autodiff.scalar_rules import SCALAR_ADJOINTS, Elem, Elementwise
 from hybridc.autodiff.tangent import Adjoint, Tangents
 from hybridc.autodiff.tensor_rules import first_of
+from hybridc.base.immutable import replace
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import BOOL, INT, Atom, BufferT, Const, EnumT, Op, Prim, TensorT, Var

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from hybridc.core.ir import Atom, BufferT, Call, Fn, Op, Program, StructT, TensorT, Type, Var
 from hybridc.core.ops import OPS
-from hybridc.core.walk import all_blocks, args_of, statements, tail_values
+from hybridc.core.walk import all_blocks, args_of, statements_in, tail_values
 
 
 class ReadOnly:
@@ -35,7 +35,7 @@ class ReadOnly:
     def used(self, fn: Fn) -> set[Atom]:
         """What is not only read."""
         used: set[Atom] = set()
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             if isinstance(s, Call):
                 reads = self.params(s.fn)
                 used.update(a for i, a in enumerate(s.args) if i not in reads)
@@ -50,7 +50,7 @@ class ReadOnly:
         """Tensors that an operator makes and the function only reads."""
         used = self.used(fn)
         return {
-            o for s in statements(fn.body) if isinstance(s, Op) and _fresh(s) for o in s.outs
+            o for s in statements_in(fn) if isinstance(s, Op) and _fresh(s) for o in s.outs
             if isinstance(o.type, TensorT) and o not in used
         }
 
@@ -59,7 +59,7 @@ class ReadOnly:
         all their names; by position."""
         used = self.used(fn)
         taken: dict[Var, dict[object, list[Var]]] = {}
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             if isinstance(s, Op) and s.op == "get" and isinstance(s.args[0], Var):
                 taken.setdefault(s.args[0], {}).setdefault(s.attr("index"), []).append(s.outs[0])
         found: dict[int, set[Var]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.absent import no_derivative
@@ -12,6 +11,7 @@ from hybridc.autodiff.choices import Generator, estimate, generator
 from hybridc.autodiff.convert import absorb, give, shaped
 from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.rules import Refused
+from hybridc.base.immutable import replace
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (

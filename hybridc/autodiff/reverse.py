@@ -51,7 +51,17 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import free_vars, highest_id, highest_label, map_atoms, map_blocks, map_tail, outs_of, statements
+from hybridc.core.walk import (
+    free_vars,
+    highest_id,
+    highest_label,
+    map_atoms,
+    map_blocks,
+    map_tail,
+    outs_of,
+    statements,
+    statements_in,
+)
 
 if TYPE_CHECKING:
     from hybridc.autodiff.driver import Driver
@@ -478,7 +488,7 @@ def _wholes(fn: Fn, tangents: Tangents) -> dict[int, tuple[Var, int]]:
     """Of a variable that is a part of another one: that, and the first of its leaves there. So what is added to the
     part, in a loop say, is added to the whole at once."""
     found: dict[int, tuple[Var, int]] = {}
-    for s in statements(fn.body):
+    for s in statements_in(fn):
         if isinstance(s, Op) and s.op in ("get", "destruct", "unwrap") and isinstance(s.args[0], Var):
             first = s.attr("index", 0)
             assert isinstance(first, int)

@@ -11,9 +11,9 @@ A loop becomes a function `(state, captured, limit) -> (ended, state, results)`,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hybridc.autodiff.tangent import Tangents
+from hybridc.base.immutable import replace
 from hybridc.base.names import unused
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder, boolean, integer

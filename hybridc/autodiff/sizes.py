@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from hybridc.core.ir import Atom, Const, Exit, Fn, If, Loop, Match, Op, Var, Yield
 from hybridc.core.tensor_ops import kept_axes
-from hybridc.core.walk import all_blocks, blocks_of, diverges, statements
+from hybridc.core.walk import all_blocks, blocks_of, diverges, statements_in
 
 Axis = tuple[Var, int]
 """An axis of a tensor."""
@@ -25,7 +25,7 @@ class Origins:
         self.makers, self.order, self.made = makers, order, made
         self.params: dict[int, tuple[Loop, int]] = {}
         self.outs: dict[int, tuple[Loop | If | Match, int]] = {}
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             if isinstance(s, Loop):
                 self.params.update((p.id, (s, i)) for i, p in enumerate(s.params))
             if isinstance(s, (Loop, If, Match)):

@@ -13,8 +13,8 @@ whether it has. What was not computed on the way is the zero of its type, and ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.builder import Builder, boolean, integer
 from hybridc.core.ir import (
     BOOL,
@@ -46,6 +46,7 @@ from hybridc.core.walk import (
     highest_label,
     map_blocks,
     statements,
+    statements_in,
     substitute,
 )
 
@@ -76,7 +77,7 @@ class _Structurer:
         self.b = Builder(highest_id(fn) + 1, highest_label(fn) + 1)
         self.types: dict[int, tuple[Type, ...]] = {RETURN: fn.results}
         """What an exit to each label gives."""
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             if isinstance(s, (Loop, Scope)):
                 self.types[s.label] = tuple(o.type for o in s.outs)
 

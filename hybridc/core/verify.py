@@ -41,7 +41,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.tensor_ops import ANYWHERE
 from hybridc.core.types import on_host, same, show_type
-from hybridc.core.walk import diverges, mentions, once, statements
+from hybridc.core.walk import diverges, mentions, once, statements_in
 
 RANGES = {"int": (-(1 << 63), (1 << 63) - 1), "i32": (-(1 << 31), (1 << 31) - 1), "u8": (0, 255)}
 FAULT_KINDS = (
@@ -83,7 +83,7 @@ def verify(program: Program, before: Program | None = None) -> list[str]:
 @once
 def _operators(fn: Fn) -> frozenset[int]:
     """The numbers of the operators themselves, which are held by the function."""
-    return frozenset(id(s) for s in statements(fn.body) if isinstance(s, Op))
+    return frozenset(id(s) for s in statements_in(fn) if isinstance(s, Op))
 
 
 def _wrong_types(program: Program) -> list[str]:

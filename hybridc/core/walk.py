@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import wraps
 from operator import is_
 from typing import TypeVar
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     RETURN,
     Arm,
@@ -171,6 +171,30 @@ def once(look: Callable[[Fn], T]) -> Callable[[Fn], T]:
 
 
 @once
+def statements_in(fn: Fn) -> tuple[Stmt, ...]:
+    """As `statements` of its body."""
+    return tuple(statements(fn.body))
+
+
+_ITSELF = object()
+"""A function is not kept in what is known of it: nobody but the collector of garbage could let go of it then."""
+
+
+def kept(fn: Fn, key: Hashable, make: Callable[[], Fn]) -> Fn:
+    """What is made of a function; `key` says which pass makes it, and all else that it looks at."""
+    made = fn.known.get(key)
+    if made is None:
+        made = make()
+        keep(fn, key, made)
+    return fn if made is _ITSELF else made
+
+
+def keep(fn: Fn, key: Hashable, made: Fn) -> None:
+    """So that `kept` has it."""
+    fn.known[key] = _ITSELF if made is fn else made
+
+
+@once
 def size(fn: Fn) -> int:
     """As `count` of its body."""
     return count(fn.body)
@@ -194,25 +218,24 @@ def _is_call(block: Block) -> bool:
 def highest_id(fn: Fn) -> int:
     """The greatest variable id in use."""
     top = max((p.id for p in fn.params), default=0)
-    for stmt in statements(fn.body):
-        for v in outs_of(stmt):
+    for stmt in statements_in(fn):
+        plain = type(stmt) is Op or type(stmt) is Call
+        for v in stmt.outs if plain else (*outs_of(stmt), *bound_in(stmt)):  # type: ignore[union-attr]
             if v.id > top:
                 top = v.id
-        if type(stmt) is not Op and type(stmt) is not Call:
-            top = max([top, *(v.id for v in bound_in(stmt))])
     return top
 
 
 @once
 def highest_label(fn: Fn) -> int:
-    return max((s.label for s in statements(fn.body) if isinstance(s, (Loop, Scope))), default=RETURN)
+    return max((s.label for s in statements_in(fn) if isinstance(s, (Loop, Scope))), default=RETURN)
 
 
 @once
 def calls(fn: Fn) -> dict[str, int]:
     """The functions it calls, each with the number of places; those that operators name by attribute not."""
     found: dict[str, int] = {}
-    for stmt in statements(fn.body):
+    for stmt in statements_in(fn):
         if isinstance(stmt, Call):
             found[stmt.fn] = found.get(stmt.fn, 0) + 1
     return found
@@ -231,19 +254,19 @@ DERIVATIVES = ("gradient", "pushforward", "jacobian")
 @once
 def gradients(fn: Fn) -> list[Op]:
     """The derivatives that the function takes."""
-    return [s for s in statements(fn.body) if isinstance(s, Op) and s.op in DERIVATIVES]
+    return [s for s in statements_in(fn) if isinstance(s, Op) and s.op in DERIVATIVES]
 
 
 @once
 def operators(fn: Fn) -> frozenset[str]:
     """The names of the operators in it."""
-    return frozenset(s.op for s in statements(fn.body) if isinstance(s, Op))
+    return frozenset(s.op for s in statements_in(fn) if isinstance(s, Op))
 
 
 @once
 def host_types(fn: Fn) -> dict[Type, None]:
     """The types of what it gives to services of the host, and gets from them."""
-    services = [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "host"]
+    services = [s for s in statements_in(fn) if isinstance(s, Op) and s.op == "host"]
     return {a.type: None for s in services for a in (*s.args, *s.outs)}
 
 

@@ -7,8 +7,7 @@ without columns it is 0, and 1 is put in its place, since there are no quotients
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Const, Op
 from hybridc.kernels.graph import Graph, Node
 

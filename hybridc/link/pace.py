@@ -13,7 +13,7 @@ from math import inf
 
 from hybridc.core.interface import Interface
 from hybridc.core.ir import Call, Fault, Fn, Loop, Op, Parallel, Program, Stmt
-from hybridc.core.walk import DERIVATIVES, blocks_of, calls, once, statements
+from hybridc.core.walk import DERIVATIVES, blocks_of, calls, once, statements_in
 from hybridc.link import surface
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
@@ -62,7 +62,7 @@ def _steps(program: Program, fn: Fn, cost: dict[str, float]) -> float:
 
 @once
 def _goes_outside(fn: Fn) -> bool:
-    return any(isinstance(s, Op) and s.op in OUTSIDE for s in statements(fn.body))
+    return any(isinstance(s, Op) and s.op in OUTSIDE for s in statements_in(fn))
 
 
 def paces(program: Program, symbols: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from hybridc_runtime.more import Table
 
 from hybridc.core import ir, walk
 from hybridc.core.interface import Entry, Interface
-from hybridc.core.walk import calls, host_types, statements
+from hybridc.core.walk import calls, host_types, statements, statements_in
 
 
 def entries(interface: Interface) -> Iterator[Entry]:
@@ -63,7 +63,7 @@ def once(interface: Interface, program: ir.Program) -> set[str]:
 @walk.once
 def _often(fn: ir.Fn) -> set[str]:
     """What it calls in loops, and itself if it has loops."""
-    turns = [s for s in statements(fn.body) if isinstance(s, (ir.Loop, ir.Parallel))]
+    turns = [s for s in statements_in(fn) if isinstance(s, (ir.Loop, ir.Parallel))]
     called = {s.fn for turn in turns for s in statements(turn.body) if isinstance(s, ir.Call)}
     return called | {fn.name} if turns else called
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from hybridc.core.ir import Fault, Fn, Fused, Loop, Op, Parallel, Program, Stmt
 from hybridc.core.ops import may_fault
-from hybridc.core.walk import all_blocks, calls, statements
+from hybridc.core.walk import all_blocks, calls, statements_in
 
 
 def blocks_and_faults(fn: Fn) -> Iterator[Stmt | Fault]:
     """Every statement and fault of a function."""
-    yield from statements(fn.body)
+    yield from statements_in(fn)
     for block in all_blocks(fn.body):
         if isinstance(block.tail, Fault):
             yield block.tail

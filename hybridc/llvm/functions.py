@@ -16,7 +16,7 @@ from itertools import takewhile
 
 from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Stmt, Yield
 from hybridc.core.ops import may_fault
-from hybridc.core.walk import all_blocks, blocks_of, outs_of, statements
+from hybridc.core.walk import all_blocks, blocks_of, outs_of, statements, statements_in
 from hybridc.llvm.control import Writer
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.module import Leaves
@@ -49,7 +49,7 @@ class Unfolding:
     """How a function is unfolded into itself."""
 
     def __init__(self, fn: Fn, size: int):
-        sites = [s for s in statements(fn.body) if isinstance(s, Call) and s.fn == fn.name]
+        sites = [s for s in statements_in(fn) if isinstance(s, Call) and s.fn == fn.name]
         ends = {id(s) for s in _tail_calls(fn.body, True) if s.fn == fn.name}
         self.ends = ends if len(ends) < len(sites) else set()
         """Calls in tail position, unless all are."""

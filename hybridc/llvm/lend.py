@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from hybridc.core.ir import Block, Call, Exit, Fault, Fn, Fused, If, Loop, Match, Op, Parallel, Scope, Stmt, Var, Yield
 from hybridc.core.ops import OPS
-from hybridc.core.walk import all_blocks, args_of, blocks_of, outs_of, statements
+from hybridc.core.walk import all_blocks, args_of, blocks_of, outs_of, statements_in
 from hybridc.llvm.layout import Layouts
 from hybridc.passes.liveness import Counted
 from hybridc.passes.ownership import OwnedProgram
@@ -55,7 +55,7 @@ def lent(owned: OwnedProgram, fn: Fn, layouts: Layouts) -> set[int]:
 def _holders(fn: Fn) -> set[int]:
     """Variables that have a count of their own until they give it away, and parameters, for which the caller may."""
     found = {p.id for p in fn.params}
-    for s in statements(fn.body):
+    for s in statements_in(fn):
         match s:
             case Op() if OPS[s.op].alias or OPS[s.op].looks:
                 pass

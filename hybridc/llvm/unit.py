@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from hybridc.core.ir import Block, Call, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, TensorT, Type, Var
-from hybridc.core.walk import blocks_of, calls, count, once, statements
+from hybridc.core.walk import blocks_of, calls, count, once, statements_in
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
@@ -89,7 +89,7 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
     def size(fn: Fn) -> int:
         if fn.name in unit.sizes:
             return unit.sizes[fn.name]
-        found = {type(s) for s in statements(fn.body)}
+        found = {type(s) for s in statements_in(fn)}
         unit.sizes[fn.name] = count(fn.body)
         for name, times in calls(fn).items():
             if not unit.facts.is_recursive(name):
@@ -110,7 +110,7 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
 @once
 def _always(fn: Fn) -> frozenset[str]:
     """What it calls on every way through its body, or through that of a loop."""
-    loops = [s.body for s in statements(fn.body) if isinstance(s, Loop)]
+    loops = [s.body for s in statements_in(fn) if isinstance(s, Loop)]
     return frozenset(s.fn for b in (fn.body, *loops) for s in b.stmts if isinstance(s, Call))
 
 

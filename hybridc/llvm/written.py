@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from hybridc.core.ir import Fn, Fused, Type
-from hybridc.core.walk import calls, once, statements
+from hybridc.core.walk import calls, once, statements_in
 from hybridc.llvm.functions import emit_fn
 from hybridc.llvm.module import Def, Service, Site
 from hybridc.llvm.unit import Unit, fn_symbol
@@ -45,7 +45,7 @@ def write(unit: Unit, fn: Fn) -> None:
 
 @once
 def _on_device(fn: Fn) -> bool:
-    return any(isinstance(s, Fused) and s.device for s in statements(fn.body))
+    return any(isinstance(s, Fused) and s.device for s in statements_in(fn))
 
 
 def _looked_at(unit: Unit, fn: Fn) -> Hashable:
@@ -89,7 +89,7 @@ def _written(unit: Unit, fn: Fn, before: set[str]) -> Written:
                     names[used] = None
                     todo.append(used)
     return Written(
-        [module.defs[n] for n in names if n in module.defs],
+        [d for n, d in module.defs.items() if n in names],  # in the order in which they came
         {n: module.constants[n] for n in names if n in module.constants},
         {n: module.declared[n] for n in names if n in module.declared},
         {key: n for key, n in module.helpers.items() if n in names},

@@ -21,7 +21,8 @@ OF_SIZES = frozenset({
 
 
 def run(program: Program) -> Program:
-    return each(program, "add_into", lambda fn: _Into(fn, uses(fn.body), Builder(highest_id(fn) + 1)).run())
+    return each(program, "add_into", lambda fn: _Into(fn, uses(fn.body), Builder(highest_id(fn) + 1)).run(),
+                needs=["matmul"])
 
 
 @dataclass

@@ -8,8 +8,7 @@ at every turn, or a view of such, which moves too.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.core import tensor_build as tb
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import Atom, Block, Call, Const, Exit, Fn, Loop, Op, Program, Scope, Stmt, Var, Yield
@@ -21,6 +20,7 @@ from hybridc.core.walk import (
     outs_of,
     rebuilt,
     statements,
+    statements_in,
     uses,
     with_body,
 )
@@ -34,14 +34,14 @@ VIEWS = ("tensor_view", "get")
 
 
 def run(program: Program) -> Program:
-    return each(program, "ahead", lambda fn: _Ahead(fn).run())
+    return each(program, "ahead", lambda fn: _Ahead(fn).run(), needs=["matmul"])
 
 
 def given_rows(fn: Fn) -> set[str]:
     """The functions that a loop which counts gives a row of its own number: what they multiply it by could be made
     before the loop, if they stood there."""
     found: set[str] = set()
-    for loop in statements(fn.body):
+    for loop in statements_in(fn):
         turns = counted(loop) if isinstance(loop, Loop) else None
         if turns is not None:
             rows = {o for s in turns.rest.stmts if isinstance(s, Op) and s.op == "index" and turns.index in s.args
@@ -54,7 +54,7 @@ class _Ahead:
     def __init__(self, fn: Fn):
         self.fn = fn
         self.b = Builder(highest_id(fn) + 1)
-        self.made_by = {o.id: s for s in statements(fn.body) if isinstance(s, Op) for o in s.outs}
+        self.made_by = {o.id: s for s in statements_in(fn) if isinstance(s, Op) for o in s.outs}
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))

@@ -5,13 +5,12 @@ passed as their parts (passes/unpack.py), of which a derivative reads again what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from hybridc.base.names import unused
 from hybridc.core.ir import BufferT, Program, StructT, Type
 from hybridc.core.types import parts
 from hybridc.core.walk import calls, gradients
-from hybridc.passes.whole import reached, with_others
+from hybridc.passes.whole import named, reached, with_others
 
 
 def run(program: Program, roots: Iterable[str], targets: Iterable[str], active: Callable[[Type], bool]) -> Program:
@@ -28,7 +27,7 @@ def run(program: Program, roots: Iterable[str], targets: Iterable[str], active: 
     if not changed:
         return program
     fns = {name: with_others(fn, changed, {}) for name, fn in program.fns.items()}
-    fns.update((new, replace(fns[name], name=new)) for name, new in changed.items())
+    fns.update((new, named(fns[name], new)) for name, new in changed.items())
     return Program(program.structs, program.enums, fns)
 
 

@@ -24,7 +24,7 @@ from hybridc.core.ir import (
     Yield,
 )
 from hybridc.core.ops import OPS, may_fault
-from hybridc.core.walk import all_blocks, calls, outs_of, statements
+from hybridc.core.walk import all_blocks, calls, once, outs_of, statements_in
 from hybridc.passes.liveness import Counted, Liveness
 
 Borrowed = dict[str, tuple[bool, ...]]
@@ -94,13 +94,14 @@ def _calls_in(fn: Fn, counted: Counted) -> Iterator[tuple[Call, Collection[int],
                 yield s, after, mine
 
 
+@once
 def _over(fn: Fn) -> set[int]:
     """Which parameters are operands of kernels that make a tensor like them, or enums that hold such an operand; if
     nothing looks at a part of them."""
     wanted: set[Atom] = set()
     comes_from: dict[Var, list[Atom]] = {}
     apart = _looked_into(fn)
-    for s in statements(fn.body):
+    for s in statements_in(fn):
         match s:
             case Fused(outs) if not s.device:
                 kinds = {o.type.elem for o in outs if isinstance(o.type, TensorT)}
@@ -130,16 +131,17 @@ def _handed(outs: Sequence[Var], ends: Sequence[Sequence[Atom]], into: dict[Var,
         into[o] = [values[i] for values in ends if i < len(values)]
 
 
+@once
 def _looked_into(fn: Fn) -> set[Atom]:
     """Of what something is a part."""
-    return {s.args[0] for s in statements(fn.body)
+    return {s.args[0] for s in statements_in(fn)
             if isinstance(s, Op) and s.args and (OPS[s.op].alias or OPS[s.op].looks or s.op == "index")}
 
 
 def _own(fn: Fn) -> set[Atom]:
     """What is made in a function, or handed on by its loops; no part of anything, and nothing is a part of it."""
     found: set[Atom] = set()
-    for s in statements(fn.body):
+    for s in statements_in(fn):
         if not isinstance(s, Op) or not (OPS[s.op].alias or OPS[s.op].looks or s.op == "index"):
             found.update(outs_of(s))
         found.update(s.params if isinstance(s, Loop) else ())

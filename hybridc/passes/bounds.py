@@ -9,8 +9,9 @@ with the question whether a buffer that only grows, as adjoints do, has room for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     BOOL,
     INT,
@@ -37,6 +38,7 @@ from hybridc.core.walk import (
     map_blocks,
     rebuilt,
     statements,
+    statements_in,
     substitute,
     uses,
 )
@@ -81,10 +83,10 @@ class _Versions:
         """How many loops have two versions. Some guards are known beforehand, and the function is simplified then."""
 
     def run(self) -> Fn:
-        if not any(isinstance(s, Op) and s.op in ("place", "buffer_resize") for s in statements(self.fn.body)):
+        if not any(isinstance(s, Op) and s.op in ("place", "buffer_resize") for s in statements_in(self.fn)):
             return self.fn
         self.fresh = Freshener(highest_id(self.fn) + 1, highest_label(self.fn) + 1)
-        ops = [s for s in statements(self.fn.body) if isinstance(s, Op) and len(s.outs) == 1]
+        ops = [s for s in statements_in(self.fn) if isinstance(s, Op) and len(s.outs) == 1]
         self.made = {s.outs[0]: s for s in ops}
         self.places = frozenset[Atom](s.outs[0] for s in ops if s.op == "place")
         body = self.block(self.fn.body)

@@ -7,10 +7,10 @@ what calls it may ask the host for anything then, and is called more slowly for 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Block, EnumDef, EnumT, Fn, Match, Op, Program
-from hybridc.core.walk import map_blocks, once, rebuilt, statements, with_body
+from hybridc.core.walk import kept, map_blocks, once, rebuilt, statements_in, with_body
 
 
 def run(program: Program, outside: Collection[str]) -> Program:
@@ -33,17 +33,28 @@ def run(program: Program, outside: Collection[str]) -> Program:
 @once
 def _made(fn: Fn) -> frozenset[tuple[str, str]]:
     """The enums and their cases of which it makes values."""
-    found = [s for s in statements(fn.body) if isinstance(s, Op) and s.op == "enum"]
+    found = [s for s in statements_in(fn) if isinstance(s, Op) and s.op == "enum"]
     return frozenset((s.outs[0].type.name, str(s.attr("case"))) for s in found)  # type: ignore[union-attr]
 
 
+@once
+def _matched(fn: Fn) -> frozenset[str]:
+    """The enums between whose cases it chooses."""
+    found = [s.subject.type for s in statements_in(fn) if isinstance(s, Match)]
+    return frozenset(t.name for t in found if isinstance(t, EnumT))
+
+
 def _without(fn: Fn, fewer: dict[str, set[str]]) -> Fn:
+    concerned = {name: frozenset(fewer[name]) for name in sorted(_matched(fn)) if name in fewer}
+    if not concerned:
+        return fn
+
     def block(b: Block) -> Block:
         stmts = []
         for s in b.stmts:
-            if isinstance(s, Match) and isinstance(s.subject.type, EnumT) and s.subject.type.name in fewer:
-                s = replace(s, arms=tuple(a for a in s.arms if a.case in fewer[s.subject.type.name]))
+            if isinstance(s, Match) and isinstance(s.subject.type, EnumT) and s.subject.type.name in concerned:
+                s = replace(s, arms=tuple(a for a in s.arms if a.case in concerned[s.subject.type.name]))
             stmts.append(map_blocks(s, block))
         return rebuilt(b, stmts, b.tail)
 
-    return with_body(fn, block(fn.body))
+    return kept(fn, ("cases", *concerned.items()), lambda: with_body(fn, block(fn.body)))

@@ -29,7 +29,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import all_blocks, args_of, statements
+from hybridc.core.walk import all_blocks, args_of, statements_in
 from hybridc.passes.borrow import TOGETHER
 from hybridc.passes.liveness import Counted
 from hybridc.passes.ownership import OwnedProgram
@@ -130,7 +130,7 @@ def _written(fn: Fn, params: dict[str, tuple[bool, ...]]) -> set[int]:
     before = -1
     while len(found) != before:  # whether a loop writes a parameter is known when what it does in its body is
         before = len(found)
-        todo = [v.id for s in statements(fn.body) for v in _writes(s, params, found)]
+        todo = [v.id for s in statements_in(fn) for v in _writes(s, params, found)]
         while todo:
             v = todo.pop()
             if v not in found:

@@ -7,8 +7,7 @@ So the length of a list is the number that it was made for, which others are mad
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.core.ir import INT, Atom, Block, Const, Exit, Fn, Loop, Op, Stmt, Var
 from hybridc.core.walk import all_blocks, highest_id, map_atoms, map_blocks, map_tail, rebuilt, substitute, with_body
 from hybridc.passes.counted import ONE, Counted, counted

@@ -7,8 +7,7 @@ letter by letter. Runs after `views`, which makes the copies that are only read 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.core.ir import INT, Block, Const, Fn, Op, Program, Var
 from hybridc.core.ops import BYTES, OPS
 from hybridc.core.walk import map_blocks, uses
@@ -16,7 +15,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, "cuts", _cut)
+    return each(program, "cuts", _cut, needs=["buffer_copy"])
 
 
 def _cut(fn: Fn) -> Fn:

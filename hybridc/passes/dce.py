@@ -6,8 +6,8 @@ What can fault, has an effect, or may not end stays.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     RETURN,
     Arm,
@@ -30,7 +30,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.ops import is_pure
+from hybridc.core.ops import OPS, is_pure
 from hybridc.core.walk import (
     all_blocks,
     args_of,
@@ -42,6 +42,7 @@ from hybridc.core.walk import (
     once,
     rebuilt,
     statements,
+    statements_in,
     unchanged,
     with_body,
 )
@@ -79,6 +80,28 @@ def pure_functions(program: Program) -> frozenset[str]:
         return ordered[name]
 
     return frozenset(n for n in program.fns if visit(n, frozenset()))
+
+
+def silent_functions(program: Program) -> frozenset[str]:
+    """Functions that nobody outside can see running: without effects."""
+    loud = {n for n, fn in program.fns.items() if _has_effect(fn)}
+    callers: dict[str, list[str]] = {}
+    for name, fn in program.fns.items():
+        for callee in calls(fn):
+            callers.setdefault(callee, []).append(name)
+    todo = list(loud)
+    while todo:
+        for caller in callers.get(todo.pop(), ()):
+            if caller not in loud:
+                loud.add(caller)
+                todo.append(caller)
+    return frozenset(program.fns.keys() - loud)
+
+
+@once
+def _has_effect(fn: Fn) -> bool:
+    """But for what it calls."""
+    return any(isinstance(s, Op) and OPS[s.op].effect for s in statements_in(fn))
 
 
 @once

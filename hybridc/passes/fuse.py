@@ -8,8 +8,9 @@ member makes, write in place what a member reads, or stop the program when a mem
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from hybridc.base.immutable import replace
 from hybridc.base.types import F32, F64
 from hybridc.core.ir import Atom, Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
@@ -56,7 +57,7 @@ def run(program: Program, judge: Judge = on_cpu, refusals: dict[str, list[Refusa
     """Every function with its kernels fused; by function the `refusals`, if they are asked for."""
     program = sizes.run(program)
     if refusals is None:
-        return each(program, ("fuse", judge), lambda fn: _Fuser(fn, None, judge).run())
+        return each(program, ("fuse", judge), lambda fn: _Fuser(fn, None, judge).run(), needs=FUSIBLE)
     fns = {name: _Fuser(fn, refusals.setdefault(name, []), judge).run() for name, fn in program.fns.items()}
     return Program(program.structs, program.enums, fns)
 

@@ -15,8 +15,8 @@ nobody can check, because only later passes make it, is refused by `refused`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.builder import Builder, integer
 from hybridc.core.interface import Interface
 from hybridc.core.ir import (
@@ -37,7 +37,7 @@ from hybridc.core.ir import (
 )
 from hybridc.core.ops import OPS
 from hybridc.core.types import without_dims
-from hybridc.core.walk import Freshener, bound_in, highest_id, highest_label, map_blocks, outs_of, statements
+from hybridc.core.walk import Freshener, bound_in, highest_id, highest_label, map_blocks, outs_of, statements_in
 from hybridc.passes.guard_values import Values
 
 MOST_DIGITS = 100_000
@@ -48,7 +48,7 @@ def refused(program: Program) -> Iterator[str]:
     """What only passes make, and no check makes safe."""
     for fn in program.fns.values():
         vars_ = list(fn.params)
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             vars_ += [*outs_of(s), *bound_in(s)]
             if isinstance(s, Fused) or isinstance(s, Op) and OPS[s.op].late:
                 yield f"{fn.name} holds {s.op if isinstance(s, Op) else 'a fused kernel'}, which only passes make"
@@ -78,7 +78,7 @@ class _Plain(Freshener):
 
 
 def _without_dims(fn: Fn) -> Fn:
-    known = {o.id for s in statements(fn.body) if isinstance(s, Op) and s.op == "tensor" for o in s.outs}
+    known = {o.id for s in statements_in(fn) if isinstance(s, Op) and s.op == "tensor" for o in s.outs}
     plain = _Plain(fn, known)
     params = tuple(map(plain.var, fn.params))
     body = plain.copy(fn.body, dict(zip(fn.params, params)), {})  # type: ignore[arg-type]

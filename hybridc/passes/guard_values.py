@@ -4,8 +4,8 @@ list has at least as many elements as its size, and an enum was made."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.builder import Builder, integer
 from hybridc.core.interface import Interface
 from hybridc.core.ir import (

@@ -8,8 +8,8 @@ could not write its result over one. Every block and statement of the result is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     Arm,
     Atom,

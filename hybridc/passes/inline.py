@@ -8,9 +8,9 @@ where a fault in library code is shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 from operator import is_
 
+from hybridc.base.immutable import replace
 from hybridc.base.source import Span
 from hybridc.core.ir import (
     RETURN,
@@ -43,7 +43,7 @@ from hybridc.core.walk import (
     map_tail,
     rebuilt,
     size,
-    statements,
+    statements_in,
     with_body,
 )
 from hybridc.passes.ahead import given_rows
@@ -103,7 +103,7 @@ def _now_and_then(fn: Fn, taken: list[Fn]) -> set[str]:
 
 
 def _multiplies(fn: Fn) -> bool:
-    return any(isinstance(s, Op) and s.op == "matmul" for s in statements(fn.body))
+    return any(isinstance(s, Op) and s.op == "matmul" for s in statements_in(fn))
 
 
 def differentiates(fn: Fn, program: Program) -> bool:

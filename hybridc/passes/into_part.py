@@ -6,9 +6,10 @@ before something else does, and what it reads may not be written in between."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import dropwhile
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
 from hybridc.core.types import rank
@@ -18,7 +19,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, "into_part", lambda fn: _Into(fn, uses(fn.body), highest_id(fn) + 1).run())
+    return each(program, "into_part", lambda fn: _Into(fn, uses(fn.body), highest_id(fn) + 1).run(), needs=["update"])
 
 
 @dataclass

@@ -7,10 +7,20 @@ made of constants only, and only read, is made before all loops.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Block, Const, Fn, Loop, Op, Prim, Program, Stmt, Var
-from hybridc.core.walk import all_blocks, args_of, map_blocks, operators, rebuilt, statements, uses, with_body
+from hybridc.core.walk import (
+    all_blocks,
+    args_of,
+    map_blocks,
+    operators,
+    rebuilt,
+    statements,
+    statements_in,
+    uses,
+    with_body,
+)
 from hybridc.passes.counted import within
 from hybridc.passes.each import each
 
@@ -27,7 +37,7 @@ def run(program: Program) -> Program:
 
 
 def _early(fn: Fn) -> Fn:
-    if "buffer_set" not in operators(fn) or not any(isinstance(s, Loop) for s in statements(fn.body)):
+    if "buffer_set" not in operators(fn) or not any(isinstance(s, Loop) for s in statements_in(fn)):
         return fn
     fixed = _fixed(fn.body)
     return with_body(fn, _block(fn.body, lambda op: not fixed.isdisjoint(op.outs))) if fixed else fn

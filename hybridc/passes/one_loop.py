@@ -9,9 +9,10 @@ keeps both loops: its adjoint is known from the last turn on only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import is_
 
+from hybridc.base.immutable import replace
 from hybridc.base.types import FLOATS
 from hybridc.core.ir import (
     INT,
@@ -54,6 +55,7 @@ from hybridc.core.walk import (
     with_body,
 )
 from hybridc.passes.counted import Counted, counted, within
+from hybridc.passes.dce import silent_functions
 
 ADDS = frozenset({"accumulate", "shaped", "add_product"})
 """They add to their first argument, whatever is in it."""
@@ -64,7 +66,7 @@ DEPTH = 1
 
 
 def run(program: Program) -> Program:
-    silent = _silent(program)
+    silent = silent_functions(program)
     return Program(program.structs, program.enums, {n: _made(program, fn, silent) for n, fn in program.fns.items()})
 
 
@@ -78,26 +80,6 @@ def _made(program: Program, fn: Fn, silent: frozenset[str]) -> Fn:
     new = _OneLoop(program, fn, silent).run()
     fn.known["one_loop"] = ((looked, heard, None if new is fn else new),)
     return new
-
-
-def _silent(program: Program) -> frozenset[str]:
-    """The functions that nobody outside can see running."""
-    loud = {
-        name for name, fn in program.fns.items()
-        if any(isinstance(s, Op) and op_row(s.op).effect for s in statements(fn.body))
-    }
-    callers: dict[str, list[str]] = {}
-    for name, fn in program.fns.items():
-        for s in statements(fn.body):
-            if isinstance(s, Call):
-                callers.setdefault(s.fn, []).append(name)
-    todo = list(loud)
-    while todo:
-        for caller in callers.get(todo.pop(), ()):
-            if caller not in loud:
-                loud.add(caller)
-                todo.append(caller)
-    return frozenset(program.fns) - loud
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from hybridc.core.walk import (
     map_blocks,
     map_tail,
     rebuilt,
-    statements,
+    statements_in,
     tail_values,
     with_body,
 )
@@ -52,7 +52,7 @@ class _Options:
         self.next = highest_id(fn) + 1
         self.used: set[Atom] = {a for b in all_blocks(fn.body) for a in tail_values(b.tail)}
         """What is used otherwise than by looking at it."""
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             if not (isinstance(s, Op) and s.op in LOOKS):
                 self.used.update(args_of(s))
         self.known: dict[Atom, tuple[Atom, Atom]] = {}

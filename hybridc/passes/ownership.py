@@ -35,8 +35,9 @@ How it decides
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     RETURN,
     Arm,

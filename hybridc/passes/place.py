@@ -13,8 +13,9 @@ The host keeps what it decides by: operators whose only use is one number, tiny 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from hybridc.base.immutable import replace
 from hybridc.core import tensor_build as tb
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (

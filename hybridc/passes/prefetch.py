@@ -13,10 +13,9 @@ element of a list only within it. Asking means nothing, and the pass stands afte
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 
-from hybridc.base.immutable import immutable
+from hybridc.base.immutable import immutable, replace
 from hybridc.core.builder import Builder, integer
 from hybridc.core.ir import (
     BOOL,

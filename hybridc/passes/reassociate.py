@@ -7,8 +7,7 @@ and minima not. Only of integers: of floats the sign of a zero could change.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.base.types import INTS
 from hybridc.core.ir import Atom, Block, Fn, Loop, Op, Program, Stmt, Var
 from hybridc.core.walk import (

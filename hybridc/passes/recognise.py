@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 
+from hybridc.base.immutable import replace
 from hybridc.base.source import MARK
 from hybridc.core.ir import (
     NOWHERE,
@@ -47,23 +47,61 @@ def absolute(span: Span, origins: Origins) -> Span:
     return Span(origin.path, origin.start + span.start, origin.start + span.end)
 
 
+class _Meanings:
+    """What the names of types mean in one program, by which of the meanings `known` of each it is."""
+
+    def __init__(self, program: Program, known: dict[str, list[StructDef | EnumDef | None]]):
+        self._program = Program(program.structs, program.enums)
+        self._known = known
+        self._numbers: dict[str, int] = {}
+        self._all: dict[str, frozenset[tuple[str, int]]] = {}
+
+    def of(self, name: str) -> frozenset[tuple[str, int]]:
+        """Of a name, and of those in what it means, and so on."""
+        found = self._all.get(name)
+        if found is None:
+            seen = {name: None}
+            todo = [name]
+            while todo:
+                inner = [n for t in _held(self._meaning(todo.pop())) for n in _names_in(t) if n not in seen]
+                seen.update(dict.fromkeys(inner))
+                todo += inner
+            found = self._all[name] = frozenset((n, self._number(n)) for n in seen)
+        return found
+
+    def _number(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            meaning, known = self._meaning(name), self._known.setdefault(name, [])
+            if meaning not in known:
+                known.append(meaning)
+            number = self._numbers[name] = known.index(meaning)
+        return number
+
+    def _meaning(self, name: str) -> StructDef | EnumDef | None:
+        return self._program.structs.get(name) or self._program.enums.get(name)
+
+
 class _Kept:
     """A function of before; what it is compared by is found out when there is another of its name."""
 
-    def __init__(self, fn: Fn, program: Program):
+    def __init__(self, fn: Fn, meanings: _Meanings):
         self.fn = _relative(fn)
         self.used = 0
         self._origin = NOWHERE if fn.span.path.startswith(MARK) else self.fn.span
-        self._program = Program(program.structs, program.enums)
+        self._meanings = meanings
 
     @cached_property
     def text(self) -> str:
         return print_fn(self.fn, origin=self._origin)
 
     @cached_property
-    def types(self) -> dict[str, StructDef | EnumDef | None]:
-        """What the names of types in it meant, and in these, and so on."""
-        return _types(self.fn, self._program)
+    def _types(self) -> dict[str, frozenset[tuple[str, int]]]:
+        return {name: self._meanings.of(name) for name in _named(self.fn)}
+
+    def means(self, meanings: _Meanings) -> bool:
+        """Do the types that it names mean the same?"""
+        return meanings is self._meanings or all(meanings.of(name) == then for name, then in self._types.items())
 
 
 class Recogniser:
@@ -72,6 +110,8 @@ class Recogniser:
     def __init__(self) -> None:
         self.kept: dict[str, list[_Kept]] = {}
         """By name."""
+        self.types: dict[str, list[StructDef | EnumDef | None]] = {}
+        """What the names of types meant."""
         self.compiles = 0
         self.lock = threading.Lock()
 
@@ -79,7 +119,7 @@ class Recogniser:
         """With the functions of before, where they are the same."""
         with self.lock:
             self.compiles += 1
-            fns = {name: self._function(fn, program) for name, fn in program.fns.items()}
+            fns = self._functions(program)
             recent = self.compiles - LASTS
             kept = {name: [k for k in found if k.used >= recent] for name, found in self.kept.items()}
             self.kept = {name: found for name, found in kept.items() if found}
@@ -88,26 +128,32 @@ class Recogniser:
     def made(self, program: Program) -> Program:
         """The same for functions that a pass has made, of those that `program` gave."""
         with self.lock:
-            fns = {name: self._function(fn, program) for name, fn in program.fns.items()}
-        return Program(program.structs, program.enums, fns)
+            return Program(program.structs, program.enums, self._functions(program))
 
-    def _function(self, fn: Fn, program: Program) -> Fn:
+    def _functions(self, program: Program) -> dict[str, Fn]:
+        meanings = _Meanings(program, self.types)
+        return {name: self._function(fn, meanings) for name, fn in program.fns.items()}
+
+    def _function(self, fn: Fn, meanings: _Meanings) -> Fn:
         same = fn.known.get(MARK)
-        if same is not None:
-            return fn if same is _ITSELF else same  # type: ignore[no-any-return]
+        if same is _ITSELF:
+            return fn
+        if same is None or not same.means(meanings):
+            same = fn.known[MARK] = self._same(fn, meanings)
+        same.used = self.compiles
+        return same.fn  # type: ignore[no-any-return]
+
+    def _same(self, fn: Fn, meanings: _Meanings) -> _Kept:
         every = self.kept.setdefault(fn.name, [])
         found = [kept for kept in every if _alike(kept.fn, fn)]
         text = print_fn(fn, origin=NOWHERE if fn.span.path.startswith(MARK) else fn.span) if found else ""
         for kept in found:
-            if kept.text == text and all(_meaning(name, program) == d for name, d in kept.types.items()):
-                break
-        else:
-            kept = _Kept(fn, program)
-            kept.fn.known[MARK] = _ITSELF
-            every.append(kept)
-        kept.used = self.compiles
-        fn.known[MARK] = kept.fn
-        return kept.fn
+            if kept.text == text and kept.means(meanings):
+                return kept
+        kept = _Kept(fn, meanings)
+        kept.fn.known[MARK] = _ITSELF
+        every.append(kept)
+        return kept
 
 
 def _alike(fn: Fn, other: Fn) -> bool:
@@ -130,22 +176,6 @@ def _relative(fn: Fn) -> Fn:
 
 
 # ---- types
-def _types(fn: Fn, program: Program) -> dict[str, StructDef | EnumDef | None]:
-    """What the names of types in a function mean, and those in these."""
-    found: dict[str, StructDef | EnumDef | None] = {}
-    todo = list(_named(fn))
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found[name] = meaning = _meaning(name, program)
-            todo += [n for t in _held(meaning) for n in _names_in(t)]
-    return found
-
-
-def _meaning(name: str, program: Program) -> StructDef | EnumDef | None:
-    return program.structs.get(name) or program.enums.get(name)
-
-
 def _held(meaning: StructDef | EnumDef | None) -> list[Type]:
     match meaning:
         case StructDef():

@@ -8,8 +8,8 @@ memory of their own, which would be kept for a turn longer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     BOOL,
     INT,
@@ -38,7 +38,7 @@ CHANGES = ("buffer_set", "buffer_resize")
 
 
 def run(program: Program) -> Program:
-    return each(program, "reuse", lambda fn: _Reuse(fn).run())
+    return each(program, "reuse", lambda fn: _Reuse(fn).run(), needs=["buffer_room"])
 
 
 class _Escapes(Exception):

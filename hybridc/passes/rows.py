@@ -9,10 +9,11 @@ before it. Where it is not known that these are others than the rows that are ch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import TypeVar
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     Atom,
     Block,

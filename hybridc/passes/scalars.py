@@ -13,11 +13,12 @@ function is one of them depends on both sides.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import is_
 
 import numpy as np
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     INT,
     RETURN,
@@ -57,7 +58,7 @@ from hybridc.core.walk import (
     once,
     outs_of,
     rebuilt,
-    statements,
+    statements_in,
     unchanged,
     with_body,
 )
@@ -154,7 +155,7 @@ def uses_of(fn: Fn) -> Uses:
     """What is known of a function by itself."""
     found = Uses()
     found.small.update(p.id for p in fn.params if small(p.type))
-    for stmt in statements(fn.body):
+    for stmt in statements_in(fn):
         found.small.update(v.id for v in (*outs_of(stmt), *bound_in(stmt)) if small(v.type))
         if isinstance(stmt, (Op, Call)):
             found.made.update(v.id for v in stmt.outs if small(v.type))

@@ -11,12 +11,13 @@ of that element alone: `bodies[i].u -= ...` changes no mass.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from itertools import takewhile
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Call, Const, Fn, Op, Prim, Program, Scope, Stmt, Var
 from hybridc.core.ops import OPS
-from hybridc.core.walk import called, calls, map_atoms, map_blocks, map_tail, once, rebuilt, statements, with_body
+from hybridc.core.walk import called, map_atoms, map_blocks, map_tail, rebuilt, with_body
+from hybridc.passes.dce import silent_functions
 from hybridc.passes.each import each
 
 
@@ -34,26 +35,8 @@ def within(fn: Fn) -> Fn:
 
 def _repeatable(program: Program) -> frozenset[str]:
     """Functions without effects whose results are scalars."""
-    effects = {n for n, fn in program.fns.items() if _has_effect(fn)}
-    callers: dict[str, list[str]] = {}
-    for name, fn in program.fns.items():
-        for callee in calls(fn):
-            callers.setdefault(callee, []).append(name)
-    todo = list(effects)
-    while todo:
-        for caller in callers.get(todo.pop(), ()):
-            if caller not in effects:
-                effects.add(caller)
-                todo.append(caller)
-    return frozenset(
-        n for n, f in program.fns.items() if n not in effects and all(isinstance(t, Prim) for t in f.results)
-    )
-
-
-@once
-def _has_effect(fn: Fn) -> bool:
-    """But for what it calls."""
-    return any(isinstance(s, Op) and OPS[s.op].effect for s in statements(fn.body))
+    silent = silent_functions(program)
+    return frozenset(n for n, f in program.fns.items() if n in silent and all(isinstance(t, Prim) for t in f.results))
 
 
 class _Sharer:

@@ -6,8 +6,7 @@ the same way. Spans stay with their statements.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.base.types import FLOATS, INTS
 from hybridc.core.interp_scalar import scalar_function
 from hybridc.core.ir import (

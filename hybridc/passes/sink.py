@@ -4,8 +4,8 @@ not part it from its activation. (A reshape that leaves the columns as they are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Fn, Op, Program, Stmt, TensorT, Var
 from hybridc.core.tensor_faults import element_faults
 from hybridc.core.types import rank
@@ -14,7 +14,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, ("sink",), lambda fn: _Sink(fn).run())
+    return each(program, ("sink",), lambda fn: _Sink(fn).run(), needs=["matmul"])
 
 
 class _Sink:

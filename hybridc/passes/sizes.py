@@ -3,8 +3,7 @@ that has to agree with it, or a constant. Otherwise a question about an intermed
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from hybridc.base.immutable import replace
 from hybridc.core.ir import INT, Atom, Block, Const, Op, Program, Stmt, TensorT, Type, Var
 from hybridc.core.walk import highest_id, map_atoms, map_blocks, map_tail, rebuilt, with_body
 from hybridc.kernels.graph import window_count

@@ -5,8 +5,8 @@ derivatives of sums; where sizes are open, one could stop the program, and so is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Const, Fn, Op, Program, Stmt, TensorT, Var
 from hybridc.core.ops import is_pure
 from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
@@ -17,7 +17,7 @@ Size = tuple[Atom, int]
 
 
 def run(program: Program) -> Program:
-    return each(program, "spread", lambda fn: _Spread(fn).run())
+    return each(program, "spread", lambda fn: _Spread(fn).run(), needs=["broadcast"])
 
 
 class _Spread:

@@ -9,8 +9,9 @@ one of what has its shape for certain goes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Exit, Loop, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.types import rank
 from hybridc.core.walk import (
@@ -31,7 +32,7 @@ from hybridc.passes.each import each
 
 
 def run(program: Program) -> Program:
-    return each(program, "sums", lambda fn: with_body(fn, _Sums(uses(fn.body)).block(fn.body)))
+    return each(program, "sums", lambda fn: with_body(fn, _Sums(uses(fn.body)).block(fn.body)), needs=["shaped"])
 
 
 @dataclass(frozen=True)

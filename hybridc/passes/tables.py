@@ -33,15 +33,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.walk import (
-    blocks_of,
-    bound_in,
-    outs_of,
-    statements,
-    substitute,
-    uses,
-    with_body,
-)
+from hybridc.core.walk import blocks_of, bound_in, outs_of, statements_in, substitute, uses, with_body
 from hybridc.passes import share
 from hybridc.passes.counted import Counted, counted
 from hybridc.passes.counters import ZERO, counters
@@ -60,7 +52,7 @@ def run(program: Program) -> Program:
 
 
 def _known(fn: Fn, program: Program, lengths: _Lengths) -> Fn:
-    if not any(isinstance(s, Op) and s.op == "buffer_new" and lengths.of(s.outs[0]) for s in statements(fn.body)):
+    if not any(isinstance(s, Op) and s.op == "buffer_new" and lengths.of(s.outs[0]) for s in statements_in(fn)):
         return fn
     better = counters(fn)
     better = share.within(with_body(better, numbers_hoisted(better.body)))
@@ -95,7 +87,7 @@ class _Tables:
 
     def __init__(self, fn: Fn, lengths: _Lengths):
         self.fn, self.lengths = fn, lengths
-        self.made = {o: s for s in statements(fn.body) if isinstance(s, Op) for o in s.outs}
+        self.made = {o: s for s in statements_in(fn) if isinstance(s, Op) for o in s.outs}
         self.uses = uses(fn.body)
         self.path: dict[Var, Path] = {p: (-1,) for p in fn.params}
         self.like: dict[Var, Var] = {}

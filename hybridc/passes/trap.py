@@ -4,15 +4,15 @@ too. What only flows into the arms of a `select` may be nan: that is how a progr
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.base.source import NOWHERE
 from hybridc.base.types import FLOATS
 from hybridc.core import tensor_build as t
 from hybridc.core.builder import Builder
 from hybridc.core.ir import BOOL, STR, Atom, Block, Const, Fault, Fn, Op, Program, TensorT, Var, Yield
 from hybridc.core.types import elem, rank
-from hybridc.core.walk import all_blocks, args_of, highest_id, highest_label, map_blocks, statements
+from hybridc.core.walk import all_blocks, args_of, highest_id, highest_label, map_blocks, statements_in
 
 SCALAR = frozenset(
     "add sub mul div mod pow exp expm1 log log1p sqrt rsqrt sin cos tan asin acos atan atan2 tanh sigmoid erf cast"
@@ -39,7 +39,7 @@ class _Trap:
         self.users: dict[Var, list[Op]] = {}
         self.escapes: set[Var] = set()
         """Used by more than operators."""
-        for s in statements(fn.body):
+        for s in statements_in(fn):
             for i, a in enumerate(args_of(s)):
                 if not isinstance(a, Var):
                     continue

@@ -8,8 +8,8 @@ reads them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import Atom, Block, Call, Fn, Op, Program, Stmt, StructT, TupleT, Type, Var
 from hybridc.core.types import parts
 from hybridc.core.walk import (

@@ -8,8 +8,8 @@ and its checks can leave it.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import BOOL, Atom, Block, Call, Const, Fn, If, Loop, Op, Parallel, Program, Stmt, Var, Yield
 from hybridc.core.walk import (
     Freshener,
@@ -18,7 +18,7 @@ from hybridc.core.walk import (
     highest_label,
     map_blocks,
     rebuilt,
-    statements,
+    statements_in,
     substitute,
 )
 from hybridc.passes.counted import innermost, within
@@ -45,7 +45,7 @@ class _Unswitched:
         self.found = False
 
     def run(self) -> Fn:
-        if not any(isinstance(s, If) and _quick_arm(s) is not None for s in statements(self.fn.body)):
+        if not any(isinstance(s, If) and _quick_arm(s) is not None for s in statements_in(self.fn)):
             return self.fn
         self.fresh = Freshener(highest_id(self.fn) + 1, highest_label(self.fn) + 1)
         body = self.block(self.fn.body)

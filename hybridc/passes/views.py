@@ -11,8 +11,9 @@ statement of the block that uses `b`, nothing takes the source over, nor anythin
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from hybridc.base.immutable import replace
 from hybridc.core.ir import (
     INT,
     RETURN,
@@ -43,7 +44,7 @@ from hybridc.core.walk import (
     highest_id,
     map_blocks,
     once,
-    statements,
+    statements_in,
     substitute,
     uses,
 )
@@ -77,33 +78,38 @@ def run(program: Program, counted: Counted) -> Program:
 
 @once
 def _copies(fn: Fn) -> bool:
-    return any(_is(s, "buffer_copy") for s in statements(fn.body))
+    return any(_is(s, "buffer_copy") for s in statements_in(fn))
 
 
 def _reading(program: Program) -> Places:
     """The greatest set of parameters of which only elements are read, or that are handed on as one of the set."""
-    found: Places = set()
-    handed_on: dict[tuple[str, int], Places] = {}
-    for name, fn in program.fns.items():
-        places = {p.id: (name, i) for i, p in enumerate(fn.params) if isinstance(p.type, BufferT)}
-        if not places:
-            continue
-        found.update(places.values())
-        for b in all_blocks(fn.body):
-            for stmt in b.stmts:
-                for i, a in enumerate(args_of(stmt)):
-                    if not isinstance(a, Var) or a.id not in places:
-                        continue
-                    if isinstance(stmt, Call):
-                        handed_on.setdefault(places[a.id], set()).add((stmt.fn, i))
-                    elif not _reads(stmt, i):
-                        found.discard(places[a.id])
-            found -= {places[a.id] for a in b.tail.values if isinstance(a, Var) and a.id in places}
+    handed_on = {(name, i): to for name, fn in program.fns.items() for i, to in _read_in(fn).items()}
+    found = set(handed_on)
     changed = True
     while changed:
-        lost = {place for place in found if not handed_on.get(place, set()) <= found}
+        lost = {place for place in found if not handed_on[place] <= found}
         found -= lost
         changed = bool(lost)
+    return found
+
+
+@once
+def _read_in(fn: Fn) -> dict[int, Places]:
+    """The parameters of which a function itself only reads elements, and to which others it hands each on."""
+    places = {p.id: i for i, p in enumerate(fn.params) if isinstance(p.type, BufferT)}
+    found: dict[int, Places] = {i: set() for i in places.values()}
+    for b in all_blocks(fn.body) if places else ():
+        for stmt in b.stmts:
+            for i, a in enumerate(args_of(stmt)):
+                if not isinstance(a, Var) or a.id not in places:
+                    continue
+                if isinstance(stmt, Call):
+                    found.get(places[a.id], set()).add((stmt.fn, i))
+                elif not _reads(stmt, i):
+                    found.pop(places[a.id], None)
+        for a in b.tail.values:
+            if isinstance(a, Var) and a.id in places:
+                found.pop(places[a.id], None)
     return found
 
 
@@ -120,7 +126,7 @@ class _Families:
 
     def __init__(self, fn: Fn):
         self.leader: dict[int, int] = {}
-        for stmt in statements(fn.body):
+        for stmt in statements_in(fn):
             match stmt:
                 case Op() if OPS[stmt.op].alias:
                     self.join(stmt.outs[0], stmt.args[0])

@@ -7,13 +7,13 @@ their counterparts are differentiated.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
+from hybridc.base.immutable import replace
 from hybridc.base.names import unused
 from hybridc.core.ir import Block, Call, Fn, Op, Program, Stmt, Type
-from hybridc.core.walk import DERIVATIVES, calls, count, gradients, map_blocks, rebuilt, with_body
+from hybridc.core.walk import DERIVATIVES, calls, count, gradients, kept, map_blocks, rebuilt, with_body
 from hybridc.passes.dce import pure_functions
-from hybridc.passes.inline import LARGEST, ONCE, callees_first, differentiates, inlined
+from hybridc.passes.inline import LARGEST, ONCE, callees_first, differentiates, into
 
 FEW = 2
 """A method that is differentiated is itself offered, which is another place."""
@@ -40,7 +40,7 @@ def run(program: Program, targets: Iterable[str], active: Callable[[Type], bool]
         if name not in through or gradients(fn):
             continue
         if count(fn.body) < LARGEST and any(wanted(c) for c in calls(fn)):
-            fn = inlined(fn, done, wanted)
+            fn = into(fn, [done[c] for c in calls(fn) if wanted(c)])
             changed[name] = unused(f"{name} whole", program.fns)
         done[name] = fn
     grew = True
@@ -48,8 +48,8 @@ def run(program: Program, targets: Iterable[str], active: Callable[[Type], bool]
         more = [n for n, fn in done.items() if n not in changed and any(c in changed for c in calls(fn))]
         changed.update((n, unused(f"{n} whole", program.fns)) for n in more)
         grew = bool(more)
-    fns = {name: with_others(fn, {}, changed) if gradients(fn) else fn for name, fn in program.fns.items()}
-    fns.update((new, replace(with_others(done[name], changed, {}), name=new)) for name, new in changed.items())
+    fns = {name: with_others(fn, {}, changed) for name, fn in program.fns.items()}
+    fns.update((new, named(with_others(done[name], changed, {}), new)) for name, new in changed.items())
     return Program(program.structs, program.enums, fns)
 
 
@@ -68,15 +68,28 @@ def reached(program: Program, targets: Iterable[str], active: Callable[[Type], b
 
 def with_others(fn: Fn, called: dict[str, str], differentiated: dict[str, str]) -> Fn:
     """With these functions instead of others."""
+    calling = {name: called[name] for name in calls(fn) if name in called}
+    through = dict.fromkeys(str(op.attr("fn")) for op in gradients(fn))
+    deriving = {name: differentiated[name] for name in through if name in differentiated}
+    if not calling and not deriving:
+        return fn
+
     def stmt(s: Stmt) -> Stmt:
         if isinstance(s, Call):
-            return replace(s, fn=called.get(s.fn, s.fn))
-        if isinstance(s, Op) and s.op in DERIVATIVES:
-            target = str(s.attr("fn"))
-            return replace(s, attrs=tuple((k, differentiated.get(target, v) if k == "fn" else v) for k, v in s.attrs))
+            return replace(s, fn=calling[s.fn]) if s.fn in calling else s
+        if isinstance(s, Op):
+            target = str(s.attr("fn")) if s.op in DERIVATIVES else ""
+            if target not in deriving:
+                return s
+            return replace(s, attrs=tuple((k, deriving[target] if k == "fn" else v) for k, v in s.attrs))
         return map_blocks(s, block)
 
     def block(b: Block) -> Block:
         return rebuilt(b, list(map(stmt, b.stmts)), b.tail)
 
-    return with_body(fn, block(fn.body))
+    return kept(fn, ("others", *calling.items(), "", *deriving.items()), lambda: with_body(fn, block(fn.body)))
+
+
+def named(fn: Fn, name: str) -> Fn:
+    """The function under another name."""
+    return kept(fn, ("named", name), lambda: replace(fn, name=name))

@@ -59,13 +59,15 @@ class Compiler:
         return self.texts, artifact.read(data).member("manifest.json").data, _shown(checked.warnings)
 
 
-    def edited(self, folder: Path, edits: Sequence[tuple[str, str, str]], fresh: bool) -> object:
-        """What the MODULES become after these edits. A module of them is looked at by itself too."""
-        for name, text in MODULES.items():
+    def edited(
+        self, folder: Path, edits: Sequence[tuple[str, str, str]], fresh: bool, modules: dict[str, str] | None = None,
+    ) -> object:
+        """What the modules become after these edits. One of MODULES is looked at by itself too."""
+        for name, text in (modules or MODULES).items():
             for module, find, put in edits:
                 text = text.replace(find, put, 1) if module == name else text
             (folder / f"{name}.hyb").write_text(text)
-        first = self.compiled(folder / "more.hyb", fresh) if len(edits) == 2 else None
+        first = self.compiled(folder / "more.hyb", fresh) if len(edits) == 2 and not modules else None
         whole = self.compiled(folder / "main.hyb", fresh)
         return (first, whole) if first else whole
 

@@ -88,6 +88,8 @@ class Context:
     make_later: Callable[[str, Callable[[], None]], None] = field(init=False)
     evaluate: Callable[[Lowerer, tree.Expr], Any] = field(init=False)
     """The value of an expression that is known now, by the reference interpreter."""
+    aside: bool = False
+    """It is another program, whose types are not those of the one that is made."""
     record: Record | None = None
     """Of the function that is being made, if it is to be kept (kept.py)."""
     open_defaults: set[int] = field(default_factory=set)
@@ -107,16 +109,17 @@ class Context:
 
     def unsound(self) -> None:
         """It depends on what is not noted."""
-        if self.record is not None:
-            self.record.sound = False
+        if self.decls.notes is not None:
+            self.decls.notes.sound = False
 
-    def once(self, key: object, make: Callable[[], Any]) -> Any:
-        """An analysis of declarations, made when it is first asked for."""
-        found = self.memo.get(key)
+    def once(self, key: object, make: Callable[[], Any], memo: dict[Any, Any] | None = None) -> Any:
+        """An analysis of declarations, made when it is first asked for; kept in `memo`, if that is another one."""
+        memo = self.memo if memo is None else memo
+        found = memo.get(key)
         if found is None:
-            notes = Notes()
+            notes = Notes(sound=not self.aside)
             with self.decls.noted(notes):
-                found = self.memo[key] = make(), notes
+                found = memo[key] = make(), notes
         self.decls.looked(found[1])
         return found[0]
 

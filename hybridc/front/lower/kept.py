@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hybridc.base.names import unused
-from hybridc.base.types import FnType
+from hybridc.base.types import FnType, ModelType
 from hybridc.front.lower.context import Context, Instance
 from hybridc.front.lower.notes import Applied, Called, Case, Claimed, Defined, Extern, Generated, Record
 
@@ -85,9 +85,10 @@ class Keeper:
                 make()
         finally:
             ctx.record = None
-        if not record.sound:
+        if record.notes.sound:
+            record.notes = ctx.types.all_notes(record.notes)
+        if not record.notes.sound or ctx.models.any_mixed and _of_models(record):
             return None
-        record.notes = ctx.types.all_notes(record.notes)
         self._new.append(record)
         return record
 
@@ -107,6 +108,8 @@ class Keeper:
     def _free(self, record: Record) -> bool:
         """Whether all names are given now that were given then."""
         ctx = self.ctx
+        if ctx.models.any_mixed and _of_models(record):  # whose elements are lowered in another way then
+            return False
         claimed: set[str] = set()
         named: dict[FnType, list[str]] = {}
         for event in record.events:
@@ -171,3 +174,8 @@ class Keeper:
             raise Stale
         self._again(record)
         self.generated[name] = record
+
+
+def _of_models(record: Record) -> bool:
+    """Whether it looked at the layout of a model."""
+    return any(isinstance(t, ModelType) for t in record.notes.types.values())

@@ -18,6 +18,7 @@ from hybridc.core import ir
 from hybridc.front.check import tree
 from hybridc.front.check.open_models import holds_open, is_open
 from hybridc.front.lower.core import Context, Lowerer, Refused, outside
+from hybridc.front.lower.notes import Notes
 from hybridc.front.lower.static import as_config, config_dims, know, known, static
 
 
@@ -122,8 +123,8 @@ class Layouts:
         self.made: dict[ModelType, Layout] = {}
         self._open: list[ModelType] = []
         self._refused: dict[ModelType, Diagnostic] = {}
-        self.lets: dict[tuple[ModelType, str], Any] = {}
-        """The compile-time values of models."""
+        self.lets: dict[tuple[ModelType, str], tuple[Any, Notes]] = {}
+        """The compile-time values of models, and what was looked at for each."""
         self.any_mixed = False
         """Whether some model has a container of unlike submodels."""
 
@@ -141,11 +142,11 @@ class Layouts:
 
     def let(self, lw: Lowerer, t: ModelType, name: str) -> Any:
         """A compile-time value of a model."""
-        self.ctx.unsound()
-        if (t, name) not in self.lets:
+        def value() -> Any:
             within = lw if lw.model == t else self.inside(t)  # which may be on its way into the model
-            self.lets[t, name] = static(within, dict(self.decl(t).lets)[name])
-        return self.lets[t, name]
+            return static(within, dict(self.decl(t).lets)[name])
+
+        return self.ctx.once((t, name), value, self.lets)
 
     def config_dims(self, t: ModelType, prefix: str) -> dict[str, Dim]:
         """`m.size` of a parameter that is any configuration."""
@@ -163,18 +164,20 @@ class Layouts:
         return lw
 
     def layout(self, t: ModelType) -> Layout:
-        self.ctx.unsound()
         refused = self._refused.get(t)
         if refused is not None:
             raise Refused(refused)  # said once, whoever asks
         found = self.made.get(t)
-        if found is not None:
-            return found
-        try:
-            return self._lay_out(t)
-        except Refused as error:
-            self._refused[t] = error.diagnostic
-            raise
+        if found is None:
+            notes = self.ctx.types.notes[self.ctx.types.show(t)] = Notes()
+            try:
+                with self.ctx.decls.noted(notes):
+                    found = self._lay_out(t)
+            except Refused as error:
+                self._refused[t] = error.diagnostic
+                raise
+        self.ctx.decls.used(found.struct, t)
+        return found
 
     def _lay_out(self, t: ModelType) -> Layout:
         decl = self.decl(t)

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Notes:
-    """The declarations that were looked at, None where there was none; the types, by their names in Core."""
+    """The declarations that were looked at, None where there was none; the types, by their names in Core. They are not
+    `sound` if what was looked at depends on something else too."""
 
     reads: dict[str, tree.Decl | None] = field(default_factory=dict)
     types: dict[str, Type] = field(default_factory=dict)
+    sound: bool = True
 
     def add(self, other: Notes) -> None:
         self.reads.update(other.reads)
         self.types.update(other.types)
+        self.sound &= other.sound
 
 
 class Decls(Mapping[str, tree.Decl]):
@@ -58,6 +61,11 @@ class Decls(Mapping[str, tree.Decl]):
             yield
         finally:
             self.notes = outer
+
+    def used(self, name: str, t: Type) -> None:
+        """A type, by its name in Core."""
+        if self.notes is not None:
+            self.notes.types[name] = t
 
     def looked(self, notes: Notes) -> None:
         """What was looked at before, for what is used now."""
@@ -129,12 +137,10 @@ Event = Union[Claimed, Called, Generated, Applied, Case, Extern, Defined]  # noq
 
 @dataclass
 class Record:
-    """One function that was lowered. `inner` are the functions that it had generated; it is not `sound` if it depends
-    on what is not noted."""
+    """One function that was lowered. `inner` are the functions that it had generated."""
 
     notes: Notes = field(default_factory=Notes)
     events: dict[Event, None] = field(default_factory=dict)
     fns: list[ir.Fn] = field(default_factory=list)
     inner: dict[str, Record] = field(default_factory=dict)
-    sound: bool = True
     used: int = 0

@@ -87,6 +87,7 @@ def beside(ctx: Context) -> Context:
     """Another program of the same source, for what is computed while this one is made."""
     ctx.unsound()  # what is looked at there is not noted
     other = context(ctx.program)
+    other.aside = True
     other.models.lets = ctx.models.lets
     return other
 

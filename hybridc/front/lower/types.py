@@ -175,8 +175,7 @@ class Types:
             notes = self.notes[name] = Notes()
             with self.decls.noted(notes):
                 self._define(name, t)
-        if self.decls.notes is not None:
-            self.decls.notes.types[name] = t
+        self.decls.used(name, t)
         return ir.EnumT(name) if enum else ir.StructT(name)
 
     def _define(self, name: str, t: Named) -> None:
@@ -191,13 +190,14 @@ class Types:
 
     def all_notes(self, notes: Notes) -> Notes:
         """With what the types in it are made of."""
-        found = Notes(dict(notes.reads))
+        found = Notes(dict(notes.reads), sound=notes.sound)
         todo = dict(notes.types)
         while todo:
             name, t = todo.popitem()
             if name not in found.types:
                 found.types[name] = t
                 found.reads.update(self.notes[name].reads)
+                found.sound &= self.notes[name].sound
                 todo.update(self.notes[name].types)
         return found
 
