@@ -47,7 +47,6 @@ class Codec:
         self._callers: dict[str, Any] = {}
         self._releasers: dict[Type, Callable[[int, int], object] | None] = {}
         self._retain = jit().retain
-        self._blocks: dict[Type, int] = {}
         self._alike: dict[Any, bool] = {}
         self.alike: dict[Type, Codec] = {}
         """By type the first other program that lays its values out alike."""
@@ -288,17 +287,6 @@ class Codec:
         for place in self.layouts.of(t).blocks:
             if leaves[place]:
                 self._retain(leaves[place])
-
-    def blocks_of(self, t: Type) -> int:
-        """The address of how many leaves of a type point to counted blocks, and which."""
-        found = self._blocks.get(t)
-        if found is None:
-            numbers = self.layouts.of(t).blocks
-            found = allocate(8 + 8 * len(numbers))
-            for i, n in enumerate((len(numbers), *numbers)):
-                set_word(found + 8 * i, n)
-            self._blocks[t] = found
-        return found
 
     def release_leaves(self, t: Type, leaves: tuple[Any, ...]) -> None:
         if any(leaves[place] for place in self.layouts.of(t).blocks):

@@ -115,9 +115,8 @@ def share(block: int, log: int) -> int:
 
 
 def hyb_own(place: int, blocks: int) -> int:
-    """The tuple of leaves in a field of an object, with one more owner for each block that they point to (how many
-    there are, and which leaves); None as it is. Who reads the field and counts afterwards may find that another thread
-    has put another tuple there meanwhile, and that the blocks are gone."""
+    """The tuple of leaves in a field of an object, with one more owner for each block that they point to (how many, and
+    which leaves); None as it is. Between reading it and counting another thread might put another tuple there."""
     hyb_wait()
     leaves = word(place)
     api.Py_IncRef(leaves)

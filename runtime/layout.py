@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from hybridc_runtime.manifest import Manifest, Type
-from hybridc_runtime.memory import align_up
+from hybridc_runtime.memory import align_up, allocate, set_word
 
 SCALARS = {
     "bool": ("?", 1), "u8": ("B", 1), "i32": ("i", 4), "int": ("q", 8),
@@ -51,6 +51,14 @@ class Layout:
     def blocks(self) -> list[int]:
         """Which leaves point to counted blocks."""
         return [i for i, counted in enumerate(self.counted) if counted]
+
+    @cached_property
+    def table(self) -> int:
+        """The address of how many these are, and which, for machine code; for good, as layouts are."""
+        address = allocate(8 + 8 * len(self.blocks))
+        for i, n in enumerate((len(self.blocks), *self.blocks)):
+            set_word(address + 8 * i, n)
+        return address
 
 
 class Layouts:

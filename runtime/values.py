@@ -36,7 +36,7 @@ class Owned:
         """The leaves, with another share for whoever takes them: at once, since another thread may replace them."""
         at = _leaves_at()
         if at:
-            return jit().own(id(self) + at, self.codec.blocks_of(self.type))
+            return jit().own(id(self) + at, self.codec.layouts.of(self.type).table)
         leaves = self.leaves
         self.codec.retain(self.type, leaves)
         return leaves

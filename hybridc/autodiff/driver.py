@@ -5,8 +5,7 @@ Derivatives of derivatives need nothing of their own: a function is differentiat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from operator import is_
 from typing import TypeVar
 
