@@ -18,7 +18,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from hybridc_runtime import fastplan as plan
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.fastplans import Plans
 from hybridc_runtime.memory import allocate, free, set_word, word
-from hybridc_runtime.values import Native, Owned, rng, slot
+from hybridc_runtime.values import LOCKED, Native, Owned, rng, slot
 
 if TYPE_CHECKING:
     from hybridc_runtime.calls import Caller
@@ -43,7 +42,7 @@ ARRAY_NEW = 93
 # ---- is all where it is expected?
 def _layouts_agree() -> bool:
     """Do objects lie in memory as read above?"""
-    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if not LOCKED:
         return False
     if ctypes.sizeof(ctypes.c_void_p) != 8 or sys.byteorder != "little":
         return False

@@ -385,10 +385,7 @@ def write_leaves(node: int, leaves: int, to: int, log: int) -> int:
 
 def swap(place: int, new: int) -> None:
     """Another object in a field, whose owner holds it."""
-    old = word(place)
-    api.Py_IncRef(new)
-    set_word(place, new)
-    api.Py_DecRef(old)
+    api.Py_DecRef(hyb_swap(place, new))
 
 
 def owner_of(node: int, obj: int) -> int:

@@ -65,6 +65,10 @@ class Owned:
             self.codec.release_leaves(self.type, leaves)
 
 
+LOCKED = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+"""Is this CPython, with the GIL? Only there machine code looks into objects."""
+
+
 def slot(value: object, name: str) -> int:
     """Where an object keeps an attribute of its class's slots; 0 where that is not to be seen."""
     held = id(getattr(value, name))
@@ -74,7 +78,7 @@ def slot(value: object, name: str) -> int:
 
 @functools.cache
 def _leaves_at() -> int:
-    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if not LOCKED:
         return 0
     owned = Owned(object(), ("struct", "x"), (object(),))  # type: ignore[arg-type]
     at = slot(owned, "leaves")
