@@ -77,7 +77,7 @@ class Jit:
         self.give = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_rt_give"])
         self.pool = allocate(glue.POOL_SIZE)
         """Free blocks of enum values, shared by all contexts."""
-        team.begin(self.address["hyb_rt_fork"], ctypes.PYFUNCTYPE(None)(self.address["hyb_rt_team_gone"]))
+        team.begin(self.address)
         self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
 
     def link(self, objects: Iterable[bytes]) -> str:

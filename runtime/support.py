@@ -17,18 +17,19 @@ from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
-from hybridc_runtime import fastplan, glue, machine, team
+from hybridc_runtime import fastplan, glue, machine, team, torch_team
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
 CODE = ("alone.py", "loops.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py", "faststore.py")
-SOURCES = (*CODE, "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.py", "support.py", "team.py")
+SOURCES = (*CODE, "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.py", "support.py", "team.py",
+           "torch_team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
 """As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
 EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep", "hyb_own", "hyb_swap", "hyb_call", "hyb_release", "hyb_pack",
             "hyb_unpack", "hyb_serve")
 TABLE = "hyb_known"
-NAMES = (*glue.NAMES, *team.NAMES, *EXPORTED, TABLE)
+NAMES = (*glue.NAMES, *team.NAMES, *torch_team.NAMES, *EXPORTED, TABLE)
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ def _make(opt: int) -> Support:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     source = "\n".join(TEXTS[name].decode() for name in CODE)
-    beside = glue.IR + team.IR
+    beside = glue.IR + team.IR + torch_team.IR
     constants = {name: value for plan in (glue, fastplan) for name, value in vars(plan).items() if name.isupper()}
     unit = machine.Unit(source, constants, EXPORTED, beside)
     module = llvm.parse_assembly(beside + unit.text)

@@ -2,10 +2,10 @@
 where torch is loaded, torch's own.
 
 Two teams beside each other would disturb each other: those of OpenMP spin for a while after their work. So where torch
-is loaded kernels run on its team, by `GOMP_parallel` of the library that came with it, and `torch.set_num_threads`
-holds for them too. Else they run on a team of native threads, which is made at the first large kernel or loop: they
-spin for some 200 microseconds after their work, and sleep then. Loops always do, since their bodies may call as deeply
-as others, and OpenMP's threads have small stacks.
+is loaded kernels run on its team (torch_team.py), and `torch.set_num_threads` holds for them too. Else they run on a
+team of native threads, which is made at the first large kernel or loop: they spin for some 200 microseconds after their
+work, and sleep then. Loops always do, since their bodies may call as deeply as others, and OpenMP's threads have small
+stacks.
 
 Compiled code finds in its context the address of three words, or 0 where it is to run alone: a function with the
 parameters of `GOMP_parallel`, or 0 where there is one thread only; the number of threads to give it; and into how many
@@ -17,10 +17,10 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
+from hybridc_runtime import torch_team
 from hybridc_runtime.limits import MARGIN, STACK
 from hybridc_runtime.memory import MEMORY, TRIPLE, allocate
 
@@ -326,16 +326,26 @@ def threads() -> int:
     return max(1, int(os.environ.get("HYB_THREADS", "0")) or len(os.sched_getaffinity(0)))
 
 
-_own = 0
-"""The address of `hyb_rt_fork`."""
+@dataclass
+class _Team:
+    """Addresses of this process's `hyb_rt_fork` and `hyb_rt_share`, and its `hyb_rt_team_theirs`."""
+
+    own: int
+    shared: int
+    theirs: Callable[[int, int, int], None]
+
+
+_team: _Team
 _forked = False
 """OpenMP's team does not live on in a child, and nobody can make it another."""
 
 
-def begin(own: int, gone: Callable[[], None]) -> None:
-    """With the addresses of this process's `hyb_rt_fork`, and its `hyb_rt_team_gone`."""
-    global _own
-    _own = own
+def begin(address: dict[str, int]) -> None:
+    """With the addresses of NAMES, here and in torch_team.py."""
+    global _team
+    theirs = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)(address["hyb_rt_team_theirs"])
+    gone = ctypes.PYFUNCTYPE(None)(address["hyb_rt_team_gone"])
+    _team = _Team(address["hyb_rt_fork"], address["hyb_rt_share"], theirs)
 
     def forked() -> None:
         global _forked
@@ -351,22 +361,11 @@ def choose() -> None:
     given = threads()
     if given == 1:
         fork, size = 0, 1
-    elif theirs := _of_torch():
+    elif theirs := None if _forked else torch_team.find():
+        begins, most = theirs
+        _team.theirs(begins, most, given)
         # 0 is what torch was told, unless the user says otherwise.
-        fork, size = theirs, given if "HYB_THREADS" in os.environ else 0
+        fork, size = _team.shared, given if "HYB_THREADS" in os.environ else 0
     else:
-        fork, size = _own, given
+        fork, size = _team.own, given
     TRIPLE.pack_into(MEMORY, CELL, fork, size, given)
-
-
-def _of_torch() -> int:
-    """The address of `GOMP_parallel` as torch uses it, or 0."""
-    where = getattr(sys.modules.get("torch"), "__file__", None)
-    if where is None or _forked:
-        return 0
-    for library in sorted((Path(where).parent / "lib").glob("libgomp*.so*")):
-        try:
-            return ctypes.cast(ctypes.CDLL(str(library)).GOMP_parallel, ctypes.c_void_p).value or 0
-        except (OSError, AttributeError):
-            continue
-    return 0

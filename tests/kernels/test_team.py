@@ -191,6 +191,51 @@ def test_the_team_of_torch_where_torch_is_loaded(source) -> None:
     assert run(WHOSE, source, threads=3) == "(3, 3) True\n"
 
 
+WAITS = """
+import ctypes, sys, time
+import numpy as np
+import torch
+import hybridc
+import hybridc_runtime.team as team, hybridc_runtime.torch_team as torch_team
+mod = hybridc.load(sys.argv[1])
+fork, most = torch_team.find()
+asked = []
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+def slow(job, data, size, flags):
+    asked.append(size)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(job)(data)
+    time.sleep(wait)
+team._team.theirs(ctypes.cast(slow, ctypes.c_void_p).value, most, 2)
+a = np.ones((400, 400), np.float32)
+def comes():
+    asked.clear()
+    assert mod.product(a, a)[7, 7] == 400
+    return len(asked)
+def until(what):  # a machine that has other things to do makes any call late
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+wait = 0.0
+until(comes)
+print(asked)
+def stays_away():
+    until(comes)
+    start = time.monotonic()
+    came = [comes() for _ in range(5)]
+    return time.monotonic() - start < 0.15 and came == [0] * 5
+wait = 0.2
+until(stays_away)
+wait = 0.0
+until(comes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has its own OpenMP elsewhere")
+def test_who_waited_for_threads_of_torch_does_without_them_for_a_while(source) -> None:
+    pytest.importorskip("torch")
+    assert run(WAITS, source, threads=2) == "[2]\n"
+
+
 FAILS = """
 import os, resource, signal, sys, threading, time
 import numpy as np
