@@ -225,7 +225,7 @@ class ModelBase(Contents):
     @classmethod
     def _add_method(cls, name: str) -> None:
         if name not in cls.__dict__:
-            setattr(cls, name, _method(name))
+            setattr(cls, name, _early(name))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if "forward" not in self._model.methods:
@@ -398,7 +398,18 @@ def _method(name: str) -> Callable[..., Any]:
     def method(self: ModelBase, *args: Any, **kwargs: Any) -> Any:
         return self._call(name, args, kwargs)
 
-    method.__name__ = name
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+def _early(name: str) -> Callable[..., Any]:
+    """A class's method until it is called fast. Who holds one, bound to a model, is served fast from then on too."""
+    slow = _method(name)
+
+    def method(self: ModelBase, *args: Any, **kwargs: Any) -> Any:
+        return self._fast["methods"].get(name, slow)(self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
     return method
 
 

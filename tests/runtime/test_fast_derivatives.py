@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,19 @@ def test_forward_mode_of_a_recursive_function_on_another_thread(mod: Any) -> Non
     thread.start()
     thread.join()
     assert found == 2 * (3 * [(1.0, 100.0)] + 3 * [100.0])
+
+
+def test_a_method_that_was_bound_before_it_was_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "bound.hyb"
+    file.write_text(SOURCE)
+    m = hybridc.load(file, externs={"ask": lambda x: x}).Net(3, seed=0)
+    x, bound = np.ones(3, np.float32), m.loss
+    want = [bound(x) for _ in range(3)]
+    awake()
+    with monkeypatch.context() as patch:
+        no_slow_way(patch)
+        assert [bound(x), m.loss(x), type(m).loss(m, x)] == want
+    assert repr(bound).startswith("<bound method loss of Net(")
 
 
 def test_the_derivative_of_a_method(mod: Any, monkeypatch: pytest.MonkeyPatch) -> None:
