@@ -64,7 +64,7 @@ PRIMAL: Passes = [
     ("simplify", lambda core, roots: simplify.run(core)),
     ("scalars", scalars.run),
     ("simplify", lambda core, roots: simplify.run(core)),
-    ("ahead", lambda core, roots: ahead.run(core)),
+    ("ahead", lambda core, roots: ahead.run(core, strips=not knobs.trap_nan())),
     ("dce", lambda core, roots: dce.run(core)),
 ]
 """What every program goes through, and those with derivatives before these are written out too."""
@@ -93,14 +93,18 @@ PASSES: Passes = [
 ]
 """Core to Core, given the functions that are called from outside; `optimise` says when the verifier runs."""
 
-DEVICE_PRIMAL = [(name, run) for name, run in PRIMAL if name != "scalars"]
-"""Elements of a GPU's tensors do not go to the host one by one."""
+def _on_device(name: str, run: Pass) -> tuple[str, Pass]:
+    return name, (lambda core, roots: ahead.run(core, strips=False)) if name == "ahead" else run
+
+
+DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name != "scalars"]
+"""Elements of a GPU's tensors do not go to the host one by one, and a strip of rows would be one more launch."""
 
 DEVICE_PASSES: Passes = [
     *DEVICE_PRIMAL,
     ("inline", lambda core, roots: inline.run(core, roots, tensors=True)),
     ("simplify", lambda core, roots: simplify.run(core)),
-    ("ahead", lambda core, roots: ahead.run(core)),
+    ("ahead", lambda core, roots: ahead.run(core, strips=False)),
     ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
     ("spread", lambda core, roots: spread.run(core)),

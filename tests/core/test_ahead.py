@@ -11,7 +11,7 @@ from hybridc import driver
 from hybridc.passes import ahead
 from tests.core.test_passes import PASSES, after, same_text
 
-PASSES["ahead"] = ahead.run
+PASSES["ahead"] = lambda program: ahead.run(program, strips=True)
 
 LSTM = """
 from nn import LSTMCell
@@ -170,3 +170,91 @@ def test_what_stays(change: tuple[str, str]) -> None:
     if "v%20" in text:
         text = text.replace("    p%11", '    v%20: f32[3, 4] = map[axes=((0, 1,),), `fn`="neg"](w%2)\n    p%11')
     same_text(after(text, "ahead"), text)
+
+
+EARLY = """
+model Net(d: int):
+    param w: f32[d, d] = glorot()
+    param u: f32[d, d] = glorot()
+
+    fn loss(x: f32[T, d], end: int) -> f32:
+        var h: f32[d] = zeros()
+        var t = 0
+        while t < T and t != end:
+            h = tanh(self.w @ h + self.u @ x[t])
+            t += 1
+        return sum(h * h)
+
+    fn by_rows(x: f32[T, d], end: int) -> f32:
+        var h: f32[1, d] = zeros()
+        for row in x:
+            if h[0, 0] > 2.0:
+                break
+            h = tanh(h @ self.w.T + reshape(row, 1, d) @ self.u.T)
+        return sum(h * h)
+
+    fn all(x: f32[T, d], end: int) -> f32:
+        var h: f32[d] = zeros()
+        for t in range(T):
+            h = tanh(self.w @ h + self.u @ x[t])
+        return sum(h * h)
+
+    fn first(x: f32[T, d], u: f32[d, d]) -> f32[d]:
+        for t in range(T):
+            let y = u @ x[t]
+            if y[0] > 0.5:
+                return y
+        return zeros()
+
+export Net(128)
+"""
+
+
+@pytest.mark.parametrize("method", ["loss", "by_rows", "all"])
+def test_rows_of_a_loop_that_may_end(tmp_path, method: str) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "early.hyb"
+    path.write_text(EARLY)
+    m = hybridc.load(str(path)).Net(128, seed=1)
+    w, u = (torch.tensor(m.state_dict()[n], requires_grad=True) for n in ("w", "u"))
+    for turns, end in ((40, 40), (40, 13), (40, 4), (3, 40), (1, 1), (0, 0)):
+        if method != "loss":
+            end = turns
+        x = np.random.default_rng(turns).standard_normal((turns, 128), dtype=np.float32)
+        h = torch.zeros(128)
+        for row in torch.from_numpy(x[:end]):
+            h = torch.tanh(w @ h + u @ row)
+        want = (h * h).sum()
+        w.grad = u.grad = None
+        value, g = m.value_and_grad(method, x, end)
+        assert value == pytest.approx(float(want.detach()), abs=1e-4)
+        if want.requires_grad:
+            want.backward()
+        wanted = [torch.zeros_like(p) if p.grad is None else p.grad for p in (w, u)]
+        np.testing.assert_allclose(g, torch.cat([p.ravel() for p in wanted]).numpy(), atol=1e-3)
+
+
+def test_strips(tmp_path) -> None:
+    path = tmp_path / "early.hyb"
+    path.write_text(EARLY)
+    core = driver.emit(str(path), "core")
+
+    def text(name: str) -> str:
+        return core[core.index(f"fn `Net[128].{name}`") :].partition("\n}\n")[0]
+
+    for name in ("loss", "by_rows", "first"):
+        assert text(name).count("strip%") == 2, name  # as it begins, and as it stays
+    before, loop = text("all").split(" = loop ")
+    assert before.count("matmul") == 1 and loop.count("matmul") == 1
+
+
+def test_a_row_that_is_not_come_to_traps_nothing(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "early.hyb"
+    path.write_text(EARLY)
+    x = np.zeros((3, 128), np.float32)
+    x[0, 0], x[2] = 1, np.inf
+    u = np.eye(128, dtype=np.float32)
+    for trap in ("0", "1"):
+        monkeypatch.setenv("HYB_TRAP_NAN", trap)
+        m = hybridc.load(str(path)).Net(128, seed=1)
+        assert m.first(x, u)[0] == 1
