@@ -57,6 +57,9 @@ def _layouts_agree() -> bool:
         return False
     if float.__basicsize__ != plan.FLOAT + 8 or ctypes.c_double.from_address(id(row[0]) + plan.FLOAT).value != 1.5:
         return False
+    numbers = np.float64(1.5), np.float32(-2.5), np.int64(-7)
+    if any(ctypes.string_at(id(x) + plan.FLOAT, x.nbytes) != x.tobytes() for x in numbers):
+        return False
     fresh = object()
     if word(id(fresh)) != sys.getrefcount(fresh) - 1:
         return False
@@ -134,9 +137,11 @@ def _native() -> _Native | None:
     known |= dict(zip(["owned_name", "model_name", "lock_name", "acquire_name", "release_name"], map(id, names),
                       strict=True))
     types = {"float": float, "int": int, "str": str, "list": list, "tuple": tuple, "ndarray": np.ndarray,
-             "native": Native, "owned": Owned, "rng": rng}
+             "native": Native, "owned": Owned, "rng": rng, "np_float64": np.float64, "np_float32": np.float32,
+             "np_int64": np.int64}
     known |= {name: id(t) for name, t in types.items()}
     known |= {"true": id(True), "false": id(False), "none": id(None), "empty": id("")}
+    known |= {"np_true": id(np.True_), "np_false": id(np.False_)}
     known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": interrupts.AWAKE}
     known["inside"] = native.jit().inside
     return _Native(known, (names, replace))

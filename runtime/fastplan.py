@@ -92,7 +92,8 @@ INFINITY = math.inf
 
 # ---- fields of CPython 3.11 and numpy
 TYPE, FLOAT, ITEMS, BYTES, LENGTH = 8, 16, 24, 32, 16
-"""Of any object its type; the value of a float; items of a tuple or a pointer to a list's; bytes; a length."""
+"""Of any object its type; the value of a float or a scalar of numpy; items of a tuple or a pointer to a list's; bytes;
+a length."""
 DATA, NDIM, SHAPE, DESCR, ARRAY_FLAGS = 16, 24, 32, 56, 64
 FUNCTION, SELF = 16, 24
 """The callable of a functools.partial; the first argument of a built-in function."""

@@ -21,6 +21,7 @@ from hybridc_runtime.machine import (
     set_real,
     set_single,
     set_word,
+    single,
     word,
 )
 
@@ -144,8 +145,10 @@ def hyb_swap(place: int, new: int) -> int:
 # ---- in
 def write_float(kind: int, obj: int, to: int) -> int:
     t = word(obj + plan.TYPE)
-    if t == known.float:
+    if t == known.float or t == known.np_float64:
         x = real(obj + plan.FLOAT)
+    elif t == known.np_float32:
+        x = single(obj + plan.FLOAT)
     elif t == known.int:
         x = api.PyLong_AsDouble(obj)
         if x == -1.0 and api.PyErr_Occurred() != 0:
@@ -164,11 +167,15 @@ def write_float(kind: int, obj: int, to: int) -> int:
 
 
 def write_int(kind: int, obj: int, to: int) -> int:
-    if word(obj + plan.TYPE) != known.int:
-        return 0
-    overflow = room(8)
-    v = api.PyLong_AsLongLongAndOverflow(obj, overflow)
-    if half(overflow) != 0:
+    t = word(obj + plan.TYPE)
+    if t == known.np_int64:
+        v = word(obj + plan.FLOAT)
+    elif t == known.int:
+        overflow = room(8)
+        v = api.PyLong_AsLongLongAndOverflow(obj, overflow)
+        if half(overflow) != 0:
+            return 0
+    else:
         return 0
     if kind == plan.I64:
         set_word(to, v)
@@ -185,10 +192,10 @@ def write_int(kind: int, obj: int, to: int) -> int:
 
 
 def write_bool(obj: int, to: int) -> int:
-    if obj == known.true:
+    if obj == known.true or obj == known.np_true:
         set_byte(to, 1)
         return 1
-    if obj == known.false:
+    if obj == known.false or obj == known.np_false:
         set_byte(to, 0)
         return 1
     return 0

@@ -222,13 +222,13 @@ class Number(float):
 INTS = [
     0, -1, 1, 127, 128, 255, 256, -128, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**63 - 1, 2**63,
     -(2**63), -(2**63) - 1, 10**30, -(10**30),
-    True, False, Integer(3), Index(), np.int64(4), np.uint8(4), np.float32(1.0), np.array(3), 1.0, "1",
+    True, False, Integer(3), Index(), np.int64(4), np.int64(-300), np.int64(2**31), np.int32(4), np.uint8(4), np.float32(1.0), np.array(3), 1.0, "1",
     None, [1],
 ]
 FLOATS = [
     0.0, -0.0, 1.5, -1.0, 5e-324, 1e-50, 3.4028234663852886e38, 3.4028235677973362e38, 3.4028235677973366e38, 3.5e38,
     -3.5e38, 1.7e308, INF, -INF, NAN, 0.1, 1, -1, 0, 2**53 + 1, 2**70, 10**308, 10**309, -(10**400), True, Number(2.5),
-    np.float64(1.5), np.float32(0.1), np.float16(2), np.bool_(True), np.array(2.0), "1.0", None, 1j, Integer(4),
+    np.float64(1.5), np.float64(3.5e38), np.float64(NAN), np.float32(0.1), np.float32(INF), np.float16(2), np.int64(3), np.bool_(True), np.array(2.0), "1.0", None, 1j, Integer(4),
 ]
 BOOLS = [True, False, 0, 1, 1.0, None, np.bool_(True), np.bool_(False), "x", np.array(True)]
 
@@ -255,7 +255,8 @@ def test_common_scalars_do_not_take_the_slow_way(mod):
         ("whole", (2**63 - 1,)), ("whole", (-(2**63),)), ("small", (-(2**31),)), ("byte", (255,)),
         ("single", (3.4e38,)),
         ("single", (INF,)), ("single", (NAN,)), ("first", (1, -1)), ("flip", (True,)), ("nothing", (1,)),
-        ("first", (-1.0, 2**70)),
+        ("first", (-1.0, 2**70)), ("whole", (np.int64(-5),)), ("first", (np.float64(0.1), np.float32(0.1))),
+        ("single", (np.float64(2.5),)), ("flip", (np.bool_(True),)), ("flip", (np.float64(1) < 0,)),
     ]:
         f, slow = counted(mod, name)
         f(*args)

@@ -95,10 +95,10 @@ def values(mod):
     huge = list(range(1000))
     f32 = np.float32
     return {
-        "floats": ([[], [1.5], [float("nan"), 1, -0.0], [0.5] * 1000], [(1.0,), [None], ["x"], [True], None, [10**400], [np.float64(2)]]),
+        "floats": ([[], [1.5], [float("nan"), 1, -0.0], [0.5] * 1000, [np.float64(2)]], [(1.0,), [None], ["x"], [True], None, [10**400], [np.float16(2)]]),
         "singles": ([[0.1, 1e-50, float("inf")]], [[3.5e38], [1.0, "x"]]),
         "bytes": ([[0, 255], huge[:256]], [[256], [-1], [1.0], [True], [10**30]]),
-        "flags": ([[True, False]], [[1], [None], [np.bool_(True)]]),
+        "flags": ([[True, False, np.bool_(True)]], [[1], [None], [np.int64(1)]]),
         "texts": ([["", "a", "é", "日本", "\0"], ["x" * 10000]], [["\ud800"], [Text("a")], [b"a"]]),
         "nested": ([[], [[]], [[1], [], [2, 3]], [huge] * 40], [[[1], [2.0]], [[1], None], [1]]),
         "pairs": ([[(1, "a"), (2, "b")]], [[(1,)], [(1, "a", 2)], [[1, "a"]], [("a", 1)]]),
