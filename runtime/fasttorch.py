@@ -1,6 +1,6 @@
-"""Fast calls for tensors of PyTorch: they are given as arrays over the same memory, and what is made comes back as
-tensors. What is not plain (another device or layout, bf16, a result with more than tensors and numbers) goes the slow
-way, which has the same outcome."""
+"""Fast calls for tensors of PyTorch, also in tuples and lists: they are given as arrays over the same memory, and what
+is made comes back as tensors. What is not plain (another device or layout, bf16, a result with more than tensors and
+numbers) goes the slow way, which has the same outcome."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def call(fast: Callable[..., Any], caller: Caller, receiver: tuple[Any, ...], va
     """The outcome of a fast call that was given tensors; DECLINED if there is none among the values, or the call is for
     the slow way."""
     torch = sys.modules.get("torch")
-    if torch is None or not any(isinstance(v, torch.Tensor) for v in values) or not caller.plain:
+    if torch is None or not any(has_tensors(torch, v) for v in values) or not caller.plain:
         return DECLINED
     try:
-        given = [arrays_of(torch, v) if isinstance(v, torch.Tensor) else v for v in values]
+        given = [arrays_of(torch, v) for v in values]
     except (RuntimeError, TypeError, NotImplementedError):  # elements that numpy does not know, or that are elsewhere
         return DECLINED
     try:
@@ -35,7 +35,18 @@ def call(fast: Callable[..., Any], caller: Caller, receiver: tuple[Any, ...], va
         return DECLINED  # the message speaks of the tensor
 
 
+def has_tensors(torch: Any, value: Any) -> bool:
+    """Of a list the first item tells: its items are of one type."""
+    if type(value) in (tuple, list):
+        return any(has_tensors(torch, v) for v in (value if type(value) is tuple else value[:1]))
+    return isinstance(value, torch.Tensor)
+
+
 def arrays_of(torch: Any, value: Any) -> Any:
+    if not has_tensors(torch, value):
+        return value
+    if type(value) in (tuple, list):
+        return type(value)(arrays_of(torch, v) for v in value)
     if type(value) is not torch.Tensor or value.requires_grad:
         value = value.detach()
     a = value.numpy()

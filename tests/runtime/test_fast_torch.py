@@ -47,6 +47,17 @@ fn fill(mut x: f32[N], y: f32[N]) -> f32:
     x += y
     return sum(x)
 
+fn step(x: f32[N], s: (f32[N], (f32[N], int))) -> ((f32[N], int), f32[N]):
+    return ((x + s[0], s[1][1] + 1), s[1][0] * 2.0)
+
+fn total(xs: list[f32[N]], ys: list[(f32[N], int)]) -> f32:
+    var t: f32 = 0
+    for x in xs:
+        t += sum(x)
+    for y, n in ys:
+        t += sum(y) * n
+    return t
+
 fn picked(x: f32[N], at: int[K], keep: bool[K]) -> (f32[K], int):
     return (where(keep, x[at], 0.0), K)
 """
@@ -82,6 +93,10 @@ def rows(mod: Any) -> dict[str, list[tuple[Any, ...]]]:
         "leading": [(wide[:, :2],), (wide.reshape(3, 2, 2),), (wide[0, :2],), (wide,), (wide.double()[:, :2],)],
         "halves": [(x.bfloat16(),), (x,)],
         "parts": [(x,)],
+        "step": [(x, (x + 1, (x.clone(), 3))), (x.numpy(), (x, (x, 3))), (x, (x, (x, 3.0))), (x, (x, (x.double(), 3))),
+                 (x, (wide[0], (x, 3))), (x, (x.numpy(), (x.tolist(), 3)))],
+        "total": [([x, x + 1], [(x, 2), (x, 3)]), ([], [(x, 2)]), ([x], []), ([x.numpy(), x], []), ([x, x.numpy()], []),
+                  ([x, wide[0]], []), ([x, None], []), ([[x]], []), ([x], [(x, x)])],
         "fill": [(x.clone(), x), (x, 1.0)],
         "picked": [(x, torch.tensor([2, 0]), torch.tensor([True, False])), (x, torch.tensor([5, 0]), torch.tensor([True, False])),
                    (x, torch.tensor([2, 0], dtype=torch.int32), torch.tensor([True, False])),
@@ -89,7 +104,7 @@ def rows(mod: Any) -> dict[str, list[tuple[Any, ...]]]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["scaled", "leading", "halves", "parts", "fill", "picked"])
+@pytest.mark.parametrize("name", ["scaled", "leading", "halves", "parts", "fill", "picked", "step", "total"])
 def test_as_on_the_slow_way(mod: Any, name: str) -> None:
     for i, args in enumerate(rows(mod)[name]):
         f, again = getattr(mod, name), [tuple(a.clone() if isinstance(a, torch.Tensor) and a.is_leaf and not a.requires_grad
@@ -107,7 +122,7 @@ def test_plain_calls_are_fast(mod: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
     def calls() -> list[Any]:
         return [m(x), m(x[0]), m.loss(x), m.loss(scale=2.0, x=x), m.value_and_grad("loss", x), mod.scaled(x[0].double()),
-                mod.leading(x[:, :2])]
+                mod.leading(x[:, :2]), mod.step(x[0], (x[0], (x[1], 2))), mod.total([x[0], x[1]], [(x[0], 1)])]
 
     calls()
     calls()
