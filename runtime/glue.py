@@ -19,7 +19,7 @@ POLL, LIVE_BLOCKS, POOL, SEED, TEAM, LISTS, CLASSES, TEXT_CLASS = 88, 136, 144, 
 """Fields of the context: what is called where the flag is raised, live blocks, the pool, the seed of hashes, the team
 of threads; for each class of sizes free blocks, spare ones, and a length. The classes from the one named on are those
 of short buffers."""
-BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 32
+BUDGET, SPARE_BUFFERS, SPARES = LISTS + 24 * CLASSES, LISTS + 24 * CLASSES + 16, 128
 """Bytes of free buffers that the context may keep; lists of these, each with the size that it is of."""
 RECENT, ENDS = 8, 64
 """Blocks that became free last, after those lists; and after these, bytes that only compiled code uses."""

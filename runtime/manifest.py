@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, get_args
 
 from hybridc_runtime.more import Table
 
-VERSION = 7
+VERSION = 8
 Type: TypeAlias = "str | tuple[Any, ...]"
 FLOATS = ("f16", "bf16", "f32", "f64")
 

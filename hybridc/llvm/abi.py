@@ -52,8 +52,8 @@ FAULTS = (
 NODE_CLASSES, TEXT_CLASSES = 8, 4
 """Blocks of enum values are pooled by size, 32 bytes, 48, 64 ..., and so are buffers of a few bytes."""
 CLASSES = NODE_CLASSES + TEXT_CLASSES
-SPARES = 32
-"""Places of the table of free buffers."""
+SPARES = 128
+"""Places of the table of free buffers; a power of two."""
 KEPT, KEPT_PLACE, KEPT_ADDRESS, KEPT_VECTOR = 16, 32, (1 << 63) - 1, 48
 """Bytes of a table of kept panels before its places, and of one; the bits of its address; the bit of the bytes of a
 vector."""

@@ -16,14 +16,14 @@ from hybridc.llvm.module import Module
 LARGEST = 64 << 10
 """Bytes of a block that is kept: of larger ones malloc's part is small."""
 CTX = ("ptr", "%ctx")
-MIX = 0x9E3779B1
-"""Of a size, the upper bits of its product with this number are its place."""
 
 
 def _place(code: Code, size: str) -> str:
-    """The address of the list for blocks of a size: its first block, and the size that it is of now."""
-    mixed = code.op2("mul", "i64", code.op2("lshr", "i64", size, "4"), str(MIX))
-    number = code.op2("and", "i64", code.op2("lshr", "i64", mixed, "24"), str(SPARES - 1))
+    """The address of the list for blocks of a size: its first block, and the size that it is of now. Sizes of up to two
+    kilobytes have a place each, as the rows that a triangular loop makes need; larger ones share these."""
+    number = code.op2("lshr", "i64", size, "4")
+    number = code.op2("xor", "i64", number, code.op2("lshr", "i64", number, str(SPARES.bit_length() - 1)))
+    number = code.op2("and", "i64", number, str(SPARES - 1))
     return code.ptr_add(code.ptr_add("%ctx", OFFSET["spare_block0"]), code.mul(number, "16"))
 
 

@@ -105,6 +105,13 @@ def test_many_sizes_and_more_than_may_be_kept(mod):
     assert check(mod) > 0
 
 
+def test_each_small_size_has_a_place(mod):
+    """Rows that become longer from turn to turn, as the tape of an elimination's are, do not drive each other out."""
+    mod.drop(200, 16)
+    kept = {size for p in mod._parts for context in p.program.contexts for size, n in chains(context) if n}
+    assert set(range(88, 889, 16)) <= kept
+
+
 def test_workers_and_faults(mod):
     before = live(mod)
     assert mod.workers(64, 2000) == [2000 + i for i in range(64)]
