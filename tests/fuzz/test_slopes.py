@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 from tests.fuzz import campaign  # noqa: E402
 from tests.fuzz.slopes import judge, program  # noqa: E402
 
-PROGRAMS, PARTS, SIZE = 1536, 4, 128
+PROGRAMS, PARTS, SIZE = 4096, 8, 128
 SECONDS = os.environ.get("HYB_FUZZ_SECONDS")
 
 
@@ -79,6 +79,7 @@ export slope_k
     ("2.0001 * d", "twice(x) * w[0]", 1, 0),  # another derivative
     ("2.0 * d", "twice(x) * relu(w[0] - 0.3119)", 0, 1),  # a kink at one of the points
     ("2.0 * d", "sin(x * w[0] * 1e9)", 0, 3),  # too steep for any width
+    ("2.0 * d", "1e11 * x + sin(x * w[0] * 1e17)", 0, 3),  # the same, beside what is large
 ])  # fmt: skip
 def test_what_is_wrong_is_told_from_what_cannot_be_told(
     back: str, loss: str, wrong: int, undecided: int, tmp_path: Path

@@ -39,7 +39,8 @@ WIDTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 CLOSE = 1e-6
 """Of differences to derivatives."""
 ROUNDING = 1e-14
-"""Of a value, beside its size."""
+"""Of a value, beside its size. Where a function is steep, as a sine of something large is, the slope differs by as much
+for each unit of its own size."""
 ALIKE = 1e-9
 """Of engines: they differ by contraction."""
 MARK = "fn slope_"
@@ -190,7 +191,8 @@ class Program:
 
     def difference(self, point: Point, found: Slope, at: int) -> float | None:
         """One of the derivatives by central differences: the one that was `found` if they agree with it, or what two
-        widths agree on far better, and both sides; None if there is no such."""
+        widths agree on far better, and both sides; None if there is no such, or the function is so steep that the
+        derivative is rounding."""
         slope, middle = found.slopes[at], found.value
         size = max(map(abs, found.numbers()))
         last = math.nan
@@ -210,7 +212,7 @@ class Program:
             if smooth and abs(now - last) <= min(1e-4 * (1 + abs(now)), 0.1 * abs(now - slope) - rounding):
                 settled = now
             last = now
-        return settled
+        return settled if ROUNDING * size < CLOSE else None
 
 
 def moved(point: Point, at: int, by: float) -> Point:
@@ -226,8 +228,9 @@ def alike(a: Slope, b: Slope) -> bool:
     if a.fault is not None or b.fault is not None:
         return a.fault is not None and b.fault is not None and a.fault[0] == b.fault[0]
     scale = 1 + max([abs(n) for n in a.numbers() if math.isfinite(n)], default=0.0)
+    near = max(ALIKE, ROUNDING * scale) * scale
     pairs = zip(a.numbers(), b.numbers(), strict=bool(a.slopes and b.slopes))
-    return all(x == y or abs(x - y) <= ALIKE * scale or math.isnan(x) and math.isnan(y) for x, y in pairs)
+    return all(x == y or abs(x - y) <= near or math.isnan(x) and math.isnan(y) for x, y in pairs)
 
 
 def shown(s: Slope) -> str:
