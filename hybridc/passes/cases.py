@@ -2,6 +2,9 @@
 
 Of a function's type this is mostly the case of a function of Python, where no value of the type comes from outside:
 what calls it may ask the host for anything then, and is called more slowly for it.
+
+The cases that are left have other numbers. Nothing knows these before derivatives are written out, whose reverse parts
+keep the number of a case and compare it with constants: so this has to be done before.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hybridc.base.immutable import replace
-from hybridc.core.ir import Block, EnumDef, EnumT, Fn, Match, Op, Program
-from hybridc.core.walk import kept, map_blocks, once, rebuilt, statements_in, with_body
+from hybridc.core.ir import Block, Const, EnumDef, EnumT, Fn, Match, Op, Program
+from hybridc.core.walk import all_blocks, kept, map_blocks, once, rebuilt, statements_in, with_body
 
 
 def run(program: Program, outside: Collection[str]) -> Program:
@@ -27,6 +30,8 @@ def run(program: Program, outside: Collection[str]) -> Program:
     fewer = {n: {case for case, _ in e.cases} for n, e in enums.items() if e is not program.enums[n]}
     if not fewer:
         return program
+    for fn in program.fns.values():
+        assert _numbered(fn).isdisjoint(fewer), f"`{fn.name}` knows numbers of cases; it is part of a derivative"
     return Program(program.structs, enums, {n: _without(fn, fewer) for n, fn in program.fns.items()})
 
 
@@ -42,6 +47,19 @@ def _matched(fn: Fn) -> frozenset[str]:
     """The enums between whose cases it chooses."""
     found = [s.subject.type for s in statements_in(fn) if isinstance(s, Match)]
     return frozenset(t.name for t in found if isinstance(t, EnumT))
+
+
+@once
+def _numbered(fn: Fn) -> frozenset[str]:
+    """The enums of whose cases it keeps a number, or compares it with a constant."""
+    found = statements_in(fn)
+    tags = {s.outs[0]: s.args[0].type for s in found if isinstance(s, Op) and s.op == "tag"}
+    if not tags:
+        return frozenset()
+    keeping = [s.args for s in found if isinstance(s, Op) and (
+        s.op in ("tuple", "struct", "buffer_set") or s.op == "eq" and any(isinstance(a, Const) for a in s.args))]
+    keeping += [b.tail.values for b in all_blocks(fn.body)]
+    return frozenset(tags[a].name for args in keeping for a in args if a in tags)  # type: ignore[union-attr, index]
 
 
 def _without(fn: Fn, fewer: dict[str, set[str]]) -> Fn:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import hybridc
-from hybridc import driver, pipeline
+from hybridc import checking, driver, pipeline
 from hybridc.core.ir import Program
-from hybridc.link import pace
+from hybridc.link import pace, surface
+from hybridc.passes import cases
 
 INSIDE = """
 enum Shade:
@@ -90,3 +91,35 @@ def test_values_that_the_host_gives(tmp_path: Path, given: str) -> None:
     core, _ = optimised(text, tmp_path / "p.hyb")
     cases = [case for name, e in core.enums.items() if name in ("Shade", "fn(int) -> int") for case, _ in e.cases]
     assert ("Green" if "Shade" in given else "Host") in cases
+
+
+DERIVATIVE = """
+enum Shape:
+    Dot
+    Ball(r: f64)
+    Box(a: f64, b: f64)
+fn area(x: f64, n: int) -> f64:
+    var s: f64 = 0
+    for i in range(n):
+        match Ball(x) if i % 2 == 0 else Box(x, x * x):
+            case Dot:
+                s += x
+            case Ball(r):
+                s += r * r
+            case Box(a, b):
+                s += a * b * b
+    return s
+fn slope(x: f64, n: int) -> f64:
+    return grad(area)(x, n)
+"""
+
+
+def test_not_after_derivatives_are_written_out(tmp_path):
+    file = tmp_path / "m.hyb"
+    file.write_text(DERIVATIVE)
+    checked = checking.check(str(file))
+    core, interface = driver.lower(checked)
+    assert len(cases.run(core, ()).enums["Shape"].cases) == 2
+    core = pipeline.differentiated(core, surface.symbols(interface), checked.sources)
+    with pytest.raises(AssertionError, match="part of a derivative"):
+        cases.run(core, ())
