@@ -14,6 +14,7 @@ One file for each subject:
     region.py       what the reverse part needs of the forward part, and where it is kept
     sizes.py        which sizes are the same, and what a loop only updates
     readonly.py     which tensors and lists are there for the reverse part anyway, and are read again
+    lasting.py      which lists nobody changes any more, so that a tape may hold them
     reverse.py      the reverse part: blocks, branches
     calls.py        of calls; derived.py: what is known of a function's two parts
     loops.py        of loops; heads.py: which of them need no record of their last turn, and what is counted

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff.tangent import Adjoint
-from hybridc.core.ir import Atom, Call, Type, Var
+from hybridc.core.ir import Atom, Call, Prim, Type, Var
 
 if TYPE_CHECKING:
     from hybridc.autodiff.derived import Derived
@@ -21,7 +21,9 @@ def reverse_call(r: Reverse, s: Call) -> None:
     if r.driver.program.fns[s.fn].adjoint:
         r.driver.custom(r, s, outs)
         return
-    derived = r.driver.derive(s.fn, mask, [i for i, a in enumerate(s.args) if a in r.offered])
+    offered = [i for i, a in enumerate(s.args)
+               if a in r.offered or not isinstance(a.type, Prim) and r.regions.from_held(a)]
+    derived = r.driver.derive(s.fn, mask, offered)
     shared = r.stack is not None and r.stack.takes(s, derived)
     args = _tape(r, s, derived, shared)
     for o, d, active in zip(s.outs, outs, derived.results, strict=True):

@@ -15,6 +15,7 @@ from hybridc.autodiff.convert import absorb, give
 from hybridc.autodiff.derived import Derived
 from hybridc.autodiff.direction import check_direction
 from hybridc.autodiff.forward import Forward
+from hybridc.autodiff.lasting import Lasting
 from hybridc.autodiff.push import Push, custom
 from hybridc.autodiff.readonly import ReadOnly
 from hybridc.autodiff.replacer import Replacer
@@ -172,6 +173,7 @@ class Driver:
         self.tangents = Tangents(program)
         self.activity = Activity(self.tangents)
         self.read_only = ReadOnly(program)
+        self.lasting = Lasting(self.read_only)
         self.apply = rules.apply
         self.taking = {name for name, fn in program.fns.items() if gradients(fn)}
         """The functions that take derivatives, before any of these is written out."""
@@ -224,11 +226,15 @@ class Driver:
         fn = self.program.fns[name]
         if fn.adjoint:
             return self.derive(self.called(name), mask, offered)
-        by_position: dict[int, set[Var]] = {}
-        if offered and not self.recursive(name):
-            by_position = self.read_only.held(self.activity.body(name), offered)
+        if self.recursive(name):
+            offered = ()
+        body = self.activity.body(name)
+        by_position = self.read_only.held(body, offered)
         held = {v for found in by_position.values() for v in found}
-        key = (name, mask, frozenset(by_position))
+        there = {p for i, p in enumerate(body.params) if i in offered}
+        lasting = self.lasting.lists(body, held | there)
+        matter = offered if lasting != self.lasting.lists(body, held) else by_position
+        key = (name, mask, frozenset(matter))
         found = self._derived.get(key) or self.recursive_parts.get(key[:2])
         if found is not None:
             return found
@@ -240,7 +246,7 @@ class Driver:
         if self.recursive(name):
             return recursion.derive(self, name, mask, letters)
         forward, reverse = self.claim(f"{name} forward{letters}"), self.claim(f"{name} reverse{letters}")
-        part = Reverse(self, self.activity.body(name), mask, held)
+        part = Reverse(self, body, mask, held, lasting)
         part.build()
         saved = part.regions.root.saved
         params = part.fn.params

@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING
 
 from hybridc.autodiff.tangent import Adjoint, Tangents
 from hybridc.core.builder import Builder
-from hybridc.core.ir import INT, Atom, BufferT, Prim, StructT, TupleT, Type, Var
+from hybridc.core.ir import INT, Atom, BufferT, Fn, Op, Prim, StructT, TupleT, Type, Var
 from hybridc.core.types import parts, type_key
+from hybridc.core.walk import statements_in
 
 if TYPE_CHECKING:
     from hybridc.autodiff.reverse import Reverse
 
 Step = tuple[Atom, int]
 """An element of a buffer, and a leaf of its adjoint."""
+
+
+def wholes(fn: Fn, tangents: Tangents) -> dict[int, tuple[Var, int]]:
+    """Of a variable that is a part of another one: that, and the first of its leaves there. So what is added to the
+    part, in a loop say, is added to the whole at once."""
+    found: dict[int, tuple[Var, int]] = {}
+    for s in statements_in(fn):
+        if isinstance(s, Op) and s.op in ("get", "destruct", "unwrap") and isinstance(s.args[0], Var):
+            first = s.attr("index", 0)
+            assert isinstance(first, int)
+            for i, o in enumerate(s.outs):
+                start = 0 if s.op == "unwrap" else tangents.part(s.args[0].type, first + i).start
+                found[o.id] = (s.args[0], start)
+    return found
 
 
 def place_of(r: Reverse, buffer: Var) -> tuple[Var, list[Step]]:
@@ -54,6 +69,26 @@ def add(r: Reverse, buffer: Var, index: Atom, added: Mapping[int, Atom]) -> None
     here = r.turn is not None and len(path) == 1
     new = _added(r.tangents, r.b, sums, path, r.need(index), added, here)
     r.add(whole, 0, Adjoint(new, sums.sure))
+
+
+def take(r: Reverse, v: Var, leaf: int) -> None:
+    """Before a loop or call adds to the adjoint of a list to which nothing has been added alone: if it is an element,
+    what has been added to it in the adjoint of the whole is taken out, and goes back where the element was read. So
+    the sum goes on; else a list of zeros would be made each time, and merged."""
+    number, _, whole = r.place(v, leaf)
+    op = r.regions.makers.get(number)
+    if op is None or op.op != "buffer_get" or not r.is_active(op.args[0]):
+        return
+    holder, index = op.args
+    assert isinstance(holder, Var)
+    key = r.key(holder, 0)
+    if key not in r.env:
+        take(r, holder, 0)
+    sums = r.env.get(key)
+    if sums is not None:
+        rest, item = r.tangents.take_at(r.b, sums.atom, r.need(index), sums.sure)
+        r.env[key] = Adjoint(rest, sums.sure, sums.hole)
+        r.add_all(whole, [Adjoint(x) for x in r.tangents.unpack(r.b, whole.type, item)])
 
 
 def _added(

@@ -136,10 +136,8 @@ def reverse_loop(r: Reverse, s: Loop, context: Callable[..., Context]) -> None:
 
     def gathered(place: tuple[Var, int, Type], of: Var | None) -> Atom:
         """What has been added to an adjoint from outside."""
-        if of is None:
-            return r.pop_or_zero(*place)
-        d = r.env.pop(r.key(*place[:2]), None) or Adjoint(tangents.zero(b, place[2]))
-        return _whole(r, d, of)
+        d = r.so_far(*place)
+        return d.atom if of is None else _whole(r, d, of)
 
     state += [gathered(place, of) for place, of in zip(outside, whole, strict=True)]
     env, around = r.env, r.turn

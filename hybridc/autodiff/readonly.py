@@ -39,7 +39,7 @@ class ReadOnly:
             if isinstance(s, Call):
                 reads = self.params(s.fn)
                 used.update(a for i, a in enumerate(s.args) if i not in reads)
-            elif isinstance(s, Op) and not _keeps(s):
+            elif isinstance(s, Op) and not keeps(s):
                 used.update(a for i, a in enumerate(s.args) if OPS[s.op].mode(i) == "c")
             elif not isinstance(s, Op) or s.op != "get":
                 used.update(args_of(s))
@@ -50,7 +50,7 @@ class ReadOnly:
         """Tensors that an operator makes and the function only reads."""
         used = self.used(fn)
         return {
-            o for s in statements_in(fn) if isinstance(s, Op) and _fresh(s) for o in s.outs
+            o for s in statements_in(fn) if isinstance(s, Op) and is_fresh(s) for o in s.outs
             if isinstance(o.type, TensorT) and o not in used
         }
 
@@ -83,12 +83,12 @@ def _is_held(kind: Type) -> bool:
     return isinstance(kind, TensorT | BufferT)
 
 
-def _keeps(op: Op) -> bool:
+def keeps(op: Op) -> bool:
     """May something beside the operator have its arguments after it?"""
     row = OPS[op.op]
     return row.alias or row.looks or row.effect
 
 
-def _fresh(op: Op) -> bool:
+def is_fresh(op: Op) -> bool:
     """Is its result memory of its own?"""
-    return not _keeps(op) and "c" not in OPS[op.op].own
+    return not keeps(op) and "c" not in OPS[op.op].own

@@ -123,7 +123,8 @@ class Group:
             (*self.given[name], None, None), shared_forward, shared, shared)
         driver.recursive_parts[key] = derived
         self.shared[shared] = key
-        part = Reverse(driver, driver.activity.body(name), mask, stack=Stack(self, driver.activity.body(name)))
+        body = driver.activity.body(name)
+        part = Reverse(driver, body, mask, frozenset(), driver.lasting.lists(body, frozenset()), Stack(self, body))
         if part.kept.matrices:
             derived = driver.recursive_parts[key] = replace(derived, within=driver.claim(f"{shared} with lists"))
             self.shared[derived.within] = key

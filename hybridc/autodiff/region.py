@@ -120,12 +120,14 @@ class Regions:
 
     def __init__(
         self, fn: Fn, b: Builder, block_of: Callable[[Sequence[Type]], EnumT], held: Set[Var],
-        at_hand: Set[Var] | None = None,
+        lasting: Set[Var], at_hand: Set[Var] | None = None,
     ):
-        """`block_of` declares a block that holds values of these types. Elements of what is `held` are read again.
+        """`block_of` declares a block that holds values of these types. Elements of what is `held` are read again, and
+        those of lists that are `lasting` in loops within, for which the list is kept.
         `at_hand`, of a function that calls itself, are variables that the reverse part has without a tape."""
         self.b = b
         self.held = held
+        self.lasting = lasting
         self.at_hand = at_hand or frozenset()
         self.block_of = block_of
         self.root = Region("function", pushed=at_hand is not None)
@@ -363,7 +365,7 @@ class Regions:
         if op is None or depth == 0:
             return ()
         if op.op == "buffer_get":
-            if not self.from_held(op.args[0]) or not self.of[v.id].complete:
+            if not (op.args[0] in self.lasting or self.from_held(op.args[0])) or not self.of[v.id].complete:
                 return ()
         elif op.op == "index" or op.op == "map" and op.attr("fn") in ARITHMETIC:
             if not self.of[v.id].complete:  # then it has stopped nothing
@@ -388,17 +390,18 @@ class Regions:
         """Is it held, or a part of an element of what is?"""
         while isinstance(a, Var) and a not in self.held:
             op = self.makers.get(a.id)
-            a = op.args[0] if op is not None and op.op in ("get", "buffer_get") else integer(0)
+            a = op.args[0] if op is not None and op.op in ("get", "destruct", "buffer_get") else integer(0)
         return isinstance(a, Var)
 
     def once_for(self, a: Var, v: Var) -> bool:
-        """Is it a number from outside of the loop in which v is? To keep it costs no more than one turn's v."""
+        """Is it a number, or a list to hold, from outside of the loop in which v is? To keep it costs no more than one
+        turn's v."""
         region: Region | None = self.of[v.id]
         loops = False
         while region is not None and region is not self.of[a.id]:
             loops = loops or region.kind in ("loop", "parallel")
             region = region.parent
-        return loops and isinstance(a.type, Prim)
+        return loops and (isinstance(a.type, Prim) or a in self.lasting)
 
     def index_of(self, a: Atom) -> Atom:
         """The index, without the check that it has passed."""

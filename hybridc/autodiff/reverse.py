@@ -12,6 +12,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
+from hybridc.autodiff import elements
 from hybridc.autodiff.activity import Mask
 from hybridc.autodiff.calls import reverse_call
 from hybridc.autodiff.late_views import into_arms
@@ -20,7 +21,7 @@ from hybridc.autodiff.parallel import reverse_parallel
 from hybridc.autodiff.products import Kept
 from hybridc.autodiff.region import Region, Regions
 from hybridc.autodiff.structure import ends, exits, leaving
-from hybridc.autodiff.tangent import Adjoint, Adjoints, Tangents
+from hybridc.autodiff.tangent import Adjoint, Adjoints
 from hybridc.base.immutable import immutable
 from hybridc.base.names import unused
 from hybridc.core import tensor_build as t
@@ -32,6 +33,7 @@ from hybridc.core.ir import (
     Arm,
     Atom,
     Block,
+    BufferT,
     Call,
     Const,
     EnumDef,
@@ -60,7 +62,6 @@ from hybridc.core.walk import (
     map_tail,
     outs_of,
     statements,
-    statements_in,
 )
 
 if TYPE_CHECKING:
@@ -86,10 +87,11 @@ class Reverse:
     """Of one function and set of active arguments."""
 
     def __init__(
-        self, driver: Driver, fn: Fn, mask: Mask, held: Set[Var] = frozenset(), stack: Stack | None = None
+        self, driver: Driver, fn: Fn, mask: Mask, held: Set[Var], lasting: Set[Var],
+        stack: Stack | None = None,
     ):
-        """`held` are tensors and buffers that are there until the reverse part is done; `stack` is there for a function
-        that calls itself."""
+        """`held` are tensors and buffers that are there until the reverse part is done, `lasting` lists that may be
+        (lasting.py); `stack` is there for a function that calls itself."""
         self.driver = driver
         self.tangents = driver.tangents
         self.fn = fn
@@ -98,8 +100,8 @@ class Reverse:
         self.stack = stack
         if stack is not None:
             stack.open(self.b)
-        self.regions = Regions(fn, self.b, self.block_of, held, None if stack is None else stack.at_hand)
-        self.offered = held | driver.read_only.made(fn)
+        self.regions = Regions(fn, self.b, self.block_of, held, lasting, None if stack is None else stack.at_hand)
+        self.offered = held | lasting | driver.read_only.made(fn)
         """What tapes of functions that are called may hold."""
         self.active = driver.activity.variables(fn.name, mask)
         self.env: dict[Key, Adjoint] = {}
@@ -110,7 +112,7 @@ class Reverse:
         self.turn: Turn | None = None
         """Of the innermost loop whose turn is under way."""
         self._marked: list[Region] = []
-        self._whole = _wholes(fn, self.tangents)
+        self._whole = elements.wholes(fn, self.tangents)
         self.kept = Kept(self)
 
     def block_of(self, kinds: Sequence[Type]) -> EnumT:
@@ -471,8 +473,14 @@ class Reverse:
         return list(found.values())
 
     def pop_or_zero(self, v: Var, leaf: int, kind: Type) -> Atom:
-        found = self.env.pop(self.key(v, leaf), None)
-        return self.tangents.zero(self.b, kind) if found is None else found.atom
+        return self.so_far(v, leaf, kind).atom
+
+    def so_far(self, v: Var, leaf: int, kind: Type) -> Adjoint:
+        """A leaf of an adjoint, for who adds to it."""
+        key = self.key(v, leaf)
+        if key not in self.env and isinstance(kind, BufferT):
+            elements.take(self, v, leaf)
+        return self.env.pop(key, None) or Adjoint(self.tangents.zero(self.b, kind))
 
     def grouped(self, vs: Sequence[Var], atoms: Sequence[Atom], sure: Container[Var] = ()) -> list[Adjoints]:
         """Atoms as the leaves of these variables; inactive ones have none."""
@@ -482,17 +490,3 @@ class Reverse:
 
     def leaf_types(self, vs: Sequence[Var]) -> list[Type]:
         return [k for v in vs if v.id in self.active for k in self.tangents.leaves(v.type)]
-
-
-def _wholes(fn: Fn, tangents: Tangents) -> dict[int, tuple[Var, int]]:
-    """Of a variable that is a part of another one: that, and the first of its leaves there. So what is added to the
-    part, in a loop say, is added to the whole at once."""
-    found: dict[int, tuple[Var, int]] = {}
-    for s in statements_in(fn):
-        if isinstance(s, Op) and s.op in ("get", "destruct", "unwrap") and isinstance(s.args[0], Var):
-            first = s.attr("index", 0)
-            assert isinstance(first, int)
-            for i, o in enumerate(s.outs):
-                start = 0 if s.op == "unwrap" else tangents.part(s.args[0].type, first + i).start
-                found[o.id] = (s.args[0], start)
-    return found

@@ -1,5 +1,5 @@
-"""Every construct of the language within a loss (constructs.hyb, arrays.hyb, nested.hyb), and losses as few would write
-them (unusual.hyb): the derivative in compiled code and on the interpreter, forward mode and second derivatives, all
+"""Every construct of the language within a loss (constructs.hyb, arrays.hyb, nested.hyb), lists that are handed on and
+changed (handed_on.hyb), and losses as few would write them (unusual.hyb): the derivative in compiled code and on the interpreter, forward mode and second derivatives, all
 beside central differences. And by models and their parameters (models.hyb)."""
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from hybridc.core.values import Buffer
 from hybridc.link import surface
 
 HERE = Path(__file__).parent
-SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in ("constructs", "arrays", "nested", "unusual", "recursion")}
+SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in (
+    "constructs", "arrays", "nested", "handed_on", "unusual", "recursion")}
 OF = {name: file for file, text in SOURCES.items()
       for name in re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", text, re.M)}
+BUILT = ("handed_on", "unusual")
 NAMES = list(OF)
 POINTS = ([0.7, 1.3, 0.9, 0.55, 1.1], [1.41, 0.62, 0.35, 1.27, 0.78])
 DIRECTION = [0.3, -0.5, 0.2, 0.9, -0.4]
@@ -44,12 +46,13 @@ def written(folder: Path, source: str, kind: str) -> Path:
 
 @pytest.fixture(scope="module")
 def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """All functions: those of unusual.hyb from a built artifact, the others as `load` compiles them."""
+    """All functions: those of BUILT from an artifact, the others as `load` compiles them."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
     folder = tmp_path_factory.mktemp("compiled")
-    (folder / "unusual.hybx").write_bytes(driver.build(checking.check(str(written(folder, "unusual", "d")))).data)
-    files = {source: hybridc.load(folder / "unusual.hybx" if source == "unusual" else written(folder, source, "d"))
+    for source in BUILT:
+        (folder / f"{source}.hybx").write_bytes(driver.build(checking.check(str(written(folder, source, "d")))).data)
+    files = {source: hybridc.load(folder / f"{source}.hybx" if source in BUILT else written(folder, source, "d"))
              for source in SOURCES}
     patch.undo()
     return SimpleNamespace(**{f"{letter}{name}": getattr(files[file], f"{letter}{name}")

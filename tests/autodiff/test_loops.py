@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 from differences import slope
+from written_out import derived
 
 import hybridc
 from hybridc import checking, driver, pipeline
 from hybridc.core.ir import F64, BufferT, Loop, Op
-from hybridc.core.printer import print_program
 from hybridc.core.walk import statements
-from hybridc.link import surface
 
 LONG = """
 fn known(a: f64, n: int) -> f64:
@@ -134,17 +133,6 @@ def test_what_prints_is_done_once(long: Path, monkeypatch: pytest.MonkeyPatch, c
 
 
 # ---- what is kept ----------------------------------------------------------------------------------------------------
-def derived(text: str, folder: Path, part: str) -> str:
-    """The text of a function of the derivative, as autodiff writes it."""
-    file = folder / "m.hyb"
-    file.write_text(text)
-    checked = checking.check(str(file))
-    core, interface = driver.lower(checked)
-    core = pipeline.differentiated(core, surface.symbols(interface), checked.sources)
-    core.fns = {name: f for name, f in core.fns.items() if name.startswith(part)}
-    return print_program(core)
-
-
 PAIRS = """
 fn energy(x: list[f64], m: list[f64]) -> f64:
     var e: f64 = 0
