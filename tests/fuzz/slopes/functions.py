@@ -238,3 +238,34 @@ class Functions(Data):
         self.line(f"        {s} += {m} * {k}")
         self.line("    case _:")
         self.line(f"        {s} = {s} * {s}")
+
+    def handed_on(self) -> None:
+        """Lists that turns and functions make of lists and hand on, read in loops within, changed later or not."""
+        self.uses("list handed on")
+        f, h, m, other = self.typed("made"), self.a_list(), self.name("l"), self.name("l")
+        i, j, e = self.name("i"), self.name("j"), self.name("e")
+        with self.function(f"fn {f}(ys: list[f64], k: f64) -> list[f64]:", ["k"]):
+            if self.chance(0.3):
+                self.line("if k > 0.4:")
+                self.line("    return ys")
+            self.line(f"var made = [{self.expression([e], depth=1)} for {e} in ys]")
+            if self.chance(0.3):
+                self.line(f"made[0] = {self.calm(1)}")
+            self.line("return made")
+        self.line(f"for {i} in range({self.rng.randint(2, 4)}):")
+        self.loops += 2
+        with self.within(ints=[i]):
+            new = f"[{self.expression([e], [i], 1)} for {e} in {h}]"
+            self.line(f"var {m} = " + self.one(f"{f}({h}, {self.leaf()})", new, f"{new} if {i} % 2 == 0 else {h}", f"{h}[1:] + [{self.leaf()}]", h))
+            self.line(f"for {j} in range(len({m})):")
+            with self.within([f"{m}[{j}]", f"{h}[{j} % len({h})]", f"{m}[({j} + 1) % len({m})]"], [j]):
+                self.line(f"{self.variable()} += 0.2 * sin({m}[{j}] * {self.real(1)})")
+            for _ in range(self.rng.randint(0, 2)):
+                self.line(self.one(f"{h} = {m}", f"{h}[0] = {self.calm(1)}", f"{m}[0] = {self.calm(1)}", f"{h} = {f}({m}, {self.leaf()})",
+                                   f"{h}, {m} = {m}, {h}"))  # fmt: skip
+            if self.chance(0.3):
+                self.line(f"var {other} = {m}")
+                self.line(f"{other}[-1] *= {self.calm(1)}")
+                self.line(f"{h} = {self.one(m, other)}")
+        self.loops -= 2
+        self.let(f"sum({h}) * 0.3 + {self.read(h)} * {self.leaf()}")

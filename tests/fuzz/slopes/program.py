@@ -16,6 +16,8 @@ DEAR = "grid deque seen graph held_in_maps cases jacobians product many".split()
 DEAREST = ("second_by_enum", "named_sizes")
 """What takes ten times as long as others: one of 128 programs has one in any case."""
 CONSTRUCTS = (*QUICK, *OTHERS, *DEAR)
+LATER = "handed_on"
+"""In one of 16 programs: it came when the others had been looked at, which stayed as they were."""
 TURNS = (*CONSTRUCTS, *CONSTRUCTS, *QUICK, *OTHERS, *QUICK * 8)
 """What the programs of a row have in turn; more of it in some."""
 
@@ -47,6 +49,8 @@ class Slopes(Tensors):
         self.declare(f"export slope_{k}")
 
     def turn(self, turn: int) -> str:
+        if turn % 16 == 7:
+            return LATER
         return DEAREST[turn // 128 % len(DEAREST)] if turn % 128 == 127 else TURNS[turn % len(TURNS)]
 
     def given(self) -> tuple[str, str, list[str], list[str]]:
