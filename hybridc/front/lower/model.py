@@ -277,13 +277,13 @@ class Models(Layouts):
         if not isinstance(base, PartOfModel):
             return None
         known = static_or_none(lw, index)
-        place = None if known is None else position(base.sub, known)
-        if place is not None:
-            return ItemAccess(lw, t, base, integer(place))
+        fixed = None if known is None else position(base.sub, known)
+        if fixed is not None:
+            return ItemAccess(lw, t, base, integer(fixed))
         at = lw.expr(index)
-        if base.sub.kind == "map":
-            return ItemAccess(lw, t, base, key_index(lw, base.sub, at))
-        return ItemAccess(lw, t, base, self.checked_index(lw, at, len(base.sub.items)))
+        count = len(base.sub.items)
+        place = key_index(lw, base.sub, at) if base.sub.kind == "map" else self.checked_index(lw, at, count)
+        return ItemAccess(lw, t, base, place) if count else MissingPart(lw, t)
 
     # ---- whole vectors
     def with_params(self, lw: Lowerer, t: ModelType, value: Value, vector: ir.Atom, span: Span) -> Value:

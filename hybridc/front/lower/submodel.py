@@ -102,7 +102,8 @@ class SubAccess(PartOfModel):
 
 
 class MissingPart(Access):
-    """An optional submodel that this configuration does not have, where it was found to be there: never reached."""
+    """A submodel that this configuration does not have, where an option was found to be there or an index or key was
+    found among none: never reached."""
 
     def load(self) -> Value:
         kind = self.lw.ctx.types.inner(self.type)
