@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.types import PRIMS, STD_TYPES, ConfigValue, Named, Prim, TupleType, Type
+from hybridc.base.types import INT, PRIMS, STD_TYPES, ConfigValue, Named, Prim, TupleType, Type
+from hybridc.front.check.consts import fits, rounded
 from hybridc.front.check.scope import ConfigSig, ConstSig, World
 from hybridc.front.parse import syntax
 
@@ -20,13 +21,14 @@ def fit_config(value: Any, t: Type) -> ConfigValue:
     """A constant as a configuration value of this type; None if it does not fit."""
     match t:
         case Prim("int"):
-            return Dim.of(value) if isinstance(value, int) and not isinstance(value, bool) else None
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return Dim.of(value) if whole and fits(value, INT) else None
         case Prim("bool"):
             return value if isinstance(value, bool) else None
         case Prim():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return None
-            return float(value) if t.name[0] in "fb" else Dim.of(value)  # type: ignore[arg-type]
+            return rounded(value) if t.name[0] in "fb" else Dim.of(value)  # type: ignore[arg-type]
         case Named() if t.key == STD_TYPES["str"]:
             return value if isinstance(value, str) else None
         case Named() if t.key == STD_TYPES["list"] and isinstance(value, tuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hybridc.base.source import Span
+from hybridc.base.types import I32, INT, U8, Type
 from hybridc.front.parse import syntax
 from hybridc.front.parse.as_type import dotted_name
 
@@ -25,6 +26,29 @@ class ListConst(tuple[Any, ...]):
     """The value of a constant list; that of a constant tuple is a tuple."""
 
     __slots__ = ()
+
+
+INT_RANGES: dict[Type, tuple[int, int]] = {
+    INT: (-(2**63), 2**63 - 1), I32: (-(2**31), 2**31 - 1), U8: (0, 255)}
+
+
+def fits(value: int, t: Type) -> bool:
+    """Whether an integer type, or any number type there may be, has a value."""
+    low, high = INT_RANGES.get(t, INT_RANGES[INT])
+    return low <= value <= high
+
+
+def too_large(value: int, t: Type) -> str:
+    low, high = INT_RANGES.get(t, INT_RANGES[INT])
+    return f"{value} does not fit {t} ({'64 bits' if t == INT else f'{low} to {high}'})"
+
+
+def rounded(value: int | float) -> float:
+    """A constant, which is exact, however large, as a float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hybridc.base.dims import Dim
@@ -28,6 +27,7 @@ from hybridc.base.types import (
 )
 from hybridc.front.check import tree
 from hybridc.front.check.bounds import elem_of, model_of
+from hybridc.front.check.consts import fits, rounded, too_large
 from hybridc.front.check.infer import Meta, is_unknown
 from hybridc.front.check.soft import widened
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 EMPTY = frozenset({"deque", "heap", "graph"})
 """Containers whose empty ones have no literal."""
-INT_RANGES = {"int": (-(2**63), 2**63 - 1), "i32": (-(2**31), 2**31 - 1), "u8": (0, 255)}
 ANY_CONFIGURATION = ("a parameter that is a bare model is of any configuration, each of its own: name one for both, "
                      "`a: M[N], b: M[N]`, or copy what has been learned, `set_params(mut a, params(b))`")
 
@@ -118,18 +117,14 @@ def literal_as(c: Body, e: tree.Const, to: Type) -> tree.Expr | None:
     value = e.value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    is_int = isinstance(value, int) or (e.type in INTS)
     if to == e.type:
         return None
     if to in FLOATS or (isinstance(to, TypeVar) and "float" in c.bounds_of(to)):
-        try:
-            return tree.Const(to, e.span, float(value))
-        except OverflowError:  # a constant is exact, however large
-            return tree.Const(to, e.span, inf if value > 0 else -inf)
-    if is_int and e.type == INT and (to in INTS or (isinstance(to, TypeVar) and "number" in c.bounds_of(to))):
-        low, high = INT_RANGES.get(str(to), INT_RANGES["int"])
-        if not low <= value <= high:
-            c.error("HYB313", f"{value} does not fit {to} ({low} to {high})", e.span)
+        return tree.Const(to, e.span, rounded(value))
+    whole = to in INTS or (isinstance(to, TypeVar) and "number" in c.bounds_of(to))
+    if whole and isinstance(value, int) and e.type == INT:
+        if not fits(value, to):
+            c.error("HYB313", too_large(value, to), e.span)
             return c.poison(e.span)
         return tree.Const(to, e.span, value)
     return None

@@ -23,7 +23,7 @@ from hybridc.base.types import (
 )
 from hybridc.front.check import tree
 from hybridc.front.check.bounds import is_float
-from hybridc.front.check.consts import ListConst, written
+from hybridc.front.check.consts import ListConst, fits, too_large, written
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ def literal(c: Body, value: object, span: Span, expected: Type | None) -> tree.E
                     return x
             t = hint if hint in INTS else INT
             x = tree.Const(INT, span, value)
-            if not -(2**63) <= value < 2**63 and t == INT:
-                if value == 2**63:
-                    return x
-                c.error("HYB313", f"{value} does not fit int (64 bits)", span)
+            if t == INT and not fits(value, t):
+                c.error("HYB313", too_large(value, t), span)
                 return c.poison(span)
             return (c.literal_as(x, t) if t is not None else None) or x
         case float():

@@ -25,7 +25,7 @@ from hybridc.base.types import (
 from hybridc.front.check import access as check_access
 from hybridc.front.check import tree
 from hybridc.front.check.bounds import is_float, is_number
-from hybridc.front.check.consts import written_pattern
+from hybridc.front.check.consts import fits, rounded, too_large, written_pattern
 from hybridc.front.check.exhaust import bound_in, missing_case, taken, useless_cases, with_none
 from hybridc.front.check.infer import Meta
 from hybridc.front.check.scope import EnumSig, FieldSig, StructSig
@@ -227,8 +227,12 @@ def literal(c: Body, p: syntax.Pattern, value: object, t: Type) -> tree.Pattern:
         if t == STR:
             return tree.ConstPattern(value)
         misfit(c, p, "a string", t)
+    elif isinstance(value, int) and is_float(t):
+        return tree.ConstPattern(rounded(value))
     elif isinstance(value, int) and is_number(t):
-        return tree.ConstPattern(float(value) if is_float(t) else value)
+        if fits(value, t):
+            return tree.ConstPattern(value)
+        c.error("HYB313", too_large(value, t), p.span)
     elif isinstance(value, float) and is_float(t):
         return tree.ConstPattern(value)
     else:

@@ -32,6 +32,7 @@ from hybridc.base.types import (
 )
 from hybridc.front.check import tree
 from hybridc.front.check.bounds import wider
+from hybridc.front.check.consts import fits, rounded, too_large
 from hybridc.front.check.infer import is_dim_meta
 from hybridc.front.check.soft import widened
 from hybridc.front.parse import syntax
@@ -140,7 +141,7 @@ def adapt(e: tree.Expr, to: Type) -> tree.Expr:
     if isinstance(e, tree.Unary):
         return tree.Unary(to, e.span, e.op, adapt(e.operand, to))
     assert isinstance(e, tree.Const) and isinstance(e.value, (int, float))
-    return tree.Const(to, e.span, float(e.value) if is_float(to) else e.value)
+    return tree.Const(to, e.span, rounded(e.value) if is_float(to) else e.value)
 
 
 def cast(e: tree.Expr, to: Type) -> tree.Expr:
@@ -150,9 +151,6 @@ def cast(e: tree.Expr, to: Type) -> tree.Expr:
     if is_literal(e) and (is_float(to) or not has_float(e)):
         return adapt(e, to)
     return tree.Cast(of_shape(to, shape(e.type)), e.span, e, True)
-
-
-LIMITS = {I32: (-(2**31), 2**31 - 1), U8: (0, 255), INT: (-(2**63), 2**63 - 1)}
 
 
 def join(
@@ -205,9 +203,8 @@ def join(
             raise Stop
         target = wanted if wanted is not None and is_float(wanted) else F32
     for e in operands:
-        limits = LIMITS.get(target)  # type: ignore[arg-type]
-        if limits and isinstance(e, tree.Const) and isinstance(e.value, int) and not limits[0] <= e.value <= limits[1]:
-            ctx.error("HYB313", f"{e.value} does not fit {target}", e.span)
+        if is_int(target) and isinstance(e, tree.Const) and isinstance(e.value, int) and not fits(e.value, target):
+            ctx.error("HYB313", too_large(e.value, target), e.span)
             raise Stop
     return target, [cast(e, target) for e in operands]
 

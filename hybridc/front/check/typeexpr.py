@@ -11,6 +11,7 @@ from hybridc.base.source import Span
 from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     BUFFER,
+    INT,
     POISON,
     PRIMS,
     RNG,
@@ -30,7 +31,7 @@ from hybridc.base.types import (
 from hybridc.front.check.bounds import bound_phrase, is_resource, key_help, not_written, satisfies
 from hybridc.front.check.config_fns import named_fn
 from hybridc.front.check.config_values import config_item, fit_config, ints, worded
-from hybridc.front.check.consts import NotConst, constant
+from hybridc.front.check.consts import NotConst, constant, fits, too_large
 from hybridc.front.check.scope import (
     ConfigSig,
     ConstSig,
@@ -270,7 +271,11 @@ class TypeReader:
         if word is not None:
             return word
         if c.type == PRIMS["int"] and (not isinstance(e, syntax.Literal) or type(e.value) is int):
-            return self.dim(e)
+            d = self.dim(e)
+            if d.constant is None or fits(d.constant, INT):
+                return d
+            self.report("HYB313", too_large(d.constant, INT), e.span)
+            return self.unknown()
         if isinstance(e, syntax.Name) and e.id in self.config:
             other = self.config[e.id]
             if other.type == PRIMS["int"] and ints(c.type):
