@@ -1,15 +1,17 @@
-"""Values written on a command line: literals, and calls of what a module offers; nothing else of Python."""
+"""Values written on a command line: literals of Python and of Hyb, and calls of what a module offers; nothing else."""
 
 from __future__ import annotations
 
 import ast
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hybridc_runtime.models import Exported, ModelBase
 from hybridc_runtime.module import Module
+from hybridc_runtime.values import rng
 
 
 class Unusable(Exception):
@@ -28,18 +30,28 @@ def value(module: Module, text: str, seed: int, folder: Path) -> Any:
     return _evaluate(module, node, seed, text)
 
 
-def value_or_text(module: Module, text: str) -> Any:
-    """The value of a literal, of a call of what the module offers, or of one of its cases; any other text is itself."""
+def value_or_text(module: Module, text: str, wanted: str) -> Any:
+    """The value of a literal, of a call of what the module offers, or of one of its cases; any other text is itself,
+    and so is one that is no str where the type `wanted` is."""
     try:
-        node = ast.parse(text, mode="eval").body
-        return text if isinstance(node, ast.Name) else _evaluate(module, node, 0, text)
+        found = _evaluate(module, ast.parse(text, mode="eval").body, 0, text)
     except (SyntaxError, Unusable):
         return text
+    return text if wanted == "str" and not isinstance(found, str) else found
+
+
+WORDS = {"true": True, "false": False, "none": None, "inf": math.inf, "nan": math.nan}
 
 
 def _evaluate(module: Module, node: ast.expr, seed: int, text: str) -> Any:
     """Literals, and calls of what the module offers; nothing else of Python."""
     match node:
+        case ast.Name(id=word) if word in WORDS:
+            return WORDS[word]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id="inf" | "nan" as word)):
+            return -WORDS[word]  # type: ignore[operator]
+        case ast.Call(func=ast.Name(id="rng"), args=[ast.Constant(value=int(start))], keywords=[]):
+            return rng(start)
         case ast.Name() | ast.Attribute():
             return _named(module, node, text)
         case ast.Call(func=ast.Name() | ast.Attribute() as func, args=args, keywords=keywords) if all(
@@ -55,6 +67,11 @@ def _evaluate(module: Module, node: ast.expr, seed: int, text: str) -> Any:
         case ast.List(elts=items) | ast.Tuple(elts=items):
             found = [_evaluate(module, x, seed, text) for x in items]
             return tuple(found) if isinstance(node, ast.Tuple) else found
+        case ast.Set(elts=items):
+            return {_evaluate(module, x, seed, text) for x in items}
+        case ast.Dict(keys=keys, values=values) if all(keys):
+            return {_evaluate(module, k, seed, text): _evaluate(module, v, seed, text)  # type: ignore[arg-type]
+                    for k, v in zip(keys, values, strict=True)}
     try:
         return ast.literal_eval(node)
     except ValueError:
@@ -73,7 +90,6 @@ def _named(module: Module, node: ast.expr, text: str) -> Any:
     if found is None:
         raise Unusable(f"{text!r}: there is no {'.'.join(parts)}")
     return found
-
 
 
 def _read(place: str, folder: Path) -> Any:

@@ -74,6 +74,8 @@ CODES: dict[str, str] = {
     "HYB508": "a resource copied, captured, or held where it may not be",
     "HYB510": "a change of an outer variable in a closure or a parallel body",
     "HYB511": "something that cannot be assigned to",
+    "HYB512": "a warning: a comparison whose result is dropped",
+    "HYB513": "a warning: a name in a pattern that is written as a case is, but for capitals",
     "HYB601": "a member of a model that is not well formed",
     "HYB602": "a configuration that is not a compile-time constant",
     "HYB603": "an export of something that cannot be exported",

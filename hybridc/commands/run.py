@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from itertools import zip_longest
+
 import click
 
 from hybridc import loading
@@ -16,8 +19,8 @@ from hybridc.expressions import value_or_text
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @ROOT
 def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> None:
-    """Call FUNCTION of FILE with ARGS and print its result. Each is a Python literal, or a call of what FILE has, as in
-    `Point(1, 2)`; other text is a str."""
+    """Call FUNCTION of FILE with ARGS and print its result. Each is a literal of Python or Hyb, or a call of what FILE
+    has, as in `Point(1, 2)`, or of `rng`; other text is a str."""
     try:
         with progress(f"compiling {file}"):
             module = loading.load(file, root=root)
@@ -28,10 +31,12 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
         names = ", ".join(n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n)))
         raise Failure(f"{file} has no function {function}; it has {names or 'none'}")
     try:
-        result = target(*(value_or_text(module, text) for text in args))
+        signature = inspect.signature(target)
+        types = [str(p.annotation) for p in signature.parameters.values()]
+        result = target(*(value_or_text(module, text, wanted) for text, wanted in zip_longest(args, types[:len(args)])))
     except USER_ERRORS as e:
         raise Failure(shown(e)) from None
     except KeyboardInterrupt as e:
         raise Interrupted(shown(e)) from None
-    if result is not None:
+    if result is not None or signature.return_annotation != "None":
         click.echo(repr(result))

@@ -9,6 +9,8 @@ from hybridc.base.types import FLOATS, INTS
 from hybridc.core.ir import BOOL, I32, INT, U8, Atom, Const, Op, Prim, TensorT
 from hybridc.core.types import elem, rank
 
+UNFIT = " do not fit: only a size that is known to be 1 broadcasts (`let y: f32[N, 1] = x` says that it is)"
+"""What is said after the shapes of operands whose sizes differ when the program runs."""
 INT_FAULTS = ("floordiv", "mod", "pow", "shl", "shr", "lshr")
 """Scalar operators that can fault on integers."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from hybridc.base.types import BF16, F16, F32, F64, Prim
 from hybridc.core.ir import Op, TensorT
 from hybridc.core.tensor_arrays import DTYPES, Array, array, elementwise, finish, result, show, spread, value_error
+from hybridc.core.tensor_faults import UNFIT
 from hybridc.core.tensor_ops import kept_axes
 from hybridc.core.types import elem, rank
 from hybridc.core.values import Buffer, Machine, Maker, index_fault
@@ -33,7 +34,7 @@ def _map(op: Op, machine: Machine) -> Callable[..., object]:
             for i, axis in enumerate(a):
                 if axis is not None and shape.setdefault(i, x.shape[axis]) != x.shape[axis]:
                     shown = " and ".join(show(o.shape) for o in operands if o.shape)
-                    raise value_error(f"shapes {shown} do not fit")
+                    raise value_error(f"shapes {shown}{UNFIT}")
         whole = [shape[i] for i in range(len(shape))]
         wide = [np.broadcast_to(spread(x, a), whole) for x, a in zip(operands, axes, strict=True)]  # type: ignore[call-overload]
         with np.errstate(all="ignore"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.core.ir import Atom, Const, Op, Prim, TensorT
-from hybridc.core.tensor_faults import INT_FAULTS, element_faults
+from hybridc.core.tensor_faults import INT_FAULTS, UNFIT, element_faults
 from hybridc.core.types import elem, rank
 from hybridc.llvm.casts import cast_message
 from hybridc.llvm.code import Code
@@ -77,7 +77,7 @@ def result_dims(e: FnEmitter, operands: Sequence[Tensor | None], axes: Sequence[
     for x in operands:
         if x is not None:
             shapes += [" and " if shapes else "shapes ", x.dims]
-    parts = message(*shapes, " do not fit")
+    parts = message(*shapes, UNFIT)
     dims: list[str] = []
     for i in range(len(axes[0])):
         sizes = [x.dims[a[i]] for x, a in zip(operands, axes, strict=True) if x is not None and a[i] is not None]  # type: ignore[index]

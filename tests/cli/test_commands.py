@@ -75,6 +75,44 @@ fn show(p: Point, s: str) -> str:
     assert short.returncode == 1 and "needs field 'x'" in short.stderr
 
 
+def test_run_with_words_of_hyb_and_python(run, tmp_path: Path):
+    (tmp_path / "words.hyb").write_text("""
+enum Color:
+    Red
+    Green(n: int)
+
+fn turned(x: bool) -> bool: return not x
+fn maybe(x: int?) -> int?: return x
+fn text(x: str) -> str: return x
+fn number(x: f64) -> f64: return x
+fn numbers(x: list[f64]) -> list[f64]: return x
+fn flags(x: list[(int, bool)]) -> list[(int, bool)]: return x
+fn colors(x: map[str, Color]) -> map[str, Color]: return x
+fn applied(f: fn(int) -> int, x: int) -> int: return f(x)
+fn twice(x: int) -> int: return 2 * x
+fn drawn(mut g: rng) -> f64: return f64(g.uniform())
+fn nothing(): pass
+""")
+    for function, argument, printed in [
+        ("turned", "true", "False"), ("turned", "True", "False"), ("turned", "false", "True"),
+        ("maybe", "none", "None"), ("maybe", "None", "None"), ("maybe", "3", "3"),
+        ("text", "true", "'true'"), ("text", "12", "'12'"), ("text", "'a b'", "'a b'"), ("text", "none", "'none'"),
+        ("number", "inf", "inf"), ("number", "-inf", "-inf"), ("number", "nan", "nan"), ("number", "-3", "-3.0"),
+        ("numbers", "[nan, -inf, 1]", "[nan, -inf, 1.0]"), ("flags", "[(1, true)]", "[(1, True)]"),
+        ("colors", "{'a': Color.Green(2)}", "{'a': Color.Green(n=2)}"), ("colors", "{}", "{}"),
+        ("drawn", "rng(3)", "0.8166549801826477"),
+    ]:
+        assert run("run", "words.hyb", function, argument).stdout == printed + "\n", (function, argument)
+    assert run("run", "words.hyb", "applied", "twice", "4").stdout == "8\n"
+    assert run("run", "words.hyb", "nothing").stdout == ""
+    for function, argument, said in [
+        ("turned", "yes", "expected bool, found str"), ("turned", "1", "expected bool, found int"),
+        ("applied", "never", "expected fn(int) -> int, found str"), ("numbers", "[a, 1]", "expected list[f64], found str"),
+    ]:
+        given = run("run", "words.hyb", function, argument, *(["1"] if function == "applied" else []))
+        assert given.returncode == 1 and said in given.stderr, (function, argument)
+
+
 def test_check(run):
     assert run("check", "mean.hyb").returncode == 0
     bad = run("check", "mean.hyb", "bad.hyb", "absent.hyb")

@@ -108,6 +108,11 @@ IN_BODY = [
     ("x = \\\n        3", "HYB101", 5, "\\", "brackets"),
     ("return (a + b", "HYB109", 8, "(", "never closed"),
     ("return a)", "HYB110", 9, ")", "closes nothing"),
+    ('return r"\\n"', "HYB123", 8, 'r"\\n"', "twice"),
+    ('return b"ab"', "HYB123", 8, 'b"ab"', "bytes"),
+    ("let x: int | none = 3", "HYB100", 12, "|", "`T?`"),
+    ("let x: none = 3", "HYB100", 8, "none", "`T?`"),
+    ("let x: int[] = 3", "HYB100", 12, "]", "`list[int]`"),
 ]
 
 
@@ -129,6 +134,12 @@ def test_in_a_body(text: str, code: str, column: int, marked: str, words: str) -
         ("def f(x: int):\n    pass\n", "HYB123", 1, 1, "`fn`"),
         ("class A(B):\n    x: int\n", "HYB123", 1, 1, "`struct`"),
         ("let a = 3\n", "HYB119", 1, 1, "`const"),
+        ("fn f() -> none: pass\n", "HYB100", 1, 11, "leave"),
+        ("enum E:\n    A, B\n", "HYB100", 2, 6, "a line of its own"),
+        ("struct S:\n    x: int\n    fn __init__(x: int): pass\n", "HYB123", 3, 8, "`M(8)`"),
+        ("model M(n: int):\n    fn __init__(self, n: int): pass\n", "HYB123", 2, 8, "`M(8)`"),
+        ("model M(n: int):\n    fn __call__(self, n: int): pass\n", "HYB123", 2, 8, "`forward`"),
+        ("enum E:\n    A\n    fn __add__(x: E) -> E: return x\n", "HYB123", 3, 8, "`a.plus(b)`"),
         ("return 1\n", "HYB119", 1, 1, "outside a body"),
         ("print(3)\n", "HYB119", 1, 1, "outside a body"),
         ("fn f() -> int:\n return 1\n  return 2\n", "HYB104", 3, 1, "indented"),

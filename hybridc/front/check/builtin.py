@@ -152,9 +152,7 @@ def print_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     for a in e.args:
         if a.name is not None:
             c.error("HYB306", f"`print` has no parameter `{a.name}`", a.span, help="join the text in an f-string")
-        x = c.value(a.value)
-        check_make.showable(c, x)
-        values.append(x)
+        values.append(check_make.shown(c, a.value))
     return tree.Builtin(VOID, e.span, "print", tuple(values))
 
 
@@ -162,9 +160,7 @@ def to_str(c: Body, e: syntax.Call, name: str = "str") -> tree.Expr:
     args = _args(c, e, name, 1, 1)
     if args is None:
         return tree.Const(STR, e.span, "")
-    x = c.value(args[0])
-    check_make.showable(c, x)
-    return tree.Builtin(STR, e.span, name, (x,))
+    return tree.Builtin(STR, e.span, name, (check_make.shown(c, args[0]),))
 
 
 def len_(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:

@@ -223,22 +223,30 @@ def fstring(c: Body, e: syntax.FString) -> tree.Expr:
             parts.append(p)
             continue
         value, spec = p
-        x = c.value(value)
-        showable(c, x)
+        x = shown(c, value)
         if spec:
             format_spec(c, x, spec)
         parts.append((x, spec))
     return tree.FString(STR, e.span, tuple(parts))
 
 
-def showable(c: Body, x: tree.Expr) -> bool:
+def shown(c: Body, e: syntax.Expr) -> tree.Expr:
+    """A value that becomes text. What is empty and stands nowhere else is the same text whatever it might hold."""
+    match e:
+        case syntax.Literal(value=None):
+            x = c.value(e, Option(BOOL))
+        case syntax.List(items=()):
+            x = c.value(e, Named(STD_TYPES["list"], (BOOL,)))
+        case syntax.MapLiteral(items=()):
+            x = c.value(e, Named(STD_TYPES["map"], (BOOL, BOOL)))
+        case _:
+            x = c.value(e)
     t = c.resolve(x.type)
     bad = not_showable(c.world, t)
-    if bad is None or isinstance(t, Poison):
-        return True
-    word = "a function" if isinstance(bad, FnType) else f"a {c.word(bad)}"
-    c.error("HYB315", f"{word} cannot be shown as text", x.span)
-    return False
+    if bad is not None and not isinstance(t, Poison):
+        word = "a function" if isinstance(bad, FnType) else f"a {c.word(bad)}"
+        c.error("HYB315", f"{word} cannot be shown as text", x.span)
+    return x
 
 
 def format_spec(c: Body, x: tree.Expr, spec: str) -> None:

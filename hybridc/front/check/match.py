@@ -160,8 +160,19 @@ def bind(c: Body, p: syntax.Bind, t: Type, names: Names) -> tree.Pattern:
             c.error("HYB504", f"`{p.name}` is {c.show(var.type)} in one alternative and {c.show(t)} in another", p.span)
     else:
         var = c.declare(p.name, t, "pattern", p.span).var
+        meant = meant_case(c, p.name, t)
+        if meant is not None:
+            c.checker.warn(c.module.name, "HYB513", f"`{p.name}` is a name for any value here, and no case", p.span,
+                           f"write `{meant}` for the case, or another name for the value")
     names.vars[p.name] = var
     return tree.BindPattern(var)
+
+
+def meant_case(c: Body, name: str, t: Type) -> str | None:
+    """The case without fields of an enum that is written as a name is, but for its capitals."""
+    sig = c.world.type(t.key) if isinstance(t, Named) else None
+    cases = [k for k, fields in sig.cases.items() if not fields] if isinstance(sig, EnumSig) else []
+    return next((k for k in cases if k.lower() == name.replace("_", "")), None)
 
 
 def bind_all(c: Body, p: syntax.Pattern, names: Names) -> None:
@@ -263,7 +274,7 @@ def case(c: Body, p: syntax.CasePattern, t: Type, names: Names) -> tree.Pattern:
     if isinstance(t, Named):
         sig = c.world.type(t.key)
         if isinstance(sig, EnumSig):
-            c.error("HYB504", f"`{sig.name}` has no case `{shown}`", p.span, help=nearest(name, sig.cases))
+            c.error("HYB504", f"`{sig.name}` has no case `{name}`", p.span, help=nearest(name, sig.cases))
             bind_all(c, p, names)
             return ANY
     if p.args is None and name not in c.module.cases:

@@ -28,6 +28,7 @@ from hybridc.front.check.bounds import elem_of, is_float, is_int, is_number, is_
 from hybridc.front.check.infer import Meta
 from hybridc.front.check.literal import literal, numeric_hint, open_literal, untyped
 from hybridc.front.check.narrowing import facts
+from hybridc.front.check.scope import EnumSig, StructSig
 from hybridc.front.check.tensor import binary_tensor, of_models, unary_tensor
 from hybridc.front.parse import syntax
 
@@ -173,6 +174,12 @@ def join_numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span
     return None
 
 
+def declared(c: Body, t: Type) -> bool:
+    """Whether a type is a struct or enum of a program, none of the library's containers."""
+    return isinstance(t, Named) and t.key not in STD_TYPES.values() and isinstance(
+        c.world.type(t.key), StructSig | EnumSig)
+
+
 def unsupported(
     c: Body, op: str, s: Type, t: Type | None, span: Span, operands: tuple[tree.Expr, ...] = ()
 ) -> None:
@@ -195,6 +202,8 @@ def unsupported(
     if help is None and t is not None and s != t and any(
             isinstance(x, Named) and x.key == STD_TYPES["list"] for x in (s, t)):
         help = f"of each element: `[x {op} ... for x in xs]`; a tensor of a list of numbers is `stack(xs)`"
+    if help is None and any(x is not None and declared(c, x) for x in (s, t)):
+        help = "there is no operator overloading: write a method and call it, as `a.plus(b)`"
     help = help or of_models(s, t)
     text = f"`{op}` is not for {a}" + (f" and {b}" if b is not None else "")
     c.error("HYB302", text, span, help=help)
@@ -328,7 +337,8 @@ def compare_two(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span)
             c.error("HYB308", f"the type of the operands of `{op}` is not known here", span,
                     help="write a type where they are declared")
         else:
-            c.error("HYB302", f"`{op}` is not for {c.show(k)}: it has no order", span)
+            c.error("HYB302", f"`{op}` is not for {c.show(k)}: it has no order", span,
+                    help="compare a field of each; `sort(key=fn(x): x.a)` sorts by one" if declared(c, k) else None)
         return c.poison(span)
     return tree.Binary(BOOL, span, op, left, right)
 

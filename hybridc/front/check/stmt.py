@@ -246,8 +246,10 @@ def assign_many(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
 
 def expression(c: Body, s: syntax.ExprStmt) -> tuple[list[tree.Stmt], bool]:
     x = c.expr(s.value)
-    if isinstance(x, tree.Binary) and x.op == "==" and isinstance(s.value, syntax.Compare):
-        c.error("HYB301", "this comparison has no effect", s.span, help="assign with `=`")
+    if isinstance(s.value, syntax.Compare):
+        assign = "assign with `=`; or " if s.value.ops == ("==",) else ""
+        c.checker.warn(c.module.name, "HYB512", "the result of this comparison is dropped", s.span,
+                       f"{assign}write `assert` before what is to hold")
     # the library's own `raise`s of other exceptions
     falls = not (isinstance(x, tree.Call) and x.fn.key.startswith("std.core:_raise"))
     return [tree.ExprStmt(x, s.span)], falls

@@ -79,6 +79,9 @@ def _index(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: S
 
 def _value(ctx: Context, item: syntax.Node) -> tree.Expr:
     """An index that is no slice: an int, or a tensor of ints or bools."""
+    if isinstance(item, syntax.Literal) and item.value is None:
+        ctx.error("HYB311", "`none` is no index", item.span, "`unsqueeze(x, axis)` puts in an axis of size 1")
+        raise Stop
     expected = Tensor(INT, (Dim.of(len(item.items)),)) if isinstance(item, syntax.List) else None
     e = plain(ctx, ctx.expr(item, expected))  # type: ignore[arg-type]
     if isinstance(e.type, Tensor) and (e.type.elem == BOOL or e.type.elem in INTS):

@@ -45,7 +45,7 @@ from hybridc.front.check.scope import (
 )
 from hybridc.front.parse import syntax
 from hybridc.front.parse.as_type import dotted_name
-from hybridc.front.parse.habits import FOREIGN_TYPES
+from hybridc.front.parse.habits import type_called
 
 Report = Callable[..., None]
 """report(code, message, span, help=None, notes=())"""
@@ -149,10 +149,7 @@ class TypeReader:
             if not self.quiet:
                 known = [*self.types, *PRIMS, *STD_TYPES,
                          *(n for n, e in self.module.names.items() if e.kind in _TYPES)]
-                foreign = FOREIGN_TYPES.get(name)
-                help = f"write `{foreign}`" if foreign is not None else nearest(name, known)
-                if name == "model":
-                    help = "a configuration argument is one model, `inner: model`; a list of models is a `let`"
+                help = type_called(name) or nearest(name, known)
                 self.report("HYB201", f"there is no type `{name}`", span, help=help)
             return POISON
         if entity is not None and entity.kind == "missing":

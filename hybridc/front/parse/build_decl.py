@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hybridc.base.source import Span
+from hybridc.front.parse import habits
 from hybridc.front.parse.build_base import Children, without_tokens
 from hybridc.front.parse.build_expr import Expressions
 from hybridc.front.parse.build_stmt import Statements
@@ -176,6 +177,9 @@ class Declarations(Expressions, Statements):
                     self.error("HYB122", f"two members are called `{member.name}`",
                                member.name_span if isinstance(member, Fn) else member.span)
                 seen.add(member.name)
+                hook = habits.hook(member.name) if isinstance(member, Fn) else None
+                if hook is not None:
+                    self.error("HYB123", hook[0], member.name_span, hook[1])
         return [m for m in members if not isinstance(m, Pass)], doc
 
     def _body_end(self, c: Children) -> Node:

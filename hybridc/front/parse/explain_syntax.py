@@ -11,6 +11,7 @@ from lark.exceptions import UnexpectedToken
 
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.source import Source, Span
+from hybridc.base.types import PRIMS
 from hybridc.front.parse import habits
 from hybridc.front.parse.lexer import Token
 
@@ -201,6 +202,10 @@ def _reserved(m: _Mistake) -> Diagnostic | None:
     if m.at == m.begins:
         return None
     if token.type == "SELF" and "MUT" in m.expected and "RPAR" in m.expected:
+        name = m.tokens[m.at - 2]
+        hook = habits.hook(name.value)
+        if hook is not None:
+            return Diagnostic("HYB123", hook[0], Span(m.path, name.start_pos, name.end_pos), hook[1])
         return m.diagnostic("HYB113", "`self` is not listed among the parameters",
                             "a method has `self` without naming it")
     around = (m.previous.type if m.previous else "", m.following.type if m.following else "")
@@ -366,8 +371,25 @@ def _calls(m: _Mistake) -> Diagnostic | None:
     return None
 
 
+def _types(m: _Mistake) -> Diagnostic | None:
+    kind, previous = m.token.type, m.previous
+    if kind == "NONE" and not m.has_expression() and previous is not None and previous.type in ("ARROW", "COLON"):
+        return m.diagnostic("HYB100", "`none` is no type", "leave `-> none` out" if previous.type == "ARROW" else
+                            "a value that may be missing has the type `T?`")
+    if kind == "VBAR" and "QMARK" in m.expected:
+        return m.diagnostic("HYB100", "types are not joined by `|`",
+                            "a value that may be missing has the type `T?`; an `enum` has a case for each kind")
+    if kind == "RSQB" and m.at > 1 and m.tokens[m.at - 2].value in PRIMS and m.tokens[m.at - 1].type == "LSQB":
+        elem = m.tokens[m.at - 2].value
+        return m.diagnostic("HYB100", "expected a dimension, found `]`",
+                            f"a list is `list[{elem}]`, a tensor `{elem}[N]` or `{elem}[?]`")
+    if kind == "COMMA" and m.owner == "ENUM" and m.at == m.begins + 1:
+        return m.diagnostic("HYB100", "each case of an `enum` stands on a line of its own")
+    return None
+
+
 _KNOWN = (
-    _layout, _habit, _reserved, _out_of_place, _declared, _comprehension, _missing_colon, _functions, _equals,
+    _layout, _habit, _types, _reserved, _out_of_place, _declared, _comprehension, _missing_colon, _functions, _equals,
     _bindings, _calls)
 
 

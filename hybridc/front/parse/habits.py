@@ -153,6 +153,31 @@ MODULES = {
 }
 """What stands for a module of Python's."""
 
+PREFIXES = {
+    **dict.fromkeys(("r", "rf", "fr"), "a backslash is written twice"),
+    **dict.fromkeys(("b", "rb", "br"), "`\"...\".bytes()` is a list of bytes"),
+    "u": "every string is of Unicode characters",
+}
+"""What Python's prefixes of strings stand for."""
+HOOKS = {
+    "__init__": "what stands in the header or as a field is given when one is built: `model M(n: int):`, `M(8)`; a "
+                "first value stands beside its name, `param w: f32[n] = zeros()`",
+    "__call__": "`m(x)` calls a model's `forward`",
+    **dict.fromkeys(("__str__", "__repr__"), "a value is shown as it is built; any other text is a method's, as "
+                                             "`fn text() -> str:`"),
+    **dict.fromkeys(("__eq__", "__ne__", "__hash__"), "values are compared as a whole"),
+}
+"""What is meant by a method that Python calls by itself. Any other has an operator's meaning."""
+
+
+def hook(name: str) -> tuple[str, str] | None:
+    """What is said of a method that Python would call by itself."""
+    if not (len(name) > 4 and name.startswith("__") and name.endswith("__")):
+        return None
+    help = HOOKS.get(name, "there is no operator overloading: call a method by its name, as `a.plus(b)`")
+    return f"nothing calls a method because it is called `{name}`", help
+
+
 FOREIGN_TYPES = {
     "float": "f32` or `f64", "double": "f64", "float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16",
     "half": "f16", "Int": "int", "integer": "int", "long": "int", "i64": "int", "int64": "int", "int32": "i32",
@@ -161,6 +186,13 @@ FOREIGN_TYPES = {
     "Tensor": "f32[N, M]", "tensor": "f32[N, M]", "ndarray": "f32[N, M]", "Callable": "fn(int) -> int",
 }
 """What types are called elsewhere."""
+NO_TYPES = {
+    **dict.fromkeys(("None", "void"), "a fn that gives nothing has no `->`; a value that may be missing is `T?`"),
+    **dict.fromkeys(("number", "key", "order"), "it is a bound: `fn f[T: number](x: T) -> T:`"),
+    "model": "a configuration argument is one model, `inner: model`; a list of models is a `let`",
+    "Any": "a type parameter stands for any type: `fn f[T](x: T) -> T:`",
+}
+"""What stands for a type elsewhere, or beside types here."""
 
 
 def member(kind: str, name: str, names: Collection[str]) -> str | None:
@@ -172,6 +204,11 @@ def member(kind: str, name: str, names: Collection[str]) -> str | None:
     if written is not None and kind in kinds:
         return written
     return TENSORS.get(name) if kind == "tensor" else None
+
+
+def type_called(name: str) -> str | None:
+    """What is written for a type that is called otherwise elsewhere."""
+    return f"write `{FOREIGN_TYPES[name]}`" if name in FOREIGN_TYPES else NO_TYPES.get(name)
 
 
 @dataclass(frozen=True)
@@ -217,6 +254,10 @@ def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
         # `class A(B):` and the like: the first word went for a name, and the mistake shows only later.
         if previous.type == "NAME":
             return Habit(*WORDS[before.value], before, before)
+    if previous.type == "NAME" and previous.end_pos == token.start_pos and token.type in ("STRING", "FSTRING"):
+        written = PREFIXES.get(previous.value.lower())
+        if written is not None:
+            return Habit(f"a string has no prefix `{previous.value}`", written, previous, token)
     if previous.type == "QMARK" and token.type in ("NAME", "NUMBER", "STRING", "SELF", "LPAR"):
         return Habit("there is no `c ? a : b`", "write `a if c else b`", previous, previous)
     return None
