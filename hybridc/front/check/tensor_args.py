@@ -23,6 +23,11 @@ from hybridc.front.check.tensor_types import (
 from hybridc.front.parse import syntax
 
 REQUIRED = object()
+TORCH = {
+    "input": ("x", "logits", "index", "a"), "other": ("b",), "target": ("labels", "b"), "num_classes": ("classes",),
+    "kernel_size": ("kernel",), "fill_value": ("value",), "size": ("sizes",), "pad": ("widths",),
+}
+"""What torch calls an argument, and what it may be called here."""
 
 
 @dataclass
@@ -190,6 +195,9 @@ def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Argument
         ctx.error("HYB306", message, at.span, help)
 
     for argument in call.args:
+        if argument.name is not None and argument.name not in known:
+            here = next((n for n in TORCH.get(argument.name, ()) if n in known), argument.name)
+            argument = replace(argument, name=here)
         if argument.mut:
             error(f"{name} changes none of its arguments: no `mut` here", argument)
         elif argument.name is not None:
