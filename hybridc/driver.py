@@ -99,6 +99,7 @@ class Built:
     core: ir.Program
 
 
+@deep_recursion()
 def build(checked: Checked, target: str = "cpu", weights: Mapping[str, str] | None = None) -> Built:
     """The artifact of what a program exports, with the values of exported models from files (name -> path); ValueError
     for one that does not fit, OSError for one that cannot be read."""
@@ -108,6 +109,7 @@ def build(checked: Checked, target: str = "cpu", weights: Mapping[str, str] | No
     return finish(core, interface, checked.path, checked.sources, cpus, gpus=gpus_of(target), weights=weights)
 
 
+@deep_recursion()
 def finish(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
     files: Sequence[tuple[str, str]] | None = None, gpus: Sequence[str] = (), launched: bool = False,
@@ -173,6 +175,7 @@ def launchable(
     return container.pack(manifest, codes, "", [], members)
 
 
+@deep_recursion()
 def kernels_of(path: str, root: str | None = None) -> Kernels:
     """What of a file a GPU runs."""
     checked = check(path, root)
@@ -182,6 +185,7 @@ def kernels_of(path: str, root: str | None = None) -> Kernels:
     return native(better, interface, processors_of("cpu")[:1])[0].tables.kernels
 
 
+@deep_recursion()
 def artifact(
     checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None, portable: bool = True,
     launched: bool = False,
@@ -208,6 +212,7 @@ def artifact(
     return finish(core, interface, checked.path, sources, cpus, portable=portable, launched=launched, again=True).data
 
 
+@deep_recursion()
 def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu") -> str:
     """The text of one stage of a file."""
     if stage in ("tokens", "ast"):

@@ -9,7 +9,6 @@ from itertools import takewhile
 
 from hybridc import driver, pipeline
 from hybridc.base import knobs
-from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import NOWHERE, Source, Sources, Span
 from hybridc.core import ir
 from hybridc.core.ir import Call, Const, Fault, Fused, If, Loop, Match, Op, Parallel, Stmt, TensorT, Var
@@ -126,16 +125,15 @@ def report_of(path: str, function: str | None = None, *, target: str = "cpu", ro
     surface.without_curvatures(interface)
     device, notes = bool(driver.gpus_of(target)), _Notes()
     roots = surface.symbols(interface)
-    with deep_recursion():
-        core = pipeline.differentiated(dce.prune(core, roots), roots, checked.sources)
-        passes = pipeline.DEVICE_PASSES if device else pipeline.PASSES
-        for name, run in takewhile(lambda p: p[0] not in AFTERWARDS, passes):
-            if name != "fuse":
-                core = pipeline.passed(name, run, core, roots)
-        core = fuse.run(core, refusal if device else fuse.on_cpu, notes.refusals)
-        if device:
-            core = place.run(core, knobs.place_everything(), notes.hosted)
-        notes.copied = copies.copies(own(core))
+    core = pipeline.differentiated(dce.prune(core, roots), roots, checked.sources)
+    passes = pipeline.DEVICE_PASSES if device else pipeline.PASSES
+    for name, run in takewhile(lambda p: p[0] not in AFTERWARDS, passes):
+        if name != "fuse":
+            core = pipeline.passed(name, run, core, roots)
+    core = fuse.run(core, refusal if device else fuse.on_cpu, notes.refusals)
+    if device:
+        core = place.run(core, knobs.place_everything(), notes.hosted)
+    notes.copied = copies.copies(own(core))
     builder = _Builder(core, notes, with_library(core, checked.sources))
     found = [f for f in map(builder.function, core.fns.values()) if f is not None]
     if function is not None:

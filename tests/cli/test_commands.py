@@ -113,6 +113,20 @@ fn nothing(): pass
         assert given.returncode == 1 and said in given.stderr, (function, argument)
 
 
+def test_long_chains(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every stage goes as deep as the parser lets a program be."""
+    monkeypatch.setenv("HYB_OPT", "0")
+    chain = "".join(f"    elif n == {i}: return {i * i}\n" for i in range(1, 900))
+    (tmp_path / "chain.hyb").write_text(
+        f"fn squared(n: int) -> int:\n    if n == 0: return 0\n{chain}    return n * n\n\n"
+        'test "the last":\n    assert squared(899) == 808201\n')
+    assert run("run", "chain.hyb", "squared", "30").stdout == "900\n"
+    for command in (["check"], ["fmt"], ["test"], ["explain"], ["build", "--emit", "core"], ["build"]):
+        done = run(command[0], "chain.hyb", *command[1:])
+        assert done.returncode == 0, (command, done.stderr[-300:])
+    assert run("build", "chain.hybx", "-o", "again").returncode == 0
+
+
 def test_check(run):
     assert run("check", "mean.hyb").returncode == 0
     bad = run("check", "mean.hyb", "bad.hyb", "absent.hyb")
