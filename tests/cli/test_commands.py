@@ -116,10 +116,10 @@ fn nothing(): pass
 def test_long_chains(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every stage goes as deep as the parser lets a program be."""
     monkeypatch.setenv("HYB_OPT", "0")
-    chain = "".join(f"    elif n == {i}: return {i * i}\n" for i in range(1, 900))
+    chain = "".join(f"    elif n == {i}: return {i * i}\n" for i in range(1, 330))
     (tmp_path / "chain.hyb").write_text(
         f"fn squared(n: int) -> int:\n    if n == 0: return 0\n{chain}    return n * n\n\n"
-        'test "the last":\n    assert squared(899) == 808201\n')
+        'test "the last":\n    assert squared(329) == 108241\n')
     assert run("run", "chain.hyb", "squared", "30").stdout == "900\n"
     for command in (["check"], ["fmt"], ["test"], ["explain"], ["build", "--emit", "core"], ["build"]):
         done = run(command[0], "chain.hyb", *command[1:])
