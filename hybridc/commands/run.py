@@ -26,7 +26,7 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
             module = loading.load(file, root=root)
     except CompileError as e:
         raise rendered(e) from None
-    target = getattr(module, function, None)
+    target = None if function.startswith("__") else getattr(module, function, None)
     if not callable(target):
         names = ", ".join(n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n)))
         raise Failure(f"{file} has no function {function}; it has {names or 'none'}")
