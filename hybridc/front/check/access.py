@@ -265,7 +265,7 @@ def bound_method(c: Body, value: tree.Expr, sig: FnSig, e: syntax.Attribute, exp
                 help=f"call it, `...{e.name}(...)`, or pass the receiver as `mut`")
         return c.poison(e.span)
     c.checker.ensure_result(c, sig, e.span)
-    if sig.result is None:
+    if sig.result is None or check_generic.needs_dims(c, sig, e.span):
         return c.poison(e.span)
     s, metas, packs = check_generic.instantiate(c, sig, e.span, None, value.type)
     receiver = value

@@ -371,6 +371,8 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
         return c.poison(e.span)
     check_resource_use(c, sig, receiver, e.span)
     result = c.fresh_unknowns(substitute(sig.result, s)) if sig.result != VOID else VOID
+    args += [tree.Arg(tree.DimValue(INT, e.span, s[d])) for d in sig.given]  # type: ignore[arg-type]
+    order = (*order, *range(len(order), len(order) + len(sig.given)))
     return tree.Call(result, e.span, FnRef(sig.key, metas, packs), (*first, *args), order)
 
 

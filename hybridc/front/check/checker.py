@@ -16,7 +16,7 @@ from functools import partial
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import Sources, Span, in_file
-from hybridc.base.types import POISON, STD_TYPES, VOID, Poison
+from hybridc.base.types import INT, POISON, STD_TYPES, VOID, Poison
 from hybridc.front.check import (
     access as check_access,
 )
@@ -325,6 +325,7 @@ class Checker:
             local = c.declare(p.name, p.type, "param", p.span, p.mut, var=var)
             c._counts[p.name] = 1
             params.append(tree.ParamDecl(local.var, p.mut, defaults.get(p.name)))
+        params += [tree.ParamDecl(tree.Var(f"{d.key} given", d.name, INT), False, None) for d in sig.given]
         body: tuple[tree.Stmt, ...] = ()
         if sig.host is None:
             body, falls = check_stmt.block(c, fn.body)
@@ -338,7 +339,7 @@ class Checker:
         sig.result = result_type
         c.frames.pop()
         return tree.FnDecl(sig.key, sig.name, sig.type_params, sig.dims, sig.packs, tuple(params), result_type, body,
-                           fn.header, sig.owner, sig.host, sig.doc, check_custom.custom_grad(c, sig, fn))
+                           fn.header, sig.owner, sig.host, sig.doc, check_custom.custom_grad(c, sig, fn), sig.given)
 
     def ensure_result(self, c: Body, sig: FnSig, span: Span) -> None:
         """The result type of a function that does not say it comes from its body."""

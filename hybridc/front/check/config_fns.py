@@ -40,7 +40,7 @@ def check_given(checker: Checker) -> None:
 
 def fits(world: World, fn: FnSig | tree.FnDecl, params: Sequence[ParamSig], result: Type, wanted: FnType) -> bool:
     """Whether a function, with any types and dimensions for those that it leaves open, is of a fn type."""
-    if len(params) < len(wanted.params) or not all(p.has_default for p in params[len(wanted.params):]):
+    if fn.given or len(params) < len(wanted.params) or not all(p.has_default for p in params[len(wanted.params):]):
         return False
     solver = Solver()
     open_dims: dict[DimVar, Dim] = {}

@@ -51,6 +51,9 @@ def _fitting(c: Body, sig: FnSig, back: FnSig, span: Span) -> FnRef | None:
         c.error("HYB605", f"`{sig.name}` and `{back.name}` change no argument: a derivative of its own is one of "
                 "arguments and result alone", span)
         return None
+    if sig.given or back.given:
+        c.error("HYB605", f"`{(sig if sig.given else back).name}` has a dimension that no argument binds", span)
+        return None
     if len(back.params) != len(types) + 2:
         c.error("HYB605", f"`{back.name}` takes the arguments of `{sig.name}`, its result and the derivative of the "
                 f"result: {len(types) + 2} parameters, not {len(back.params)}", span)

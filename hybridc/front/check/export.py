@@ -72,6 +72,11 @@ def _free(checker: Checker, module: ModuleDecls, export: tree.Export) -> bool:
 
 
 def _export_fn(checker: Checker, c: Body, sig: FnSig, e: syntax.Expr) -> FnRef | None:
+    if sig.given:
+        names = ", ".join(d.name for d in sig.given)
+        checker.report("HYB603", f"`{sig.name}` cannot be called from outside: no argument says what {names} is",
+                       e.span, "export a function that calls it")
+        return None
     explicit = [b for b in sig.brackets if isinstance(b, TypeVar)]
     if isinstance(e, syntax.Index):
         types = check_generic.bracket_types(c, sig, e.items, e.span)

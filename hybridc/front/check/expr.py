@@ -174,7 +174,7 @@ def fn_value(c: Body, sig: FnSig, span: Span, expected: Type | None, types: tupl
              ) -> tree.Expr:
     """A declared function as a value: its type parameters come from what is expected."""
     c.checker.ensure_result(c, sig, span)
-    if sig.result is None:
+    if sig.result is None or check_generic.needs_dims(c, sig, span):
         return c.poison(span)
     s, metas, packs = check_generic.instantiate(c, sig, span, types)
     t = FnType(tuple((substitute(p.type, s), p.mut) for p in sig.params), substitute(sig.result, s))

@@ -64,6 +64,16 @@ def settle_elements(c: Body, args: Sequence[tree.Arg]) -> None:
             c.solver.unify(kind, INT if "int" in kind.bounds else F32)
 
 
+def needs_dims(c: Body, sig: FnSig, span: Span) -> bool:
+    """Report a function as a value that a call gives dimensions."""
+    if not sig.given:
+        return False
+    names = ", ".join(d.name for d in sig.given)
+    c.error("HYB209", f"`{sig.name}` is no value: no argument says what {names} is", span,
+            help=f"write a function that calls it: `fn(x): {sig.name}[...](x)`")
+    return True
+
+
 def unknowns_of(sig: FnSig) -> list[DimVar]:
     """The `?`s of the result: each call gives new ones."""
     found: list[DimVar] = []
@@ -136,6 +146,8 @@ def check_demand(c: Body, sig: FnSig, m: MethodSig, actual: Type, s: Substitutio
         c.error("HYB309", f"{c.show(t)} has no method `{m.name}`, which `{sig.name}` asks for", span)
         return
     c.checker.ensure_result(c, method, span)
+    if needs_dims(c, method, span):
+        return
     ms, _, _ = instantiate(c, method, span, None, t)
     if check_access.model_of(c, t) is None:
         c.solver.unify(substitute(method.params[0].type, ms), t)

@@ -61,6 +61,8 @@ class FnSig:
     brackets: tuple[TypeVar | DimVar | PackVar, ...] = ()
     dims: tuple[DimVar, ...] = ()
     packs: tuple[PackVar, ...] = ()
+    given: tuple[DimVar, ...] = ()
+    """The dimensions in brackets that no parameter binds: a call gives them, as ints behind its other arguments."""
     owner: str | None = None
     mutates_self: bool = False
     host: str | None = None

@@ -114,6 +114,9 @@ def signature(d: Declarer, unit: Unit, decl: syntax.Fn, owner: Any, outer: TypeR
         seen.add(q.name)
         params.append(_param(d, q, reader, key, implicit))
     bound_by = sig.brackets = tuple(brackets)
+    if not decl.extern:
+        alone = _alone(params)
+        sig.given = tuple(b for b in brackets if isinstance(b, DimVar) and b not in alone)
     if len(d.diagnostics) == errors:
         _check_bound(d, params, reader, decl, {b for b in bound_by if not isinstance(b, TypeVar)})
     methods = {v.key: _method_bound(d, m, reader) for v, m in method_params}
@@ -181,18 +184,17 @@ def _check_bound(d: Declarer, params: list[ParamSig], reader: TypeReader, decl: 
     """Each dimension name must stand alone in some parameter."""
     if decl.extern and reader.std:
         return
-    alone: set[Any] = set(given)
-    for p in params:
-        for shape in shapes_in(p.type):
-            for item in shape:
-                if isinstance(item, PackVar):
-                    alone.add(item)
-                elif item.variable is not None:
-                    alone.add(item.variable)
+    alone = given | _alone(params)
     new: list[DimVar | PackVar] = [*reader.new_dims, *reader.new_packs]
     for var in new:
         if var not in alone:
             _unbound(d, var, reader)
+
+
+def _alone(params: list[ParamSig]) -> set[Any]:
+    """The names that stand alone as a dimension of a parameter, which binds them."""
+    items = [item for p in params for shape in shapes_in(p.type) for item in shape]
+    return {item if isinstance(item, PackVar) else item.variable for item in items} - {None}
 
 
 def _unbound(d: Declarer, var: DimVar | PackVar, reader: TypeReader) -> None:

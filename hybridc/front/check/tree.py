@@ -332,6 +332,8 @@ class FnDecl(Node):
     host: str | None = None
     doc: str | None = None
     custom_grad: FnRef | None = None
+    given: tuple[DimVar, ...] = ()
+    """Dimensions that no argument binds: the last parameters are their values."""
 
 
 @immutable(frozen=True, slots=True)

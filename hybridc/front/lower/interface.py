@@ -177,7 +177,7 @@ class Surface:
                 choices.append([m for m in self.models if m.key == key])
             else:
                 return
-        if any(p.var.type == Void() for p in decl.params):
+        if decl.given or any(p.var.type == Void() for p in decl.params):
             return
         asked = self.leading
         known = asked.ranks if asked is not None and (asked.call, asked.model) == (name, model) else {}

@@ -14,12 +14,13 @@ from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.types import ModelType, Void
 from hybridc.core import ir
+from hybridc.core.builder import integer
 from hybridc.core.interface import Interface
 from hybridc.front.check import tree
 from hybridc.front.lower import apply as lower_apply
 from hybridc.front.lower import comp as lower_comp
 from hybridc.front.lower.closure import Closures
-from hybridc.front.lower.core import Context, Instance, Lowerer, Refused, outside
+from hybridc.front.lower.core import BoundDim, Context, Instance, Lowerer, Refused, outside
 from hybridc.front.lower.dims import bind_dims, without_searches
 from hybridc.front.lower.evaluate import evaluate
 from hybridc.front.lower.instance import enter_instance, resolve
@@ -149,7 +150,10 @@ def prologue(lw: Lowerer, decl: tree.FnDecl, params: Sequence[ir.Var]) -> None:
     for p, v in zip(decl.params, params, strict=True):
         if not p.mut:
             lw.declare(p.var, v)
-    own = [d.key for d in decl.dims if d.key not in lw.consts]
+    for d, v in zip(reversed(decl.given), reversed(params), strict=False):
+        lw.check(lw.op("ge", [v, integer(0)], ir.BOOL), "ValueError", f"the dimension {d.name} is negative")
+        lw.dims[d.key] = BoundDim(v, d.name)
+    own = [d.key for d in decl.dims if d.key not in lw.consts and d not in decl.given]
     own += [v.key for pack in decl.packs for d in lw.packs[pack.key] for v in d.variables()]
     typed = [(p.var.name, lw.concrete(p.var.type), v, decl.span) for p, v in zip(decl.params, params, strict=True)]
     bind_dims(lw, own, typed)
