@@ -265,13 +265,13 @@ def update_value(ctx: Context, part: Type, op: str | None, value: tree.Expr, spa
                 elif elem(value.type) == INT and is_float(kind):
                     value = cast(value, kind)
                 else:
-                    ctx.error("HYB301", f"{what} of {value.type} where {part} is expected", span,
-                              f"cast it, `{kind}(x)`")
+                    ctx.error("HYB301", f"the new value: expected {part}, found {value.type}", value.span,
+                              f"cast it: `{kind}(...)`")
                     raise Stop
         else:
-            ctx.error("HYB301", f"{what} of {value.type} where {part} is expected", span)
+            ctx.error("HYB301", f"the new value: expected {part}, found {value.type}", value.span)
             raise Stop
-        _fits(ctx, shape(part), shape(value.type), what, span)
+        _fits(ctx, shape(part), shape(value.type), what, span if op else value.span)
         return value
     except Stop:
         return ctx.poison(span)
