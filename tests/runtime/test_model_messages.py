@@ -103,3 +103,36 @@ def test_a_size_that_differs_says_of_what(mod: Any, tmp_path: Any) -> None:
         other.Wrong(8)(np.ones(8, np.float32))
     with pytest.raises(ValueError, match="dimension 0 of x is 2, not 3"):
         other.Grown([2, 3, 4])(np.ones(2, np.float32))
+
+
+def test_submodels_that_are_not_there(tmp_path) -> None:
+    """An index or key of submodels is missing as one of a list or map is, where there are none too."""
+    (tmp_path / "rows.hyb").write_text("""
+model Cell:
+    state n: int = 0
+
+    mut fn step(): self.n += 1
+
+model Row(k: int):
+    let cells = [Cell() for i in range(k)]
+    let named = {f"a{i}": Cell() for i in range(k)}
+    let numbered = {i * 10: Cell() for i in range(k)}
+
+    mut fn at(i: int): self.cells[i].step()
+
+    mut fn of(name: str): self.named[name].step()
+
+    mut fn number(i: int): self.numbered[i].step()
+
+    fn seen(name: str) -> int: return self.named[name].n
+""")
+    mod = hybridc.load(tmp_path / "rows.hyb")
+    for k in (0, 1, 2):
+        m = mod.Row(k)
+        with pytest.raises(IndexError, match=f"index 2 is out of range for length {k}"):
+            m.at(2)
+        for call in (m.of, m.seen):
+            with pytest.raises(KeyError, match="^'a7'$"):
+                call("a7")
+        with pytest.raises(KeyError, match="^5$"):
+            m.number(5)

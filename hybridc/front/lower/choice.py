@@ -172,5 +172,5 @@ def key_index(lw: Lowerer, sub: Sub, key: ir.Atom) -> ir.Atom:
         same = lw.call_method(STR, "_eq", [key, mine])[0] if text else lw.op("eq", [key, mine], ir.BOOL)
         result = lw.op("select", [same, integer(i), result], ir.INT)
     ok = lw.op("ge", [result, integer(0)], ir.BOOL)
-    lw.check(ok, "KeyError", lambda: key if text else derive.show_int(lw, key))
+    lw.check(ok, "KeyError", lambda: derive.shown(lw, sub.key_type, key, True))
     return result
