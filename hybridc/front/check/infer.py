@@ -348,7 +348,7 @@ class Solver:
                 return t is meta
             case TupleType(items):
                 return any(self.occurs(meta, i) for i in items)
-            case Option(item):
+            case Option(item) | Tensor(item, _):
                 return self.occurs(meta, item)
             case FnType(params, result):
                 return any(self.occurs(meta, p) for p, _ in params) or self.occurs(meta, result)
