@@ -34,6 +34,13 @@ TOKENS = (
     "zeros() shape [0] [1:] .T concat range len print \ufeff \x00 é \u2028 \\u0000 'unclosed \"\"\" f\"{ @custom_grad extern"
 ).split(" ")
 
+PHRASES = (
+    "-1|9223372036854775807|9223372036854775808|inf|nan|()|[]|{}|(1, 2)|fn(x): x|fn(): 1|zeros(0)|zeros([])|tensor([1.0])|zeros()|"
+    "list[int]|list[list[f32[N]]]|map[str, int]|set[int]|heap[int, str]|deque[int]|graph[int, f32]|store[str, int]|f32[3]|f32[0]|"
+    "f32[N]|f32[?]|f32[*B]|f32[N + 1]|int[N]|int?|f32[N]?|(int, str)|fn(int) -> int"
+).split("|")
+"""Values and types at the edges of what there are, for a word."""
+
 
 @dataclass
 class Wrong:
@@ -89,7 +96,7 @@ def mutated(text: str, rng: random.Random, others: list[str]) -> str:
     """A text changed in a few places: characters, tokens, lines, parts of another text; or cut off."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
         at = rng.randrange(len(text) + 1)
-        kind = rng.randint(0, 9)
+        kind = rng.randint(0, 10)
         if kind == 0:
             text = text[:at]
         elif kind == 1:
@@ -98,12 +105,12 @@ def mutated(text: str, rng: random.Random, others: list[str]) -> str:
             text = text[:at] + rng.choice(TOKENS) + text[at:]
         elif kind == 3:
             text = text[:at] + chr(rng.choice((rng.randint(0, 127), rng.randint(128, 0x2FFF)))) + text[at + 1 :]
-        elif kind in (4, 5, 6):
+        elif kind in (4, 5, 6, 10):
             words = _words(text)
             if len(words) < 2:
                 continue
             (a, b), (c, d) = rng.choice(words), rng.choice(words)
-            text = text[:a] + (text[c:d] if kind != 6 else rng.choice(TOKENS)) + text[b:]
+            text = text[:a] + (text[c:d] if kind < 6 else rng.choice(TOKENS if kind == 6 else PHRASES)) + text[b:]
         else:
             lines = text.split("\n")
             i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
