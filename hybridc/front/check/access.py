@@ -376,7 +376,8 @@ def tensor_index(c: Body, value: tree.Expr, e: syntax.Index) -> tree.Expr:
 def tuple_item(c: Body, value: tree.Expr, items: tuple[Type, ...], e: syntax.Index) -> tree.Expr:
     i = c.const(e.items[0]) if len(e.items) == 1 and not isinstance(e.items[0], syntax.Slice) else None  # type: ignore[arg-type]
     if not isinstance(i, int) or isinstance(i, bool):
-        c.error("HYB311", "the index of a tuple is one constant int", e.span)
+        c.error("HYB311", "the index of a tuple is one constant int", e.span,
+                help="take it apart, `let a, b = t`; a list, `[1, 2]`, has any index and slices")
         return c.poison(e.span)
     if not -len(items) <= i < len(items):
         c.error("HYB311", f"the index {i} is out of range for {c.show(value.type)}", e.span)

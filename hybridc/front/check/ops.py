@@ -396,6 +396,8 @@ def contains(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) ->
     item = item_type(c, t)
     if item is None or isinstance(t, Tensor):
         help = "compare and reduce: `any(t == x)`" if isinstance(t, Tensor) else None
+        if isinstance(t, TupleType):
+            help = f"write a list, `{op} [1, 2]`, or a set"
         c.error("HYB302", f"`{op}` is for lists, maps, sets, strings, not {c.show(t)}", span, help=help)
         return c.poison(span)
     left = c.coerce(left, item, f"`{op}` of a {c.show(t)}")
