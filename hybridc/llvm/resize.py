@@ -17,7 +17,6 @@ from hybridc.llvm.buffer_ops import (
     element_key,
     fresh_buffer,
     item_of,
-    release_elements,
 )
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
@@ -68,7 +67,7 @@ def _resize_helper(module: Module, item: Type) -> str:
         code.ret(fresh)
 
         code.start(alone)
-        release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
+        refcount.release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
         args = [CTX, ("ptr", "%block"), ("i64", length), ("i64", "%count"), ("i64", str(size))]
         moved = code.call("ptr", _in_place_helper(module), args)
         with code.when(code.icmp("eq", moved, "null", "ptr")):
