@@ -32,6 +32,7 @@ from hybridc.passes import (
     options,
     place,
     prefetch,
+    quiet,
     reassociate,
     recognise,
     remainders,
@@ -88,6 +89,7 @@ PASSES: Passes = [
     ("unswitch", lambda core, roots: unswitch.run(core)),
     ("remainders", lambda core, roots: remainders.run(core)),
     ("bounds", lambda core, roots: bounds.run(core)),
+    ("quiet", lambda core, roots: quiet.run(core)),
     ("prefetch", lambda core, roots: prefetch.run(core)),
     ("reassociate", lambda core, roots: reassociate.run(core)),
 ]

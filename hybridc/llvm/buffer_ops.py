@@ -14,8 +14,6 @@ from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Leaves, Module
 
 Results = tuple[Leaves, ...]
-AHEAD = 8
-"""Elements of which one is released, while what the last of them holds is fetched: they lie anywhere."""
 CTX = ("ptr", "%ctx")
 CTX_AND_BLOCK = [CTX, ("ptr", "%block")]
 
@@ -91,21 +89,6 @@ def retain_elements(code: Code, item: Type, data: str, count: str) -> None:
         for leaf in shape.leaves:
             if leaf.counted is not None:
                 refcount.retain_here(code, code.load("ptr", code.ptr_add(at, leaf.offset)))
-
-
-def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -> None:
-    """Release the elements [start, stop)."""
-    shape = code.layouts.shape(item)
-    if not shape.counted:
-        return
-    last = code.sub(stop, "1")
-    with code.loop(stop, start=start) as turn:
-        ahead = code.call("i64", "@llvm.smin.i64", [("i64", code.add(turn.index, str(AHEAD))), ("i64", last)])
-        later = code.ptr_add(data, code.mul(ahead, str(shape.size)))
-        for leaf in shape.leaves:
-            if leaf.counted is not None:
-                code.prefetch(code.load("ptr", code.ptr_add(later, leaf.offset)), writes=True)
-        refcount.release_leaves_at(code, item, code.ptr_add(data, code.mul(turn.index, str(shape.size))))
 
 
 def owned(e: FnEmitter, item: Type, block: str, may_be_null: bool = False) -> str:
@@ -245,7 +228,7 @@ def _move_helper(module: Module, item: Type) -> str:
         forward = code.icmp("sgt", "%dst", "%src")
         lost = _difference(code, forward, "%dst", target_end, "%src", source_end)
         vacated = _difference(code, code.op2("xor", "i1", forward, "true"), "%src", source_end, "%dst", target_end)
-        release_elements(code, item, data, *lost)
+        refcount.release_elements(code, item, data, *lost)
         code.copy_bytes(
             code.ptr_add(data, code.mul("%dst", size)),
             code.ptr_add(data, code.mul("%src", size)),
@@ -312,7 +295,7 @@ def _copy_helper(module: Module, item: Type) -> str:
         with code.when(code.icmp("eq", block, "null", "ptr")):
             code.ret("null")
         data = code.ptr_add(block, HEADER)
-        release_elements(code, item, data, "%at", code.add("%at", "%n"))
+        refcount.release_elements(code, item, data, "%at", code.add("%at", "%n"))
         source = code.ptr_add(code.ptr_add("%source", HEADER), code.mul("%from", size))
         copy_elements(code, item, code.ptr_add(data, code.mul("%at", size)), source, "%n")
         code.ret(block)

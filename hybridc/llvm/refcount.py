@@ -17,6 +17,8 @@ from hybridc.llvm.pool import free_bytes, free_node, pooled, size_class
 from hybridc.llvm.support import COLD, CTX, free_block
 
 ADDRESS_BITS = 48
+AHEAD = 8
+"""Elements of which one is released, while what the last of them holds is fetched: they lie anywhere."""
 FOREIGN = "-1"
 """The length of a buffer header whose elements belong to the host."""
 
@@ -166,7 +168,8 @@ def _free_helper(module: Module, kind: BufferT | EnumT) -> str:
             _free_fields(code, kind)
             return
         if module.layouts.counted(kind.item):
-            _release_elements(code, kind)
+            length = code.load("i64", code.ptr_add("%block", 8))
+            release_elements(code, kind.item, code.ptr_add("%block", HEADER), "0", length)
         else:
             with code.when(pooled(code, "%block")):
                 code.call("void", free_bytes(module), [CTX, ("ptr", "%block")])
@@ -204,12 +207,19 @@ def _release_held(module: Module) -> str:
     return module.helper("hyb.release_held", make)
 
 
-def _release_elements(code: Code, kind: BufferT) -> None:
-    length = code.load("i64", code.ptr_add("%block", 8))
-    data = code.ptr_add("%block", HEADER)
-    size = code.layouts.shape(kind.item).size
-    with code.loop(length) as turn:
-        release_leaves_at(code, kind.item, code.ptr_add(data, code.mul(turn.index, str(size))))
+def release_elements(code: Code, item: Type, data: str, start: str, stop: str) -> None:
+    """Release the elements [start, stop)."""
+    shape = code.layouts.shape(item)
+    if not shape.counted:
+        return
+    last = code.sub(stop, "1")
+    with code.loop(stop, start=start) as turn:
+        ahead = code.call("i64", "@llvm.smin.i64", [("i64", code.add(turn.index, str(AHEAD))), ("i64", last)])
+        later = code.ptr_add(data, code.mul(ahead, str(shape.size)))
+        for leaf in shape.leaves:
+            if leaf.counted is not None:
+                code.prefetch(code.load("ptr", code.ptr_add(later, leaf.offset)), writes=True)
+        release_leaves_at(code, item, code.ptr_add(data, code.mul(turn.index, str(shape.size))))
 
 
 def release_leaves_at(code: Code, t: Type, address: str) -> None:
@@ -324,6 +334,7 @@ __all__ = [
     "drop_helper",
     "find_drained",
     "finish_drain",
+    "release_elements",
     "release_helper",
     "release_leaves",
     "release_leaves_at",

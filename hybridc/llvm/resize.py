@@ -17,7 +17,6 @@ from hybridc.llvm.buffer_ops import (
     element_key,
     fresh_buffer,
     item_of,
-    release_elements,
 )
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
@@ -26,6 +25,8 @@ from hybridc.llvm.module import Module
 from hybridc.llvm.spares import keep_spare, take_spare
 from hybridc.llvm.support import CTX
 
+MUCH = 128 << 10
+"""Bytes that are worth telling the kernel that nobody needs them."""
 SHORT = 4096
 """Bytes of a block that may as well be copied: malloc's own part, to find room and to join what is free, is more."""
 
@@ -68,7 +69,7 @@ def _resize_helper(module: Module, item: Type) -> str:
         code.ret(fresh)
 
         code.start(alone)
-        release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
+        refcount.release_elements(code, item, code.ptr_add("%block", HEADER), "%count", length)
         args = [CTX, ("ptr", "%block"), ("i64", length), ("i64", "%count"), ("i64", str(size))]
         moved = code.call("ptr", _in_place_helper(module), args)
         with code.when(code.icmp("eq", moved, "null", "ptr")):
@@ -121,6 +122,10 @@ def _in_place_helper(module: Module) -> str:
                 code.store("i64", "%count", code.ptr_add(own, 8))
                 code.call("void", "@free", [("ptr", "%block")])
                 code.ret(own)
+        less = code.sub(taken, wanted)
+        with code.when(code.icmp("sge", less, str(MUCH))):
+            # What malloc keeps of it for later takes no memory till then.
+            code.call("void", support.clear_pages(module), [("ptr", code.ptr_add("%block", wanted)), ("i64", less)])
         moved = code.call("ptr", "@realloc", [("ptr", "%block"), ("i64", wanted)])
         with code.when(code.icmp("eq", moved, "null", "ptr")):
             kept = code.call("i64", "@llvm.smin.i64", [("i64", "%length"), ("i64", "%count")])

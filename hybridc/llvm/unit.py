@@ -14,7 +14,8 @@ from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 
 IN_PLACE = 40
-"""Statements, with those of what stands in it, of a function that is written in the place of its calls."""
+"""Statements, with those of what stands in it, of a function that is written in the place of its calls; twice as many
+where there is one call only."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
     " buffer_take buffer_prefetch retain release enum dim".split()
@@ -96,7 +97,8 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
                 unit.sizes[fn.name] += times * size(program.fns[name]) * (name in unit.in_place)
         if Loop in found or any(name in loops and name in unit.in_place for name in calls(fn)):
             loops.add(fn.name)
-        small = unit.sizes[fn.name] <= IN_PLACE and fn.name not in unit.once and not unit.facts.is_recursive(fn.name)
+        most = IN_PLACE if places[fn.name] > 1 else 2 * IN_PLACE
+        small = unit.sizes[fn.name] <= most and fn.name not in unit.once and not unit.facts.is_recursive(fn.name)
         seldom = Loop in found and fn.hidden and fn.name not in always
         if small and Parallel not in found and not seldom and (fn.name not in loops or places[fn.name] < 2):
             unit.in_place.add(fn.name)

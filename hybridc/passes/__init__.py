@@ -23,6 +23,7 @@ After it:
     unswitch.py                 loops that call nothing where something holds that no turn changes
     remainders.py               remainders that are places
     bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
+    quiet.py                    turns that change nothing, by blocks
     prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last
 
 Before code is made of it (llvm/compile.py):

@@ -1,0 +1,83 @@
+"""Hashing and comparing bytes: as the interpreter does, wherever they lie, and without reading what is not there."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import random
+
+import pytest
+
+from hybridc.core.builder import Builder
+from hybridc.core.interp_ops import buffer_hash
+from hybridc.core.ir import BOOL, INT, U8, BufferT, Fn, Program, Yield
+from hybridc.core.values import Buffer
+from hybridc.llvm.compile import compile_program
+from hybridc.llvm.jit import Loaded
+from hybridc.llvm.support import PAGE
+
+I64, PTR = ctypes.c_int64, ctypes.c_void_p
+TEXT = BufferT(U8)
+HEADER = 16
+NONE, READ_WRITE = 0, 3
+
+
+@pytest.fixture(scope="module")
+def jit() -> Loaded:
+    b = Builder()
+    text, n, seed = b.var(TEXT), b.var(INT), b.var(INT)
+    b.open()
+    hashed = Fn("hashed", (text, n, seed), (INT,), b.close(Yield((b.op("buffer_hash", (text, n, seed), INT),))))
+    b = Builder()
+    one, other, n = b.var(TEXT), b.var(TEXT), b.var(INT)
+    b.open()
+    same = Fn("same", (one, other, n), (BOOL,), b.close(Yield((b.op("buffer_same", (one, other, n), BOOL),))))
+    program = Program(fns={f.name: f for f in (hashed, same)})
+    return Loaded(compile_program(program, list(program.fns), (TEXT,)))
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The address of three pages, of which the last is not there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    memory = mmap.mmap(-1, 3 * PAGE)
+    at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(PTR(at + 2 * PAGE), PAGE, NONE) == 0
+    yield at
+    libc.mprotect(PTR(at + 2 * PAGE), PAGE, READ_WRITE)
+
+
+def put(end: int, data: bytes) -> int:
+    """A buffer with these bytes, which nobody frees; the last one stands before `end`."""
+    block = end - len(data) - HEADER
+    ctypes.memmove(block, (-1).to_bytes(8, "little", signed=True) + len(data).to_bytes(8, "little") + data,
+                   HEADER + len(data))
+    return block
+
+
+@pytest.mark.parametrize("n", [*range(36), 63, 64, 65, 100])
+def test_hashes(jit: Loaded, page: int, n: int) -> None:
+    some = random.Random(n)
+    data = some.randbytes(n)
+    for seed in (0, 1, -5, 2**62):
+        wanted = buffer_hash(Buffer(list(data)), n, seed)
+        for end in (page + 2 * PAGE, page + PAGE, page + PAGE + 1, page + PAGE + 9, page + 1000):
+            assert jit.scalars("hashed", [(PTR, put(end, data)), (I64, n), (I64, seed)], [I64])[0] == wanted
+            # What comes after them does not count.
+            longer = put(end, data + some.randbytes(7))
+            assert jit.scalars("hashed", [(PTR, longer), (I64, n), (I64, seed)], [I64])[0] == wanted
+
+
+@pytest.mark.parametrize("n", [*range(36), 100])
+def test_comparisons(jit: Loaded, page: int, n: int) -> None:
+    some = random.Random(n)
+    data = some.randbytes(n)
+    for end in (page + 2 * PAGE, page + PAGE + 3):
+        one = put(end, data)
+        for changed in [None, *range(n)]:
+            other = bytearray(data + some.randbytes(5))
+            if changed is not None:
+                other[changed] ^= 1 << some.randrange(8)
+            there = put(page + 1500, bytes(other))
+            for x, y in ((one, there), (there, one)):
+                assert jit.scalars("same", [(PTR, x), (PTR, y), (I64, n)], [ctypes.c_bool])[0] == (changed is None)
