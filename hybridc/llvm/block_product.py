@@ -8,6 +8,8 @@ few rows are multiplied by its rows instead (`dots`).
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hybridc.base.types import Prim
 from hybridc.llvm.code import Code
 from hybridc.llvm.ends import turned
@@ -16,7 +18,7 @@ from hybridc.llvm.layout import SCALARS
 from hybridc.llvm.module import Module
 from hybridc.llvm.row_product import row_by_rows, strips_from_lines
 from hybridc.llvm.strided import least, most, times
-from hybridc.llvm.tiles import LINE, TILE_ROWS, Heights, dot_tile, ints, tile, tile_vectors
+from hybridc.llvm.tiles import AHEAD, LINE, TILE_ROWS, Heights, dot_tile, ints, tile, tile_vectors
 
 WIDE = 8
 """Vectors at a time for a single row."""
@@ -27,11 +29,10 @@ COLUMNS_DEPTH = 64
 first cache is to have them all for the next tile."""
 TURN_FROM = 12
 """Rows from which a matrix that lies the other way is turned."""
-COPY_FROM, COPY_ALIGNED_FROM, COPY_CROWDED_FROM = 36, 160, 12
-"""Rows from which panels are copied: where vectors cross the lines of the caches, where they do not or the lines of b
-are those of a panel anyway, and where a panel's lines crowd in few sets of the second cache, which cannot keep it."""
-COPY_AHEAD = 12
-"""Lines that a copy asks for beforehand."""
+COPY_FROM, COPY_BESIDE_FROM, COPY_ALIGNED_FROM, COPY_CROWDED_FROM = 18, 48, 160, 12
+"""Rows from which panels are copied: where vectors cross the lines of the caches, where they do and the lines of b are
+those of a panel anyway, where they do not, and where a panel's lines crowd in few sets of the second cache, which
+cannot keep it."""
 CROWD = 1 << 20
 """Lines of a panel, times the power of two in the distance between them, beyond which they crowd: the second cache is
 of that size, or twice."""
@@ -63,7 +64,8 @@ def copies(code: Code, kind: Prim, b: str, ldb: str, rows: str, k: str) -> str:
     power = code.op2("and", "i64", distance, code.sub("0", distance))
     crowd = code.icmp("sgt", code.mul(least(code, k, str(DEPTH_BYTES // size)), power), str(CROWD))
     beside = code.icmp("sle", ldb, str(panel_width(code.module, kind)))
-    few = code.select(code.op2("or", "i1", aligned, beside), "i64", str(COPY_ALIGNED_FROM), str(COPY_FROM))
+    few = code.select(beside, "i64", str(COPY_BESIDE_FROM), str(COPY_FROM))
+    few = code.select(aligned, "i64", str(COPY_ALIGNED_FROM), few)
     return code.icmp("sge", rows, code.select(crowd, "i64", str(COPY_CROWDED_FROM), few))
 
 
@@ -99,44 +101,39 @@ def panels(
             def panel(column: str, across: int, edge: bool) -> None:
                 b, left = code.element(first, t, code.mul(column, "%ldb") if turned else column), code.sub("%n", column)
 
-                def multiply(by: str, copied: bool, later: str = "%room") -> None:
-                    code.call("void", rows_by_panel(module, kind, heights, across, edge, copied, lies), [
+                def multiply(by: str, lines: Lines, other: str = "%room") -> None:
+                    code.call("void", rows_by_panel(module, kind, heights, across, edge, lines, lies), [
                         ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
                         ("ptr", by), ("i64", "%ldb"), ("i64", "%rows"), ("i64", deep), ("i64", left), ("i1", goes_on),
-                        ("ptr", later)])
+                        ("ptr", other)])
 
                 to_room = [("ptr", "%room"), ("ptr", b), ("i64", "%ldb"), ("i64", left), ("i64", deep)]
+                # The next panel is asked of memory while this one is multiplied, where it lies together.
                 if turned:
-                    # The next panel is asked of memory while this one is multiplied, if it lies together.
-                    kept, fresh, done = code.label("kept"), code.label("fresh"), code.label("done")
-                    code.branch(code.icmp("ne", "%kept", "null", "ptr"), kept, fresh)
-                    code.start(kept)
-                    before = code.add(code.mul(p.index, "%wide"), code.mul(code.add(column, "%from"), deep))
-                    there = code.element("%kept", t, before)
-                    multiply(there, True, code.beyond(there, t, code.mul(deep, str(width))))
-                    code.jump(done)
-                    code.start(fresh)
-                    code.call("void", turn(module, kind), [*to_room, ("i64", str(across))])
-                    next_ = code.beyond(b, t, code.mul("%ldb", str(width)))
-                    more = code.op2("and", "i1", code.icmp("eq", deep, "%ldb"), code.icmp("sgt", left, str(width)))
-                    multiply("%room", True, code.select(more, "ptr", next_, "%room"))
-                    code.jump(done)
-                    code.start(done)
+                    def kept() -> None:
+                        before = code.add(code.mul(p.index, "%wide"), code.mul(code.add(column, "%from"), deep))
+                        there = code.element("%kept", t, before)
+                        multiply(there, "copied", code.beyond(there, t, code.mul(deep, str(width))))
+
+                    def fresh() -> None:
+                        code.call("void", turn(module, kind), [*to_room, ("i64", str(across))])
+                        next_ = code.beyond(b, t, code.mul("%ldb", str(width)))
+                        more = code.op2("and", "i1", code.icmp("eq", deep, "%ldb"), code.icmp("sgt", left, str(width)))
+                        multiply("%room", "copied", code.select(more, "ptr", next_, "%room"))
+
+                    code.fork(code.icmp("ne", "%kept", "null", "ptr"), kept, fresh)
+                elif edge and heights[0][1]:
+                    multiply(b, "copying")
                 elif edge:
-                    code.call("void", _copy(module, kind, across, True), to_room)
-                    multiply("%room", True)
+                    def few() -> None:
+                        code.call("void", _copy(module, kind, across), to_room)
+                        multiply("%room", "copied")
+
+                    code.fork(code.icmp("sge", "%rows", str(heights[0][0])), lambda: multiply(b, "copying"), few)
                 else:
-                    placed, copied, done = code.label("placed"), code.label("copied"), code.label("done")
-                    code.branch("%copies", copied, placed)
-                    code.start(copied)
-                    code.call("void", _copy(module, kind, across, False), to_room)
-                    multiply("%room", True)
-                    code.jump(done)
-                    code.start(placed)
                     more = code.icmp("sge", left, str(2 * width))
-                    multiply(b, False, code.select(more, "ptr", code.beyond(b, t, str(width)), b))
-                    code.jump(done)
-                    code.start(done)
+                    beside = code.select(more, "ptr", code.beyond(b, t, str(width)), b)
+                    code.fork("%copies", lambda: multiply(b, "copying"), lambda: multiply(b, "placed", beside))
 
             filled = code.op2("and", "i64", "%n", str(-width))
             with code.loop(filled, step=width, rolled=True) as j:
@@ -145,17 +142,8 @@ def panels(
                 with code.when(code.icmp("slt", filled, "%n")):
                     # Half a panel is a kernel of its own where panels are wide.
                     if vectors > 2:
-                        half = width // 2
-                        few = code.icmp("sle", code.sub("%n", filled), str(half))
-                        narrow, broad, done = code.label("narrow"), code.label("broad"), code.label("done")
-                        code.branch(few, narrow, broad)
-                        code.start(narrow)
-                        panel(filled, vectors // 2, True)
-                        code.jump(done)
-                        code.start(broad)
-                        panel(filled, vectors, True)
-                        code.jump(done)
-                        code.start(done)
+                        half = code.icmp("sle", code.sub("%n", filled), str(width // 2))
+                        code.fork(half, lambda: panel(filled, vectors // 2, True), lambda: panel(filled, vectors, True))
                     else:
                         panel(filled, vectors, True)
         code.ret()
@@ -164,11 +152,17 @@ def panels(
     return module.helper(("kernel.panels", kind, tuple(heights), turned, whole, lies, adds), make)
 
 
+Lines = Literal["placed", "copied", "copying"]
+"""Of a panel: where they are in the matrix, one after the other, or to be so after the first tile."""
+
+
 def rows_by_panel(
-    module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, copied: bool, lies: str
+    module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, lines: Lines, lies: str
 ) -> str:
-    """void (c, ldc, a, lda, b, step, rows, k, left, adds, later): all rows by a panel. The first tiles ask memory for a
-    panel that lies at `later`, k lines of the caches each: as this one does, or line after line if this is copied."""
+    """void (c, ldc, a, lda, b, step, rows, k, left, adds, later or room): all rows by a panel. If its lines are
+    `copying` to a room, the first tile does it while it multiplies. Tiles ask memory for the next rows; or the first
+    ones for a panel that lies at `later`, k lines of the caches each, as this one does, or line after line if it is
+    copied."""
     # Where masks cost little there are no other tiles.
     masked = edge or module.vector_bytes == 64
 
@@ -176,30 +170,47 @@ def rows_by_panel(
         lane = Lane(kind, module.vector_bytes)
         t, line = lane.scalar, LINE // lane.size
         params = [("ptr noalias", "%c"), *ints("ldc"), ("ptr", "%a"), *ints("lda"), ("ptr", "%b")]
-        params += [*ints("step", "rows", "k", "left"), ("i1", "%adds"), ("ptr", "%later")]
+        params += [*ints("step", "rows", "k", "left"), ("i1", "%adds")]
+        params += [("ptr noalias", "%room") if lines == "copying" else ("ptr", "%later")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
-        last = max(lane.bytes * vectors // LINE, 1) * TILE_ROWS
-        at = "0"
+        panel_lines = max(lane.bytes * vectors // LINE, 1)
+        apart, whole = (str(line), "%k") if lines == "copied" else ("%step", "1")
+        together = code.icmp("eq", "%lda", "%k")
+
+        def part(i: str, h: int, b: str, copies: bool) -> None:
+            kernel = tile(module, kind, h, vectors, copied=b == "%room" or lines == "copied", masked=masked,
+                          ragged=edge and copies, copies=copies, lies=lies)
+            row = code.mul(i, "1" if lies == "columns" else "%lda")
+            asked, distance = b, "0"
+            if lies == "rows":
+                asked = code.beyond("%a", t, code.add(row, code.mul("%lda", str(h))))
+                asked, distance = code.select(together, "ptr", asked, b), str(h)
+            if lines != "copying":
+                number = code.op2("udiv", "i64", i, str(TILE_ROWS))
+                share = code.beyond("%later", t, code.mul(code.mul(number, whole), str(line)))
+                first = code.icmp("slt", i, str(panel_lines * TILE_ROWS))
+                asked, distance = code.select(first, "ptr", share, asked), code.select(first, "i64", apart, distance)
+            code.call("void", kernel, [
+                ("ptr", code.element("%c", t, code.mul(i, "%ldc"))), ("i64", "%ldc"),
+                ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", b), ("i64", "%step"), ("i64", "%k"),
+                ("i64", "%left"), ("i1", "%adds"), ("ptr", asked), ("i64", distance), *[("ptr", "%room")] * copies])
+
+        at, b = "0", "%b"
+        if lines == "copying":
+            at, b = str(heights[0][0]), "%room"
+            part("0", heights[0][0], "%b", True)
         for h, end in heights:
             stop = str(end)
             if not end:
                 stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
             with code.loop(stop, start=at, step=h, rolled=True) as i:
-                row = i.index if lies == "columns" else code.mul(i.index, "%lda")
-                number = code.op2("udiv", "i64", i.index, str(TILE_ROWS))
-                lines = code.mul(number, "%k") if copied else number
-                part = code.beyond("%later", t, code.mul(lines, str(line)))
-                later = code.select(code.icmp("slt", i.index, str(last)), "ptr", part, "%b")
-                kernel = tile(module, kind, h, vectors, copied=copied, masked=masked, lies=lies)
-                code.call("void", kernel, [
-                    ("ptr", code.element("%c", t, code.mul(i.index, "%ldc"))), ("i64", "%ldc"),
-                    ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", "%b"), ("i64", "%step"),
-                    ("i64", "%k"), ("i64", "%left"), ("i1", "%adds"), ("ptr", later)])
+                part(i.index, h, b, False)
             at = stop
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, copied, lies), make)
+    ragged = edge and lines == "copying"
+    return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, ragged, lines, lies), make)
 
 
 def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
@@ -212,7 +223,7 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
         b = code.element("%b", t, column)
         code.call("void", kernel, [
             ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", b),
-            ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "false"), ("ptr", b)])
+            ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "false"), ("ptr", b), ("i64", "0")])
 
     if lane.bytes == LINE:
         filled = strips_from_lines(code, lane)
@@ -280,19 +291,18 @@ def dots(module: Module, kind: Prim) -> str:
     return module.helper(("kernel.dots", kind), make)
 
 
-def _copy(module: Module, kind: Prim, vectors: int, edge: bool) -> str:
-    """void (to, b, ldb, left, k): lines of so many vectors, one after the other. At an edge there are `left` columns,
-    and 0 after them."""
+def _copy(module: Module, kind: Prim, vectors: int) -> str:
+    """void (to, b, ldb, left, k): lines of so many vectors, one after the other: `left` columns, and 0 after them."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
         params = [("ptr noalias", "%to"), ("ptr", "%b"), *ints("ldb", "left", "k")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
-        masks = [lane.mask(code, "%left", v) for v in range(vectors)] if edge else [""] * vectors
+        masks = [lane.mask(code, "%left", v) for v in range(vectors)]
         with code.loop("%k", rolled=True) as i:
             line = code.element("%b", lane.scalar, code.mul(i.index, "%ldb"))
             to = code.element("%to", lane.scalar, code.mul(i.index, str(lane.count * vectors)))
-            soon = code.beyond(line, lane.scalar, code.mul("%ldb", str(COPY_AHEAD)))
+            soon = code.beyond(line, lane.scalar, code.mul("%ldb", str(AHEAD)))
             for v in range(0, lane.bytes * vectors, LINE):
                 code.prefetch(code.beyond(soon, "i8", str(v)), near=False)
             for v, mask in enumerate(masks):
@@ -301,7 +311,7 @@ def _copy(module: Module, kind: Prim, vectors: int, edge: bool) -> str:
         code.ret()
         code.finish()
 
-    return module.helper(("kernel.copy", kind, vectors, edge), make)
+    return module.helper(("kernel.copy", kind, vectors), make)
 
 
 def turn(module: Module, kind: Prim) -> str:

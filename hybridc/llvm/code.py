@@ -177,6 +177,17 @@ class Code:
             self.jump(after)
         self.start(after)
 
+    def fork(self, cond: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        """`if cond: yes() else: no()` for code without results."""
+        labels, done = (self.label("then"), self.label("else")), self.label("done")
+        self.branch(cond, *labels)
+        for label, write in zip(labels, (yes, no), strict=True):
+            self.start(label)
+            write()
+            if not self.dead:
+                self.jump(done)
+        self.start(done)
+
     def either(self, cond: str, llvm: str, yes: Callable[[], str], no: Callable[[], str]) -> str:
         """`yes() if cond else no()`."""
         labels, done = (self.label("then"), self.label("else")), self.label("done")

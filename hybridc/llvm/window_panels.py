@@ -51,7 +51,7 @@ def window_panels(
             def panel(at: str, across: int, edge: bool) -> None:
                 copy = _copy(module, kind, across, sizes, tuple(settings))
                 code.call("void", copy, [("ptr", "%room"), ("ptr", image), ("i64", channels), ("i64", at)])
-                code.call("void", rows_by_panel(module, kind, heights, across, edge, True, "rows"), [
+                code.call("void", rows_by_panel(module, kind, heights, across, edge, "copied", "rows"), [
                     ("ptr", code.element("%c", t, at)), ("i64", "%ldc"), ("ptr", a), ("i64", "%lda"),
                     ("ptr", "%room"), ("i64", "0"), ("i64", "%rows"), ("i64", code.mul(channels, str(area))),
                     ("i64", code.sub(str(count), at)), ("i1", code.icmp("sgt", first.index, "0")),
