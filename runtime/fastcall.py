@@ -77,6 +77,8 @@ def _array_agrees(a: Any) -> bool:
         return False
     if (flags & plan.WRITEABLE != 0) != a.flags.writeable:
         return False
+    if word(at + plan.BASE) != (0 if a.base is None else id(a.base)):
+        return False
     shape = word(at + plan.SHAPE)
     return ndim == 0 or tuple(word(shape + 8 * i) for i in range(ndim)) == a.shape
 
@@ -143,7 +145,7 @@ def _native() -> _Native | None:
     known |= {"true": id(True), "false": id(False), "none": id(None), "empty": id("")}
     known |= {"np_true": id(np.True_), "np_false": id(np.False_)}
     known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": interrupts.AWAKE}
-    known["inside"] = native.jit().inside
+    known |= {"inside": native.jit().inside, "let_array": native.jit().address["hyb_let_array"]}
     return _Native(known, (names, replace))
 
 

@@ -80,8 +80,11 @@ BOX = 1024
 """Bytes for arguments and results."""
 WIRE_BOX = 128
 """Bytes for a container and for the list that it crosses as."""
-LARGE = 1 << 18
-"""A result array of at least so many bytes keeps the memory that compiled code made for it."""
+LARGE = 1 << 12
+"""A result array of at least so many bytes keeps the memory that compiled code made for it, if nobody else has it."""
+STATE_SHARED, STATE_DEPTH, STATE_WITHIN, STATE_LIVE, STATE_SIZE = 8, 16, 24, 32, 40
+"""Of the reading of results, after the word that says that it is for the slow way: how many parts may be shared; how
+deep the part that is read lies in others, and in how many blocks; the count of live blocks."""
 DEEPEST = 100
 """How deep values may be nested; deeper ones take the slow way, which does not recurse."""
 SHARED = 256
@@ -94,11 +97,11 @@ INFINITY = math.inf
 TYPE, FLOAT, ITEMS, BYTES, LENGTH = 8, 16, 24, 32, 16
 """Of any object its type; the value of a float or a scalar of numpy; items of a tuple or a pointer to a list's; bytes;
 a length."""
-DATA, NDIM, SHAPE, DESCR, ARRAY_FLAGS = 16, 24, 32, 56, 64
+DATA, NDIM, SHAPE, BASE, DESCR, ARRAY_FLAGS = 16, 24, 32, 48, 56, 64
 FUNCTION, SELF = 16, 24
 """The callable of a functools.partial; the first argument of a built-in function."""
-GOOD, WRITEABLE = 0x101, 0x400
-"""Flags of an array: contiguous in C's order and aligned; may be written."""
+GOOD, WRITEABLE, USUAL = 0x101, 0x400, 0x501
+"""Flags of an array: contiguous in C's order and aligned; may be written; both."""
 HEADER = 16
 KEPT, KEPT_PLACE, KEPT_MARK = 16, 32, -1 << 63
 """Of a table of kept panels, bytes before its places and of one; what its address has besides in a block."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.alone import release
 from hybridc_runtime.fastwrite import owner_of, swap, write_leaf
-from hybridc_runtime.machine import api, byte, half, known, new_array, real, room, set_word, single, word
+from hybridc_runtime.machine import add_at, api, byte, half, known, new_array, real, room, set_word, single, word
 
 
 def read_scalar(kind: int, at: int) -> int:
@@ -32,12 +32,43 @@ def bytes_of(node: int, at: int) -> int:
     return size
 
 
+def hyb_let_array(capsule: int) -> None:
+    """An array over a block is gone."""
+    block = api.PyCapsule_GetPointer(capsule, 0)
+    if add_at(block, -1) == 1:
+        live = api.PyCapsule_GetContext(capsule)
+        api.free(block)
+        if live != 0:
+            add_at(live, -1)
+
+
+def adopt(node: int, at: int, live: int) -> int:
+    """An array over the memory of a tensor whose block nobody else has; 0 with an exception."""
+    block = word(at)
+    base = api.PyCapsule_New(block, 0, known.let_array)
+    if base == 0:
+        return 0
+    add_at(block, 1)
+    api.PyCapsule_SetContext(base, live)
+    array = new_array(
+        known.new_array, known.ndarray, word(node + plan.RANK), at + 16, word(node + plan.NUMBER), word(at + 8),
+        plan.USUAL)
+    if array == 0:
+        api.Py_DecRef(base)
+        return 0
+    set_word(array + plan.BASE, base)
+    return array
+
+
 def read_array(node: int, at: int, state: int) -> int:
     size = bytes_of(node, at)
-    if size >= plan.LARGE:
-        set_word(state, 1)
-        return 0
-    array = new_array(known.new_array, known.ndarray, word(node + plan.RANK), at + 16, word(node + plan.NUMBER))
+    block = word(at)
+    if size >= plan.LARGE and block != 0 and word(state + plan.STATE_WITHIN) == 0:
+        # A second word that is negative says that the memory is not the block's alone.
+        if word(block) == 1 and word(block + 8) >= 0:
+            return adopt(node, at, word(state + plan.STATE_LIVE))
+    array = new_array(
+        known.new_array, known.ndarray, word(node + plan.RANK), at + 16, word(node + plan.NUMBER), 0, 0)
     if array != 0:
         api.memcpy(word(array + plan.DATA), word(at + 8), size)
     return array
@@ -120,8 +151,9 @@ def read_enum(node: int, at: int, state: int) -> int:
     if word(case + plan.CASE_VALUE) != 0:
         return read_case(case)
     if word(block) != 1:
-        set_word(state + 8, word(state + 8) + 1)
-        if word(state + 8) > plan.SHARED:
+        shared = word(state + plan.STATE_SHARED) + 1
+        set_word(state + plan.STATE_SHARED, shared)
+        if shared > plan.SHARED:
             set_word(state, 1)
             return 0
     count = word(case + plan.CASE_COUNT)
@@ -139,11 +171,14 @@ def read(node: int, at: int, state: int) -> int:
         return read_text(at)
     if kind == plan.PLAIN:
         return read_case(node + plan.CASES + plan.CASE * word(at))
-    depth = word(state + 16)
+    depth = word(state + plan.STATE_DEPTH)
     if depth > plan.DEEPEST:
         set_word(state, 1)
         return 0
-    set_word(state + 16, depth + 1)
+    set_word(state + plan.STATE_DEPTH, depth + 1)
+    within = word(state + plan.STATE_WITHIN)
+    if kind == plan.LIST or kind == plan.ENUM:
+        set_word(state + plan.STATE_WITHIN, within + 1)
     if kind == plan.LIST:
         value = read_list(node, at, state)
     elif kind == plan.STRUCT:
@@ -157,7 +192,8 @@ def read(node: int, at: int, state: int) -> int:
     else:
         api.Py_IncRef(known.none)
         value = known.none
-    set_word(state + 16, depth)
+    set_word(state + plan.STATE_DEPTH, depth)
+    set_word(state + plan.STATE_WITHIN, within)
     return value
 
 
@@ -268,10 +304,12 @@ def complete(head: int, args: int, results: int) -> int:
 
 def finish(head: int, args: int, results: int, context: int) -> int:
     """The call's value, after its `mut` arguments have been changed; 0 with an exception."""
-    state = room(24)
+    state = room(plan.STATE_SIZE)
     set_word(state, 0)
-    set_word(state + 8, 0)
-    set_word(state + 16, 0)
+    set_word(state + plan.STATE_SHARED, 0)
+    set_word(state + plan.STATE_DEPTH, 0)
+    set_word(state + plan.STATE_WITHIN, 0)
+    set_word(state + plan.STATE_LIVE, word(head + plan.LIVE))
     row = head + plan.PARAMS + plan.PARAM * word(head + plan.ARGS)
     value = known.none
     if word(head + plan.VALUES) != 0:

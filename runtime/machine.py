@@ -36,7 +36,8 @@ API: dict[str, tuple[str, str]] = {
     "PyThread_get_thread_ident": (INT, ""), "PyObject_VectorcallMethod": (INT, "iiii"),
     "PyBytes_AsString": (INT, "i"), "PyBytes_Size": (INT, "i"), "PyBytes_FromStringAndSize": (INT, "ii"),
     "PyObject_GetItem": (INT, "ii"), "PyTuple_GetItem": (INT, "ii"), "usleep": (HALF, "i"),
-    "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
+    "PyCapsule_New": (INT, "iii"), "PyCapsule_GetPointer": (INT, "ii"), "PyCapsule_SetContext": (HALF, "ii"),
+    "PyCapsule_GetContext": (INT, "i"), "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
     "hyb_outside": (INT, "ii"), "hyb_ask_host": (INT, "iii"), "hyb_hold": (INT, ""), "hyb_let_hold": (VOID, "i"),
     "hyb_team_take": (INT, ""), "hyb_team_age": (INT, ""), "hyb_team_start": (VOID, "iiii"),
     "hyb_team_close": (VOID, ""), "hyb_team_left": (INT, ""), "hyb_team_rest": (VOID, "i"),
@@ -140,12 +141,12 @@ def let_go(function: int, context: int, value: int) -> None:
     ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t)(function)(context, value)
 
 
-def new_array(function: int, cls: int, rank: int, dims: int, number: int) -> int:
-    """numpy's PyArray_New: an array of its own memory."""
+def new_array(function: int, cls: int, rank: int, dims: int, number: int, data: int, flags: int) -> int:
+    """numpy's PyArray_New: an array over that memory, or its own (0 and 0)."""
     size = ctypes.c_size_t
     make = ctypes.PYFUNCTYPE(size, size, ctypes.c_int32, size, ctypes.c_int32, size, size, ctypes.c_int32,
                              ctypes.c_int32, size)
-    return make(function)(cls, rank, dims, number, 0, 0, 0, 0, 0)
+    return make(function)(cls, rank, dims, number, 0, data, 0, flags, 0)
 
 
 INLINE: dict[str, tuple[str, str, str]] = {
@@ -173,9 +174,10 @@ INLINE: dict[str, tuple[str, str, str]] = {
     "enter": (INT, "iiii",
               "%f = inttoptr i64 {0} to ptr\n%s = call i32 %f(i64 {1}, i64 {2}, i64 {3})\n%r = sext i32 %s to i64"),
     "let_go": (VOID, "iii", "%f = inttoptr i64 {0} to ptr\ncall void %f(i64 {1}, i64 {2})"),
-    "new_array": (INT, "iiiii",
+    "new_array": (INT, "iiiiiii",
                   "%f = inttoptr i64 {0} to ptr\n%n = trunc i64 {2} to i32\n%t = trunc i64 {4} to i32\n"
-                  "%r = call i64 %f(i64 {1}, i32 %n, i64 {3}, i32 %t, i64 0, i64 0, i32 0, i32 0, i64 0)"),
+                  "%g = trunc i64 {6} to i32\n"
+                  "%r = call i64 %f(i64 {1}, i32 %n, i64 {3}, i32 %t, i64 0, i64 {5}, i32 0, i32 %g, i64 0)"),
 }
 """Result, parameters, and the text: {i} is an argument, %r the result, the other names are made new at each use."""
 _ARITHMETIC = {

@@ -26,8 +26,8 @@ SOURCES = (*CODE, "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.p
            "torch_team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
 """As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
-EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep", "hyb_own", "hyb_swap", "hyb_call", "hyb_release", "hyb_pack",
-            "hyb_unpack", "hyb_serve")
+EXPORTED = ("hyb_fast", "hyb_vector", "hyb_keep", "hyb_own", "hyb_swap", "hyb_let_array", "hyb_call", "hyb_release",
+            "hyb_pack", "hyb_unpack", "hyb_serve")
 TABLE = "hyb_known"
 NAMES = (*glue.NAMES, *team.NAMES, *torch_team.NAMES, *EXPORTED, TABLE)
 

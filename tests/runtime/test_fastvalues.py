@@ -324,6 +324,7 @@ def test_calls_with_defaults_are_fast(mod, monkeypatch):
     with monkeypatch.context() as patch:
         for kind, name in ((type(m), "_enter"), (type(f), "_choose"), (Caller, "__call__")):
             patch.setattr(kind, name, lambda *_: pytest.fail("on the slow way"))
+        awake()
         calls()
     for wrong, why in (((x, "a"), "argument k"), ((x, 1, 2), "argument y"), ((), "needs x"), ((x, 1, x, [], 3), "takes")):
         for call in (m, f):
