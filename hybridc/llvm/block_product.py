@@ -160,9 +160,9 @@ def rows_by_panel(
     module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, lines: Lines, lies: str
 ) -> str:
     """void (c, ldc, a, lda, b, step, rows, k, left, adds, later or room): all rows by a panel. If its lines are
-    `copying` to a room, the first tile does it while it multiplies. Tiles ask memory for the next rows; or the first
-    ones for a panel that lies at `later`, k lines of the caches each, as this one does, or line after line if it is
-    copied."""
+    `copying` to a room, the first tile does it while it multiplies, and tiles ask memory for the next rows. Else the
+    first ones ask for a panel that lies at `later`, k lines of the caches each: as this one does, or line after line if
+    it is copied."""
     # Where masks cost little there are no other tiles.
     masked = edge or module.vector_bytes == 64
 
@@ -174,26 +174,25 @@ def rows_by_panel(
         params += [("ptr noalias", "%room") if lines == "copying" else ("ptr", "%later")]
         code = Code(module, name, params, "void", attributes="noinline nounwind")
         panel_lines = max(lane.bytes * vectors // LINE, 1)
-        apart, whole = (str(line), "%k") if lines == "copied" else ("%step", "1")
-        together = code.icmp("eq", "%lda", "%k")
+        whole = "%k" if lines == "copied" else "1"
+        together = code.icmp("eq", "%lda", "%k") if lies == "rows" else "false"
 
         def part(i: str, h: int, b: str, copies: bool) -> None:
-            kernel = tile(module, kind, h, vectors, copied=b == "%room" or lines == "copied", masked=masked,
+            asks = str(h) if lines == "copying" else str(line) if lines == "copied" else "%step"
+            kernel = tile(module, kind, h, vectors, asks, copied=b == "%room" or lines == "copied", masked=masked,
                           ragged=edge and copies, copies=copies, lies=lies)
             row = code.mul(i, "1" if lies == "columns" else "%lda")
-            asked, distance = b, "0"
-            if lies == "rows":
-                asked = code.beyond("%a", t, code.add(row, code.mul("%lda", str(h))))
-                asked, distance = code.select(together, "ptr", asked, b), str(h)
-            if lines != "copying":
+            if lines == "copying":
+                after = code.beyond("%a", t, code.add(row, code.mul("%lda", str(h))))
+                asked = code.select(together, "ptr", after, b)
+            else:
                 number = code.op2("udiv", "i64", i, str(TILE_ROWS))
                 share = code.beyond("%later", t, code.mul(code.mul(number, whole), str(line)))
-                first = code.icmp("slt", i, str(panel_lines * TILE_ROWS))
-                asked, distance = code.select(first, "ptr", share, asked), code.select(first, "i64", apart, distance)
+                asked = code.select(code.icmp("slt", i, str(panel_lines * TILE_ROWS)), "ptr", share, b)
             code.call("void", kernel, [
                 ("ptr", code.element("%c", t, code.mul(i, "%ldc"))), ("i64", "%ldc"),
                 ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", b), ("i64", "%step"), ("i64", "%k"),
-                ("i64", "%left"), ("i1", "%adds"), ("ptr", asked), ("i64", distance), *[("ptr", "%room")] * copies])
+                ("i64", "%left"), ("i1", "%adds"), ("ptr", asked), *[("ptr", "%room")] * copies])
 
         at, b = "0", "%b"
         if lines == "copying":
@@ -219,11 +218,11 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
     t, strip = lane.scalar, lane.count * WIDE
 
     def part(column: str, ragged: bool) -> None:
-        kernel = tile(module, kind, 1, WIDE, copied=False, masked=ragged, ragged=ragged)
+        kernel = tile(module, kind, 1, WIDE, "0", copied=False, masked=ragged, ragged=ragged)
         b = code.element("%b", t, column)
         code.call("void", kernel, [
             ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", b),
-            ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "false"), ("ptr", b), ("i64", "0")])
+            ("i64", "%ldb"), ("i64", "%k"), ("i64", code.sub("%n", column)), ("i1", "false"), ("ptr", b)])
 
     if lane.bytes == LINE:
         filled = strips_from_lines(code, lane)
