@@ -122,14 +122,8 @@ def panels(
                         multiply("%room", "copied", code.select(more, "ptr", next_, "%room"))
 
                     code.fork(code.icmp("ne", "%kept", "null", "ptr"), kept, fresh)
-                elif edge and heights[0][1]:
-                    multiply(b, "copying")
                 elif edge:
-                    def few() -> None:
-                        code.call("void", _copy(module, kind, across), to_room)
-                        multiply("%room", "copied")
-
-                    code.fork(code.icmp("sge", "%rows", str(heights[0][0])), lambda: multiply(b, "copying"), few)
+                    multiply(b, "copying")
                 else:
                     more = code.icmp("sge", left, str(2 * width))
                     beside = code.select(more, "ptr", code.beyond(b, t, str(width)), b)
@@ -160,11 +154,11 @@ def rows_by_panel(
     module: Module, kind: Prim, heights: Heights, vectors: int, edge: bool, lines: Lines, lies: str
 ) -> str:
     """void (c, ldc, a, lda, b, step, rows, k, left, adds, later or room): all rows by a panel. If its lines are
-    `copying` to a room, the first tile does it while it multiplies, and tiles ask memory for the next rows. Else the
-    first ones ask for a panel that lies at `later`, k lines of the caches each: as this one does, or line after line if
-    it is copied."""
+    `copying` to a room, the first tile does it while it multiplies, and the others ask memory for the next rows. Else
+    the first ones ask for a panel that lies at `later`, k lines of the caches each: as this one does, or line after
+    line if it is copied."""
     # Where masks cost little there are no other tiles.
-    masked = edge or module.vector_bytes == 64
+    masked, ragged = edge or module.vector_bytes == 64, edge and lines == "copying"
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -177,10 +171,10 @@ def rows_by_panel(
         whole = "%k" if lines == "copied" else "1"
         together = code.icmp("eq", "%lda", "%k") if lies == "rows" else "false"
 
-        def part(i: str, h: int, b: str, copies: bool) -> None:
-            asks = str(h) if lines == "copying" else str(line) if lines == "copied" else "%step"
-            kernel = tile(module, kind, h, vectors, asks, copied=b == "%room" or lines == "copied", masked=masked,
-                          ragged=edge and copies, copies=copies, lies=lies)
+        def part(i: str, h: int, copies: bool) -> None:
+            b = "%room" if lines == "copying" and not copies else "%b"
+            kernel = tile(module, kind, h, vectors, copied=b == "%room" or lines == "copied", masked=masked,
+                          ragged=ragged and copies, copies=copies, lies=lies)
             row = code.mul(i, "1" if lies == "columns" else "%lda")
             if lines == "copying":
                 after = code.beyond("%a", t, code.add(row, code.mul("%lda", str(h))))
@@ -194,21 +188,30 @@ def rows_by_panel(
                 ("ptr", code.element("%a", t, row)), ("i64", "%lda"), ("ptr", b), ("i64", "%step"), ("i64", "%k"),
                 ("i64", "%left"), ("i1", "%adds"), ("ptr", asked), *[("ptr", "%room")] * copies])
 
-        at, b = "0", "%b"
+        def first() -> str:
+            part("0", heights[0][0], True)
+            return str(heights[0][0])
+
+        def apart() -> str:
+            sides = [("ptr", "%room"), ("ptr", "%b")]
+            code.call("void", _copy(module, kind, vectors), [*sides, *ints("step", "left", "k")])
+            return "0"
+
+        at = "0"
         if lines == "copying":
-            at, b = str(heights[0][0]), "%room"
-            part("0", heights[0][0], "%b", True)
+            enough = code.icmp("sge", "%rows", str(heights[0][0]))
+            # Few rows are multiplied by whole panels where they lie.
+            at = first() if heights[0][1] or not edge else code.either(enough, "i64", first, apart)
         for h, end in heights:
             stop = str(end)
             if not end:
                 stop = code.add(at, code.mul(code.op2("udiv", "i64", code.sub("%rows", at), str(h)), str(h)))
             with code.loop(stop, start=at, step=h, rolled=True) as i:
-                part(i.index, h, b, False)
+                part(i.index, h, False)
             at = stop
         code.ret()
         code.finish()
 
-    ragged = edge and lines == "copying"
     return module.helper(("kernel.column", kind, tuple(heights), vectors, masked, ragged, lines, lies), make)
 
 
@@ -218,7 +221,7 @@ def _line_by_lines(code: Code, module: Module, kind: Prim) -> None:
     t, strip = lane.scalar, lane.count * WIDE
 
     def part(column: str, ragged: bool) -> None:
-        kernel = tile(module, kind, 1, WIDE, "0", copied=False, masked=ragged, ragged=ragged)
+        kernel = tile(module, kind, 1, WIDE, copied=False, masked=ragged, ragged=ragged)
         b = code.element("%b", t, column)
         code.call("void", kernel, [
             ("ptr", code.element("%c", t, column)), ("i64", "%ldc"), ("ptr", "%a"), ("i64", "%lda"), ("ptr", b),

@@ -29,14 +29,15 @@ LINE = 64
 
 
 def tile(
-    module: Module, kind: Prim, rows: int, vectors: int, apart: str, *, copied: bool, masked: bool = False,
-    ragged: bool = False, copies: bool = False, lies: str = "rows",
+    module: Module, kind: Prim, rows: int, vectors: int, *, copied: bool, masked: bool = False, ragged: bool = False,
+    copies: bool = False, lies: str = "rows",
 ) -> str:
     """void (c, ldc, a, lda, b, step, k, left, adds, later): a tile of c = a @ b, or of c += a @ b. The next line of b
     lies `step` on; or right after it in one that is `copied` (`step` is not looked at). Meanwhile tiles of several rows
-    ask memory for k places, the first one at `later`, each `apart` from the one before. a lies in `rows` (of lda
+    ask memory for k lines of the caches at `later`, which lie as those of b do, or one after the other if copied or if
+    it `copies`: then it writes the lines of b to `to`, an argument more, one after the other. a lies in `rows` (of lda
     elements) or `columns` (lda from one k to the next). If masked, there are `left` columns of c, and if ragged of b
-    too. One that `copies` writes the lines of b to `to`, an argument more, one after the other."""
+    too."""
 
     def make(name: str) -> None:
         lane = Lane(kind, module.vector_bytes)
@@ -69,6 +70,7 @@ def tile(
                  for r in range(0, rows * across or 1, 3)]
         with k.loop("%k", sums, rolled=True) as turn:
             if rows > 1:
+                apart = str(LINE // lane.size) if copied or copies else step
                 k.prefetch(k.beyond("%later", lane.scalar, k.mul(turn.index, apart)), near=False)
             soon = k.beyond(ahead, lane.scalar, k.mul(turn.index, step))
             for v in range(0, lane.bytes * vectors, LINE):
@@ -93,7 +95,7 @@ def tile(
         k.ret()
         k.finish()
 
-    return module.helper((f"kernel.tile{rows}x{vectors}", kind, apart, copied, masked, ragged, copies, lies), make)
+    return module.helper((f"kernel.tile{rows}x{vectors}", kind, copied, masked, ragged, copies, lies), make)
 
 
 def dot_tile(module: Module, kind: Prim, rows: int, columns: int, *, edge: bool) -> str:
