@@ -38,9 +38,11 @@ from hybridc.passes import (
     remainders,
     reuse,
     scalars,
+    shapes,
     share,
     simplify,
     sink,
+    slices,
     spread,
     sums,
     tables,
@@ -63,6 +65,8 @@ PRIMAL: Passes = [
     ("prune", dce.prune),
     ("options", lambda core, roots: options.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),
+    ("slices", lambda core, roots: slices.run(core)),
+    ("shapes", lambda core, roots: shapes.run(core)),
     ("scalars", scalars.run),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("ahead", lambda core, roots: ahead.run(core, strips=not knobs.trap_nan())),
@@ -99,7 +103,7 @@ def _on_device(name: str, run: Pass) -> tuple[str, Pass]:
     return name, (lambda core, roots: ahead.run(core, strips=False)) if name == "ahead" else run
 
 
-DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name != "scalars"]
+DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name not in ("slices", "scalars")]
 """Elements of a GPU's tensors do not go to the host one by one, and a strip of rows would be one more launch."""
 
 DEVICE_PASSES: Passes = [

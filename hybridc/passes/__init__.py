@@ -7,6 +7,8 @@ Before derivatives are written out, and after it again:
     apart.py                    what derivatives go through and is called from outside too, for the program alone
     inline.py, whole.py         small functions, and what is differentiated, where they are called
     simplify.py                 constants, copies, branches that are decided
+    slices.py                   windows that loops move over tensors, as small tensors
+    shapes.py                   what is computed of tensors of known sizes has known sizes
     scalars.py, elements.py     small tensors as their elements, operator by operator
     ahead.py                    products that all turns of a loop make, before it
 
