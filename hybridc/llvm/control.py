@@ -397,9 +397,8 @@ class Writer:
         limits = e.phi_slot("i64")
         self.begin(stmt, outer, hoped)
         entering = self.made_sole(stmt, turns, inside := set(hoped))
-        last = limits[0]
+        last = e.alloca(8) if slow else limits[0]
         if slow:
-            last = e.alloca(8)
             e.store("i64", limits[0], last)
         here = e.here
         e.jump(first)
@@ -407,6 +406,7 @@ class Writer:
         phis = [e.phi_slot(llvm) for llvm in types]
         self.begin(stmt, phis, inside)
         e.bind(turns.test, ("true",))
+        e.natural |= {phis[at][0]} if initial[at].isdigit() else set()
         turn = Join(e.label("turn"), types)
         self.strip = Strip(phis[at][0], last) if slow else None
         self.block(turns.rest, turn)
