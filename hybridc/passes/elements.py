@@ -194,10 +194,13 @@ def _tensor(op: Op, of: Of, new: New) -> Elements:
     return tuple(e for a in op.args for e in of(a))
 
 
+def zero_of(t: Prim) -> Const:
+    return Const(False if t == BOOL else 0.0 if t in FLOATS else 0, t)
+
+
 def _zero(op: Op, of: Of, new: New) -> Elements:
     """As a tensor it would be one without elements, at which nobody looks."""
-    t = op.outs[0].type.elem  # type: ignore[union-attr]
-    return (Const(False if t == BOOL else 0.0 if t in FLOATS else 0, t),) * count(op.outs[0].type)
+    return (zero_of(op.outs[0].type.elem),) * count(op.outs[0].type)  # type: ignore[union-attr]
 
 
 def _iota(op: Op, of: Of, new: New) -> Elements:

@@ -63,7 +63,7 @@ from hybridc.core.walk import (
     with_body,
 )
 from hybridc.passes.each import each
-from hybridc.passes.elements import Elements, New, Row, count, one_by_one, row
+from hybridc.passes.elements import Elements, New, Row, count, one_by_one, row, zero_of
 
 Flags = tuple[bool, ...]
 
@@ -137,6 +137,8 @@ class Uses:
     """By operators and calls."""
     views: set[int] = field(default_factory=set)
     """Of a model's parameters."""
+    zeros: set[int] = field(default_factory=set)
+    """Made by `zero`; as whole tensors these have no elements."""
     held: set[int] = field(default_factory=set)
     """Read out of aggregates."""
     built: set[int] = field(default_factory=set)
@@ -203,6 +205,9 @@ class _Looking:
                 self.found.returned.append((v, i))
             else:
                 self.found.follows.append((v, to[i].id))
+        for a, o in zip(values, to or (), strict=False):
+            if isinstance(a, Var) and small(o.type) and not small(a.type) and a.id not in self.found.zeros:
+                self.found.whole.add(o.id)  # it may be a zero that came out of something
 
     def statement(self, stmt: Stmt, labels: dict[int, Sequence[Var] | None]) -> None:
         match stmt:
@@ -234,6 +239,8 @@ class _Looking:
             self.found.held.add(op.outs[0].id)
         if op.op == "tensor":
             self.found.built.add(op.outs[0].id)
+        if op.op == "zero":
+            self.found.zeros.add(op.outs[0].id)
         if way_of(op, self.found) is not None:
             if op.op in ("map", "matmul"):
                 args = {v for _, v in self.of(op.args)}
@@ -351,6 +358,8 @@ class _Splitter:
             return (a,)
         if a.id in self.elements:
             return self.elements[a.id]
+        if a.id in uses_of(self.fn).zeros:
+            return (zero_of(a.type.elem),) * count(t)
         found: list[Var] = []
         for at in np.ndindex(*shape(t)):
             found.append(self.fresh(a.type.elem, a.name))
