@@ -101,6 +101,7 @@ PASSES: Passes = [
 ]
 """Core to Core, given the functions that are called from outside; `optimise` says when the verifier runs."""
 
+
 def _on_device(name: str, run: Pass) -> tuple[str, Pass]:
     return name, (lambda core, roots: ahead.run(core, strips=False)) if name == "ahead" else run
 
