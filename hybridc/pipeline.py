@@ -38,10 +38,13 @@ from hybridc.passes import (
     remainders,
     reuse,
     scalars,
+    shapes,
     share,
     simplify,
     sink,
+    slices,
     spread,
+    stencils,
     sums,
     tables,
     trap,
@@ -63,6 +66,8 @@ PRIMAL: Passes = [
     ("prune", dce.prune),
     ("options", lambda core, roots: options.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),
+    ("slices", lambda core, roots: slices.run(core)),
+    ("shapes", lambda core, roots: shapes.run(core)),
     ("scalars", scalars.run),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("ahead", lambda core, roots: ahead.run(core, strips=not knobs.trap_nan())),
@@ -80,6 +85,7 @@ PASSES: Passes = [
     ("sums", lambda core, roots: sums.run(core)),
     ("spread", lambda core, roots: spread.run(core)),
     ("share", lambda core, roots: share.run(core)),
+    ("stencils", lambda core, roots: stencils.run(core)),
     ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core)),
     ("add_into", lambda core, roots: add_into.run(core)),
@@ -95,11 +101,12 @@ PASSES: Passes = [
 ]
 """Core to Core, given the functions that are called from outside; `optimise` says when the verifier runs."""
 
+
 def _on_device(name: str, run: Pass) -> tuple[str, Pass]:
     return name, (lambda core, roots: ahead.run(core, strips=False)) if name == "ahead" else run
 
 
-DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name != "scalars"]
+DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name not in ("slices", "scalars")]
 """Elements of a GPU's tensors do not go to the host one by one, and a strip of rows would be one more launch."""
 
 DEVICE_PASSES: Passes = [

@@ -160,11 +160,11 @@ def index(b: Builder, x: Atom, kinds: Sequence[str], ints: Sequence[Atom]) -> At
         return x
     given = iter(ints)
     bounds = [[next(given) for _ in kind] for kind in kinds]
-    out = [_length(static(x)[i], kinds[i], bounds[i]) for i in kept_axes(tuple(kinds))]
+    out = [part_length(static(x)[i], kinds[i], bounds[i]) for i in kept_axes(tuple(kinds))]
     return b.op("index", [x, *ints], typed(elem(x.type), out), kinds=tuple(kinds))
 
 
-def _length(size: int | None, kind: str, bounds: Sequence[Atom]) -> int | None:
+def part_length(size: int | None, kind: str, bounds: Sequence[Atom]) -> int | None:
     """Of a part from `a` to before `b`, if all is known."""
     if not kind or size is None:
         return size

@@ -65,6 +65,8 @@ def reduce_faults(op: Op) -> bool:
 
 
 def reshape_faults(op: Op) -> bool:
+    if op.attr("fits"):
+        return False
     sizes = _known(op.args[1:])
     dims = op.args[0].type.dims if isinstance(op.args[0].type, TensorT) else ()
     return sizes is None or None in dims or prod(sizes) != prod(dims)  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ of `reshape` (which consumes), `reshaped`, `part` and `tensor_view` (aliases of 
 are ValueErrors that name both shapes; an index out of range is an IndexError. `axis` attributes are never negative.
 
 shape       dim[axis](b t) -> int                     the size of a dimension
-            reshape(c t or x, b n...) -> t or x       same elements in row-major order; one n may be -1 (what is left)
+            reshape[fits](c t or x, b n...) -> t or x same elements in row-major order; one n may be -1 (what is left).
+                                                      With `fits` the number of elements is known to be the same
             reshaped(b t, n...) -> t                  the same, known to fit and only looked at (passes/ownership.py)
             transpose[perm](b t)                      axis i of the result is axis perm[i] of t
             broadcast[axes](b t or x, n...)           see below; n... are all the sizes of the result

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+from math import prod
 
 from hybridc.core.ir import (
+    BOOL,
+    F32,
+    F64,
+    I32,
+    INT,
+    U8,
     BufferT,
     EnumT,
     OptionT,
@@ -22,6 +29,9 @@ WORDS = frozenset(
     " parallel fused device true false none nan inf".split()
 )
 """What Core's text uses itself; a name that is one of these stands in backquotes there."""
+LARGEST = 16
+"""Elements of a tensor that may be moved about one by one."""
+PLAIN = (F64, F32, INT, I32, U8, BOOL)
 
 
 def same(a: Type, b: Type) -> bool:
@@ -82,6 +92,18 @@ def elem(t: Type) -> Prim:
 
 def rank(t: Type) -> int:
     return len(t.dims) if isinstance(t, TensorT) else 0
+
+
+def shape(t: Type) -> tuple[int, ...]:
+    """The sizes of a small tensor; none of a scalar."""
+    return tuple(d for d in t.dims if d is not None) if isinstance(t, TensorT) else ()
+
+
+def small(t: Type) -> bool:
+    """A tensor that may be taken apart (passes/scalars.py)."""
+    if not isinstance(t, TensorT) or t.device or t.elem not in PLAIN or None in t.dims:
+        return False
+    return 0 < prod(shape(t)) <= LARGEST
 
 
 def parts(t: Type, program: Program) -> tuple[Type, ...]:

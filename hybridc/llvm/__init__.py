@@ -22,6 +22,7 @@ Operators on tensors, each by itself:
 
     tensor_kernels.py           all of them, by name; tensor_access.py: what they are written with
     tensor_*.py, strided.py, squares.py    by subject
+    made_over.py                small ones in the memory of others
 
 Fused kernels and products:
 

@@ -34,16 +34,18 @@ def version() -> str:
 
 
 @cache
-def _keep_order() -> None:
-    """Loops that add up floats may compute what they add in vectors, as long as it is added one by one, in order. LLVM
-    does so on Arm and has to be told elsewhere; only for the whole process, and only once."""
+def _settle() -> None:
+    """What LLVM has to be told for the whole process, once. Loops that add up floats may compute what they add in
+    vectors, as long as it is added one by one, in order; LLVM does so on Arm. And a minimum stays an instruction that
+    chooses: as a branch it is quicker only where a processor can foresee which of the two it is."""
     llvm.set_option("hybridc", "-force-ordered-reductions")
+    llvm.set_option("hybridc", "-x86-cmov-converter=false")
 
 
 def target_machine(cpu: str, opt: int) -> llvm.TargetMachine:
     """For a CPU by LLVM's name, or "host" for this one with all it can do."""
     ready()
-    _keep_order()
+    _settle()
     target = llvm.Target.from_triple(llvm.get_process_triple())
     name, features = _processor(cpu)
     return target.create_target_machine(cpu=name, features=features, opt=opt, reloc="pic", codemodel="small")

@@ -60,6 +60,8 @@ class Code:
 
     positive: frozenset[str] = frozenset()
     """Operands of whole numbers that are known to be positive."""
+    natural: frozenset[str] = frozenset()
+    """And to be positive or zero."""
 
     def __init__(
         self,

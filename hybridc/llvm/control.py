@@ -35,6 +35,7 @@ from hybridc.llvm.device import emit_device
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
 from hybridc.llvm.layout import HEADER
+from hybridc.llvm.made_over import emit_made_over, made_next
 from hybridc.llvm.module import Leaves
 from hybridc.llvm.opening import opened, opening
 from hybridc.llvm.parallel import emit_parallel
@@ -132,11 +133,13 @@ class Writer:
         """Write a block, from a statement on; its yield arrives at `end`."""
         released: set[Var | None] = set()
         """By a kernel, before its statement."""
+        over: dict[int, Var] = {}
         for i, stmt in enumerate(block.stmts[start:], start):
+            old = self.released(stmt)
             if isinstance(stmt, Fused) and not stmt.device:
                 released |= self.fused(stmt, takewhile(bool, map(self.released, block.stmts[i + 1 :])))
-            elif self.released(stmt) not in released:
-                self.stmt(stmt)
+            elif old not in released and not made_next(block.stmts, i, old, over):
+                self.stmt(stmt, over.get(i))
             if self.e.dead:
                 return
         tail = block.tail
@@ -148,7 +151,7 @@ class Writer:
             case Fault():
                 self.fault(tail)
 
-    def stmt(self, stmt: Stmt) -> None:
+    def stmt(self, stmt: Stmt, over: Var | None = None) -> None:
         e = self.e
         e.span = stmt.span
         e.owned = self.unit.owned.get(id(stmt), ())
@@ -156,7 +159,7 @@ class Writer:
             e.store("i64", e.add(self.strip.index, "1"), self.strip.limit)
         match stmt:
             case Op():
-                results = EMIT[stmt.op](e, stmt)
+                results = EMIT[stmt.op](e, stmt) if over is None else (emit_made_over(e, stmt, over),)
                 if stmt.op not in KEEPS_SOLE:
                     for a in stmt.args:
                         e.share(e.leaves(a))
@@ -394,9 +397,8 @@ class Writer:
         limits = e.phi_slot("i64")
         self.begin(stmt, outer, hoped)
         entering = self.made_sole(stmt, turns, inside := set(hoped))
-        last = limits[0]
+        last = e.alloca(8) if slow else limits[0]
         if slow:
-            last = e.alloca(8)
             e.store("i64", limits[0], last)
         here = e.here
         e.jump(first)
@@ -404,6 +406,7 @@ class Writer:
         phis = [e.phi_slot(llvm) for llvm in types]
         self.begin(stmt, phis, inside)
         e.bind(turns.test, ("true",))
+        e.natural |= {phis[at][0]} if initial[at].isdigit() else set()
         turn = Join(e.label("turn"), types)
         self.strip = Strip(phis[at][0], last) if slow else None
         self.block(turns.rest, turn)

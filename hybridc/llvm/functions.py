@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 
-from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Stmt, Yield
+from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Stmt, Var, Yield
 from hybridc.core.ops import may_fault
 from hybridc.core.walk import all_blocks, blocks_of, outs_of, statements, statements_in
 from hybridc.llvm.control import Writer
@@ -198,9 +198,9 @@ class _Beginning(Writer):
         super().__init__(unit, e)
         self.rest = Join(e.label("rest"), [])
 
-    def stmt(self, stmt: Stmt) -> None:
+    def stmt(self, stmt: Stmt, over: Var | None = None) -> None:
         if _free(stmt):
-            super().stmt(stmt)
+            super().stmt(stmt, over)
         else:
             self.arrive(self.rest, ())
 

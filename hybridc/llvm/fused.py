@@ -199,7 +199,8 @@ def shape(e: FnEmitter, op: Op, axes: Axes) -> None:
             dims = [iota_size(e, op)]
         case "reshape":
             x = tensor_of(e, op.args[0])
-            dims = reshape_dims(e, x.dims, count_elements(e, x.dims), [e.one(a) for a in op.args[1:]])
+            sizes = [e.one(a) for a in op.args[1:]]
+            dims = sizes if op.attr("fits") else reshape_dims(e, x.dims, count_elements(e, x.dims), sizes)
         case _:
             raise AssertionError(op.op)
     if isinstance(out.type, TensorT):

@@ -105,6 +105,10 @@ def _int_divmod(e: FnEmitter, u: Use, message: str) -> tuple[str, str]:
         # By a power of two, rounding down is a shift and the rest the low bits.
         return e.op2("ashr", t, a, str(int(b).bit_length() - 1)), e.op2("and", t, a, str(int(b) - 1))
     positive = _positive(e, b)
+    if positive and a in e.natural:
+        q, r = e.op2("udiv", t, a, b), e.op2("urem", t, a, b)
+        e.natural |= {q, r}
+        return q, r
     if positive or _nonzero_constant(b) and b != "-1":
         divisor, minus = b, "false"
     else:

@@ -63,7 +63,8 @@ def emit_reshape(e: FnEmitter, op: Op) -> Results:
         total, dims = count_elements(e, x.dims), x.dims
         shown = message("a tensor of shape ", dims)
     with e.giving_up(op.args[:1]):
-        new = _resolved(e, sizes, total, [*shown, *message(" does not fit in shape ", sizes)])
+        wrong = [*shown, *message(" does not fit in shape ", sizes)]
+        new = sizes if op.attr("fits") else _resolved(e, sizes, total, wrong)
     if x is None:
         if not new:
             return (e.leaves(source),)
@@ -417,9 +418,13 @@ def emit_tensor(e: FnEmitter, op: Op) -> Results:
     t = op.outs[0].type
     assert isinstance(t, TensorT)
     out = new_tensor(e, t.elem, [str(d) for d in t.dims])
+    fill_elements(e, out, op)
+    return (out.leaves,)
+
+
+def fill_elements(e: FnEmitter, out: Tensor, op: Op) -> None:
     for i, a in enumerate(op.args):
         store_element(e, out, str(i), e.one(a))
-    return (out.leaves,)
 
 
 def iota_size(e: FnEmitter, op: Op) -> str:

@@ -7,20 +7,40 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from hybridc.core.ir import Block, Call, Fault, Fn, If, Loop, Match, Op, Parallel, Scope, Stmt, TensorT, Type, Var
-from hybridc.core.walk import blocks_of, calls, count, once, statements_in
+from hybridc.core.ir import (
+    INT,
+    Block,
+    Call,
+    Const,
+    Fault,
+    Fn,
+    If,
+    Loop,
+    Match,
+    Op,
+    Parallel,
+    Scope,
+    Stmt,
+    TensorT,
+    Type,
+    Var,
+)
+from hybridc.core.walk import blocks_of, calls, count, once, statements, statements_in
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
+from hybridc.passes.counted import counted
 
 IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls; twice as many
 where there is one call only."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
-    " buffer_take buffer_prefetch retain release enum dim".split()
+    " buffer_take buffer_prefetch buffer_part retain release enum dim tensor tensor_view reshaped".split()
 )
 """Operators that take no time to speak of."""
+FEW = 16
+"""Turns of a loop that takes no time either, if they are quick."""
 Owned = Mapping[int, tuple[Var, ...]]
 """id of a statement or tail -> the variables that its fault must release."""
 
@@ -123,7 +143,7 @@ def pace(unit: Unit, body: Block) -> Pace:
 def pace_of(unit: Unit, stmt: Stmt) -> Pace:
     match stmt:
         case Op():
-            return Pace.QUICK if stmt.op in QUICK or _of_element(stmt) else Pace.SLOW
+            return Pace.QUICK if stmt.op in QUICK or _of_element(stmt) or _of_letter(stmt) else Pace.SLOW
         case Call():
             return unit.pace.get(stmt.fn, Pace.SLOW)
         case If() | Match() | Scope():
@@ -131,7 +151,20 @@ def pace_of(unit: Unit, stmt: Stmt) -> Pace:
             found = [pace(unit, b) for b in blocks_of(stmt) if not isinstance(b.tail, Fault)]
             slowest = max(found, default=Pace.QUICK)
             return Pace.BRANCHES if slowest == Pace.SLOW and min(found) < Pace.SLOW else slowest
+        case Loop():
+            return Pace.QUICK if _few(unit, stmt) else Pace.SLOW
     return Pace.SLOW
+
+
+def _few(unit: Unit, loop: Loop) -> bool:
+    """Does it end after a few quick turns?"""
+    turns = counted(loop)
+    if turns is None or any(isinstance(s, Loop) for s in statements(loop.body)):
+        return False
+    first, stop = loop.inits[turns.place], turns.stop
+    if not (isinstance(first, Const) and isinstance(stop, Const)) or stop.value - first.value > FEW:
+        return False
+    return pace(unit, turns.rest) == Pace.QUICK
 
 
 def _of_element(op: Op) -> bool:
@@ -139,6 +172,11 @@ def _of_element(op: Op) -> bool:
     if op.op == "index":
         return not isinstance(op.outs[0].type, TensorT)
     return op.op == "update" and op.attr("axes") == () and not isinstance(op.args[1].type, TensorT)
+
+
+def _of_letter(op: Op) -> bool:
+    """Does it compare a byte?"""
+    return op.op in ("buffer_same", "buffer_compare") and op.args[2] == Const(1, INT)
 
 
 def fn_symbol(name: str) -> str:

@@ -27,6 +27,7 @@ class Wide:
     are vectors or constants, which stand for all elements."""
 
     positive: frozenset[str] = frozenset()
+    natural: frozenset[str] = frozenset()
 
     def __init__(self, code: Code):
         self.code = code

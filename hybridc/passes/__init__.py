@@ -7,6 +7,8 @@ Before derivatives are written out, and after it again:
     apart.py                    what derivatives go through and is called from outside too, for the program alone
     inline.py, whole.py         small functions, and what is differentiated, where they are called
     simplify.py                 constants, copies, branches that are decided
+    slices.py                   windows that loops move over tensors, as small tensors
+    shapes.py                   what is computed of tensors of known sizes has known sizes
     scalars.py, elements.py     small tensors as their elements, operator by operator
     ahead.py                    products that all turns of a loop make, before it
 
@@ -15,6 +17,7 @@ After it:
     one_loop.py, reuse.py       a derivative's two loops as one, and the memory of its records
     sums.py                     what derivatives add up where it goes
     share.py                    what was computed before
+    stencils.py                 parts of one matrix that are moved against each other, in one run
     spread.py, sink.py, fuse.py, sizes.py    tensor operators that are one kernel
     add_into.py, into_part.py   kernels that end in a part of a tensor
     place.py                    what runs on a GPU

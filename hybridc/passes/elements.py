@@ -11,35 +11,21 @@ import numpy.typing as npt
 
 from hybridc.base.immutable import immutable
 from hybridc.base.types import FLOATS
-from hybridc.core.ir import BOOL, F32, F64, I32, INT, U8, Atom, Attrs, Const, Op, Prim, TensorT, Type
+from hybridc.core.ir import BOOL, INT, Atom, Attrs, Const, Op, Prim, TensorT, Type
 from hybridc.core.ops import op_row
 from hybridc.core.tensor_faults import sizes_agree
+from hybridc.core.types import LARGEST, PLAIN, shape, small
 
-LARGEST = 16
-"""Elements of a tensor that may be moved about one by one."""
 COMPUTED = 4
-"""Elements up to which one instruction for each is better than a loop."""
-PRODUCTS = 32
+"""Elements up to which one instruction for each is better than a loop, where they lie in memory."""
+PRODUCTS = 64
 """Multiplications of a product of matrices that is written out."""
-PLAIN = (F64, F32, INT, I32, U8, BOOL)
 
 Elements = tuple[Atom, ...]
 Of = Callable[[Atom], Elements]
 New = Callable[[str, Sequence[Atom], Prim, Attrs], Atom]
 """Appends an operator on scalars, of this type and with these attributes."""
 Places = npt.NDArray[np.intp]
-
-
-def shape(t: Type) -> tuple[int, ...]:
-    """The sizes of a small tensor; none of a scalar."""
-    return tuple(d for d in t.dims if d is not None) if isinstance(t, TensorT) else ()
-
-
-def small(t: Type) -> bool:
-    """A tensor that may be taken apart."""
-    if not isinstance(t, TensorT) or t.device or t.elem not in PLAIN or None in t.dims:
-        return False
-    return 0 < prod(shape(t)) <= LARGEST
 
 
 def count(t: Type) -> int:
@@ -92,7 +78,7 @@ def _quiet(op: Op) -> bool:
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
 def _map_fits(op: Op) -> bool:
-    return _quiet(op) and count(op.outs[0].type) <= COMPUTED and sizes_agree(op)
+    return _quiet(op) and sizes_agree(op)
 
 
 def _map(op: Op, of: Of, new: New) -> Elements:
@@ -119,7 +105,7 @@ REDUCTIONS = {"sum": "add", "prod": "mul"}
 
 
 def _reduce_fits(op: Op) -> bool:
-    return op.attr("fn") in REDUCTIONS and _quiet(op) and count(op.args[0].type) <= COMPUTED
+    return op.attr("fn") in REDUCTIONS and _quiet(op)
 
 
 def _reduce(op: Op, of: Of, new: New) -> Elements:
@@ -208,10 +194,13 @@ def _tensor(op: Op, of: Of, new: New) -> Elements:
     return tuple(e for a in op.args for e in of(a))
 
 
+def zero_of(t: Prim) -> Const:
+    return Const(False if t == BOOL else 0.0 if t in FLOATS else 0, t)
+
+
 def _zero(op: Op, of: Of, new: New) -> Elements:
     """As a tensor it would be one without elements, at which nobody looks."""
-    t = op.outs[0].type.elem  # type: ignore[union-attr]
-    return (Const(False if t == BOOL else 0.0 if t in FLOATS else 0, t),) * count(op.outs[0].type)
+    return (zero_of(op.outs[0].type.elem),) * count(op.outs[0].type)  # type: ignore[union-attr]
 
 
 def _iota(op: Op, of: Of, new: New) -> Elements:
@@ -260,10 +249,13 @@ ROWS = {
 }
 
 
-def row(op: Op) -> Row | None:
-    """How this operator is written out, if it can be."""
+def row(op: Op, at_hand: bool = False) -> Row | None:
+    """How this operator is written out, if it can be. `at_hand`: elements of an operand are scalars already."""
     found = ROWS.get(op.op)
-    return found if found is not None and _known(op.outs[0].type) and found.fits(op) else None
+    if found is None or not _known(op.outs[0].type) or not found.fits(op):
+        return None
+    computed = op.op in ("map", "reduce") and max(count(v.type) for v in (*op.args, *op.outs)) > COMPUTED
+    return None if computed and not at_hand else found
 
 
 def one_by_one(op: Op) -> list[tuple[tuple[Atom, ...], int]] | None:

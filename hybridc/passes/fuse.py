@@ -252,6 +252,8 @@ def _faults(op: Op) -> bool:
         case "iota":
             return not (isinstance(op.args[0], Const) and op.args[0].value >= 0)
         case "reshape":
+            if op.attr("fits"):
+                return False
             made = op.outs[0].type
             count = [_product(d) for d in (*dims, made.dims if isinstance(made, TensorT) else ())]
             return None in count or len(set(count)) > 1

@@ -45,7 +45,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.types import elem
+from hybridc.core.types import elem, shape, small
 from hybridc.core.walk import (
     args_of,
     bound_in,
@@ -63,7 +63,7 @@ from hybridc.core.walk import (
     with_body,
 )
 from hybridc.passes.each import each
-from hybridc.passes.elements import Elements, New, Row, count, one_by_one, row, shape, small
+from hybridc.passes.elements import Elements, New, Row, count, one_by_one, row, zero_of
 
 Flags = tuple[bool, ...]
 
@@ -137,6 +137,14 @@ class Uses:
     """By operators and calls."""
     views: set[int] = field(default_factory=set)
     """Of a model's parameters."""
+    zeros: set[int] = field(default_factory=set)
+    """Made by `zero`; as whole tensors these have no elements."""
+    held: set[int] = field(default_factory=set)
+    """Read out of aggregates."""
+    built: set[int] = field(default_factory=set)
+    """Made of scalars, or elementwise of what is."""
+    computing: list[tuple[int, set[int]]] = field(default_factory=list)
+    """Elementwise or products: of which values."""
     apart: set[int] = field(default_factory=set)
     """Used element by element."""
     whole: set[int] = field(default_factory=set)
@@ -170,7 +178,7 @@ def way_of(op: Op, uses: Uses) -> Row | None:
     """How an operator is written out, if it is. A layer's product stays one, so that it gives the same bits wherever it
     stands."""
     layer = op.op == "matmul" and any(isinstance(a, Var) and a.id in uses.views for a in op.args)
-    return None if layer else row(op)
+    return None if layer else row(op, any(isinstance(a, Var) and a.id in uses.built for a in op.args))
 
 
 class _Looking:
@@ -197,6 +205,9 @@ class _Looking:
                 self.found.returned.append((v, i))
             else:
                 self.found.follows.append((v, to[i].id))
+        for a, o in zip(values, to or (), strict=False):
+            if isinstance(a, Var) and small(o.type) and not small(a.type) and a.id not in self.found.zeros:
+                self.found.whole.add(o.id)  # it may be a zero that came out of something
 
     def statement(self, stmt: Stmt, labels: dict[int, Sequence[Var] | None]) -> None:
         match stmt:
@@ -224,7 +235,18 @@ class _Looking:
                 self.found.whole.update(v for _, v in self.of(args_of(stmt)))
 
     def operator(self, op: Op) -> None:
+        if op.attr("fits"):
+            self.found.held.add(op.outs[0].id)
+        if op.op == "tensor":
+            self.found.built.add(op.outs[0].id)
+        if op.op == "zero":
+            self.found.zeros.add(op.outs[0].id)
         if way_of(op, self.found) is not None:
+            if op.op in ("map", "matmul"):
+                args = {v for _, v in self.of(op.args)}
+                self.found.computing.append((op.outs[0].id, args))
+                if not args.isdisjoint(self.found.built):
+                    self.found.built.add(op.outs[0].id)
             if small(op.outs[0].type):
                 self.found.follows += [(v, op.outs[0].id) for _, v in self.of(op.args)]
             else:
@@ -236,8 +258,21 @@ class _Looking:
 
 
 def solved(fn: Fn, found: dict[str, Split]) -> tuple[set[int], set[int]]:
-    """The values that are taken apart, with these signatures; and those that are also, or only, wanted as a whole."""
+    """The values that are taken apart, with these signatures; and those that are also, or only, wanted as a whole. What
+    is computed of values that are taken apart or were held by an aggregate is computed by elements for its own sake."""
     uses = uses_of(fn)
+    computed: set[int] = set()
+    while True:
+        split, whole = _solved(fn, uses, found, computed)
+        at_hand = split | uses.built
+        more = {v for v, args in uses.computing if v not in split and args and (
+            not args.isdisjoint(at_hand) or args <= uses.held)}
+        if not more:
+            return split, whole
+        computed |= more
+
+
+def _solved(fn: Fn, uses: Uses, found: dict[str, Split], computed: set[int]) -> tuple[set[int], set[int]]:
     free = uses.made if fn.name in found else uses.made | {p.id for p in fn.params}
     split = set(uses.small)
 
@@ -246,7 +281,7 @@ def solved(fn: Fn, found: dict[str, Split]) -> tuple[set[int], set[int]]:
         return signature is not None and (signature.params if params else signature.results)[i]
 
     while True:
-        apart, whole = set(uses.apart), set(uses.whole)
+        apart, whole = uses.apart | computed, set(uses.whole)
         for v, o in uses.follows:
             (apart if o in split else whole).add(v)
         for v, name, i in uses.args:
@@ -323,6 +358,8 @@ class _Splitter:
             return (a,)
         if a.id in self.elements:
             return self.elements[a.id]
+        if a.id in uses_of(self.fn).zeros:
+            return (zero_of(a.type.elem),) * count(t)
         found: list[Var] = []
         for at in np.ndindex(*shape(t)):
             found.append(self.fresh(a.type.elem, a.name))
@@ -407,6 +444,10 @@ class _Splitter:
                 else:
                     self.value[result.id] = made[0]
                 return
+        if op.op == "reshape" and op.attr("fits") and result is not None and result.id in self.split:
+            out.append(map_atoms(op, self.atom))
+            self.of(result, result.type, out)  # here, where it is known to be what its type says
+            return
         places = one_by_one(op)
         if places is not None and isinstance(op.args[1], Var) and op.args[1].id in self.split:
             self.update(op, places, out)

@@ -34,7 +34,7 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.core.types import elem
+from hybridc.core.types import elem, shape, small
 from hybridc.core.values import InterpFault
 from hybridc.core.walk import (
     all_blocks,
@@ -50,7 +50,6 @@ from hybridc.core.walk import (
 )
 from hybridc.passes.counted import within
 from hybridc.passes.each import each
-from hybridc.passes.elements import shape, small
 
 EXACT = frozenset(
     "add sub mul div floordiv mod pow neg abs sign minimum maximum bit_and bit_or bit_xor bit_not shl shr lshr mulhi"

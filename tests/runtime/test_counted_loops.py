@@ -79,6 +79,21 @@ fn spin(n: int) -> int:
         t = t ^ (t >> 3)
     return t
 
+fn places(n: int) -> int:
+    var t = 0
+    for i in range(n):
+        t = t * 31 + i // 7 % 9 + i % 27 // 3
+        for k in range(1, 5):
+            t = t ^ (t >> k)
+    return t
+
+fn alike(a: str, b: str) -> int:
+    var t = 0
+    for i in range(len(a)):
+        if a[i] == b[i]:
+            t += i
+    return t
+
 fn seldom(n: int, least: int) -> int:
     var xs: list[int] = []
     var t = 0
@@ -196,6 +211,29 @@ def test_division_by_powers_of_two(mod):
         assert mod.halves(n) == (n // 2, n % 2, n // 8, n % 8)
 
 
+def test_places_are_divided_without_signs(mod, tmp_path):
+    for n in (0, 1, 40, 5000):
+        t = 0
+        for i in range(n):
+            t = wrapped(t * 31 + i // 7 % 9 + i % 27 // 3)
+            for k in range(1, 5):
+                t ^= t >> k
+        assert mod.places(n) == t
+    path = tmp_path / "places.hyb"
+    path.write_text("fn places" + SOURCE.split("fn places")[1].split("fn alike")[0])
+    text = driver.emit(str(path), "llvm")
+    assert "udiv" in text and "sdiv" not in text
+
+
+def test_letters_are_compared_in_strips(mod, tmp_path):
+    a, b = "abcabcabc" * 700, "abdaccabc" * 700
+    same = sum(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x == y)
+    assert mod.alike(a, b) == same and mod.alike("äbc", "äbd") == 1
+    path = tmp_path / "alike.hyb"
+    path.write_text("fn alike" + SOURCE.split("fn alike")[1].split("fn seldom")[0])
+    assert "strip" in driver.emit(str(path), "llvm")
+
+
 def test_checks_leave_the_quick_version(tmp_path):
     path = tmp_path / "loops.hyb"
     path.write_text(SOURCE)
@@ -210,8 +248,8 @@ def test_checks_leave_the_quick_version(tmp_path):
 
 @pytest.mark.parametrize(
     "name, args",
-    [("spin", ()), ("seldom", (2000,)), ("seldom", (1020,)), ("slowly", ())],
-    ids=["quick turns", "no slow turn", "some", "each"],
+    [("spin", ()), ("places", ()), ("seldom", (2000,)), ("seldom", (1020,)), ("slowly", ())],
+    ids=["quick turns", "with a short loop", "no slow turn", "some", "each"],
 )
 def test_a_loop_in_strips_is_interrupted(mod, name, args):
     def later():

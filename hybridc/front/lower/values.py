@@ -15,6 +15,7 @@ from hybridc.base.source import NOWHERE, Span
 from hybridc.base.types import FnRef, FnType, ModelType, Named, Option, Tensor, TupleType, Type, TypeVar, Void
 from hybridc.core import ir
 from hybridc.core.builder import Builder, integer
+from hybridc.core.types import shape, small
 from hybridc.front.check import tree
 from hybridc.front.lower.context import HANDLERS, BoundDim, Context, LoopLabels, Parts, Refused, Value
 
@@ -195,7 +196,17 @@ class Values(ABC):
         self.b.span = e.span
         result = handler(self, e)  # type: ignore[arg-type]
         self.b.span = e.span
-        return result
+        return self.sized(result, e.type) if isinstance(result, ir.Var) else result  # type: ignore[union-attr]
+
+    def sized(self, value: ir.Var, t: Type) -> ir.Var:
+        """A tensor out of an aggregate, where sizes are forgotten, with those that its type says, if it is small."""
+        if not isinstance(value.type, ir.TensorT) or None not in value.type.dims:
+            return value
+        kind = self.type(t)
+        if not small(kind):
+            return value
+        assert isinstance(kind, ir.TensorT)
+        return self.b.op("reshape", [value, *map(integer, shape(kind))], kind, fits=True)
 
     def whole(self, value: Value) -> ir.Atom:
         """One atom for a value."""
@@ -241,6 +252,8 @@ class Values(ABC):
     # ---- variables
     def declare(self, var: tree.Var, value: Value) -> None:
         self.kinds[var.key] = self.type(var.type)
+        if isinstance(value, ir.Var):
+            value = self.sized(value, var.type)
         self.env[var.key] = self.apart(value) if var.mutable else self.whole(value)
 
     def fresh(self, name: str, type: Type, value: Value, mutable: bool = False) -> tree.Var:
