@@ -21,7 +21,8 @@ Values:
 Calls:
 
     calls.py                    of any entry
-    fastcall.py, fastcode.py    without Python between; fastplan.py, fastplans.py, fastread.py, fastwrite.py with it
+    fastcall.py, fastcode.py    without Python between; fastplan.py, fastplans.py, fastlog.py, fastread.py and
+                                fastwrite.py with it
     fasttorch.py                with tensors of PyTorch
     njit.py                     from numba
     hosts.py, store_services.py    what compiled code asks for: externs, stores

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.alone import hyb_call, hyb_wait, release
+from hybridc_runtime.fastlog import begin, block_of, close, note, owned_block
 from hybridc_runtime.fastread import bytes_of
-from hybridc_runtime.fastwrite import begin, block_of, close, note, owned_block
 from hybridc_runtime.machine import add_at, api, byte, half, known, room, set_byte, set_half, set_word, word
 
 

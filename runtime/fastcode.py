@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.alone import hyb_arrive, hyb_call, hyb_depart
+from hybridc_runtime.fastlog import begin, close, commit, undo
 from hybridc_runtime.fastread import finish, node_of, release_results
-from hybridc_runtime.fastwrite import begin, close, commit, undo, write
+from hybridc_runtime.fastwrite import write
 from hybridc_runtime.machine import api, enter, half, known, room, set_word, word
 
 

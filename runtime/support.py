@@ -21,7 +21,8 @@ from hybridc_runtime import fastplan, glue, machine, team, torch_team
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
-CODE = ("alone.py", "loops.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py", "faststore.py")
+CODE = ("alone.py", "loops.py", "fastlog.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py",
+        "faststore.py")
 SOURCES = (*CODE, "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.py", "support.py", "team.py",
            "torch_team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}

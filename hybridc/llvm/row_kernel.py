@@ -221,6 +221,8 @@ class _Writer(Products):
     def block_rows(self, batch: str, first: str, last: str) -> None:
         """Units of rows of a batch, in blocks that are about as large as each other."""
         k, each = self.k, self.each
+        if each == "0":
+            return
         self.begin_batch(batch)
         base = times(k, batch, each)
         begin = times(k, first, str(self.unit))

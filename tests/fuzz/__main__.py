@@ -78,7 +78,7 @@ def show(seed: str, subject: str, variant: int | None) -> None:
 
 @main.command()
 @click.option("--seed", default="ci")
-@click.option("--count", default=4096)
+@click.option("--count", default=3072)
 def constructs(seed: str, count: int) -> None:
     """Print in how many small differentiable programs each construct is."""
     used = Counter(name for made in campaign.make(seed, 0, count, "slopes") for name in made.used)

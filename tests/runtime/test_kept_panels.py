@@ -82,20 +82,18 @@ def test_few_rows_keep_nothing(mod):
     assert kept(m) == 0
 
 
-def test_rows_that_do_not_begin_on_lines(mod, request):
+def test_rows_that_do_not_begin_on_lines(mod):
     m, x = mod.Uneven(seed=3), rows(20, 101)
-    # In what is compiled of a stranger's Core no size is known.
-    straight = int(request.node.callspec.params["mod"] == "source")
     w = m.state_dict()["w"]
     first = m(x[0])
     np.testing.assert_allclose(first, np.tanh(w @ x[0]), rtol=1e-4, atol=1e-5)
     for _ in range(4):
         assert (m(x[0]) == first).all()
-    assert kept(m) == straight
+    assert kept(m) == 1
     for _ in range(4):  # rows and panels of one matrix
         np.testing.assert_allclose(m.plain(x), x @ w.T, rtol=1e-4, atol=1e-5)
         assert (m(x[0]) == first).all()
-    assert kept(m) == 1 + straight
+    assert kept(m) == 2
     wanted = sum(np.tanh(w * 0.5**i @ x[1]) for i in range(4))
     np.testing.assert_allclose(m.changed(x[1], 3), wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(m(x[0]), np.tanh(w / 8 @ x[0]), rtol=1e-4, atol=1e-5)
