@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,13 @@ def call(fast: Callable[..., Any], caller: Caller, receiver: tuple[Any, ...], va
     """The outcome of a fast call that was given tensors; DECLINED if there is none among the values, or the call is for
     the slow way."""
     torch = sys.modules.get("torch")
-    if torch is None or not any(has_tensors(torch, v) for v in values) or not caller.plain:
+    if torch is None or not caller.plain:
         return DECLINED
     try:
         given = [arrays_of(torch, v) for v in values]
     except (RuntimeError, TypeError, NotImplementedError):  # elements that numpy does not know, or that are elsewhere
+        return DECLINED
+    if all(map(is_, given, values)):
         return DECLINED
     try:
         return tensors(torch, fast(*receiver, *given))
@@ -35,18 +38,16 @@ def call(fast: Callable[..., Any], caller: Caller, receiver: tuple[Any, ...], va
         return DECLINED  # the message speaks of the tensor
 
 
-def has_tensors(torch: Any, value: Any) -> bool:
-    """Of a list the first item tells: its items are of one type."""
-    if type(value) in (tuple, list):
-        return any(has_tensors(torch, v) for v in (value if type(value) is tuple else value[:1]))
-    return isinstance(value, torch.Tensor)
-
-
 def arrays_of(torch: Any, value: Any) -> Any:
-    if not has_tensors(torch, value):
+    """The value itself if it has no tensors. Of a list the first item tells: its items are of one type."""
+    if type(value) is tuple:
+        found = tuple(arrays_of(torch, v) for v in value)
+        return value if all(map(is_, found, value)) else found
+    if type(value) is list and value:
+        first = arrays_of(torch, value[0])
+        return value if first is value[0] else [first, *(arrays_of(torch, v) for v in value[1:])]
+    if not isinstance(value, torch.Tensor):
         return value
-    if type(value) in (tuple, list):
-        return type(value)(arrays_of(torch, v) for v in value)
     if type(value) is not torch.Tensor or value.requires_grad:
         value = value.detach()
     a = value.numpy()

@@ -27,6 +27,7 @@ from hybridc.core.ir import (
     Type,
     Var,
 )
+from hybridc.core.walk import Freshener
 
 
 def attrs_of(attrs: dict[str, object]) -> tuple[tuple[str, object], ...]:
@@ -129,3 +130,17 @@ class Builder:
         out = self.var(out_type)
         self.add(Parallel(out, index, count, body, self.span))
         return out
+
+
+class FreshBuilder(Builder):
+    """Makes variables and labels of a function that also has copies of its blocks, which take theirs from the same."""
+
+    def __init__(self, fresh: Freshener):
+        super().__init__()
+        self.fresh = fresh
+
+    def var(self, type: Type, name: str = "") -> Var:
+        return self.fresh.var(Var(0, type, name))
+
+    def label(self) -> int:
+        return self.fresh.label()

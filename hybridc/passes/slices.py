@@ -14,7 +14,7 @@ from itertools import product
 from math import prod
 
 from hybridc.base.immutable import replace
-from hybridc.core.builder import Builder, integer
+from hybridc.core.builder import Builder, FreshBuilder, integer
 from hybridc.core.ir import (
     BOOL,
     INT,
@@ -29,7 +29,6 @@ from hybridc.core.ir import (
     Program,
     Stmt,
     TensorT,
-    Type,
     Var,
     Yield,
 )
@@ -82,17 +81,6 @@ def run(program: Program) -> Program:
     return each(program, "slices", lambda fn: _Slices(fn).run(), needs=["index"])
 
 
-class _Maker(Builder):
-    """Makes variables of the function that are new."""
-
-    def __init__(self, fresh: Freshener):
-        super().__init__()
-        self.fresh = fresh
-
-    def var(self, type: Type, name: str = "") -> Var:
-        return self.fresh.var(Var(0, type, name))
-
-
 class _Slices:
     def __init__(self, fn: Fn):
         self.fn = fn
@@ -124,7 +112,7 @@ class _Slices:
         }
         if not windows:
             return [loop]
-        b = _Maker(self.fresh)
+        b = FreshBuilder(self.fresh)
         b.span = loop.span
         b.open()
         safe = self.guard(b, loop, turn, windows)

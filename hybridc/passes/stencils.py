@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybridc.base.types import FLOATS
-from hybridc.core.builder import Builder, integer
-from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Exit, Fn, If, Op, Program, Stmt, TensorT, Type, Var, Yield
+from hybridc.core.builder import Builder, FreshBuilder, integer
+from hybridc.core.ir import BOOL, INT, Atom, Block, Const, Exit, Fn, If, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.tensor_faults import element_faults
 from hybridc.core.walk import Freshener, highest_id, highest_label, map_blocks, rebuilt, uses, with_body
 from hybridc.passes.each import each
@@ -28,20 +28,6 @@ class Part:
     x: Var
     start: tuple[int, int]
     less: tuple[int, int]
-
-
-class _Maker(Builder):
-    """Makes variables and labels of the function that are new."""
-
-    def __init__(self, fresh: Freshener):
-        super().__init__()
-        self.fresh = fresh
-
-    def var(self, type: Type, name: str = "") -> Var:
-        return self.fresh.var(Var(0, type, name))
-
-    def label(self) -> int:
-        return self.fresh.label()
 
 
 def run(program: Program) -> Program:
@@ -96,7 +82,7 @@ class _Stencils:
         return rebuilt(b, [*kept, *new, *b.stmts[at[-1] + 1 :]], b.tail)
 
     def written(self, parts: Sequence[Op], maps: Sequence[Op], results: Sequence[Var]) -> Sequence[Stmt]:
-        b = _Maker(self.fresh)
+        b = FreshBuilder(self.fresh)
         b.span = parts[0].span
         b.open()
         whole = part_of(parts[0])
