@@ -28,6 +28,7 @@ Calls:
     hosts.py, store_services.py    what compiled code asks for: externs, stores
     loops.py, team.py, parallel.py    `parallel` loops, threads, and what Python has to do for them
     torch_team.py    kernels on the threads that torch has, where these come
+    cores.py         no thread of a team on the caller's processor
 
 Models:
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
-from hybridc_runtime import fastplan, glue, machine, team, torch_team
+from hybridc_runtime import cores, fastplan, glue, machine, team, torch_team
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
 CODE = ("alone.py", "loops.py", "fastlog.py", "fastwrite.py", "fastread.py", "fastcode.py", "fastbytes.py",
         "faststore.py")
-SOURCES = (*CODE, "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.py", "support.py", "team.py",
+SOURCES = (*CODE, "cores.py", "faults.py", "fastplan.py", "glue.py", "limits.py", "machine.py", "support.py", "team.py",
            "torch_team.py")
 TEXTS = {name: (HERE / name).read_bytes() for name in SOURCES}
 """As they are imported. The package may be replaced while a process runs, whose code is no other process's then."""
@@ -45,7 +45,7 @@ def _make(opt: int) -> Support:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     source = "\n".join(TEXTS[name].decode() for name in CODE)
-    beside = glue.IR + team.IR + torch_team.IR
+    beside = glue.IR + cores.IR + team.IR + torch_team.IR
     constants = {name: value for plan in (glue, fastplan) for name, value in vars(plan).items() if name.isupper()}
     unit = machine.Unit(source, constants, EXPORTED, beside)
     module = llvm.parse_assembly(beside + unit.text)

@@ -45,6 +45,7 @@ IR = f"""
 @hyb_team_turn = internal global i64 0, align 64  ; so many kernels and loops there were
 @hyb_team_job = internal global ptr null  ; null for a loop
 @hyb_team_data = internal global ptr null
+@hyb_team_where = internal global i32 0  ; the processor of who called
 
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_mutex_init(ptr, ptr)
@@ -112,6 +113,8 @@ woken:
   br label %go
 go:
   %now = {COUNTER}_turn acquire, align 8
+  %theirs = load i32, ptr @hyb_team_where
+  call void @hyb_team_part(i32 %theirs)
   ; Who is counted while the team is open is waited for; who comes later does nothing.
   %in = atomicrmw add ptr @hyb_team_inside, i64 1 seq_cst
   %open = {COUNTER}_open seq_cst, align 8
@@ -198,6 +201,8 @@ start:
   %data_at = inttoptr i64 %data to ptr
   store ptr %job_at, ptr @hyb_team_job
   store ptr %data_at, ptr @hyb_team_data
+  %here = call i32 @sched_getcpu()
+  store i32 %here, ptr @hyb_team_where
   store atomic i64 1, ptr @hyb_team_open seq_cst, align 8
   %locked = call i32 @pthread_mutex_lock(ptr @hyb_team_lock)
   %was = atomicrmw add ptr @hyb_team_turn, i64 1 seq_cst

@@ -33,7 +33,7 @@ define internal i64 @hyb_team_clock() {{
   ret i64 %now
 }}
 
-; What OpenMP's threads run: (the job, its data, the caller, how long the job took there).
+; What OpenMP's threads run: (the job, its data, the caller, how long the job took there, its processor).
 define internal void @hyb_team_timed(ptr %shared) {{
 entry:
   %job = load ptr, ptr %shared
@@ -45,6 +45,10 @@ entry:
   %calls = icmp eq i64 %self, %caller
   br i1 %calls, label %timed, label %member
 member:
+  %where_at = getelementptr i8, ptr %shared, i64 32
+  %where = load i64, ptr %where_at
+  %theirs = trunc i64 %where to i32
+  call void @hyb_team_part(i32 %theirs)
   call void %job(ptr %data)
   ret void
 timed:
@@ -60,7 +64,7 @@ timed:
 ; On OpenMP's team, unless it was waited for in vain a moment ago.
 define void @hyb_rt_share(ptr %job, ptr %data, i32 %size, i32 %flags) {{
 entry:
-  %shared = alloca [4 x i64]
+  %shared = alloca [5 x i64]
   %start = call i64 @hyb_team_clock()
   %until = load atomic i64, ptr @hyb_team_apart monotonic, align 8
   %apart = icmp slt i64 %start, %until
@@ -86,6 +90,10 @@ theirs:
   %self = call i64 @pthread_self()
   %caller_at = getelementptr i8, ptr %shared, i64 16
   store i64 %self, ptr %caller_at
+  %here = call i32 @sched_getcpu()
+  %where = sext i32 %here to i64
+  %where_at = getelementptr i8, ptr %shared, i64 32
+  store i64 %where, ptr %where_at
   %fork = load ptr, ptr @hyb_team_theirs
   call void %fork(ptr @hyb_team_timed, ptr %shared, i32 %size, i32 %flags)
   %end = call i64 @hyb_team_clock()

@@ -1,5 +1,5 @@
 """Large kernels on several threads: the same bits for any number of them, whosever team it is; memory that lacks and
-Ctrl-C on any of them; and children of a fork."""
+Ctrl-C on any of them; children of a fork; and who runs where."""
 
 from __future__ import annotations
 
@@ -234,6 +234,56 @@ until(comes)
 def test_who_waited_for_threads_of_torch_does_without_them_for_a_while(source) -> None:
     pytest.importorskip("torch")
     assert run(WAITS, source, threads=2) == "[2]\n"
+
+
+PLACES = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+if sys.argv[2] == "torch":
+    import torch
+import hybridc
+mod = hybridc.load(sys.argv[1])
+a = np.ones((300, 300), np.float32)
+mod.product(a, a)
+every = os.sched_getaffinity(0)
+here = min(every)
+os.sched_setaffinity(0, {here})
+def task(tid, what):
+    return Path(f"/proc/self/task/{tid}/{what}").read_text()
+def began(tid):  # so many times it has been given a processor
+    return int(task(tid, "schedstat").split()[2])
+def others():
+    return [int(t) for t in os.listdir("/proc/self/task") if int(t) != os.getpid()]
+def calls():
+    # Until a thread besides this one has been at it.
+    before = {t: began(t) for t in others()}
+    while True:
+        for _ in range(5):
+            mod.product(a, a)
+        if found := [t for t in before if began(t) > before[t]]:
+            return found
+def together():
+    for t in others():
+        os.sched_setaffinity(t, {here})
+    calls()
+    for t in others():
+        os.sched_setaffinity(t, every)
+    time.sleep(0.25)  # torch's come back then, if they were waited for
+    found = calls()
+    time.sleep(0.02)
+    assert all(os.sched_getaffinity(t) == every for t in found)
+    return all(int(task(t, "stat").rsplit(")", 1)[1].split()[36]) == here for t in found)
+print(sum(together() for _ in range(8)) <= 2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="moves threads of Linux")
+@pytest.mark.parametrize("whose", ["", "torch"])
+def test_nobody_stays_on_the_processor_of_who_calls(source, whose: str) -> None:
+    if whose:
+        pytest.importorskip("torch")
+    assert run(PLACES, source, whose, threads=2) == "True\n"
 
 
 FAILS = """
