@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 from tests.fuzz import campaign  # noqa: E402
 from tests.fuzz.slopes import judge, program  # noqa: E402
 
-PROGRAMS, PARTS, SIZE = 3072, 6, 128
+PROGRAMS, PARTS, SIZE = 2048, 8, 128
 SECONDS = os.environ.get("HYB_FUZZ_SECONDS")
 
 
