@@ -11,7 +11,7 @@ import numpy as np
 from hybridc_runtime import arrays, encoding, weights
 from hybridc_runtime.holds import SHOWN, show
 from hybridc_runtime.manifest import Manifest, Model, ModelState, Type
-from hybridc_runtime.memory import HEADER, LINE, MEMORY, align_up, allocate, free, set_word, word
+from hybridc_runtime.memory import HEADER, LINE, MEMORY, align_up, allocate, free, into_large_pages, set_word, word
 from hybridc_runtime.state import put, spill, step_to
 from hybridc_runtime.values import Owned
 
@@ -79,6 +79,12 @@ class Contents:
             self._owned.leaves = (block, data, vector.size, *self._owned.leaves[3:])
             if old:
                 self._part.program.drop_block(old)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Parameters are read at each call."""
+        data, count = self._flat()
+        into_large_pages(data, count * arrays.DTYPES[self._model.elem].itemsize)
 
     # ---- state
     def _state_values(self) -> dict[str, tuple[ModelState, Any]]:

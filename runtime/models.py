@@ -192,6 +192,7 @@ class ModelBase(Contents):
     def _start(self, part: Part, model: Model, owned: Owned) -> None:
         self._part, self._model, self._owned = part, model, owned
         self._lock = threading.RLock()
+        self._settle()
 
     # ---- configuration
     @property

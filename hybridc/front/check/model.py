@@ -296,8 +296,11 @@ class Members:
             case syntax.Call(fn=syntax.Name(id=name)) if name in INITIALISERS:
                 return initialiser(self.c, e, name, held)
         name = e.fn.id if isinstance(e, syntax.Call) and isinstance(e.fn, syntax.Name) else ""
+        help = nearest(name, INITIALISERS) or "write `= constant(x)` for a number"
+        if isinstance(e, syntax.Name) and e.id in INITIALISERS:
+            help = f"write `= {e.id}()`: it is called"
         self.c.error("HYB601", "a parameter is initialised by zeros, ones, normal, uniform, glorot, he, orthogonal or "
-                     "constant", e.span, help=nearest(name, INITIALISERS) or "write `= constant(x)` for a number")
+                     "constant", e.span, help=help)
         return None
 
     def state(self, m: syntax.ModelState) -> None:
