@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
+from tests.leaks import live_blocks
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -185,7 +186,7 @@ def test_the_process_lives_on(mod):
 
     def live():
         gc.collect()
-        return sum(p.program.live_blocks() for p in mod._parts)
+        return live_blocks(mod)
 
     before = live()
     for _ in range(3):

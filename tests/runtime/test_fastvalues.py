@@ -19,6 +19,7 @@ from hybridc_runtime.calls import Caller
 from hybridc_runtime.fastcall import wrap
 
 import hybridc
+from tests.leaks import live_blocks
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -460,7 +461,7 @@ def test_nothing_leaks(mod):
 
     def live():
         gc.collect()
-        return sum(p.program.live_blocks() for p in mod._parts)
+        return live_blocks(mod)
 
     def growth():
         gc.collect()
