@@ -90,8 +90,7 @@ class TypeReader:
         return r
 
     # -- types ---------------------------------------------------------------------------------------------------------
-    def type(self, t: Any, position: str = "") -> Type:
-        """`position` is "param" or "field" where a resource may not stand unmarked."""
+    def type(self, t: Any) -> Type:
         match t:
             case syntax.TypeName(name=name, args=args):
                 return self._named(t, name, args)
