@@ -125,7 +125,6 @@ def signature(d: Declarer, unit: Unit, decl: syntax.Fn, owner: Any, outer: TypeR
     reader.bare_model = None
     result: Type | None = VOID
     if decl.result is not None:
-        reader.resources = True
         result = reader.type(decl.result)
         for extra_dim in reader.new_dims[n_dims:]:
             _unbound(d, extra_dim, reader)

@@ -76,7 +76,6 @@ class TypeReader:
     value: Callable[[str, Span | None], Dim | None] | None = None
     model_value: Callable[[str], Type | None] | None = None
     computed: Callable[[Any, str, Type], TypeVar | None] | None = None
-    resources: bool = False
     unknowns: int = 0
     quiet: bool = False
     prepare: Callable[[str], None] | None = None
