@@ -52,7 +52,8 @@ def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
     patch.setenv("HYB_OPT", "0")
     folder = tmp_path_factory.mktemp("compiled")
     for source in BUILT:
-        (folder / f"{source}.hybx").write_bytes(driver.build(checking.check(str(written(folder, source, "d")))).data)
+        checked = checking.check(str(written(folder, source, "d")))
+        (folder / f"{source}.hybx").write_bytes(driver.build(checked, "cpu:host").data)
     files = {source: hybridc.load(folder / f"{source}.hybx" if source in BUILT else written(folder, source, "d"))
              for source in SOURCES}
     patch.undo()

@@ -61,7 +61,8 @@ def mod(request, tmp_path_factory):
     if request.param == "source":
         return hybridc.load(SOURCE, externs=externs)
     folder = tmp_path_factory.mktemp("built")
-    done = subprocess.run([sys.executable, "-m", "hybridc", "build", str(SOURCE), "-o", str(folder)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "hybridc", "build", str(SOURCE), "-o", str(folder), "--target", "cpu:host"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return hybridc.load(folder / "kinds.hybx", externs=externs)
 
