@@ -152,7 +152,7 @@ def optimise(
             check_after("all passes", better, ir.Program())
         except CompileError:
             raise
-        except Exception:
+        except Exception:  # whatever broke down: the pass before it that left a mistake is named, or it goes on
             check_after("lower", core)
             made(each=True)
             raise

@@ -27,8 +27,8 @@ Calls:
     njit.py                     from numba
     hosts.py, store_services.py    what compiled code asks for: externs, stores
     loops.py, team.py, parallel.py    `parallel` loops, threads, and what Python has to do for them
-    torch_team.py    kernels on the threads that torch has, where these come
-    cores.py         no thread of a team on the caller's processor
+    torch_team.py               kernels on the threads that torch has, where these come
+    cores.py                    no thread of a team on the caller's processor
 
 Models:
 
@@ -37,7 +37,7 @@ Models:
 
 Stores and GPUs:
 
-    store.py, faststore.py      maps on disk
+    store.py, faststore.py      maps on disk; files.py: files that are there whole or not at all
     launchers.py, cuda.py, hip.py, interpret.py, driver_api.py    who runs kernels
     device.py, graphs.py        what compiled code asks of these
 """

@@ -186,7 +186,7 @@ class Caller:
             error = ArgumentError(e.message(self._what(i)) + remedy)
             error.fits = i + 1 / (2 + abs(beyond))  # of entries for several numbers of dimensions, the nearest
             raise error from None
-        except BaseException:
+        except BaseException:  # what a user's value raises when it is read, or a signal's: nothing is left written
             writing.undo()
             raise
         return writing

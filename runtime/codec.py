@@ -277,11 +277,6 @@ class Codec:
             found = self._callers[symbol] = self.make_caller(entry)
         return found
 
-    def make_by_helper(self, symbol: str, params: list[Type], t: Type, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The leaves of what a compiled function makes."""
-        return self.helper(symbol, params, t).leaves(args)[0]
-
-    # ---- shares of blocks
     def retain(self, t: Type, leaves: tuple[Any, ...]) -> None:
         """One more owner for every block that the leaves point to."""
         for place in self.layouts.of(t).blocks:

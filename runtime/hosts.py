@@ -106,7 +106,7 @@ class Exchange:
         except Misfit as e:
             writing.undo()
             raise ArgumentError(e.message(names[i])) from None
-        except BaseException:
+        except BaseException:  # what a user's value raises when it is read, or a signal's: nothing is left written
             writing.undo()
             raise
         writing.commit()

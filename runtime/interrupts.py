@@ -58,23 +58,6 @@ def start_timer() -> None:
     _wake.set()
 
 
-class watch:  # noqa: N801 (used as a statement)
-    """While it lasts, the flag at this address is raised at every tick."""
-
-    __slots__ = ("flag",)
-
-    def __init__(self, flag: int):
-        self.flag = flag
-
-    def __enter__(self) -> None:
-        active.add(self.flag)
-        if parked:
-            start_timer()
-
-    def __exit__(self, *_: object) -> None:
-        active.discard(self.flag)
-
-
 def _after_fork() -> None:
     global _timer, parked, _wake
     _timer, parked, _wake = None, True, threading.Event()

@@ -133,7 +133,7 @@ def _open(codec: Codec, params: list[Type]) -> Service:
         try:
             store.agree(schemas)
             store.own()
-        except BaseException:
+        except BaseException:  # also of a signal's: nobody else holds the store
             release(store)
             raise
         block, handle = hold(let_go)

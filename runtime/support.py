@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 from hybridc_runtime import cores, fastplan, glue, machine, team, torch_team
+from hybridc_runtime.files import write_whole
 
 HERE = Path(__file__).resolve().parent
 MADE = HERE / "made"
@@ -91,10 +91,7 @@ def _keep(path: Path, made: Support) -> None:
     data = json.dumps(made.known).encode() + b"\n" + made.object
     try:
         MADE.mkdir(exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=MADE, prefix=".", suffix=".tmp")
-        with os.fdopen(handle, "wb") as f:
-            f.write(hashlib.sha256(data).digest() + data)
-        os.replace(temporary, path)
+        write_whole(path, hashlib.sha256(data).digest() + data)
         for old in MADE.glob("support-*.o"):
             if old != path:
                 old.unlink(missing_ok=True)

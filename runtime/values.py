@@ -207,15 +207,11 @@ class rng:  # noqa: N801 (as the language calls it)
         return f"rng({', '.join(map(str, self._state))})"
 
     def leaves(self, codec: Codec, t: Type) -> tuple[Any, ...]:
-        """The state as the program keeps it; a fresh one is made by the program from its seed."""
+        """The state as the program keeps it; of a fresh one the seed, and zeros."""
         layout = codec.layouts.of(t)
         if len(self._state) == len(layout.chars):
             return self._state
-        maker = codec.kind(t).helpers.get("new")
-        if maker is not None:
-            self._state = codec.make_by_helper(maker, ["int"], t, self._state)
-        else:
-            self._state = (self._state[0], *layout.zeros[1:])
+        self._state = (self._state[0], *layout.zeros[1:])
         return self._state
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from hybridc_runtime.arrays import DTYPES
+from hybridc_runtime.files import write_whole
 
 CODES = {
     "f32": "F32", "f64": "F64", "f16": "F16", "bf16": "BF16", "int": "I64", "i32": "I32", "u8": "U8", "bool": "BOOL",
@@ -21,24 +21,7 @@ LONGEST_HEADER = 100 << 20
 
 def save(path: str | os.PathLike[str], tensors: Mapping[str, tuple[str, Any]], metadata: Mapping[str, str]) -> None:
     """Write a file of these; all of it or nothing, through any crash."""
-    data = to_bytes(tensors, metadata)
-    target = os.fspath(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(target)), prefix=".", suffix=".tmp")
-    except OSError as e:
-        raise type(e)(e.errno, e.strerror, target) from None  # not the name of a file that nobody asked for
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_whole(path, to_bytes(tensors, metadata), lasting=True)
 
 
 def to_bytes(tensors: Mapping[str, tuple[str, Any]], metadata: Mapping[str, str]) -> bytes:

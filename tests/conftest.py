@@ -10,7 +10,7 @@ import signal
 import pytest
 from hybridc_runtime.module import Part
 
-from tests.leaks import Leaks
+from tests.leaks import Leaks, live_blocks
 
 # Threads of OpenMP that wait sleep, since other tests run beside.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -61,6 +61,16 @@ def no_leaks():
     gc.unfreeze()
     found = leaks.found()
     assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def no_leak(mod):
+    """The test leaves no block of the module behind."""
+    gc.collect()
+    before = live_blocks(mod)
+    yield
+    gc.collect()
+    assert live_blocks(mod) == before
 
 
 @pytest.fixture(scope="module", autouse=True)

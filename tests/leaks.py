@@ -17,6 +17,12 @@ from hybridc_runtime.memory import word
 from hybridc_runtime.module import Module, Part
 
 
+def live_blocks(mod: Any) -> int:
+    """How many blocks of memory a loaded module has now; those of garbage that has not been searched for are among
+    them."""
+    return sum(part.program.live_blocks() for part in mod._parts)
+
+
 class _Watched:
     """A module, the test that loaded it, and the addresses of its programs' counts, which stay readable as native code
     does."""

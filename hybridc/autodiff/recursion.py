@@ -20,6 +20,7 @@ from hybridc.autodiff.derived import Derived
 from hybridc.autodiff.forward import Forward
 from hybridc.autodiff.region import Region
 from hybridc.autodiff.reverse import Reverse
+from hybridc.autodiff.rules import Refused
 from hybridc.autodiff.structure import leaving
 from hybridc.base.names import unused
 from hybridc.core.builder import Builder, integer
@@ -288,7 +289,7 @@ def derive(driver: Driver, name: str, mask: Mask, letters: str) -> Derived:
     try:
         driver.group.add(name, mask, letters)
         driver.group.finish()
-    except BaseException:
+    except Refused:
         for key in driver.group.shared.values():
             driver.recursive_parts.pop(key, None)
         raise

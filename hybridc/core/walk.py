@@ -394,6 +394,22 @@ def map_outs(stmt: Stmt, f: Callable[[Var], Var]) -> Stmt:
     return replace(stmt, outs=tuple(map(f, stmt.outs)))
 
 
+def leading_to(made_by: Mapping[int, Op], *atoms: Atom) -> list[Op]:
+    """The operators among these, each by the variable that it makes, that lead to the atoms, in order."""
+    found: dict[int, Op] = {}
+
+    def need(a: Atom) -> None:
+        op = made_by.get(a.id) if isinstance(a, Var) else None
+        if op is not None and op.outs[0].id not in found:
+            for arg in op.args:
+                need(arg)
+            found[op.outs[0].id] = op
+
+    for a in atoms:
+        need(a)
+    return list(found.values())
+
+
 def substitute(block: Block, values: Mapping[Var, Atom]) -> Block:
     """With variables replaced wherever they are used."""
     if not values:

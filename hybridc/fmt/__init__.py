@@ -3,6 +3,10 @@
 The text is made from tokens and comments; line breaks, spaces and quotes of the author count for nothing, but for empty
 lines (one is kept) and breaks around comments inside brackets. The result says the same: its syntax tree is compared
 with the original's.
+
+    lines.py      from tokens and comments to lines
+    spacing.py    what stands between two tokens
+    breaking.py   long lines
 """
 
 from __future__ import annotations

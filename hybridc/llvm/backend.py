@@ -106,9 +106,8 @@ def _side_by_side(make: Callable[[str], bytes], names: Sequence[str]) -> list[by
     with ThreadPoolExecutor(workers, "hyb-llvm") as pool:
         try:
             return list(pool.map(make, names))
-        except BaseException:
+        finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def _name(text: str, cpu: str, opt: int) -> str:

@@ -87,19 +87,11 @@ class Compiled:
         return "\n".join(backend.assembly(text, self.cpu, self.opt) for text in self.pieces)
 
 
-def emit_module(
-    owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type] = (), once: Collection[str] = (),
-    vector_bytes: int = 32,
-) -> Module:
-    """The LLVM text of a program's entries and all they need."""
-    return emit_modules(owned, entries, release_types, once, [vector_bytes], Tables())[0]
-
-
 def emit_modules(
     owned: OwnedProgram, entries: Sequence[str], release_types: Sequence[Type], once: Collection[str],
     widths: Iterable[int], tables: Tables,
 ) -> list[Module]:
-    """The same for processors with vectors of each of these widths."""
+    """The LLVM text of a program's entries and all they need, for processors with vectors of each of these widths."""
     modules = [_emitted(owned, entries, release_types, once, width, tables) for width in widths]
     for module in modules:
         find_drained(module)

@@ -205,10 +205,7 @@ def emit_gather(e: FnEmitter, op: Op) -> Results:
     x, idx, axis = tensor_of(e, op.args[0]), tensor_of(e, op.args[1]), _axis(op)
     check_gather(e, op)
     out = new_tensor(e, x.elem, idx.dims)
-    kernel = _gather_kernel(e.module, None, x.elem, idx.elem, x.rank, axis)
-    args = [("ptr", out.data), ("ptr", x.data), ("ptr", idx.data)]
-    sizes = [*idx.dims, *strides_of(e, x.dims), *strides_of(e, idx.dims), x.dims[axis]]
-    bad = e.call("i64", kernel, args + [("i64", s) for s in sizes])
+    bad = _moved(e, None, out.data, idx.dims, x, idx, axis)
     with e.holding(out.owner):
         _report(e, bad, idx, x.dims[axis])
     return (out.leaves,)
@@ -229,13 +226,17 @@ def emit_scatter(e: FnEmitter, op: Op) -> Results:
     with e.giving_up(op.args[:1]):
         check_scatter(e, op)
     x = writable(e, x)
-    kernel = _gather_kernel(e.module, fn, x.elem, idx.elem, x.rank, axis)
-    args = [("ptr", v.data), ("ptr", x.data), ("ptr", idx.data)]
-    sizes = [*idx.dims, *strides_of(e, x.dims), *strides_of(e, v.dims), x.dims[axis]]
-    bad = e.call("i64", kernel, args + [("i64", s) for s in sizes])
+    bad = _moved(e, fn, v.data, v.dims, x, idx, axis)
     with e.holding(x.owner):
         _report(e, bad, idx, x.dims[axis])
     return (x.leaves,)
+
+
+def _moved(e: FnEmitter, fn: str | None, y: str, y_dims: Sequence[str], x: Tensor, idx: Tensor, axis: int) -> str:
+    """The elements of x that indices name go to y, or with `fn` come from there; the place of a wrong index, or -1."""
+    kernel = _gather_kernel(e.module, fn, x.elem, idx.elem, x.rank, axis)
+    sizes = [*idx.dims, *strides_of(e, x.dims), *strides_of(e, y_dims), x.dims[axis]]
+    return e.call("i64", kernel, [("ptr", y), ("ptr", x.data), ("ptr", idx.data), *(("i64", s) for s in sizes)])
 
 
 def _gather_kernel(module: Module, fn: str | None, kind: Prim, index: Prim, count: int, axis: int) -> str:

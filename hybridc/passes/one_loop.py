@@ -387,7 +387,7 @@ class _OneLoop:
                     self.becomes(p, x, s, b, depth) for p, x in zip(parts, s.args, strict=True))), None)
             case [s]:
                 return self.through(v, s, depth)
-        return self.element(v, users, b.stmts)
+        return self.element(users, b.stmts)
 
     def through(self, v: Var, s: Stmt, depth: int) -> Var | None:
         """What `v` becomes, if the statement does nothing but add to it."""
@@ -420,7 +420,7 @@ class _OneLoop:
                                  and self.flows(p, fn.body, i, depth + 1)), None)
         return None
 
-    def element(self, v: Var, users: Sequence[Stmt], stmts: Sequence[Stmt]) -> Var | None:
+    def element(self, users: Sequence[Stmt], stmts: Sequence[Stmt]) -> Var | None:
         """What a buffer becomes when something is added to one of its elements, and that is all."""
         if len(users) != 2:
             return None

@@ -37,7 +37,7 @@ from hybridc.core.ir import (
 )
 from hybridc.core.ops import OPS, may_fault
 from hybridc.core.types import is_counted
-from hybridc.core.walk import called, highest_id, map_blocks, once, operators, rebuilt, with_body
+from hybridc.core.walk import called, highest_id, leading_to, map_blocks, once, operators, rebuilt, with_body
 from hybridc.passes.counted import Counted, counted, within
 from hybridc.passes.each import each
 from hybridc.passes.inline import callees_first
@@ -139,18 +139,7 @@ class _Ways:
                 yield from islice(self.probes(stmt.body), 1)
 
     def probe(self, table: Atom, at: Atom) -> Probe:
-        ops: dict[int, Op] = {}
-
-        def need(a: Atom) -> None:
-            op = self.made_by.get(a.id) if isinstance(a, Var) else None
-            if op is not None and op.outs[0].id not in ops:
-                for arg in op.args:
-                    need(arg)
-                ops[op.outs[0].id] = op
-
-        need(table)
-        need(at)
-        return Probe(tuple(ops.values()), table, at)
+        return Probe(tuple(leading_to(self.made_by, table, at)), table, at)
 
 
 def _simple(op: Op) -> bool:

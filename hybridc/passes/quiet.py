@@ -46,6 +46,7 @@ from hybridc.core.walk import (
     diverges,
     highest_id,
     highest_label,
+    leading_to,
     map_blocks,
     rebuilt,
     statements,
@@ -156,10 +157,10 @@ class _Quiet:
         b.open()
         room = b.op("sub", [_given(turn.stop, now), first], INT)
         whole: Atom = b.op("ge", [room, integer(BLOCK)], BOOL)
-        ops = found.needed(other)
+        ops = leading_to(found.made, other)
         for buffer, place in {op.args: None for op in ops if op.op == "buffer_get"}:
             made = {**now, turn.index.id: first}
-            for op in found.needed(buffer, place):
+            for op in leading_to(found.made, buffer, place):
                 self.again(op, made)
             start, wanted = _given(place, made), 1 if found.stays(place) else BLOCK
             left = b.op("sub", [b.op("buffer_len", [_given(buffer, made)], INT), start], INT)
@@ -218,7 +219,7 @@ class _Turn:
             return None
         if any(v != p for i, (v, p) in enumerate(zip(way.values, loop.params, strict=True)) if i != turn.place):
             return None
-        ops = self.needed(way.other)
+        ops = leading_to(self.made, way.other)
         own = within(loop) - {p.id for p in loop.params} - {op.outs[0].id for op in ops}
         reads = [op for op in ops if op.op == "buffer_get" and not all(map(self.stays, op.args))]
         known = all(isinstance(a, Const) or a.id not in own for op in ops for a in op.args)
@@ -297,21 +298,6 @@ class _Turn:
         out = self.b.var(args[-1].type)
         self.made[out.id] = Op((out,), name, args)
         return out
-
-    def needed(self, *atoms: Atom) -> list[Op]:
-        """What leads to them, in order."""
-        found: dict[int, Op] = {}
-
-        def need(a: Atom) -> None:
-            op = self.made.get(a.id) if isinstance(a, Var) else None
-            if op is not None and op.outs[0].id not in found:
-                for arg in op.args:
-                    need(arg)
-                found[op.outs[0].id] = op
-
-        for a in atoms:
-            need(a)
-        return list(found.values())
 
     # ---- telling
     def told(self, block: Block, far: Atom, later: Atom) -> tuple[list[Stmt], Atom]:

@@ -45,11 +45,11 @@ def write_attention(r: Rows, a: Online) -> None:
         if not whole.isdigit():  # of no columns nothing is mixed, which is 0
             w.line(f"{weight} = tl.where({whole} > 0, {weight}, 1.0)")
         name = a.product.op.outs[0].name if a.product.op is not None else ""
-        r.memo[a.product, c.name] = w.let(name or "product", scalar("div", [mixed, weight], [kind, kind], kind, {}))
+        r.memo[a.product, c.name] = w.let(name or "product", scalar("div", [mixed, weight], [kind, kind], kind))
 
 
 def _exp(text: str, kind: Prim) -> str:
-    return scalar("exp", [text], [kind], kind, {})
+    return scalar("exp", [text], [kind], kind)
 
 
 def _end(r: Rows, a: Online) -> str:

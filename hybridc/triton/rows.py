@@ -304,8 +304,7 @@ class Rows:
         assert op is not None
         if op.op == "broadcast":
             return values[0]
-        attrs = {n: v for n, v in op.attrs if n not in ("fn", "axes")}
-        text = scalar(str(op.attr("fn")), values, [a.type for a in node.args], node.type, attrs)
+        text = scalar(str(op.attr("fn")), values, [a.type for a in node.args], node.type)
         return self.w.let(op.outs[0].name or str(op.attr("fn")), text)
 
     def shifted(self, c: Columns, by: int, text: str) -> Columns:

@@ -6,7 +6,7 @@ hardware only approximates (exp, division, square root) is asked of libdevice or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hybridc.base.types import BF16, BOOL, F16, F64, FLOATS, INT, INTS, U8, Prim
 from hybridc.core.rounding import HIGHEST, LOWEST
@@ -51,7 +51,7 @@ SUPPORTED = frozenset({
 })  # fmt: skip
 
 
-def scalar(fn: str, args: Sequence[str], types: Sequence[Prim], target: Prim, attrs: Mapping[str, object]) -> str:
+def scalar(fn: str, args: Sequence[str], types: Sequence[Prim], target: Prim) -> str:
     """The expression of a scalar operator on named values."""
     source = types[-1]
     if all(_literal(a) for a in args):

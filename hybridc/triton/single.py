@@ -72,7 +72,7 @@ class Single:
                 rest = self.w.let("rest", f"{rest} // {d}")
         return found[::-1]
 
-    def store(self, value: str, at: str, ok: str, kind=None) -> None:  # type: ignore[no-untyped-def]
+    def store(self, value: str, at: str, ok: str) -> None:
         self.w.line(f"tl.store(o0 + {at}, {value}, mask={ok})")
 
     def dims(self) -> list[str]:
@@ -147,9 +147,8 @@ def _map(s: Single) -> None:
             if axis is not None:
                 own[axis] = dims[k]
         values.append(s.load(i, at_least(spread(places, axes, own), at), ok))
-    attrs = {n: v for n, v in s.op.attrs if n not in ("fn", "axes")}
     types = [elem(a.type) for a in s.op.args]
-    value = s.w.let("value", scalar(str(s.op.attr("fn")), values, types, s.kind, attrs))
+    value = s.w.let("value", scalar(str(s.op.attr("fn")), values, types, s.kind))
     s.store(narrowed(s.kind, value), at, ok)
 
 

@@ -18,6 +18,7 @@ from hybridc.core.interp import InterpFault, Interpreter, print_host
 from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.passes import guard
+from tests.core.texts import parsed
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -176,8 +177,7 @@ def test_what_only_passes_make_is_refused(honest: container.Contents, op: str, w
 
 
 def test_the_interpreter_checks_alike(hostile: str) -> None:
-    core, _ = read(hostile)
-    assert core is not None
+    core = parsed(hostile)
     guarded = guard.run(core, ["get"], Interface())
     check_after("guard", guarded)
     with pytest.raises(InterpFault, match="beyond what there is"):

@@ -1,6 +1,7 @@
 """Every construct of the language within a loss (constructs.hyb, arrays.hyb, nested.hyb), lists that are handed on and
-changed (handed_on.hyb), and losses as few would write them (unusual.hyb): the derivative in compiled code and on the interpreter, forward mode and second derivatives, all
-beside central differences. And by models and their parameters (models.hyb)."""
+changed (handed_on.hyb), and losses as few would write them (unusual_functions.hyb, unusual_data.hyb): the derivative in
+compiled code and on the interpreter, forward mode and second derivatives, all beside central differences. And by models
+and their parameters (models.hyb)."""
 
 from __future__ import annotations
 
@@ -21,10 +22,10 @@ from hybridc.link import surface
 
 HERE = Path(__file__).parent
 SOURCES = {name: (HERE / f"{name}.hyb").read_text() for name in (
-    "constructs", "arrays", "nested", "handed_on", "unusual", "recursion")}
+    "constructs", "arrays", "nested", "handed_on", "unusual_functions", "unusual_data", "recursion")}
 OF = {name: file for file, text in SOURCES.items()
       for name in re.findall(r"^fn (f_\w+)\(xs: list\[f64\]\) -> f64", text, re.M)}
-BUILT = ("handed_on", "unusual")
+BUILT = ("handed_on", "unusual_functions", "unusual_data")
 NAMES = list(OF)
 POINTS = ([0.7, 1.3, 0.9, 0.55, 1.1], [1.41, 0.62, 0.35, 1.27, 0.78])
 DIRECTION = [0.3, -0.5, 0.2, 0.9, -0.4]
@@ -51,7 +52,8 @@ def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
     patch.setenv("HYB_OPT", "0")
     folder = tmp_path_factory.mktemp("compiled")
     for source in BUILT:
-        (folder / f"{source}.hybx").write_bytes(driver.build(checking.check(str(written(folder, source, "d")))).data)
+        checked = checking.check(str(written(folder, source, "d")))
+        (folder / f"{source}.hybx").write_bytes(driver.build(checked, "cpu:host").data)
     files = {source: hybridc.load(folder / f"{source}.hybx" if source in BUILT else written(folder, source, "d"))
              for source in SOURCES}
     patch.undo()

@@ -11,6 +11,7 @@ import hybridc
 from hybridc import driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.link import surface
+from tests.leaks import live_blocks
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -49,12 +50,9 @@ def mod():
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_deep_values(mod, name: str) -> None:
-    def live() -> int:
-        return sum(p.program.live_blocks() for p in mod._parts)
-
-    before = live()
+    before = live_blocks(mod)
     assert getattr(mod, name)(*arguments(name, DEEP)) == pytest.approx(EXPECTED[name](DEEP), rel=1e-12)
-    assert live() == before
+    assert live_blocks(mod) == before
 
 
 def test_a_direction_that_is_shorter(mod) -> None:

@@ -190,8 +190,8 @@ def test_ode(mod: Any) -> None:
 
 
 def test_saddle(mod: Any) -> None:
-    for point in mod.saddle():
-        assert point == pytest.approx([0, 0], abs=1e-5)
+    lowest, highest = mod.saddle()
+    assert [*lowest, *highest] == pytest.approx([0, 0, 0, 0], abs=1e-5)
 
 
 def test_particle(mod: Any) -> None:

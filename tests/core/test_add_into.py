@@ -7,9 +7,9 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.passes import add_into
+from tests.core.texts import parsed
 
 HEAD = "fn f(v%1: f32[?], a%2: f32[?, 2], b%3: f32[?, 3]) -> (f32[?]) {\n"
 PRODUCT = "  %4: f32[2, 3] = matmul[ta=true, tb=false](a%2, b%3)\n"
@@ -44,8 +44,7 @@ LEFT = {
 
 
 def values(text):
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     after = add_into.run(program)
     check_after("add_into", after)
     return program, after

@@ -10,9 +10,9 @@ from hybridc.core.interp import InterpFault, Interpreter, str_text, str_value
 from hybridc.core.interp_compile import MAX_LOOPS
 from hybridc.core.interp_ops import MAKERS
 from hybridc.core.ops import OPS
-from hybridc.core.reader import read
 from hybridc.core.values import Buffer, Some
 from hybridc.core.verify import verify
+from tests.core.texts import parsed
 
 STR = "struct str { bytes: buffer[u8], size: int, count: int }\n"
 LOW, HIGH = -(1 << 63), (1 << 63) - 1
@@ -20,8 +20,7 @@ inf, nan = math.inf, math.nan
 
 
 def run(text: str, *args: object, fn: str = "f", **options: object) -> tuple[object, ...]:
-    program, diagnostics = read(STR + text)
-    assert program is not None, diagnostics
+    program = parsed(STR + text)
     assert verify(program) == []
     return Interpreter(program, **options).call(fn, args)  # type: ignore[arg-type]
 

@@ -9,10 +9,10 @@ import hybridc
 from hybridc import checking, driver, pipeline
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
-from hybridc.core.reader import read
 from hybridc.core.values import InterpFault
 from hybridc.core.verify import check_after
 from hybridc.passes import into_part
+from tests.core.texts import parsed
 
 HEAD = "fn f(v%1: f64[?], a%2: f64[?], b%3: f64[2]) -> (f64[?]) {\n"
 SQUARE = "  %4: f64[2] = map[axes=((0,), (0,),), `fn`=\"mul\"](b%3, b%3)\n"
@@ -39,8 +39,7 @@ LEFT = {
 
 
 def values(text):
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     after = into_part.run(program)
     check_after("into_part", after)
     return program, after

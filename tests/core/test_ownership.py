@@ -13,6 +13,7 @@ from hybridc.core.verify import verify
 from hybridc.passes.ownership import own
 from tests.core.counting import Counting
 from tests.core.generate import BB, BOTH, NEST, PAIR, TREE, B, BufferT, OptionT, program_of
+from tests.core.texts import parsed
 
 PAIR_VALUE = (Buffer([1, 2]), 7, Buffer([3]))
 TREE_VALUE = EnumValue(2, (EnumValue(1, (Buffer([4]),)), EnumValue(0, ()), PAIR_VALUE))
@@ -92,8 +93,7 @@ fn sum(self%1: List) -> (int) {
 
 
 def counted(text: str) -> Counting:
-    program, diagnostics = read(HEAD + text)
-    assert program is not None, diagnostics
+    program = parsed(HEAD + text)
     assert verify(program) == []
     return Counting(own(program))
 
@@ -349,8 +349,7 @@ LATER
 ])
 def test_a_kernel_writes_over_what_no_caller_needs(later: str, keeps: tuple[bool, ...]) -> None:
     """The first may be read after a call, or be a part of something; `g` is the caller's own parameter."""
-    program, diagnostics = read(HEAD.split("struct List")[0] + STEP.replace("LATER", later))
-    assert program is not None, diagnostics
+    program = parsed(HEAD.split("struct List")[0] + STEP.replace("LATER", later))
     assert verify(program) == []
     owned = own(program)
     assert verify(owned.program) == []

@@ -17,6 +17,7 @@ from hybridc.passes.ownership import own
 from tests.core.counting import Counting
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
+from tests.core.texts import parsed
 
 PASSES = {
     "inline": inline.run, "simplify": simplify.run, "dce": dce.run, "bounds": bounds.run, "options": options.run,
@@ -49,8 +50,7 @@ def test_random_programs_keep_their_meaning(seed: int) -> None:
 
 
 def after(text: str, *names: str) -> str:
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     assert verify(program) == []
     for name in names:
         program = PASSES[name](program)
@@ -59,8 +59,7 @@ def after(text: str, *names: str) -> str:
 
 
 def same_text(got: str, wanted: str) -> None:
-    program, diagnostics = read(wanted)
-    assert program is not None, diagnostics
+    program = parsed(wanted)
     assert got == print_program(program)
 
 
@@ -215,8 +214,7 @@ fn main(b%1: buffer[int], i%2: int) -> (int) @user:7:8 {
 
 
 def test_inlined_library_code_faults_at_the_call() -> None:
-    program, _ = read(LIBRARY)
-    assert program is not None
+    program = parsed(LIBRARY)
     inlined = dce.prune(inline.run(program), ["main"])
     check_after("inline", inlined)
     assert set(inlined.fns) == {"shown", "main"}

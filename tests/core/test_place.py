@@ -6,15 +6,14 @@ from __future__ import annotations
 import pytest
 
 from hybridc.core.ir import Loop, Op, Program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after, verify
 from hybridc.core.walk import statements
 from hybridc.passes import place
+from tests.core.texts import parsed
 
 
 def placed(text: str) -> Program:
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     assert verify(program) == []
     better = place.run(program, everything=True)
     check_after("place", better)

@@ -9,12 +9,12 @@ import hybridc
 from hybridc import driver
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Block, Loop, Program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.core.walk import blocks_of
 from hybridc.passes import quiet
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
+from tests.core.texts import parsed
 
 LOOP = """
 fn far(n%1: int) -> (int) {{
@@ -42,8 +42,7 @@ CALL, STAY, LEAVE = "c%12: int = call far(i%4) yield c%12", "yield s%5", "exit 1
 
 
 def looped(before: str = AT, then: str = CALL, orelse: str = STAY) -> Program:
-    program, diagnostics = read(LOOP.format(before=before, then=then, orelse=orelse))
-    assert program is not None, diagnostics
+    program = parsed(LOOP.format(before=before, then=then, orelse=orelse))
     return program
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from hybridc.core.interp import InterpFault, Interpreter
 from hybridc.core.printer import print_program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.passes import spread
+from tests.core.texts import parsed
 
 HEAD = "fn f(x%1: f32[?], y%2: f32[?, ?]) -> (f32[?, ?]) {\n"
 SIZES = "  %3: int = dim[axis=0](y%2)\n  %4: int = dim[axis=1](y%2)\n"
@@ -37,8 +37,7 @@ LEFT = {
 
 
 def values(text):
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     after = spread.run(program)
     check_after("spread", after)
     return program, after

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hybridc.core.reader import read
 from hybridc.link.stays import shares
+from tests.core.texts import parsed
 
 TEXT = """
 enum Tree { Leaf(x: f32[?]) Node(left: Tree, right: Tree) }
@@ -88,7 +88,6 @@ fn asked(a%1: f32[?], b%2: f32[?]) -> (f32) {
     ],
 )
 def test_results_share(name, results, kept):
-    program, diagnostics = read(TEXT)
-    assert program is not None, diagnostics
+    program = parsed(TEXT)
     found = shares(program, [name])[name]
     assert (found.results, found.kept) == (results, kept)

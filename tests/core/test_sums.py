@@ -7,9 +7,9 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.passes import sums
+from tests.core.texts import parsed
 
 LOOP = """fn f(all%1: f64[?, ?], v%2: f64[?], row%3: int, n%4: int) -> (f64[?, ?], f64[?]) {
   size%5: int = dim[axis=0](v%2)
@@ -57,8 +57,7 @@ LEFT = {
 
 
 def both(text):
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     after = sums.run(program)
     check_after("sums", after)
     return program, after

@@ -9,7 +9,6 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.core.walk import with_body
 from hybridc.passes import invariant, remainders, tables
@@ -17,6 +16,7 @@ from hybridc.passes.counters import counters
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
 from tests.core.test_passes import PASSES, after, same_text
+from tests.core.texts import parsed
 
 
 def all_counters(program: Program) -> Program:
@@ -160,8 +160,7 @@ fn f(a%1: int, n%2: int) -> (int, int, int) {
 
 
 def test_numbers_are_what_they_were() -> None:
-    before, diagnostics = read(LOOP.format("", "5", "c%10", "i%11"))
-    assert before is not None, diagnostics
+    before = parsed(LOOP.format("", "5", "c%10", "i%11"))
     better = all_counters(before)
     check_after("counters", better)
     for args in ([0, 4], [3, 3], [7, 2], [-2, 2]):
@@ -199,8 +198,6 @@ def test_constant_lists_are_made_before_loops() -> None:
 ])
 def test_others_stay(made: str) -> None:
     text = CONSTANT.format("", made, "b%8")
-    program, _ = read(text)
-    assert program is not None
     moved = "buffer_new" in after(text, "invariant").split("loop 1")[0]
     assert not moved
 

@@ -12,6 +12,7 @@ from hybridc.core.ir import BF16, F32, F64, INT, U8, Block, Const, Exit, Fn, Op,
 from hybridc.core.printer import print_program
 from hybridc.core.reader import read
 from tests.core.generate import program_of
+from tests.core.texts import parsed
 
 
 def round_trip(program: Program) -> None:
@@ -46,8 +47,7 @@ def test_strange_names_places_and_numbers() -> None:
 
 
 def test_the_negative_zero_is_kept() -> None:
-    program, _ = read("fn f() -> (f64) { exit 0 -0.0 }")
-    assert program is not None
+    program = parsed("fn f() -> (f64) { exit 0 -0.0 }")
     (value,) = program.fns["f"].body.tail.values
     assert math.copysign(1.0, value.value) == -1.0  # type: ignore[union-attr]
 

@@ -6,13 +6,13 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.printer import print_program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after, verify
 from hybridc.passes import unpack
 from hybridc.passes.ownership import own
 from tests.core.counting import Counting
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
+from tests.core.texts import parsed
 
 
 @pytest.mark.parametrize("seed", range(300, 340))
@@ -57,8 +57,7 @@ fn root "root"(p%1: pair) -> (int, pair) {
 
 
 def test_what_is_handed_on_is_unpacked_and_what_is_kept_is_not() -> None:
-    program, diagnostics = read(TEXT)
-    assert program is not None, diagnostics
+    program = parsed(TEXT)
     assert verify(program) == []
     done = unpack.run(program, ["root"])
     check_after("unpack", done)

@@ -6,12 +6,12 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import If, Loop, Program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.core.walk import calls, statements, with_body
 from hybridc.passes import unswitch
 from tests.core.generate import program_of
 from tests.core.test_ownership import argument, outcome
+from tests.core.texts import parsed
 
 LOOP = """
 fn far(n%1: int, i%2: int) -> (int, int) {{
@@ -41,8 +41,7 @@ SAME, CALL = "%6: bool = eq(n%1, m%2)", "c%12: int, d%13: int = call far(n%1, i%
 
 
 def looped(asked: str = SAME, then: str = "yield i%3, 1", orelse: str = CALL) -> Program:
-    program, diagnostics = read(LOOP.format(asked=asked, then=then, orelse=orelse))
-    assert program is not None, diagnostics
+    program = parsed(LOOP.format(asked=asked, then=then, orelse=orelse))
     return program
 
 

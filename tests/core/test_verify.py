@@ -7,6 +7,7 @@ import pytest
 from hybridc.core.ir import INT, Block, Fn, Program, Var, Yield
 from hybridc.core.reader import read
 from hybridc.core.verify import CoreError, check_after, verify
+from tests.core.texts import parsed
 
 HEAD = """
 struct str { bytes: buffer[u8], size: int, count: int }
@@ -57,8 +58,7 @@ fn two(x%1: int, y%2: f64) -> (int, f64) { exit 0 x%1, y%2 }
     ],
 )
 def test_is_refused(body: str, message: str) -> None:
-    program, diagnostics = read(HEAD + "fn f" + body)
-    assert program is not None, diagnostics
+    program = parsed(HEAD + "fn f" + body)
     errors = verify(program)
     assert errors and all(e.startswith("f, ") for e in errors)
     assert any(message in e for e in errors), errors

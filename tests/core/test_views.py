@@ -14,13 +14,13 @@ from hybridc.core.verify import verify
 from hybridc.core.walk import statements
 from hybridc.passes.ownership import own
 from tests.core.counting import Counting
+from tests.core.texts import parsed
 
 BYTES = Buffer([7, 1, 2, 3, 9])
 
 
 def owned(text: str) -> Counting:
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     assert verify(program) == []
     return Counting(own(program))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 import hybridc
+from tests.leaks import live_blocks
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -60,7 +61,8 @@ def mod(request, tmp_path_factory):
     if request.param == "source":
         return hybridc.load(SOURCE, externs=externs)
     folder = tmp_path_factory.mktemp("built")
-    done = subprocess.run([sys.executable, "-m", "hybridc", "build", str(SOURCE), "-o", str(folder)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "hybridc", "build", str(SOURCE), "-o", str(folder), "--target", "cpu:host"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return hybridc.load(folder / "kinds.hybx", externs=externs)
 
@@ -185,7 +187,7 @@ def test_the_process_lives_on(mod):
 
     def live():
         gc.collect()
-        return sum(p.program.live_blocks() for p in mod._parts)
+        return live_blocks(mod)
 
     before = live()
     for _ in range(3):

@@ -11,6 +11,7 @@ import hybridc
 from hybridc import driver, pipeline
 from hybridc.core.interp import InterpFault, Interpreter
 from hybridc.link import surface
+from tests.leaks import live_blocks
 
 SOURCE = Path(__file__).parent / "recursion.hyb"
 LINES = SOURCE.read_text().splitlines()
@@ -94,14 +95,11 @@ def test_every_call_is_in_the_chain(mod, n):
 
 @pytest.mark.parametrize("n", [0, 3, 12, 30])
 def test_what_calls_held_is_given_back(mod, n):
-    def live() -> int:
-        return sum(p.program.live_blocks() for p in mod._parts)
-
-    before = live()
+    before = live_blocks(mod)
     with pytest.raises(IndexError) as found:
         mod.held([1, 2], n)
     chain = [(line, name) for _, line, name in found.value.frames]
     assert chain == [
         *[(line_of("held"), "held")] * n, (line_of("held element"), "held"), (line_of("element"), "element"),
     ]
-    assert live() == before
+    assert live_blocks(mod) == before

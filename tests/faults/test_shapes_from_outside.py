@@ -25,7 +25,7 @@ def ones(n):
 def mod(request, tmp_path_factory):
     path = SOURCE
     if request.param == "artifact":
-        path = write_artifact(str(SOURCE), str(tmp_path_factory.mktemp("built")))
+        path = write_artifact(str(SOURCE), str(tmp_path_factory.mktemp("built")), target="cpu:host")
     loaded = hybridc.load(path, externs={"outside": lambda n: loaded.Box(ones(n))})
     return loaded
 

@@ -30,7 +30,8 @@ export Side as Way
 def test_types_alone(tmp_path: Path) -> None:
     source = tmp_path / "points.hyb"
     source.write_text(POINTS)
-    for mod in (hybridc.load(str(source)), hybridc.load(str(write_artifact(str(source), str(tmp_path / "out"))))):
+    built = write_artifact(str(source), str(tmp_path / "out"), target="cpu:host")
+    for mod in (hybridc.load(str(source)), hybridc.load(str(built))):
         assert mod.Point(3).x == 3 and mod.Way.Right(2) == mod.Way.Right(by=2)
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Program
-from hybridc.core.reader import read
 from hybridc.core.verify import check_after
 from hybridc.kernels.graph import graph_of
 from hybridc.kernels.late import divided_late
@@ -16,6 +15,7 @@ from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded
 from hybridc.llvm.row_kernel import NEAR
 from hybridc.passes import fuse
+from tests.core.texts import parsed
 from tests.kernels.test_fused import fused_statements, run_native
 
 CAUSAL = """
@@ -39,8 +39,7 @@ fn f(q%1: f32[?, ?, ?], k%2: f32[?, ?, ?], v%3: f32[?, ?, ?]) -> (f32[?, ?, ?]) 
 
 
 def program_of(text: str) -> Program:
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     better = fuse.run(program)
     check_after("fuse", better)
     (statement,) = fused_statements(better)
@@ -115,8 +114,7 @@ def test_scores_that_are_needed_whole_are_computed_whole() -> None:
     """A result that shows the probabilities, or a sum of what is not masked: no column is left out."""
     text = CAUSAL.replace("-> (f32[?, ?, ?]) {", "-> (f32[?, ?, ?], f32[?, ?, ?]) {").replace(
         "yield o%16", "yield o%16, p%15")
-    program, _ = read(text)
-    assert program is not None
+    program = parsed(text)
     better = fuse.run(program)
     for statement in fused_statements(better):
         assert schedule(graph_of(statement)).limited is None
@@ -136,8 +134,7 @@ def test_the_division_comes_after_the_product() -> None:
     powers = out.args[0].args[0]
     assert powers.op is not None and powers.op.attr("fn") == "exp"
     both = CAUSAL.replace("-> (f32[?, ?, ?]) {", "-> (f32[?, ?, ?], f32[?, ?, ?]) {").replace("yield o%16", "yield o%16, p%15")
-    program, _ = read(both)
-    assert program is not None
+    program = parsed(both)
     for statement in fused_statements(fuse.run(program)):
         plain, late = graph_of(statement), divided_late(graph_of(statement))
         assert [n.kind for n in late.nodes] == [n.kind for n in plain.nodes]

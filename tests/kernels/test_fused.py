@@ -18,6 +18,7 @@ from hybridc.core.walk import statements
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Context, Loaded, NativeFault
 from hybridc.passes import fuse
+from tests.core.texts import parsed
 from tests.kernels.generate import Made
 from tests.tensor.running import _struct, pack
 from tests.tensor.running import read as read_tensor
@@ -101,8 +102,7 @@ fn f(x%1: f32[?, ?]) -> (f32[?, ?]) {
 
 
 def program_of(text: str) -> Program:
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     assert verify(program) == []
     better = fuse.run(program)
     check_after("fuse", better)
@@ -279,8 +279,7 @@ fn f(x%1: f32[0]) -> (f32[2]) {
 def test_equal_kernels_are_one_function() -> None:
     """Of statements that compute the same; one that reduces otherwise has its own."""
     same = SOFTMAX + SOFTMAX.replace("fn f(", "fn g(") + SOFTMAX.replace("fn f(", "fn h(").replace('"max"', '"min"')
-    program, diagnostics = read(same)
-    assert program is not None, diagnostics
+    program = parsed(same)
     better = fuse.run(program)
     compiled = compile_program(better, ["f", "g", "h"])
     assert sum('@"kernel.fused' in line for line in compiled.llvm.splitlines() if line.startswith("define")) == 2

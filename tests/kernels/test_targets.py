@@ -10,7 +10,7 @@ import pytest
 from hybridc.core.ir import F32, Program
 from hybridc.core.reader import read
 from hybridc.llvm import backend
-from hybridc.llvm.compile import compile_program, emit_module
+from hybridc.llvm.compile import Tables, compile_program, emit_modules
 from hybridc.llvm.partition import whole_text
 from hybridc.passes import fuse
 from hybridc.passes.ownership import own
@@ -50,7 +50,7 @@ def test_aarch64() -> None:
     found = []
     windows = fuse.run(read(convolution("f32", 3, 12, (8, 32), (3, 3, 1, 1, 1, 1, 1, 1)))[0])
     for program in (product, program_of(CAUSAL), windows):
-        module = backend.parse(whole_text(emit_module(own(program), ["f"], (), (), 16)))
+        module = backend.parse(whole_text(emit_modules(own(program), ["f"], (), (), [16], Tables())[0]))
         module.triple = machine.triple
         backend.optimise(module, machine, 2)
         found.append(machine.emit_assembly(module))

@@ -7,9 +7,9 @@ import pytest
 
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Fused
-from hybridc.core.reader import read
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded
+from tests.core.texts import parsed
 from tests.kernels.test_fused import fused_statements, program_of, run_native
 
 PROCESSORS = ["host", "x86-64-v3", "x86-64-v2"]
@@ -35,8 +35,7 @@ fn f(x%1: {kind}[?, {channels}, {size[0]}, {size[1]}], w%2: {kind}[{out}, {depth
 
 
 def check(text: str, kind: str, shapes: list[tuple[int, ...]], bound: float, cpu: str = "host") -> None:
-    plain, diagnostics = read(text)
-    assert plain is not None, diagnostics
+    plain = parsed(text)
     better = program_of(text)
     (fused,) = fused_statements(better)
     assert fused.ops[0].op == "windows"

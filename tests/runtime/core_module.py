@@ -7,10 +7,10 @@ from hybridc_runtime.module import Module, link
 from hybridc.base.types import PRIMS
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Kind, Param
-from hybridc.core.reader import read
 from hybridc.link import surface
 from hybridc.link.manifest import manifest_of
 from hybridc.llvm.compile import compile_program
+from tests.core.texts import parsed
 
 STR = "struct str { bytes: buffer[u8], size: int, count: int }\n"
 INT, F64, F32, BOOL, I32, U8 = (PRIMS[n] for n in ("int", "f64", "f32", "bool", "i32", "u8"))
@@ -29,8 +29,7 @@ def interface(**fns: Entry) -> Interface:
 
 
 def module(text: str, made: Interface, **options: object) -> Module:
-    program, diagnostics = read(text)
-    assert program is not None, diagnostics
+    program = parsed(text)
     compiled = compile_program(program, surface.symbols(made), surface.types(made, program))
     manifest = manifest_of("test", "test.hyb", made, program, compiled.tables, {}, {})
     return link(type(manifest).from_json(manifest.to_json()), compiled.objects, **options)

@@ -16,6 +16,7 @@ from hybridc_runtime.memory import word
 from hybridc_runtime.native import jit
 
 import hybridc
+from tests.leaks import live_blocks
 
 SOURCE = """
 extern fn outside(n: int) -> int
@@ -129,10 +130,6 @@ def nobody_is_inside():
     assert word(jit().inside) == word(jit().inside + glue.LONE) == 0
 
 
-def live(mod) -> int:
-    return sum(p.program.live_blocks() for p in mod._parts)
-
-
 def test_every_index_once(mod):
     for n in (0, 1, 2, 3, 5, 8, 63, 64, 65, 257, 1000, 100_003):
         assert mod.squares(n) == [i * i for i in range(n)]
@@ -145,14 +142,14 @@ def test_indices_of_a_long_turn_are_taken_over(mod):
 
 def test_the_lowest_fault_over_and_over(mod):
     mod.fails(100, [])
-    before = live(mod)
+    before = live_blocks(mod)
     for turn in range(60):
         bad = [100 - turn, 150, 199]
         with pytest.raises(hybridc.HybError, match=f"no {100 - turn}$") as found:
             mod.fails(200, bad)
         assert [name for _, _, name in found.value.frames] == ["fails", "checked"]
         assert mod.fails(200, []) == 199 * 100
-    assert live(mod) == before
+    assert live_blocks(mod) == before
 
 
 def test_some_turns_print(mod, capsys):
@@ -250,7 +247,7 @@ def test_a_signal_ends_the_loop(mod, first, others, n):
         signal.raise_signal(signal.SIGALRM)
 
     mod.waits(1000, 1000, 5)
-    before = live(mod)
+    before = live_blocks(mod)
     old = signal.signal(signal.SIGALRM, handler)
     try:
         for _ in range(2):
@@ -264,7 +261,7 @@ def test_a_signal_ends_the_loop(mod, first, others, n):
             assert mod.squares(100) == [i * i for i in range(100)]
     finally:
         signal.signal(signal.SIGALRM, old)
-    assert live(mod) == before
+    assert live_blocks(mod) == before
 
 
 def test_depth_on_every_thread(mod):

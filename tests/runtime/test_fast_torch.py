@@ -79,7 +79,7 @@ def shown(x: Any) -> Any:
 def outcome(f: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         return shown(f(*args, **kwargs))
-    except Exception as e:
+    except Exception as e:  # whatever it is, both ways are to raise it
         return type(e), str(e)
 
 

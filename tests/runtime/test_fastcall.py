@@ -154,7 +154,7 @@ def outcome(f, *args, **kwargs):
     """What a call gives, to the bit and the type, or what it raises."""
     try:
         value = f(*args, **kwargs)
-    except Exception as e:
+    except Exception as e:  # whatever it is, both ways are to raise it
         return type(e), str(e), getattr(e, "frames", None)
     parts = value if isinstance(value, tuple) else (value,)
     return [(type(v), np.float64(v).tobytes() if isinstance(v, float) else v) for v in parts]

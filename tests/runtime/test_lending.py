@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import hybridc
+from tests.leaks import live_blocks
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -25,10 +26,6 @@ def mod():
 
 def ones(n=N):
     return np.ones(n, np.float32)
-
-
-def live(mod):
-    return sum(p.program.live_blocks() for p in mod._parts)
 
 
 def weights(m):
@@ -122,11 +119,11 @@ def test_native_values_stay_what_they_are(mod):
 
 
 def test_memory_comes_back(mod):
-    before = live(mod)
+    before = live_blocks(mod)
     kept = [mod.twice(N), mod.shared(N), mod.many(N), mod.table(N), mod.row(N)]
-    assert live(mod) > before  # arrays over memory of compiled code
+    assert live_blocks(mod) > before  # arrays over memory of compiled code
     view = kept[4][3:]
     del kept
-    assert live(mod) == before + 1 and (view == 0).all()
+    assert live_blocks(mod) == before + 1 and (view == 0).all()
     del view
-    assert live(mod) == before
+    assert live_blocks(mod) == before

@@ -8,6 +8,7 @@ import resource
 import pytest
 
 import hybridc
+from tests.leaks import live_blocks
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -55,7 +56,7 @@ def mod(tmp_path_factory):
 
 def live(mod) -> int:
     gc.collect()
-    return sum(p.program.live_blocks() for p in mod._parts)
+    return live_blocks(mod)
 
 
 def test_blocks_of_python_and_of_compiled_code_mix(mod):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import io
 import threading
 import traceback
@@ -26,17 +25,6 @@ EXTERNS = {"halve": lambda x: x / 2, "shout": lambda s: s.upper() + "!"}
 @pytest.fixture(scope="module")
 def mod():
     return hybridc.load(SOURCE, externs=EXTERNS)
-
-
-@pytest.fixture
-def no_leak(mod):
-    def count():
-        gc.collect()
-        return sum(p.program.live_blocks() for p in mod._parts)
-
-    before = count()
-    yield
-    assert count() == before
 
 
 def test_whether_a_native_value_is_true(mod):

@@ -12,6 +12,7 @@ from hybridc_runtime.native import SPARE_BYTES
 
 import hybridc
 from hybridc.llvm.abi import CONTEXT_SIZE, OFFSET, RECENT, SPARES
+from tests.leaks import live_blocks
 
 SOURCE = """
 fn ones_then_zeros(n: int, turns: int) -> f32:
@@ -60,7 +61,7 @@ def mod(tmp_path_factory):
 
 def live(mod):
     gc.collect()
-    return sum(p.program.live_blocks() for p in mod._parts)
+    return live_blocks(mod)
 
 
 def chains(context):

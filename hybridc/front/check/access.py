@@ -414,7 +414,7 @@ def container_index(c: Body, value: tree.Expr, t: Named, e: syntax.Index) -> tre
     if sig is None:
         c.error("HYB311", f"{c.show(t)} cannot be indexed", e.span)
         return c.poison(e.span)
-    s = check_generic.owner_substitution(c, sig, t)
+    s = check_generic.owner_substitution(c, t)
     i = c.typed(item, substitute(sig.params[1].type, s), f"the index of {c.show(t)}")
     return check_call.method_call(c, sig, value, [i], e.span)
 

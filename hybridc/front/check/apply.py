@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from hybridc.front.check.body import Body
 
 
-def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None,
-               at: syntax.Attribute | None = None) -> tree.Expr:
+def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None) -> tree.Expr:
     """A call of a value: of fn type, or a model, whose `forward` is meant."""
     t = c.head(value.type)
     match t:

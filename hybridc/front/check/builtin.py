@@ -132,7 +132,7 @@ def cast(c: Body, to: Prim | TypeVar, e: syntax.Call) -> tree.Expr:
         return tree.Builtin(to, e.span, str(to), (x,))
     if isinstance(t, Tensor):
         if to == BOOL and t.elem != BOOL:
-            return binary_tensor(c, "!=", x, tree.Const(t.elem, e.span, 0), e.span, e.span)
+            return binary_tensor(c, "!=", x, tree.Const(t.elem, e.span, 0), e.span)
         return x if t.elem == to else tree.Cast(Tensor(to, t.shape), e.span, x, False)
     if to == BOOL and is_number(t):
         zero = tree.Const(t, e.span, 0.0 if is_float(t) else 0)

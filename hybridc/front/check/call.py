@@ -87,7 +87,7 @@ def call(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
             return call_entity(c, entity, e, brackets, expected)
         enum = check_access.enum_named(c, fn.value)
         if enum is not None and fn.name in enum.cases:
-            types = check_new.bracket_args(c, enum, fn.value) if isinstance(fn.value, syntax.Index) else None
+            types = check_new.bracket_args(c, fn.value) if isinstance(fn.value, syntax.Index) else None
             return check_new.make_enum(c, enum, fn.name, e.args, e, expected, types)
         if enum is None:
             return call_attribute(c, fn, e, brackets, expected)
@@ -182,7 +182,7 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
             return check_builtin.call_any_model(c, receiver, e)
     value = check_access.field(c, receiver, fn.name, fn.span)
     if value is not None:
-        return check_apply.call_value(c, check_expr.narrow(c, value), e, expected, fn)
+        return check_apply.call_value(c, check_expr.narrow(c, value), e, expected)
     check_access.no_member(c, t, fn.name, fn.name_span, receiver)
     poison_args(c, e)
     return c.poison(e.span)

@@ -175,7 +175,7 @@ def _unify_method(c: Body, m: MethodSig, params: tuple[tuple[Type, bool], ...], 
     return ok and c.solver.unify(substitute(m.result, free), result)
 
 
-def owner_substitution(c: Body, sig: FnSig, t: Named) -> Substitution:
+def owner_substitution(c: Body, t: Named) -> Substitution:
     """The type arguments of a receiver, for the signature of its method."""
     owner = c.world.type(t.key)
     assert isinstance(owner, StructSig | EnumSig)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hybridc.base.dims import Dim, DimVar
-from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
     FLOATS,
@@ -71,11 +70,11 @@ def make_list(c: Body, e: syntax.List, expected: Type | None) -> tree.Expr:
     if not e.items:
         t = hint if hint is not None else c.fresh(e.span, "the elements of this list")
         return tree.MakeList(Named(STD_TYPES["list"], (t,)), e.span, ())
-    items, t = elements(c, e.items, hint, "the elements of a list", e.span)
+    items, t = elements(c, e.items, hint, "the elements of a list")
     return tree.MakeList(Named(STD_TYPES["list"], (t,)), e.span, items)
 
 
-def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str, span: Span
+def elements(c: Body, es: Sequence[syntax.Expr], hint: Type | None, what: str,
              ) -> tuple[tuple[tree.Expr, ...], Type]:
     """Expressions under one type. Without a hint, those that have a type of their own decide it, then those in which a
     float is written."""
@@ -122,8 +121,8 @@ def make_map(c: Body, e: syntax.MapLiteral, expected: Type | None) -> tree.Expr:
         k = kh if kh is not None else c.fresh(e.span, "the keys of this map", ("key",))
         v = vh if vh is not None else c.fresh(e.span, "the values of this map")
         return tree.MakeMap(Named(STD_TYPES["map"], (k, v)), e.span, ())
-    keys, kt = elements(c, [k for k, _ in e.items], kh, "the keys of a map", e.span)
-    values, vt = elements(c, [v for _, v in e.items], vh, "the values of a map", e.span)
+    keys, kt = elements(c, [k for k, _ in e.items], kh, "the keys of a map")
+    values, vt = elements(c, [v for _, v in e.items], vh, "the values of a map")
     c.require(kt, "key", e.span, "the keys of a map")
     return tree.MakeMap(Named(STD_TYPES["map"], (kt, vt)), e.span, tuple(zip(keys, values)))
 
@@ -133,7 +132,7 @@ def make_set(c: Body, e: syntax.SetLiteral, expected: Type | None) -> tree.Expr:
     hint: Type | None = None
     if isinstance(want, Named) and want.key == STD_TYPES["set"]:
         hint = want.args[0]  # type: ignore[assignment]
-    items, t = elements(c, e.items, hint, "the elements of a set", e.span)
+    items, t = elements(c, e.items, hint, "the elements of a set")
     c.require(t, "key", e.span, "the elements of a set")
     return tree.MakeSet(Named(STD_TYPES["set"], (t,)), e.span, items)
 

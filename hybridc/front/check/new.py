@@ -153,6 +153,6 @@ def make_model(c: Body, sig: ModelSig, e: syntax.Call, brackets: Any) -> tree.Ex
     return tree.MakeModel(ModelType(sig.key, tuple(config)), e.span, seed, computed)
 
 
-def bracket_args(c: Body, sig: StructSig | EnumSig, e: syntax.Index) -> Type | None:
+def bracket_args(c: Body, e: syntax.Index) -> Type | None:
     t = c.reader.type(e)
     return None if isinstance(t, Poison) else t

@@ -63,7 +63,7 @@ def unary(c: Body, e: syntax.Unary, expected: Type | None) -> tree.Expr:
 # ---- binary ----------------------------------------------------------------------------------------------------------
 def binary(c: Body, e: syntax.Binary, expected: Type | None) -> tree.Expr:
     left, right = operands(c, e.op, e.left, e.right, expected)
-    return combine(c, e.op, left, right, e.span, e.op_span)
+    return combine(c, e.op, left, right, e.span)
 
 
 def operands(c: Body, op: str, l: syntax.Expr, r: syntax.Expr, expected: Type | None) -> tuple[tree.Expr, tree.Expr]:
@@ -92,7 +92,7 @@ def _literal_beside(c: Body, e: syntax.Expr, other: tree.Expr, expected: Type | 
     return c.value(e, hint)
 
 
-def combine(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_span: Span) -> tree.Expr:
+def combine(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     """The typed operation on checked operands; also what `op=` computes."""
     s, t = c.head(left.type), c.head(right.type)
     if isinstance(s, Poison) or isinstance(t, Poison):
@@ -111,9 +111,9 @@ def combine(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_
                     help="write a type where it is declared: `fn(x: int): ...`")
             return c.poison(span)
     if isinstance(s, Tensor) or isinstance(t, Tensor):
-        return binary_tensor(c, op, left, right, span, op_span)
+        return binary_tensor(c, op, left, right, span)
     if is_number(s) and is_number(t) and op != "@":
-        return numbers(c, op, left, right, span, op_span)
+        return numbers(c, op, left, right, span)
     if s == BOOL and t == BOOL and op in "&|^":
         return tree.Binary(BOOL, span, op, left, right)
     if isinstance(s, Named) and op == "+" and c.world.method(s.key, "_add") is not None and isinstance(t, Named):
@@ -131,7 +131,7 @@ def combine(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_
     return c.poison(span)
 
 
-def numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_span: Span) -> tree.Expr:
+def numbers(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     s, t = c.head(left.type), c.head(right.type)
     if op == "/" and is_int(s) and is_int(t):
         c.error("HYB304", f"`/` is for floats, and both operands are integers ({s} and {t})", span,

@@ -227,7 +227,7 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
             if sig is None:
                 c.error("HYB511", f"the elements of {c.show(t)} cannot be assigned", e.span)
                 return None
-            s = check_generic.owner_substitution(c, sig, t)
+            s = check_generic.owner_substitution(c, t)
             index = c.typed(e.items[0], substitute(sig.params[1].type, s), f"the index of {c.show(t)}")  # type: ignore[arg-type]
             if c.parallel and is_resource(c.world, t):
                 c.error("HYB508", f"the body of `parallel` may not use a {t.name}", e.span)

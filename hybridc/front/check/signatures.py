@@ -119,13 +119,12 @@ def signature(d: Declarer, unit: Unit, decl: syntax.Fn, owner: Any, outer: TypeR
         sig.given = tuple(b for b in brackets if isinstance(b, DimVar) and b not in alone)
     if len(d.diagnostics) == errors:
         _check_bound(d, params, reader, decl, {b for b in bound_by if not isinstance(b, TypeVar)})
-    methods = {v.key: _method_bound(d, m, reader) for v, m in method_params}
+    methods = {v.key: _method_bound(m, reader) for v, m in method_params}
     free = [d for m in methods.values() for d in m.free_dims]
     n_dims, n_packs = len(reader.new_dims), len(reader.new_packs)
     reader.bare_model = None
     result: Type | None = VOID
     if decl.result is not None:
-        reader.resources = True
         result = reader.type(decl.result)
         for extra_dim in reader.new_dims[n_dims:]:
             _unbound(d, extra_dim, reader)
@@ -205,7 +204,7 @@ def _unbound(d: Declarer, var: DimVar | PackVar, reader: TypeReader) -> None:
                 or "use `?` for a dimension known only at run time")
 
 
-def _method_bound(d: Declarer, m: syntax.MethodBound, reader: TypeReader) -> MethodSig:
+def _method_bound(m: syntax.MethodBound, reader: TypeReader) -> MethodSig:
     n_dims, n_packs = len(reader.new_dims), len(reader.new_packs)
     params = tuple((reader.type(t), mut) for t, mut in m.params)
     result = VOID if m.result is None else reader.type(m.result)

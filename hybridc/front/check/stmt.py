@@ -197,7 +197,7 @@ def augmented(c: Body, s: syntax.Assign, place: tree.Place, t: Type) -> tree.Exp
     root = check_place.root_of(place)
     whole = tree.Local(root.type, place.span, root)
     probe = whole if isinstance(place, tree.PlaceVar) else tree.Builtin(t, place.span, "part", (whole,))
-    result = check_ops.combine(c, s.op, probe, value, s.span, s.span)
+    result = check_ops.combine(c, s.op, probe, value, s.span)
     if isinstance(c.head(result.type), Poison):
         return c.poison(s.span)
     if not c.solver.attempt(t, result.type):

@@ -91,9 +91,7 @@ def of_models(*types: Type | None) -> str | None:
     return "arithmetic is for a model's parameters: `with_params(m, params(m) - d)`, or `set_params(mut m, ...)`"
 
 
-def binary_tensor(
-    ctx: Context, op: str, left: tree.Expr, right: tree.Expr, span: Span, op_span: Span | None = None
-) -> tree.Expr:
+def binary_tensor(ctx: Context, op: str, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     """An operator or comparison with a tensor on one side at least."""
     try:
         left, right = plain(ctx, left), plain(ctx, right)

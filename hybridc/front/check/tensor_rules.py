@@ -213,7 +213,7 @@ def _topk(a: Arguments, expected: Type | None) -> tree.Expr:
     return a.built(t, x, k, axis=axis, largest=a.flag("largest", True))
 
 
-def _agree(a: Arguments, x: Shape, index: Shape, axis: int, what: str) -> None:
+def _agree(a: Arguments, x: Shape, index: Shape, what: str) -> None:
     """That index tensors of gather and scatter have the tensor's rank; their sizes are checked when they run."""
     packs = ((d, e) for d, e in zip(x, index, strict=False) if isinstance(d, PackVar) or isinstance(e, PackVar))
     if len(x) != len(index) or any(d != e for d, e in packs):
@@ -226,7 +226,7 @@ def _agree(a: Arguments, x: Shape, index: Shape, axis: int, what: str) -> None:
 def _gather(a: Arguments, expected: Type | None) -> tree.Expr:
     x, index = a.tensor("x"), a.indices("index")
     axis = a.axis(shape(x.type))
-    _agree(a, shape(x.type), shape(index.type), axis, "an index")
+    _agree(a, shape(x.type), shape(index.type), "an index")
     return a.built(of_shape(elem(x.type), shape(index.type)), x, index, axis=axis)
 
 
@@ -235,7 +235,7 @@ def _scatter_add(a: Arguments, expected: Type | None) -> tree.Expr:
     x, index = a.tensor("x"), a.indices("index")
     axis = a.axis(shape(x.type))
     target, (x, source) = join(a.ctx, [x, a.tensor("src", x.type)], a.call.span, a.name)
-    _agree(a, shape(x.type), shape(index.type), axis, "an index")
+    _agree(a, shape(x.type), shape(index.type), "an index")
     same_shape(a.ctx, shape(index.type), shape(source.type), a.call.span, a.name)
     return a.built(of_shape(target, shape(x.type)), x, index, source, axis=axis)
 

@@ -76,7 +76,6 @@ class TypeReader:
     value: Callable[[str, Span | None], Dim | None] | None = None
     model_value: Callable[[str], Type | None] | None = None
     computed: Callable[[Any, str, Type], TypeVar | None] | None = None
-    resources: bool = False
     unknowns: int = 0
     quiet: bool = False
     prepare: Callable[[str], None] | None = None
@@ -90,8 +89,7 @@ class TypeReader:
         return r
 
     # -- types ---------------------------------------------------------------------------------------------------------
-    def type(self, t: Any, position: str = "") -> Type:
-        """`position` is "param" or "field" where a resource may not stand unmarked."""
+    def type(self, t: Any) -> Type:
         match t:
             case syntax.TypeName(name=name, args=args):
                 return self._named(t, name, args)

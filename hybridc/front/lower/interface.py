@@ -380,15 +380,7 @@ class Surface:
             back = f"{t.key}_from_wire"
             if ctx.has(back):
                 helpers["from_wire"] = ctx.instance(Instance(back, types))  # type: ignore[arg-type]
-        if kind == "rng":
-            self._rng(core, helpers)
         return Kind(kind, args, helpers=helpers)
-
-    def _rng(self, core: str, helpers: dict[str, str]) -> None:
-        """A generator from its seed, as the language makes it."""
-        new = next((k for k in ("std.rng:rng_new", "std.rng:_new", "std.rng:_rng") if self.ctx.has(k)), None)
-        if new is not None:
-            helpers["new"] = self.ctx.instance(Instance(new))
 
     def _user(self, name: str, t: Named) -> None:
         ctx = self.ctx

@@ -411,12 +411,3 @@ def _sub_states(layouts: Layouts, sub: Sub, path: str, route: tuple[str | int, .
         name = str(sub.keys[i] if sub.keys else i)
         yield from _sub_states(layouts, item, f"{path}.{name}", (*route, at))
         at += 1
-
-
-def item_types(sub: Sub, t: Type) -> list[Type]:
-    """The types of what a `let` holds, one for each item."""
-    if isinstance(t, Option):
-        t = t.item
-    if isinstance(t, Named):
-        return [t.args[-1]] * len(sub.items)  # type: ignore[list-item]
-    return list(getattr(t, "items", ()))

@@ -63,7 +63,7 @@ def lower_matmul(lw: Lowerer, node: tree.Binary) -> ir.Atom:
     left, right = _turned(node.left, lw), _turned(node.right, lw)
     x, y = lw.expr(left or node.left), lw.expr(right or node.right)
     lw.b.span = node.span
-    flags = ones(lw, node.left.type, rank(x.type)), ones(lw, node.right.type, rank(y.type))
+    flags = ones(node.left.type, rank(x.type)), ones(node.right.type, rank(y.type))
     return tensor_lower_layers.matmul(lw, x, y, *flags, ta=left is not None, tb=right is not None)
 
 

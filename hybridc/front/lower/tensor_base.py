@@ -60,7 +60,7 @@ def args(lw: Lowerer, node: tree.Builtin) -> list[ir.Atom]:
 
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------------
-def ones(lw: Lowerer, written: Type, count: int) -> list[bool]:
+def ones(written: Type, count: int) -> list[bool]:
     """For each of the `count` dimensions that a written type has when made concrete: is it the constant 1?"""
     shape = written.shape if isinstance(written, Tensor) else ()
     result: list[bool] = []
@@ -76,7 +76,7 @@ def ones(lw: Lowerer, written: Type, count: int) -> list[bool]:
 def aligned(lw: Lowerer, operands: Sequence[tuple[Type, int]]) -> list[t.Axes]:
     """The `axes` of operands, each given by its written type and its rank: only a missing dimension or one that is
     written as 1 broadcasts."""
-    flags = [ones(lw, written, count) for written, count in operands]
+    flags = [ones(written, count) for written, count in operands]
     total = max(len(f) for f in flags)
     result: list[list[int | None]] = [[] for _ in flags]
     for i in range(total):
@@ -89,7 +89,7 @@ def aligned(lw: Lowerer, operands: Sequence[tuple[Type, int]]) -> list[t.Axes]:
 
 def stretched(lw: Lowerer, written: Type, count: int, total: int) -> t.Axes:
     """The `axes` by which a value of the type written, of `count` dimensions, goes into a place of `total`."""
-    flags, lead = ones(lw, written, count), total - count
+    flags, lead = ones(written, count), total - count
     return tuple(i - lead if i >= lead and not flags[i - lead] else None for i in range(total))
 
 

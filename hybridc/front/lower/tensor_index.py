@@ -158,13 +158,13 @@ def assign_index(
         if op in ("+", "-") and not found.basic:
             # One operator: nothing but the value is in memory of its own, and derivatives pass through.
             added = value if op == "+" else t.map(lw.b, "neg", [value])
-            return _update(lw, base, found, added, place.type, value_type, fn="add")
+            return _update(lw, base, found, added, value_type, fn="add")
         if op is not None:
             old = t.index(lw.b, base, found.kinds, found.ints)
             value, value_type = combine(lw, op, old, value, place.type, value_type), place.type
         if found.basic and rank(value.type) == rank(base.type) and op is not None:
             return value
-        return _update(lw, base, found, value, place.type, value_type)
+        return _update(lw, base, found, value, value_type)
     picked = Picked(lw, t.index(lw.b, base, found.kinds, found.ints), found)
     shape = t.dims(lw.b, picked.merged)
     shape[picked.at : picked.at + 1] = t.dims(lw.b, picked.indices)
@@ -178,19 +178,18 @@ def assign_index(
     new = picked.back(t.put(lw.b, picked.merged, picked.at, picked.indices, value, how))
     if found.basic:
         return new
-    return _update(lw, base, found, new, None, None)
+    return _update(lw, base, found, new, None)
 
 
 def combine(lw: Lowerer, op: str, old: ir.Atom, value: ir.Atom, place: Type, value_type: Type) -> ir.Atom:
     if op == "@":
-        flags = ones(lw, place, rank(old.type)), ones(lw, value_type, rank(value.type))
+        flags = ones(place, rank(old.type)), ones(value_type, rank(value.type))
         return tensor_lower_layers.matmul(lw, old, value, *flags)
     return operate(lw, op, old, value, place, value_type)
 
 
 def _update(
-    lw: Lowerer, base: ir.Atom, found: Indices, value: ir.Atom, place: Type | None, value_type: Type | None,
-    **attrs: str,
+    lw: Lowerer, base: ir.Atom, found: Indices, value: ir.Atom, value_type: Type | None, **attrs: str,
 ) -> ir.Atom:
     """The part that the basic indices name, replaced, or with `fn="add"` the value added to it."""
     kept = sum(k != "i" for k in found.kinds)

@@ -262,7 +262,7 @@ def _attention(lw: Lowerer, node: tree.Builtin) -> Value:
     width = t.cast(b, t.dim(b, q, -1), elem(q.type))
     q = t.map(b, "mul", [q, t.map(b, "rsqrt", [width])])
     # `k` lies the other way, but has the leading dimensions that the product's right side has.
-    q_ones, k_ones, v_ones = (ones(lw, kind, rank(z.type)) for kind, z in zip(kinds, (q, k, v), strict=False))
+    q_ones, k_ones, v_ones = (ones(kind, rank(z.type)) for kind, z in zip(kinds, (q, k, v), strict=False))
     scores = matmul(lw, q, k, q_ones, k_ones, tb=True)
     count = rank(scores.type)
     one = [all(f[i - count] for f in (q_ones, k_ones) if len(f) >= count - i) for i in range(count)]

@@ -78,11 +78,11 @@ def _reshape(lw: Lowerer, node: tree.Builtin) -> Value:
     if node.attr("like"):
         sizes = t.dims(lw.b, sizes[0])
     if sum(isinstance(s, ir.Const) and s.value == -1 for s in sizes) == 1 and rank(x.type):
-        sizes = _fill_in(lw, x, sizes)
+        sizes = _fill_in(x, sizes)
     return t.reshape(lw.b, x, sizes)
 
 
-def _fill_in(lw: Lowerer, x: ir.Atom, sizes: list[ir.Atom]) -> list[ir.Atom]:
+def _fill_in(x: ir.Atom, sizes: list[ir.Atom]) -> list[ir.Atom]:
     """What -1 stands for, where all sizes are numbers."""
     have = t.static(x)
     given = [t.known(s) for s in sizes if not (isinstance(s, ir.Const) and s.value == -1)]
@@ -148,7 +148,7 @@ def _unsqueeze(lw: Lowerer, node: tree.Builtin) -> Value:
 def _expand(lw: Lowerer, node: tree.Builtin) -> Value:
     x, *sizes = args(lw, node)
     count = rank(x.type)
-    flags = ones(lw, node.args[0].type, count)
+    flags = ones(node.args[0].type, count)
     lead = len(sizes) - count
     axes: list[int | None] = [None] * len(sizes)
     for i in range(count):
