@@ -11,9 +11,6 @@ from hybridc.front.check import (
     access as check_access,
 )
 from hybridc.front.check import (
-    builtin as check_builtin,
-)
-from hybridc.front.check import (
     call as check_call,
 )
 from hybridc.front.check import (
@@ -55,9 +52,9 @@ def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None)
             if isinstance(t, TypeVar):
                 demanded = check_call.demanded_method(c, t, "forward")
                 if demanded is not None:
-                    return check_call.call_demanded(c, demanded, value, e)
+                    return check_call.call_demanded(c, demanded, (e.fn, value), e)
                 if t.bound == "model":
-                    return check_builtin.call_any_model(c, value, e)
+                    return check_call.call_any_model(c, (e.fn, value), e)
             if check_access.model_of(c, t) is not None:
                 c.error("HYB307", f"{c.show(t)} has no `forward`, so it cannot be called", e.fn.span)
                 check_call.poison_args(c, e)

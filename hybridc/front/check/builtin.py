@@ -382,21 +382,6 @@ def set_params(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
     return tree.Builtin(VOID, e.span, "set_params", (place, v))  # type: ignore[arg-type]
 
 
-def call_any_model(c: Body, value: tree.Expr, e: syntax.Call) -> tree.Expr:
-    """A call of a model of which only `model` is known: its `forward` is settled when it is made concrete. Its result
-    has as many dimensions as the first tensor given; which, the run compares."""
-    args: list[tree.Arg] = []
-    shape: Type | None = None
-    for a in e.args:
-        x = c.value(a.value)
-        t = c.head(x.type)
-        if shape is None and isinstance(t, Tensor):
-            shape = Tensor(t.elem, tuple(d if isinstance(d, PackVar) else c.fresh_dim() for d in t.shape))
-        args.append(tree.Arg(x))
-    result: Type = shape if shape is not None else F32
-    return tree.CallMethod(result, e.span, tree.Arg(value), "forward", tuple(args))
-
-
 SPECIAL: dict[str, Callable[[Body, syntax.Call, Type | None], tree.Expr]] = {
     "print": print_,
     "len": len_,

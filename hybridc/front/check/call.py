@@ -9,6 +9,7 @@ from hybridc.base.dims import Dim
 from hybridc.base.source import Span
 from hybridc.base.suggest import nearest
 from hybridc.base.types import (
+    F32,
     INT,
     POISON,
     RNG,
@@ -16,6 +17,7 @@ from hybridc.base.types import (
     FnRef,
     Named,
     Option,
+    PackVar,
     Poison,
     Prim,
     Substitution,
@@ -177,9 +179,9 @@ def call_attribute(c: Body, fn: syntax.Attribute, e: syntax.Call, brackets: Any,
     if isinstance(t, TypeVar):
         demanded = demanded_method(c, t, fn.name)
         if demanded is not None:
-            return call_demanded(c, demanded, receiver, e)
+            return call_demanded(c, demanded, (fn.value, receiver), e)
         if t.bound == "model" and fn.name == "forward":
-            return check_builtin.call_any_model(c, receiver, e)
+            return call_any_model(c, (fn.value, receiver), e)
     value = check_access.field(c, receiver, fn.name, fn.span)
     if value is not None:
         return check_apply.call_value(c, check_expr.narrow(c, value), e, expected)
@@ -194,7 +196,7 @@ def demanded_method(c: Body, t: TypeVar, name: str) -> MethodSig | None:
     return m if m is not None and m.name == name else None
 
 
-def call_demanded(c: Body, m: MethodSig, receiver: tree.Expr, e: syntax.Call) -> tree.Expr:
+def call_demanded(c: Body, m: MethodSig, receiver: tuple[syntax.Expr, tree.Expr], e: syntax.Call) -> tree.Expr:
     s: Substitution = {d: Dim.of(c.solver.fresh_dim(d.name)) for d in m.free_dims}
     s.update({p: (c.solver.fresh_pack(p.name),) for p in m.free_packs})
     params = [ParamSig(f"argument {i + 1}", substitute(t, s), mut, False, e.span)
@@ -202,7 +204,37 @@ def call_demanded(c: Body, m: MethodSig, receiver: tree.Expr, e: syntax.Call) ->
     args = check_apply.positional(c, params, e, f"`{m.name}`")
     if args is None:
         return c.poison(e.span)
-    return tree.CallMethod(c.fresh_unknowns(substitute(m.result, s)), e.span, tree.Arg(receiver), m.name, args)
+    return _by_name(c, c.fresh_unknowns(substitute(m.result, s)), receiver, m.name, e, args, [None] * len(args))
+
+
+def call_any_model(c: Body, receiver: tuple[syntax.Expr, tree.Expr], e: syntax.Call) -> tree.Expr:
+    """A call of a model of which only `model` is known: its `forward` is settled when it is made concrete. Its result
+    has as many dimensions as the first tensor given; which, the run compares."""
+    args: list[tree.Arg] = []
+    shape: Type | None = None
+    for a in e.args:
+        if a.mut:
+            at = check_place.place(c, a.value, "mut")
+            args.append(tree.Arg(c.poison(a.span)) if at is None else tree.Arg(place=at))
+            continue
+        x = c.value(a.value)
+        t = c.head(x.type)
+        if shape is None and isinstance(t, Tensor):
+            shape = Tensor(t.elem, tuple(d if isinstance(d, PackVar) else c.fresh_dim() for d in t.shape))
+        args.append(tree.Arg(x))
+    return _by_name(c, shape if shape is not None else F32, receiver, "forward", e, args, [a.name for a in e.args])
+
+
+def _by_name(c: Body, result: Type, receiver: tuple[syntax.Expr, tree.Expr], name: str, e: syntax.Call,
+             args: Sequence[tree.Arg], names: Sequence[str | None]) -> tree.Expr:
+    """The call of a method that may change its receiver, if that stands where it can be changed."""
+    at, value = receiver
+    place = check_place.changeable(c, at)
+    check_place.distinct(c, [(p, e.span) for p in (place, *(a.place for a in args)) if p is not None])
+    for p in (place, *(a.place for a in args)):
+        if p is not None:
+            check_place.changed(c, p)
+    return tree.CallMethod(result, e.span, value, place, name, tuple(args), tuple(names))
 
 
 def poison_args(c: Body, e: syntax.Call) -> None:

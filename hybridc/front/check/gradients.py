@@ -277,9 +277,10 @@ class Activity:
                 if isinstance(fn, tree.Gradient) and fn.stateful is not None:
                     args = (tree.Arg(place=fn.stateful), *args)
                 return self.mutate(args, active, s) and self.floats(e.type)
-            case tree.CallMethod(receiver=receiver, args=args):
-                active = any([self.argument(a, s, calls) for a in (receiver, *args)])
-                return self.mutate((receiver, *args), active, s) and self.floats(e.type)
+            case tree.CallMethod(receiver=receiver, place=place, args=args):
+                given = (tree.Arg(receiver, place), *args)
+                active = any([self.argument(a, s, calls) for a in given])
+                return self.mutate(given, active, s) and self.floats(e.type)
             case tree.Builtin(name="set_params", args=(place, value)):
                 return self.mutate((tree.Arg(place=place),), self.expr(value, s, calls), s)  # type: ignore[arg-type]
             case tree.Lambda(captures=captures, body=body):

@@ -78,6 +78,26 @@ def held(c: Body, p: tree.Place) -> tree.Place:
     return tree.PlaceSome(t.item, p.span, p) if isinstance(t, Option) and place_path(p) in c.narrowed else p
 
 
+def changeable(c: Body, e: syntax.Expr) -> tree.Place | None:
+    """The place that an expression names, if it may be changed here. Reports nothing where it may not."""
+    root = e
+    while isinstance(root, syntax.Attribute | syntax.Index):
+        root = root.value
+    if not isinstance(root, syntax.Name):
+        return None
+    name = root.id
+    if root is e and c.find(name)[0] is None:  # a model of the configuration by its bare name
+        e = syntax.Attribute(e.span, syntax.Name(e.span, "self"), name, e.span)
+        name = "self"
+    local, depth = c.find(name)
+    if local is None or not local.var.mutable or depth < len(c.frames) - 1:
+        return None
+    if c.parallel and outside_parallel(c, name):
+        return None
+    p = place(c, e, "mut")
+    return None if p is None else held(c, p)
+
+
 def variable(c: Body, name: str, span: Span, use: str) -> tree.Place | None:
     local, depth = c.find(name)
     if local is None:

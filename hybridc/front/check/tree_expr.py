@@ -185,11 +185,14 @@ class CallValue(Typed):
 @immutable(frozen=True, slots=True)
 class CallMethod(Typed):
     """A method that only a bound promises (`[F: forward(...)]`, or a model passed as configuration): the concrete
-    type's own, found when made concrete. `args` without the receiver, by position."""
+    type's own, found when made concrete. `args` without the receiver, as written, with `names` where they have some.
+    `place` is the receiver's where it may be changed, for a method that does."""
 
-    receiver: Arg
+    receiver: Expr
+    place: Place | None
     name: str
     args: tuple[Arg, ...]
+    names: tuple[str | None, ...]
 
 
 @immutable(frozen=True, slots=True)

@@ -215,17 +215,24 @@ def _unknown(t: ir.Type) -> ir.Type:
 @lowers(tree.CallMethod)
 def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
     """The concrete type's own method."""
-    node = e.receiver.value if e.receiver.value is not None else e.receiver.place
-    assert node is not None
-    receiver = lw.concrete(node.type)
+    receiver = lw.concrete(e.receiver.type)
     decl = lw.ctx.method(receiver, e.name)
     if decl is None:
         raise lw.refuse("HYB812", f"{receiver} has no method `{e.name}`", e.span)
     types = tuple(a for a in receiver.args if not isinstance(a, Dim)) if isinstance(receiver, Named) else ()
-    args = (e.receiver, *e.args)
-    args += tuple(tree.Arg() for _ in decl.params[len(args):])
-    order = tuple(i for i, a in enumerate(args) if a.value is not None or a.place is not None)
-    made = tree.Call(e.type, e.span, FnRef(decl.key, types), args, order)
+    if not decl.params[0].mut:
+        itself = tree.Arg(e.receiver)
+    elif e.place is not None:
+        itself = tree.Arg(place=e.place)
+    else:
+        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} is a `mut fn`, and what it is called on may not be "
+                        "changed here", e.span, "take the model as `mut m`, or hold it in a `var`; a method that calls "
+                        "it on a submodel is a `mut fn`")
+    order = (0, *_positions(lw, e, decl, receiver))
+    args = [tree.Arg() for _ in decl.params]
+    for i, a in zip(order, (itself, *e.args), strict=True):
+        args[i] = a
+    made = tree.Call(e.type, e.span, FnRef(decl.key, types), tuple(args), order)
     promised(lw, made, decl, receiver)
     result = call(lw, made)
     t = lw.concrete(e.type)
@@ -234,15 +241,26 @@ def call_method(lw: Lowerer, e: tree.CallMethod) -> Value | None:
     return result
 
 
+def _positions(lw: Lowerer, e: tree.CallMethod, decl: tree.FnDecl, receiver: Type) -> list[int]:
+    """Of each argument the position of its parameter."""
+    names = [p.var.name for p in decl.params]
+    found = [i + 1 if name is None else names.index(name) if name in names else 0 for i, name in enumerate(e.names)]
+    if len(set(found)) < len(found) or not all(0 < i < len(names) for i in found) or any(
+            p.default is None and i not in found for i, p in enumerate(decl.params[1:], 1)):
+        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} takes ({', '.join(names[1:])})", e.span)
+    return found
+
+
 def promised(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, receiver: Type) -> None:
     """A method called by its name must fit the call: its signature is known only now."""
     types = [arg_type(a) for a in e.args]
-    if len(decl.params) < sum(t is not None for t in types) or any(
-            p.default is None for p, t in zip(decl.params, types, strict=False) if t is None):
-        shown = ", ".join(p.var.name for p in decl.params[1:])
-        raise lw.refuse("HYB812", f"`{decl.name}` of {receiver} takes ({shown})", e.span)
     _, _, inner = resolve(lw, e.fn, types)
-    for p, t in zip(decl.params[1:], types[1:], strict=False):
+    for p, a in zip(decl.params[1:], e.args[1:], strict=True):
+        if arg_type(a) is not None and p.mut != (a.place is not None):
+            raise lw.refuse("HYB812", f"`{p.var.name}` of `{decl.name}` of {receiver} is "
+                            f"{'a' if p.mut else 'no'} `mut` parameter", e.span,
+                            f"write `mut {p.var.name}`" if p.mut else "leave out the `mut`")
+    for p, t in zip(decl.params[1:], types[1:], strict=True):
         if t is not None and not _alike(inner.concrete(p.var.type), lw.concrete(t)):
             raise lw.refuse("HYB812", f"`{p.var.name}` of `{decl.name}` of {receiver} is {p.var.type}, found "
                             f"{lw.concrete(t)}", e.span)

@@ -185,7 +185,7 @@ def keeps_params(
             case tree.CallValue(args=args) | tree.CallMethod(args=args):
                 if any(rooted(a.place) for a in args):
                     return False
-                if isinstance(node, tree.CallMethod) and rooted(node.receiver.place):
+                if isinstance(node, tree.CallMethod) and rooted(node.place):
                     return False
     return True
 
