@@ -193,22 +193,20 @@ def buffer_match(b: Buffer, start: int, x: int) -> int:
 def buffer_hash(b: Buffer, n: int, seed: int) -> int:
     assert 0 <= n <= len(b), (n, len(b))
     data = bytes(b.items()[:n])  # type: ignore[arg-type]
-    h = (seed ^ n * HASH_FACTOR) & MASK64
-    for i in range(0, n - 7, 8):
-        h = _folded(h ^ int.from_bytes(data[i : i + 8], "little"))
-    if n >= 8:
-        last = int.from_bytes(data[-8:], "little")
-    elif n >= 4:
-        last = int.from_bytes(data[:4] + data[-4:], "little")
+    if n <= 16:
+        both = int.from_bytes(data, "little")
+        first = both & MASK64 ^ (seed ^ HASH_FACTOR) & MASK64
+        h = _folded(first, both >> 64 ^ (seed + (n + 1) * HASH_FACTOR) & MASK64)
     else:
-        last = int.from_bytes(bytes([data[0], data[n // 2], data[-1]]), "little") if n else 0
-    h = _folded(h ^ last)
+        h = (seed ^ n * HASH_FACTOR) & MASK64
+        for i in [*range(0, n - 7, 8), n - 8]:
+            h = _folded(h ^ int.from_bytes(data[i : i + 8], "little"), HASH_FACTOR)
     return h - (1 << 64) if h >> 63 else h
 
 
-def _folded(x: int) -> int:
+def _folded(x: int, y: int) -> int:
     """Both halves of the product, one on the other."""
-    product = x * HASH_FACTOR
+    product = x * y
     return (product ^ product >> 64) & MASK64
 
 

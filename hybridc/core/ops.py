@@ -360,7 +360,8 @@ _ROWS: list[OpRow] = [
           " the bits 1 << 0 to 1 << 15"),
     OpRow("hash_seed", _signature((), (INT,)), doc="a number that is the same throughout a process, not known before"),
     OpRow("buffer_hash", _signature((BYTES, INT, INT), (INT,)),
-          doc="(b, n, seed): the first n bytes, eight at a time, by multiplying to 128 bits and folding"),
+          doc="(b, n, seed): the first n bytes, up to 16 as two words, more eight at a time, by multiplying to 128 bits"
+          " and folding"),
     OpRow("buffer_find", _signature((BYTES, INT, INT, BYTES, INT), (INT,)),
           doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
     OpRow("buffer_skip", _signature((BYTES, INT, INT, U8, U8), (INT,)),

@@ -11,7 +11,7 @@ from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Module, byte_string
 from hybridc.llvm.pool import allocate_bytes
-from hybridc.llvm.support import CTX
+from hybridc.llvm.support import CTX, PAGE
 
 Row = Callable[[FnEmitter, Op], Results]
 
@@ -77,58 +77,88 @@ def _hash_seed(e: FnEmitter, op: Op) -> Results:
     return ((e.ins(f"load i64, ptr {e.field('seed')}, !invariant.load !0"),),)
 
 
-def _folded(code: Code, x: str) -> str:
-    """Both halves of the product with the factor, one on the other."""
-    factor = str(HASH_FACTOR & (1 << 64) - 1)
-    wide = code.op2("mul", "i128", code.convert("zext", "i64", x, "i128"), factor)
+def _folded(code: Code, x: str, y: str) -> str:
+    """Both halves of the product, one on the other."""
+    wide = code.op2("mul", "i128", code.convert("zext", "i64", x, "i128"), code.convert("zext", "i64", y, "i128"))
     low = code.convert("trunc", "i128", wide, "i64")
     high = code.convert("trunc", "i128", code.op2("lshr", "i128", wide, "64"), "i64")
     return code.op2("xor", "i64", low, high)
 
 
+SHORT = 16
+"""Bytes of a text that is read as one vector, so that nothing branches on its length."""
+
+
+def _short(code: Code, n: str, *data: str) -> str:
+    """i1: these are 1 to SHORT bytes, and SHORT can be read, since they lie in the page of the first. (Bytes that end
+    with the text, where no page needs to be looked at, would overlap its header, and wait for a count that has just
+    been written.)"""
+    few = code.icmp("ult", code.sub(n, "1"), str(SHORT))
+    for at in data:
+        within = code.op2("and", "i64", code.convert("ptrtoint", "ptr", at, "i64"), str(PAGE - 1))
+        few = code.op2("and", "i1", few, code.icmp("ule", within, str(PAGE - SHORT)))
+    return few
+
+
+def _first_bytes(code: Code, n: str) -> str:
+    """The address of a vector whose first n bytes are all ones."""
+    ends = code.module.constant(f"[{2 * SHORT} x i8]", byte_string(bytes([255]) * SHORT + bytes(SHORT)), 32, "ends")
+    return code.ptr_add(ends, code.sub(str(SHORT), n))
+
+
 def _hash_helper(module: Module) -> str:
     """i64 (block, n, seed): as the interpreter's buffer_hash (core/interp_ops.py)."""
-
-    def word(code: Code, llvm: str, at: str) -> str:
-        loaded = code.ins(f"load {llvm}, ptr {at}, align 1")
-        return loaded if llvm == "i64" else code.convert("zext", llvm, loaded, "i64")
 
     def make(name: str) -> None:
         code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")], "i64")
         data = code.ptr_add("%block", HEADER)
-        start = code.op2("xor", "i64", "%seed", code.mul("%n", str(HASH_FACTOR)))
-        long, short, some, few, done = (code.label(x) for x in ("long", "short", "some", "few", "done"))
-        ends: list[tuple[str, str, str]] = []
-        code.branch(code.icmp("sge", "%n", "8"), long, short)
-        code.start(long)
-        with code.loop(code.op2("lshr", "i64", "%n", "3"), [("i64", start)]) as turn:
-            at = code.ptr_add(data, code.op2("shl", "i64", turn.index, "3"))
-            turn.next = [_folded(code, code.op2("xor", "i64", turn.values[0], word(code, "i64", at)))]
-        ends.append((turn.values[0], word(code, "i64", code.ptr_add(data, code.sub("%n", "8"))), code.here))
-        code.jump(done)
+        seldom, short = code.label("seldom"), code.label("short")
+        code.branch(_short(code, "%n", data), short, seldom)
+        code.start(seldom)
+        code.ret(code.call("i64", _far_hash(module), [("ptr", data), ("i64", "%n"), ("i64", "%seed")]))
         code.start(short)
-        code.branch(code.icmp("sge", "%n", "4"), some, few)
-        code.start(some)
-        high = code.op2("shl", "i64", word(code, "i32", code.ptr_add(data, code.sub("%n", "4"))), "32")
-        ends.append((start, code.op2("or", "i64", word(code, "i32", data), high), code.here))
-        code.jump(done)
-        code.start(few)
-        ends.append((start, "0", code.here))
-        bytes_ = code.label("bytes")
-        code.branch(code.icmp("eq", "%n", "0"), done, bytes_)
-        code.start(bytes_)
-        middle = word(code, "i8", code.ptr_add(data, code.op2("lshr", "i64", "%n", "1")))
-        last = word(code, "i8", code.ptr_add(data, code.sub("%n", "1")))
-        upper = code.op2("or", "i64", code.op2("shl", "i64", middle, "8"), code.op2("shl", "i64", last, "16"))
-        ends.append((start, code.op2("or", "i64", word(code, "i8", data), upper), code.here))
-        code.jump(done)
-        code.start(done)
-        before = code.phi("i64", [(h, block) for h, _, block in ends])
-        rest = code.phi("i64", [(w, block) for _, w, block in ends])
-        code.ret(_folded(code, code.op2("xor", "i64", before, rest)))
+        words = [code.op2("and", "i64", _word(code, data, at), _word(code, _first_bytes(code, "%n"), at))
+                 for at in (0, 8)]
+        code.ret(_short_hash(code, words))
         code.finish()
 
     return module.helper("hyb.hash", make)
+
+
+def _word(code: Code, base: str, at: int | str) -> str:
+    return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
+
+
+def _short_hash(code: Code, words: list[str]) -> str:
+    """Of %n bytes, which are these two words and zeros after them."""
+    first = code.op2("xor", "i64", words[0], code.op2("xor", "i64", "%seed", str(HASH_FACTOR)))
+    size = code.add("%seed", code.mul(code.add("%n", "1"), str(HASH_FACTOR)))
+    return _folded(code, first, code.op2("xor", "i64", words[1], size))
+
+
+def _far_hash(module: Module) -> str:
+    """i64 (data, n, seed): of more than SHORT bytes, of none, or of some beside another page."""
+
+    def make(name: str) -> None:
+        params = [("ptr", "%data"), ("i64", "%n"), ("i64", "%seed")]
+        code = Code(module, name, params, "i64", attributes="noinline nounwind")
+        with code.when(code.icmp("ule", "%n", str(SHORT))):
+            room = code.alloca(SHORT)
+            code.zero_bytes(room, str(SHORT))
+            code.copy_bytes(room, "%data", "%n")
+            code.ret(_short_hash(code, [_word(code, room, at) for at in (0, 8)]))
+        factor = str(HASH_FACTOR)
+
+        def mixed(before: str, at: str) -> str:
+            return _folded(code, code.op2("xor", "i64", before, _word(code, "%data", at)), factor)
+
+        start = code.op2("xor", "i64", "%seed", code.mul("%n", factor))
+        with code.loop(code.op2("lshr", "i64", "%n", "3"), [("i64", start)]) as turn:
+            turn.next = [mixed(turn.values[0], code.op2("shl", "i64", turn.index, "3"))]
+        code.ret(mixed(turn.values[0], code.sub("%n", "8")))
+        code.finish()
+
+    return module.helper("hyb.far_hash", make)
 
 
 def _find_helper(module: Module) -> str:
@@ -217,30 +247,21 @@ def _skip_helper(module: Module) -> str:
 
 
 def _same_helper(module: Module) -> str:
-    """i1 (a, b, n): words of both ends of what is short, as `_hash_helper` reads them."""
+    """i1 (a, b, n)"""
 
     def make(name: str) -> None:
         code = Code(module, name, [("ptr", "%a"), ("ptr", "%b"), ("i64", "%n")], "i1")
         x, y = code.ptr_add("%a", HEADER), code.ptr_add("%b", HEADER)
-
-        def differ(llvm: str, at: str) -> str:
-            one, other = (code.ins(f"load {llvm}, ptr {code.ptr_add(p, at)}, align 1") for p in (x, y))
-            return code.op2("xor", llvm, one, other)
-
-        def ends(llvm: str, bytes_: int) -> None:
-            different = code.op2("or", llvm, differ(llvm, "0"), differ(llvm, code.sub("%n", str(bytes_))))
-            code.ret(code.icmp("eq", different, "0", llvm))
-
-        for llvm, bytes_, most in (("i64", 8, 16), ("i32", 4, 7), ("i16", 2, 3)):
-            fits = code.op2("and", "i1", code.icmp("uge", "%n", str(bytes_)), code.icmp("ule", "%n", str(most)))
-            with code.when(fits):
-                ends(llvm, bytes_)
-        with code.when(code.icmp("ult", "%n", "2")):
-            with code.when(code.icmp("eq", "%n", "0")):
-                code.ret("true")
-            code.ret(code.icmp("eq", differ("i8", "0"), "0", "i8"))
+        seldom, short = code.label("seldom"), code.label("short")
+        code.branch(_short(code, "%n", x, y), short, seldom)
+        code.start(seldom)
         found = code.call("i32", "@memcmp", [("ptr", x), ("ptr", y), ("i64", "%n")])
         code.ret(code.icmp("eq", found, "0", "i32"))
+        code.start(short)
+        kind = "<2 x i64>"
+        a, b, mask = (code.ins(f"load {kind}, ptr {at}, align 1") for at in (x, y, _first_bytes(code, "%n")))
+        differ = code.op2("and", kind, code.op2("xor", kind, a, b), mask)
+        code.ret(code.icmp("eq", code.convert("bitcast", kind, differ, "i128"), "0", "i128"))
         code.finish()
 
     return module.helper("hyb.same", make)
