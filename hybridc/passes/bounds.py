@@ -113,7 +113,7 @@ class _Versions:
         checks = _checks(loop, turn)
         if not checks:
             return [loop]
-        always = {s.outs[0].id for s in loop.body.stmts if isinstance(s, Op)}
+        always = {o.id for s in loop.body.stmts if isinstance(s, Op) for o in s.outs}
         rest: Sequence[Stmt] = [loop]
         if count(loop.body) <= LARGEST_THRICE:
             some = {v: check for v, check in checks.items() if v in always}

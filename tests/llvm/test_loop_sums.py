@@ -31,6 +31,13 @@ fn shares(xs: list[int], by: list[int]) -> int:
     for i in range(len(xs)):
         total += share(xs[i], by[i])
     return total
+
+fn told(xs: list[int], n: int) -> int:
+    var total = 0
+    for i in range(n):
+        print(i)
+        total += xs[i]
+    return total
 '''
 
 
@@ -85,6 +92,13 @@ def test_a_fault_in_a_small_function_in_a_loop(mod):
     assert [(line, name) for _, line, name in found.value.frames] == [(19, "shares"), (14, "share")]
     with pytest.raises(IndexError):
         mod.shares([1, 2, 3], [1, 1])
+
+
+def test_what_gives_nothing_in_a_loop_with_checks(mod, capfd):
+    assert mod.told([3, 4], 2) == 7
+    with pytest.raises(IndexError):
+        mod.told([3, 4], 3)
+    assert capfd.readouterr().out.split() == ["0", "1", "0", "1", "2"]
 
 
 LENT = """
