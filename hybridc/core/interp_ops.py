@@ -215,9 +215,11 @@ def buffer_find(hay: Buffer, start: int, n: int, needle: Buffer, m: int) -> int:
     return bytes(hay.items()[:n]).find(bytes(needle.items()[:m]), start)  # type: ignore[arg-type]
 
 
-def buffer_skip(b: Buffer, start: int, n: int, low: int, high: int) -> int:
+def buffer_outside(b: Buffer, start: int, n: int, low: int, high: int) -> int:
     assert 0 <= start <= n <= len(b), (start, n, len(b))
-    return next((i for i in range(start, n) if not low <= b.items()[i] <= high), n)  # type: ignore[operator]
+    block = b.items()[start : min(start + 64, n)]
+    inside = sum(1 << i for i, x in enumerate(block) if low <= x <= high)  # type: ignore[operator, misc]
+    return ~inside if inside < 1 << 63 else ~(inside - (1 << 64))
 
 
 def buffer_same(a: Buffer, b: Buffer, n: int) -> bool:
@@ -292,7 +294,7 @@ MAKERS: dict[str, Maker] = {
     "buffer_hash": _function(buffer_hash),
     "hash_seed": _function(lambda: HASH_SEED),
     "buffer_find": _function(buffer_find),
-    "buffer_skip": _function(buffer_skip),
+    "buffer_outside": _function(buffer_outside),
     "buffer_same": _function(buffer_same),
     "format_float": _function(format_float),
     "format_float32": _function(format_float32),

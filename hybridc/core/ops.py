@@ -364,8 +364,9 @@ _ROWS: list[OpRow] = [
           " and folding"),
     OpRow("buffer_find", _signature((BYTES, INT, INT, BYTES, INT), (INT,)),
           doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
-    OpRow("buffer_skip", _signature((BYTES, INT, INT, U8, U8), (INT,)),
-          doc="(b, start, n, low, high): least i >= start with i < n and b[i] < low or b[i] > high, or n"),
+    OpRow("buffer_outside", _signature((BYTES, INT, INT, U8, U8), (INT,)),
+          doc="(b, start, n, low, high): of the 64 places from start, those with i >= n or b[i] < low or b[i] > high,"
+          " as the bits 1 << 0 to 1 << 63"),
     OpRow("buffer_same", _signature((BYTES, BYTES, INT), (BOOL,)), doc="are the first n bytes the same?"),
     # text
     OpRow("format_float", _signature((F64, INT, INT), (BYTES, INT)),

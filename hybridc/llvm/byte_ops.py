@@ -211,39 +211,61 @@ def _places(module: Module, text: bytes) -> str:
     return module.constant("[256 x i8]", byte_string(places), 64, "places")
 
 
-def _skip_helper(module: Module) -> str:
-    """i64 (block, start <= n, n, low, high)"""
+BLOCK = 64
+"""Bytes of which a word of bits says something."""
+
+
+def _outside(e: FnEmitter, op: Op) -> Results:
+    block, start, n, low, high = (e.one(x) for x in op.args)
+    data, size = e.buffer_data(block), e.op2("sub", "i8", high, low)
+
+    def whole() -> str:
+        return _outside_bits(e, e.ptr_add(data, start), BLOCK, low, size)
+
+    def part() -> str:
+        types = ("ptr", "i64", "i64", "i8", "i8")
+        args = list(zip(types, (data, start, n, low, size), strict=True))
+        return e.call("i64", _outside_helper(e.module), args)
+
+    return ((e.either(e.icmp("sge", e.sub(n, start), str(BLOCK)), "i64", whole, part),),)
+
+
+def _outside_bits(code: Code, at: str, count: int, low: str, size: str) -> str:
+    """i64: a bit for each of so many bytes, whether it is more than `size` above `low`."""
+    vector = f"<{count} x i8>"
+
+    def splat(x: str) -> str:
+        first = code.ins(f"insertelement {vector} poison, i8 {x}, i64 0")
+        return code.ins(f"shufflevector {vector} {first}, {vector} poison, <{count} x i32> zeroinitializer")
+
+    above = code.op2("sub", vector, code.ins(f"load {vector}, ptr {at}, align 1"), splat(low))
+    bits = code.ins(f"bitcast <{count} x i1> {code.icmp('ugt', above, splat(size), vector)} to i{count}")
+    return bits if count == 64 else code.convert("zext", f"i{count}", bits, "i64")
+
+
+def _outside_helper(module: Module) -> str:
+    """i64 (data, start, n, low, size): of fewer than BLOCK bytes from start to n. The last of them are read with what
+    comes before: the header at least, where there is a byte."""
 
     def make(name: str) -> None:
-        params = [("ptr", "%block"), ("i64", "%start"), ("i64", "%n"), ("i8", "%low"), ("i8", "%high")]
-        code = Code(module, name, params, "i64")
-        data, size = code.ptr_add("%block", HEADER), code.op2("sub", "i8", "%high", "%low")
-        vector = f"<{GROUP} x i8>"
-
-        def outside(at: str, llvm: str, low: str, size: str) -> str:
-            found = code.ins(f"load {llvm}, ptr {at}, align 1")
-            return code.ins(f"icmp ugt {llvm} {code.op2('sub', llvm, found, low)}, {size}")
-
-        def splat(x: str) -> str:
-            first = code.ins(f"insertelement {vector} poison, i8 {x}, i64 0")
-            return code.ins(f"shufflevector {vector} {first}, {vector} poison, <{GROUP} x i32> zeroinitializer")
-
-        lows, sizes = splat("%low"), splat(size)
-        groups = code.op2("and", "i64", code.sub("%n", "%start"), str(-GROUP))
-        with code.loop(groups, step=GROUP) as turn:
-            at = code.add("%start", turn.index)
-            wrong = outside(code.ptr_add(data, at), vector, lows, sizes)
-            wrong = code.ins(f"bitcast <{GROUP} x i1> {wrong} to i{GROUP}")
-            with code.when(code.icmp("ne", wrong, "0", f"i{GROUP}")):
-                first = code.call(f"i{GROUP}", f"@llvm.cttz.i{GROUP}", [(f"i{GROUP}", wrong), ("i1", "true")])
-                code.ret(code.add(at, code.convert("zext", f"i{GROUP}", first, "i64")))
-        with code.loop("%n", start=code.add("%start", groups)) as turn:
-            with code.when(outside(code.ptr_add(data, turn.index), "i8", "%low", size)):
-                code.ret(turn.index)
-        code.ret("%n")
+        params = [("ptr", "%data"), ("i64", "%start"), ("i64", "%n"), ("i8", "%low"), ("i8", "%size")]
+        code = Code(module, name, params, "i64", attributes="noinline nounwind")
+        left = code.sub("%n", "%start")
+        groups = code.op2("and", "i64", left, str(-GROUP))
+        beyond = code.op2("shl", "i64", "-1", left)
+        with code.loop(groups, [("i64", beyond)], step=GROUP) as turn:
+            at = code.ptr_add(code.ptr_add("%data", "%start"), turn.index)
+            bits = code.op2("shl", "i64", _outside_bits(code, at, GROUP, "%low", "%size"), turn.index)
+            turn.next = [code.op2("or", "i64", turn.values[0], bits)]
+        rest = code.sub(left, groups)
+        with code.when(code.icmp("eq", rest, "0")):
+            code.ret(turn.values[0])
+        bits = _outside_bits(code, code.ptr_add(code.ptr_add("%data", "%n"), -GROUP), GROUP, "%low", "%size")
+        bits = code.op2("lshr", "i64", bits, code.sub(str(GROUP), rest))
+        code.ret(code.op2("or", "i64", turn.values[0], code.op2("shl", "i64", bits, groups)))
         code.finish()
 
-    return module.helper("hyb.skip", make)
+    return module.helper("hyb.outside", make)
 
 
 def _same_helper(module: Module) -> str:
@@ -318,7 +340,7 @@ ROWS: dict[str, Row] = {
     "buffer_hash": _by("i64", _hash_helper, "ptr", "i64", "i64"),
     "hash_seed": _hash_seed,
     "buffer_find": _find,
-    "buffer_skip": _by("i64", _skip_helper, "ptr", "i64", "i64", "i8", "i8"),
+    "buffer_outside": _outside,
     "buffer_cut": _cut,
     "buffer_same": _same,
 }

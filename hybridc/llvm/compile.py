@@ -48,7 +48,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_hash",
     "hash_seed",
     "buffer_find",
-    "buffer_skip",
+    "buffer_outside",
     "buffer_same",
     "parse_float",
     "dim",

@@ -163,7 +163,7 @@ def _find(b: Tests, op: Op) -> Atom:
     return b.both(b.compare("ge", start, zero), b.within(zero, n, b.length(hay)), b.within(zero, m, b.length(needle)))
 
 
-def _skip(b: Tests, op: Op) -> Atom:
+def _outside(b: Tests, op: Op) -> Atom:
     bytes_, start, n = op.args[:3]
     return b.within(start, b.op("sub", [n, start], INT), b.length(bytes_))
 
@@ -210,7 +210,7 @@ CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     **dict.fromkeys(("buffer_compare", "buffer_same"), _compare),
     "buffer_match": _match,
     "buffer_find": _find,
-    "buffer_skip": _skip,
+    "buffer_outside": _outside,
     "parse_float": _part,
     "format_float": _precision,
     "tensor_view": _view,

@@ -54,7 +54,7 @@ from hybridc.passes.liveness import Counted
 
 READS: dict[str, tuple[int, ...]] = {
     "buffer_get": (0,), "buffer_copy": (2,), "buffer_compare": (0, 1), "buffer_hash": (0,), "buffer_find": (0, 3),
-    "buffer_skip": (0,), "buffer_same": (0, 1),
+    "buffer_outside": (0,), "buffer_same": (0, 1),
     "parse_float": (0,),
 }  # fmt: skip
 """Which arguments of an operator it only reads elements of, and not where they end."""

@@ -183,10 +183,13 @@ def test_bytes() -> None:
     assert apply(*find, data("banana"), 2, 6, data("an"), 2) == 3
     assert apply(*find, data("banana"), 2, 4, data("an"), 2) == -1
     assert apply(*find, data("banana"), 6, 6, data(""), 0) == 6
-    skip = ("buffer_skip", "buffer[u8] int int u8 u8", "int")
-    assert apply(*skip, data("ab1c"), 0, 4, ord("a"), ord("z")) == 2
-    assert apply(*skip, data("ab1c"), 3, 4, ord("a"), ord("z")) == 4
-    assert apply(*skip, data("ab1c"), 0, 2, ord("a"), ord("z")) == 2
+    outside = ("buffer_outside", "buffer[u8] int int u8 u8", "int")
+    assert apply(*outside, data("ab1c"), 0, 4, ord("a"), ord("z")) == ~0b1011
+    assert apply(*outside, data("ab1c"), 3, 4, ord("a"), ord("z")) == ~0b1
+    assert apply(*outside, data("ab1c"), 0, 2, ord("a"), ord("z")) == ~0b11
+    assert apply(*outside, data("a" * 70), 0, 70, ord("a"), ord("z")) == 0
+    assert apply(*outside, data("a" * 63 + "1" * 7), 0, 70, ord("a"), ord("z")) == -(2**63)
+    assert apply(*outside, data("1" * 63 + "a" * 7), 0, 70, ord("a"), ord("z")) == 2**63 - 1
     same = ("buffer_same", "buffer[u8] buffer[u8] int", "bool")
     assert apply(*same, data("abc"), data("abd"), 2) and not apply(*same, data("abc"), data("abd"), 3)
     parse = ("parse_float", "buffer[u8] int int", "f64?")

@@ -1,4 +1,4 @@
-"""Hashing and comparing bytes: as the interpreter does, wherever they lie, and without reading what is not there."""
+"""Hashing, comparing and searching bytes: as the interpreter does, wherever they lie, and without reading what is not there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import random
 import pytest
 
 from hybridc.core.builder import Builder
-from hybridc.core.interp_ops import buffer_hash
-from hybridc.core.ir import BOOL, INT, U8, BufferT, Fn, Program, Yield
+from hybridc.core.interp_ops import buffer_hash, buffer_outside
+from hybridc.core.ir import BOOL, INT, U8, BufferT, Const, Fn, Program, Yield
 from hybridc.core.values import Buffer
 from hybridc.llvm.compile import compile_program
 from hybridc.llvm.jit import Loaded
@@ -20,6 +20,13 @@ I64, PTR = ctypes.c_int64, ctypes.c_void_p
 TEXT = BufferT(U8)
 HEADER = 16
 NONE, READ_WRITE = 0, 3
+
+
+LETTERS = (ord("a"), ord("y"))
+
+
+def byte(x: int) -> Const:
+    return Const(x, U8)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,12 @@ def jit() -> Loaded:
     one, other, n = b.var(TEXT), b.var(TEXT), b.var(INT)
     b.open()
     same = Fn("same", (one, other, n), (BOOL,), b.close(Yield((b.op("buffer_same", (one, other, n), BOOL),))))
-    program = Program(fns={f.name: f for f in (hashed, same)})
+    b = Builder()
+    text, start, n = b.var(TEXT), b.var(INT), b.var(INT)
+    b.open()
+    found = b.op("buffer_outside", (text, start, n, *map(byte, LETTERS)), INT)
+    outside = Fn("outside", (text, start, n), (INT,), b.close(Yield((found,))))
+    program = Program(fns={f.name: f for f in (hashed, same, outside)})
     return Loaded(compile_program(program, list(program.fns), (TEXT,)))
 
 
@@ -81,3 +93,16 @@ def test_comparisons(jit: Loaded, page: int, n: int) -> None:
             there = put(page + 1500, bytes(other))
             for x, y in ((one, there), (there, one)):
                 assert jit.scalars("same", [(PTR, x), (PTR, y), (I64, n)], [ctypes.c_bool])[0] == (changed is None)
+
+
+@pytest.mark.parametrize("n", [*range(36), 63, 64, 65, 100, 128, 129])
+def test_bytes_outside(jit: Loaded, page: int, n: int) -> None:
+    some = random.Random(n)
+    for end in (page + 2 * PAGE, page + PAGE + 3):
+        for most in (ord("y"), 255):
+            data = bytes(some.randint(ord("a") - 1, most) for _ in range(n))
+            block = put(end, data)
+            for start in {0, n, n // 2, max(n - 64, 0), max(n - 17, 0)}:
+                wanted = buffer_outside(Buffer(list(data)), start, n, *LETTERS)
+                assert jit.scalars("outside", [(PTR, block), (I64, start), (I64, n)], [I64])[0] == wanted
+    assert jit.scalars("outside", [(PTR, 0), (I64, 0), (I64, 0)], [I64])[0] == -1

@@ -289,20 +289,19 @@ def _split(lw: Lowerer, e: tree.Call) -> Cursor | None:
     given = [] if separator is None else [lw.expr(separator.value)]
     lw.b.span = e.span
 
+    names = ["start", "end"] if given else ["start", "end", "block", "marks"]
+
     def place(name: str, args: Sequence[ir.Atom]) -> State:
         found = lw.call_method(STR, name, [text, *args])[0]
-        return [lw.whole(lw.item(found, i)) for i in range(2)]
-
-    def next(s: Atoms) -> State:
-        return place("_next_part", [s[1], *given]) if given else place("_next_word", s[1:])
+        return [lw.whole(lw.item(found, i)) for i in range(len(names))]
 
     return Cursor(
         STR,
-        place("_first_part", given) if given else place("_next_word", [integer(0)]),
+        place("_first_part", given) if given else place("_first_word", []),
         lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
-        lambda s: lw.call_method(STR, "_walked_part", [text, *s])[0],
-        next,
-        ["start", "end"],
+        lambda s: lw.call_method(STR, "_walked_part", [text, *s[:2]])[0],
+        lambda s: place("_next_part", [s[1], *given]) if given else place("_next_word", s[1:]),
+        names,
     )
 
 
