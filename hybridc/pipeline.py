@@ -51,6 +51,7 @@ from hybridc.passes import (
     unpack,
     unswitch,
     whole,
+    zeros,
 )
 
 RECOGNISER = recognise.Recogniser()
@@ -76,6 +77,7 @@ PRIMAL: Passes = [
 """What every program goes through, and those with derivatives before these are written out too."""
 
 PASSES: Passes = [
+    ("zeros", zeros.run),
     *PRIMAL,
     ("one_loop", lambda core, roots: one_loop.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),
@@ -110,6 +112,7 @@ DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name not in ("
 """Elements of a GPU's tensors do not go to the host one by one, and a strip of rows would be one more launch."""
 
 DEVICE_PASSES: Passes = [
+    ("zeros", zeros.run),
     *DEVICE_PRIMAL,
     ("inline", lambda core, roots: inline.run(core, roots, tensors=True)),
     ("simplify", lambda core, roots: simplify.run(core)),
