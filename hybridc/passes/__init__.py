@@ -19,6 +19,7 @@ After it:
     sums.py                     what derivatives add up where it goes
     share.py                    what was computed before
     stencils.py                 parts of one matrix that are moved against each other, in one run
+    transposed.py               transposes that undo each other
     spread.py, sink.py, fuse.py, sizes.py, agreed.py    tensor operators that are one kernel
     add_into.py, into_part.py   kernels that end in a part of a tensor
     place.py                    what runs on a GPU
