@@ -47,10 +47,12 @@ from hybridc.passes import (
     stencils,
     sums,
     tables,
+    transposed,
     trap,
     unpack,
     unswitch,
     whole,
+    zeros,
 )
 
 RECOGNISER = recognise.Recogniser()
@@ -76,6 +78,7 @@ PRIMAL: Passes = [
 """What every program goes through, and those with derivatives before these are written out too."""
 
 PASSES: Passes = [
+    ("zeros", zeros.run),
     *PRIMAL,
     ("one_loop", lambda core, roots: one_loop.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),
@@ -84,6 +87,7 @@ PASSES: Passes = [
     ("prune", dce.prune),
     ("sums", lambda core, roots: sums.run(core)),
     ("spread", lambda core, roots: spread.run(core)),
+    ("transposed", lambda core, roots: transposed.run(core)),
     ("share", lambda core, roots: share.run(core)),
     ("stencils", lambda core, roots: stencils.run(core)),
     ("sink", lambda core, roots: sink.run(core)),
@@ -110,6 +114,7 @@ DEVICE_PRIMAL = [_on_device(name, run) for name, run in PRIMAL if name not in ("
 """Elements of a GPU's tensors do not go to the host one by one, and a strip of rows would be one more launch."""
 
 DEVICE_PASSES: Passes = [
+    ("zeros", zeros.run),
     *DEVICE_PRIMAL,
     ("inline", lambda core, roots: inline.run(core, roots, tensors=True)),
     ("simplify", lambda core, roots: simplify.run(core)),
@@ -117,6 +122,7 @@ DEVICE_PASSES: Passes = [
     ("dce", lambda core, roots: dce.run(core)),
     ("prune", dce.prune),
     ("spread", lambda core, roots: spread.run(core)),
+    ("transposed", lambda core, roots: transposed.run(core)),
     ("sink", lambda core, roots: sink.run(core)),
     ("fuse", lambda core, roots: fuse.run(core, refusal)),
     ("place", lambda core, roots: place.run(core, everything=knobs.place_everything())),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence, Set
 from functools import partial
-from math import prod
 from typing import TYPE_CHECKING
 
 from hybridc.autodiff import elements
@@ -71,8 +70,6 @@ if TYPE_CHECKING:
 Key = tuple[int, int]
 TAPE = "Tape"
 """The case of a block of what is kept."""
-SMALL = 4096
-"""Elements of tensors whose sum is rather part of a kernel than written in place."""
 
 
 @immutable(frozen=True, slots=True)
@@ -249,18 +246,14 @@ class Reverse:
             return
         kind = self.tangents.leaves(a.type)[leaf]
         sure = old.sure or adjoint.sure
-        if isinstance(kind, TensorT):
-            out: Type = kind
-            sized = [each.sure and None not in t.static(each.atom) for each in (old, adjoint)]
-            for each, is_sized in zip((old, adjoint), sized, strict=True):
-                if is_sized:
-                    out = each.atom.type
-            if all(sized) and prod(t.static(old.atom)) <= SMALL:  # type: ignore[arg-type]
-                self.env[key] = Adjoint(t.map(self.b, "add", [old.atom, adjoint.atom]), True)
-            else:
-                self.env[key] = Adjoint(self.b.op("accumulate", [old.atom, adjoint.atom], out), sure)
-        else:
+        if not isinstance(kind, TensorT):
             self.env[key] = Adjoint(self.tangents.add(self.b, old.atom, adjoint.atom, kind), sure)
+        elif old.sure and adjoint.sure:
+            self.env[key] = Adjoint(t.map(self.b, "add", [old.atom, adjoint.atom]), True)
+        else:
+            sized = (e.atom.type for e in (old, adjoint) if e.sure and None not in t.static(e.atom))
+            out = next(sized, kind)
+            self.env[key] = Adjoint(self.b.op("accumulate", [old.atom, adjoint.atom], out), sure)
 
     def add_all(self, a: Atom, leaves: Sequence[Adjoint | None]) -> None:
         for k, adjoint in enumerate(leaves):

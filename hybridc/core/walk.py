@@ -286,17 +286,17 @@ def diverges(stmt: Stmt) -> bool:
         return False
     match stmt:
         case If() | Match():
-            return not any(_ends_in_yield(b) for b in blocks_of(stmt))
+            return not any(ends_in_yield(b) for b in blocks_of(stmt))
         case Loop():
             return not exits_to(stmt.body, stmt.label)
         case Scope():
-            return not _ends_in_yield(stmt.body) and not exits_to(stmt.body, stmt.label)
+            return not ends_in_yield(stmt.body) and not exits_to(stmt.body, stmt.label)
         case Parallel():
             return False  # it may have no turns
     return False
 
 
-def _ends_in_yield(block: Block) -> bool:
+def ends_in_yield(block: Block) -> bool:
     return isinstance(block.tail, Yield) and not any(diverges(s) for s in block.stmts[-1:])
 
 

@@ -4,6 +4,7 @@ The iteration is `rows` (axes of the result, flattened) and, for each row, loops
 - a `load` of a tensor from outside, a `scalar` from outside or constant, an `iota`: the number of the row or column,
 - a `map`: a scalar operator at a place of its space, or once for a row where it varies along no column,
 - a `reduce` over the whole space of its argument: one value for a row,
+- a `total`, a reduction over the rows, which is a result (totals.py; on CPUs only),
 - a `slice`: constant columns of another space; a `concat` of spaces,
 - a `pick`: of each row of a matrix from outside, one element, whose column is a value (on GPUs only),
 - a `product`: a row times a matrix from outside, whose columns are another space.
@@ -19,6 +20,7 @@ from hybridc.core.ir import Atom, Const, Fused, Op, Prim, TensorT, Var
 from hybridc.core.tensor_faults import INT_FAULTS, element_faults
 from hybridc.core.types import elem
 from hybridc.kernels.axes import Axes, Unfit, relate, slice_bounds, whole_number
+from hybridc.kernels.totals import long_enough, totals
 
 FUSIBLE = ("map", "reduce", "reshape", "index", "concat", "matmul", "broadcast", "iota", "windows", "gather")
 """Windows as the matrix of a product that is never in memory."""
@@ -168,6 +170,7 @@ class _Builder:
     # ---- columns
     def find_spaces(self, results: Sequence[Var]) -> None:
         spaces: dict[int, tuple[int, ...]] = {}
+        self.totals = totals(self.ops, self.axes)
 
         def space(classes: Sequence[int]) -> None:
             found = tuple(self.axes.find(c) for c in classes if not self.axes.is_one(c))
@@ -182,6 +185,9 @@ class _Builder:
             match op.op:
                 case "reshape" if op.outs[0].id in self.windowed:
                     continue
+                case "reduce" if op.outs[0].id in self.totals:
+                    if self.totals[op.outs[0].id]:
+                        space(self.totals[op.outs[0].id])
                 case "reduce":
                     whole = self.axes.of(op.args[0])  # type: ignore[arg-type]
                     space([whole[i] for i in op.attr("axes")])  # type: ignore[attr-defined]
@@ -199,6 +205,9 @@ class _Builder:
         if not spaces:
             self.widest(results, space)
         self.graph.spaces = list(dict.fromkeys(spaces.values()))
+        if self.totals and all(op.op != "reduce" or op.outs[0].id in self.totals for op in self.ops):
+            for columns in self.graph.spaces:
+                long_enough(self.axes, columns)
 
     def widest(self, results: Sequence[Var], space) -> None:
         """Without reductions: the longest run of last axes that every value has whole or not at all."""
@@ -293,6 +302,9 @@ class _Builder:
             self.keep(Node("pick", elem(out.type), (self.node(op.args[1]),), atom=op.args[0], op=op), out)
             return
         args = tuple(self.node(a) for a in (op.args if op.op in ("map", "concat") else op.args[:1]))
+        if out.id in self.totals:
+            self.total(op, args[0])
+            return
         kind = {"index": "slice"}.get(op.op, op.op)
         node = Node(kind, elem(out.type), args, op=op)
         if kind == "slice":
@@ -302,6 +314,14 @@ class _Builder:
         self.keep(node, out)
         if kind in ("reduce", "slice", "concat") and any(a.space is None for a in args):
             raise Unfit("columns of a value that has none")
+
+    def total(self, op: Op, x: Node) -> None:
+        """The columns of rows first, if these go too."""
+        out = op.outs[0]
+        if x.space is not None and not self.totals[out.id]:
+            x = Node("reduce", x.type, (x,), op=op, rows=x.rows, all_rows=x.all_rows)
+            self.graph.nodes.append(x)
+        self.keep(Node("total", elem(out.type), (x,), op=op), out)
 
     def keep(self, node: Node, out: Var) -> Node:
         self.of[out] = self.placed(node, out)
@@ -334,13 +354,19 @@ class _Builder:
 
     def check(self, results: Sequence[Var]) -> None:
         for node, v in zip(self.graph.outputs, results, strict=True):
-            if not node.all_rows:
+            if not node.all_rows and node.kind != "total":
                 raise Unfit("a result that is the same for several rows")
             if node.kind == "load" or isinstance(v.type, TensorT) and self.split(v)[1] != node.space:
                 raise Unfit("a result that is only a view")
         if len(self.graph.of_kind("pick")) > 1:
             raise Unfit("two that check indices")
         for node in self.graph.nodes:
+            if any(a.kind == "total" for a in node.args):
+                raise Unfit("a total of all rows, which is there after the last one")
+            if node.kind == "total" and (node.args[0].rows != self.graph.rows or not self.graph.rows):
+                raise Unfit("a total of other rows")
+            if node.kind == "total" and self.graph.of_kind("product"):
+                raise Unfit("a total beside a product")
             if node.kind == "product":
                 row = node.args[0]
                 if not row.all_rows and (row.kind != "load" or row.rows != self.graph.rows[self.graph.batch :]):

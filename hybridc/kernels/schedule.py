@@ -21,12 +21,18 @@ CHEAP = 3
 @dataclass(frozen=True)
 class Action:
     """What a loop does in each turn: `store` a result (number), `keep` a value in its row of scratch memory, `piece` of
-    a concat (at columns from the sizes of the pieces before), or one step of a `reduce`."""
+    a concat (at columns from the sizes of the pieces before), one step of a `reduce`, or of a `total` (the number of a
+    result too)."""
 
     kind: str
     node: Node
     number: int = 0
     target: Node | None = None
+
+    @property
+    def value(self) -> Node:
+        """What it needs at a column."""
+        return self.node.args[0] if self.kind in ("reduce", "total") else self.node
 
 
 @dataclass
@@ -106,7 +112,7 @@ class Schedule:
         """What a loop reads and computes for its columns at that time."""
         seen: set[Node] = set()
         for action in loop.actions:
-            self._computed(action.node.args[0] if action.kind == "reduce" else action.node, at, seen)
+            self._computed(action.value, at, seen)
         return seen
 
     def _computed(self, node: Node, at: Time, seen: set[Node]) -> None:
@@ -204,12 +210,13 @@ class _Scheduler:
                     self.segments[at[0]].products.append(node)
         for i, node in enumerate(self.graph.outputs):
             at = self.ready[node]
+            action = Action("total" if node.kind == "total" else "store", node, i)
             if node.space is None:
-                self.segments[at[0]].rows.append(Action("store", node, i))
-                self.visit(node, at)
+                self.segments[at[0]].rows.append(action)
+                self.visit(action.value, at)
             elif node.kind != "product" or outs[node] != i:
-                self.act(at, node.space, Action("store", node, i))
-                self.visit(node, at)
+                self.act(at, node.space, action)
+                self.visit(action.value, at)
         for node in list(self.keep):
             if node.kind not in ("product", "concat") and node not in outs:
                 assert node.space is not None

@@ -64,6 +64,8 @@ class Columns:
         """Do all columns of the turn that is written lie before it?"""
         self.asks = False
         """Is the next row asked of memory while this one is computed?"""
+        self.totals: dict[int, str] = {}
+        """By number, where results are that all rows add to."""
         self.share: tuple[str, str] | None = None
         """Of columns that are cut: from which to which they are computed, in each part of a space."""
         self.apart: dict[int, int] = {}
@@ -120,8 +122,11 @@ class Columns:
                 self.columns(loop)
         self.at = (self.at[0], 1 << 30)
         for action in segment.rows:
-            t = SCALARS[action.node.type.name][0]
-            self.k.store(t, self.row_value(action.node), self.k.element(f"%o{action.number}", t, row))
+            t, value = SCALARS[action.node.type.name][0], self.row_value(action.value)
+            to = self.target(action)
+            if action.kind == "total":
+                value = self.step(action.node, self.k.load(t, to), value)
+            self.k.store(t, value, to)
         self.memo = kept
 
     def place(self, node: Node, axes: Sequence[int], row: str) -> str:
@@ -190,7 +195,7 @@ class Columns:
     # ---- columns
     def columns(self, loop: Loop) -> None:
         for action in loop.actions:
-            self.prepare(action.node.args[0] if action.kind == "reduce" else action.node)
+            self.prepare(action.value)
         targets = {a: self.target(a) for a in loop.actions if a.kind != "reduce"}
         with self.spans(loop.space) as (begin, end):
             self.some_columns(loop, targets, begin, end)
@@ -364,6 +369,8 @@ class Columns:
         t = SCALARS[node.type.name][0]
         if action.kind == "store":
             return self.k.element(f"%o{action.number}", t, times(self.k, self.row, self.width(node)))
+        if action.kind == "total":
+            return self.totals[action.number]
         if action.kind == "keep":
             return self.start(node)
         assert action.target is not None
@@ -380,13 +387,15 @@ class Columns:
         sums: dict[Node, str] = {}
         if self.over:
             for action in loop.actions:
-                self.value(action.node, column, found)
+                self.value(action.value, column, found)
         for action in loop.actions:
             if action.kind == "reduce":
-                sums[action.node] = self.value(action.node.args[0], column, found)
+                sums[action.node] = self.value(action.value, column, found)
                 continue
             t = SCALARS[action.node.type.name][0]
-            value, to = self.value(action.node, column, found), self.k.element(targets[action], t, column)
+            value, to = self.value(action.value, column, found), self.k.element(targets[action], t, column)
+            if action.kind == "total":
+                value = self.step(action.node, self.read(t, to), value)
             if action.kind == "store" or action.kind == "keep" and self.plan.kept[action.node] < 0:
                 self.ask(action.node, targets[action], column, True)
             if self.adds:

@@ -25,6 +25,7 @@ from hybridc.llvm.module import Module, symbol
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, READING, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode
+from hybridc.llvm.tensor_reduce import identity
 from hybridc.llvm.tiles import TILE_ROWS, ints
 from hybridc.llvm.wide import WIDTH
 
@@ -42,6 +43,8 @@ STRIP = 4096
 """Columns of a unit, where a single row is cut."""
 PIECES = 4
 """For each thread, of kernels whose pieces need no preparation."""
+SHARES, SHARE = 16, 32
+"""At most so many shares of rows add up by themselves, of at least so many rows."""
 ELEMENT_WORK, COSTLY_WORK = 8, 64
 """Of an operator at an element: as long as so many multiplications within a product take."""
 
@@ -72,7 +75,11 @@ class _Writer(Products):
         self.over, self.adds = over, adds
         self.inputs = [n for n in graph.nodes if n.kind in ("load", "matrix", "scalar") and not n.written]
         self.sizes = self.open_sizes(graph)
-        self.fails = bool(self.products) or any(n >= 0 for n in plan.kept.values())
+        self.added = [i for i, n in enumerate(graph.outputs) if n.kind == "total"]
+        """Numbers of results that all rows add to."""
+        self.rooms: list[str] = []
+        """Where the shares of rows add up, but for the first."""
+        self.fails = bool(self.products or self.added) or any(n >= 0 for n in plan.kept.values())
         self.unit = 1 if self.each == "1" else UNIT
         self.block = self.most_rows()
         """Rows in a block, at most."""
@@ -112,17 +119,26 @@ class _Writer(Products):
         large = self.large()
         if large:
             self.fails = True  # at least where the host asks it to stop
-            part = self.function([*params, ("i1", "%columns"), *ints("first", "last")], self.part, "kernel.units")
+            rooms = [("ptr", f"%room{i}") for i in self.added]
+            part = self.function([*params, *rooms, ("i1", "%columns"), *ints("first", "last")], self.part,
+                                 "kernel.units")
 
         def whole() -> None:
-            if not large:
-                self.body("0", self.units())
-                return
-            columns, units = self.cut()
-            args = [*((t.removesuffix(" noalias"), v) for t, v in params), ("i1", columns)]
-            # Each run of units copies its matrices again, and with products it polls.
-            pieces, polls = (1, True) if self.products else (PIECES, False)
-            self.k.ret(spread(self.k, part, args, units, self.work(), pieces, polls))
+            with self.sums():
+                if not large:
+                    self.body("0", self.units())
+                    return
+                columns, units = self.cut()
+                args = [*((t.removesuffix(" noalias"), v) for t, v in params), *(("ptr", v) for v in self.rooms),
+                        ("i1", columns)]
+                # Each run of units copies its matrices again, and with products it polls.
+                pieces, polls = (1, True) if self.products else (PIECES, False)
+                status = spread(self.k, part, args, units, self.work(), pieces, polls)
+                if not self.added:
+                    self.k.ret(status)
+                    return
+                with self.k.when(self.k.icmp("ne", status, "0", "i32")):
+                    self.leave()
 
         return Kernel(self.function(params, whole), tuple(self.inputs), self.sizes, tuple(self.turned),
                       tuple(self.straight), self.fails)
@@ -132,6 +148,7 @@ class _Writer(Products):
     ) -> str:
         """Its symbol; it gives 0 unless `write` ends it."""
         self.k = ElementCode(self.module, symbol(hint), [("ptr", CTX), *params], "i32" if self.fails else "void")
+        self.heap: list[str] = []
         write()
         if not self.k.dead:
             self.k.ret("0" if self.fails else "")
@@ -160,6 +177,7 @@ class _Writer(Products):
     def part(self) -> None:
         """Units of what is shared."""
         k, (columns, _) = self.k, self.cut()
+        self.rooms = [f"%room{i}" for i in self.added]
         if columns == "false":
             self.body("%first", "%last")
             return
@@ -176,7 +194,8 @@ class _Writer(Products):
     def units(self) -> str:
         """Of rows that are done as one: a row; several where there are products."""
         if not self.products:
-            return self.product(self.graph.rows)
+            rows = self.product(self.graph.rows)
+            return self.shares_of(rows) if self.added else rows
         return times(self.k, self.product(self.graph.rows[: self.graph.batch]), self.units_of_batch())
 
     def work(self) -> str:
@@ -190,12 +209,64 @@ class _Writer(Products):
         rows = self.product(self.graph.rows)
         return plus(k, times(k, rows, row), times(k, most(k, rows, str(READING)), multiplied))
 
+    # ---- what all rows add to
+    def shares_of(self, rows: str) -> str:
+        """Into how many shares rows are cut, each of which adds up by itself: by their number alone, so that results
+        are the same for any number of threads."""
+        k = self.k
+        if not rows.startswith("%"):
+            return str(min(max(int(rows) // SHARE, 1), SHARES))
+        return least(k, most(k, k.op2("udiv", "i64", rows, str(SHARE)), "1"), str(SHARES))
+
+    @contextmanager
+    def rows_of(self, unit: str) -> Iterator[str]:
+        """The rows of a unit, one after the other; what they add to begins with nothing."""
+        k = self.k
+        if not self.added:
+            yield unit
+            return
+        rows = self.product(self.graph.rows)
+        shares = self.shares_of(rows)
+        for i, room in zip(self.added, self.rooms, strict=True):
+            node = self.graph.outputs[i]
+            t = SCALARS[node.type.name][0]
+            width = self.width(node)
+            first = k.icmp("eq", unit, "0")
+            other = k.element(room, t, times(k, k.sub(unit, "1"), width))
+            self.totals[i] = k.select(first, "ptr", f"%o{i}", other)
+            with k.loop(width) as column:
+                k.store(t, identity(self.fn(node), node.type), k.element(self.totals[i], t, column.index))
+        begin, end = (k.op2("udiv", "i64", times(k, u, rows), shares) for u in (unit, k.add(unit, "1")))
+        with k.loop(end, start=begin) as row:
+            yield row.index
+
+    @contextmanager
+    def sums(self) -> Iterator[None]:
+        """Rooms where all shares but the first add up; at the end theirs go to the results, in order."""
+        k = self.k
+        if not self.added:
+            yield
+            return
+        more = k.sub(self.shares_of(self.product(self.graph.rows)), "1")
+        nodes = [self.graph.outputs[i] for i in self.added]
+        sizes = [times(k, self.width(n), str(SCALARS[n.type.name][1])) for n in nodes]
+        self.rooms = [self.allocate(times(k, more, size)) for size in sizes]
+        yield
+        for i, node, room in zip(self.added, nodes, self.rooms, strict=True):
+            t, width = SCALARS[node.type.name][0], self.width(node)
+            with k.loop(more) as share:
+                source = k.element(room, t, times(k, share.index, width))
+                with k.loop(width) as column:
+                    to = k.element(f"%o{i}", t, column.index)
+                    k.store(t, self.step(node, k.load(t, to), k.load(t, k.element(source, t, column.index))), to)
+        self.free()
+
     # ---- rows
     def body(self, first: str, last: str) -> None:
         """Units first to last."""
         k, graph = self.k, self.graph
         if not self.products:
-            with self.scratch(), self.turns(first, last) as row:
+            with self.scratch(), self.turns(first, last) as unit, self.rows_of(unit) as row:
                 self.row_loops(self.plan.segments[0], row, "0", {})
             return
         batches, blocks = self.product(graph.rows[: graph.batch]), self.units_of_batch()
@@ -303,7 +374,7 @@ class _Writer(Products):
                     "and", "i64", k.add(bytes_, "63"), "-64")
                 total = str(int(total) + int(rounded)) if not (total + rounded).count("%") else k.add(total, rounded)
         heap = bool(offsets) and (total.startswith("%") or int(total) > ON_STACK)
-        self.heap: list[str] = []
+        before = len(self.heap)
         memory = self.allocate(total) if heap else k.alloca(int(total), 64) if offsets else ""
         for node, offset in offsets.items():
             self.first[node] = k.ptr_add(memory, offset)
@@ -321,8 +392,13 @@ class _Writer(Products):
                 several = k.icmp("sgt", self.each, str(self.fewest))
                 self.laid_room[node] = self.allocate(k.select(several, "i64", size, "0"))
         yield
-        for m in self.heap:
-            k.call("void", "@free", [("ptr", m)])
+        self.free(before)
+
+    def free(self, first: int = 0) -> None:
+        """Memory that was allocated, from this one on."""
+        for m in self.heap[first:]:
+            self.k.call("void", "@free", [("ptr", m)])
+        del self.heap[first:]
 
     def allocate(self, size: str) -> str:
         """Memory that begins at a line of the caches."""

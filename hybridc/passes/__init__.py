@@ -14,11 +14,13 @@ Before derivatives are written out, and after it again:
 
 After it:
 
+    zeros.py                    adjoints that every call begins with nothing
     one_loop.py, reuse.py       a derivative's two loops as one, and the memory of its records
     sums.py                     what derivatives add up where it goes
     share.py                    what was computed before
     stencils.py                 parts of one matrix that are moved against each other, in one run
-    spread.py, sink.py, fuse.py, sizes.py    tensor operators that are one kernel
+    transposed.py               transposes that undo each other
+    spread.py, sink.py, fuse.py, sizes.py, agreed.py    tensor operators that are one kernel
     add_into.py, into_part.py   kernels that end in a part of a tensor
     place.py                    what runs on a GPU
     invariant.py                what no turn of a loop changes, before it

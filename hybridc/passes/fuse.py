@@ -14,7 +14,7 @@ from hybridc.base.immutable import replace
 from hybridc.base.types import F32, F64
 from hybridc.core.ir import Atom, Block, Const, Fn, Fused, Op, Program, Stmt, TensorT, Var, Yield
 from hybridc.core.ops import OPS, is_pure, may_fault
-from hybridc.core.tensor_faults import sizes_agree
+from hybridc.core.tensor_faults import element_faults, sizes_agree
 from hybridc.core.types import elem, rank
 from hybridc.core.walk import (
     args_of,
@@ -29,10 +29,13 @@ from hybridc.core.walk import (
 )
 from hybridc.kernels.graph import FUSIBLE, Unfit, build, in_vectors, pooling
 from hybridc.passes import sizes
+from hybridc.passes.agreed import Agreed
 from hybridc.passes.each import each
 
 LARGEST = 48
 """Operators in one kernel."""
+SMALL = 4096
+"""Elements below which a map that stands alone is no kernel of its own."""
 
 
 Judge = Callable[[Sequence[Op], Sequence[Var]], "str | None"]
@@ -83,12 +86,16 @@ class _Fuser:
         self.next_id = highest_id(fn) + 1
         self.uses = uses(fn.body)
         self.refusals = refusals
+        self.sizes = Agreed()
+        self.fitting: set[int] = set()
+        """Results of maps whose operands are known to agree."""
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
 
     def block(self, b: Block) -> Block:
-        stmts = [map_blocks(s, self.block) for s in b.stmts]
+        with self.sizes.within():
+            stmts = [self.within(s) for s in b.stmts]
         groups: list[Group] = []
         for i, stmt in enumerate(stmts):
             if isinstance(stmt, Op) and stmt.op in FUSIBLE:
@@ -96,11 +103,19 @@ class _Fuser:
         at: dict[int, Stmt | None] = {}
         for g in groups:
             ops = [stmts[i] for i in g.members]
-            if sum(op.op != "reshape" for op in ops) >= 2:  # type: ignore[union-attr]
+            if sum(op.op != "reshape" for op in ops) >= 2 or self.judge is on_cpu and _moves_on(ops[0]):  # type: ignore[union-attr, arg-type]
                 at.update(dict.fromkeys(g.members))
                 at[g.members[-1]] = self.fused(ops)  # type: ignore[arg-type]
         kept = [at.get(i, s) for i, s in enumerate(stmts)]
         return rebuilt(b, [s for s in kept if s is not None], b.tail)
+
+    def within(self, stmt: Stmt) -> Stmt:
+        """A statement with what is within it fused."""
+        if isinstance(stmt, Op) and stmt.op == "map" and self.sizes.fits(stmt):
+            self.fitting.add(stmt.outs[0].id)
+        new = map_blocks(stmt, self.block)
+        self.sizes.after(stmt)
+        return new
 
     def place(self, stmts: Sequence[Stmt], i: int, op: Op, groups: list[Group]) -> None:
         wanted = {a.id for a in op.args if isinstance(a, Var)}
@@ -161,15 +176,24 @@ class _Fuser:
             if k in inside:
                 made.update(o.id for o in stmt.outs)  # type: ignore[union-attr]
                 read.update(a.id for a in args_of(stmt) if isinstance(a, Var))
-                faulting = faulting or _faults(stmt)  # type: ignore[arg-type]
+                faulting = faulting or self.faults(stmt)  # type: ignore[arg-type]
                 continue
             if _used(stmt) & made:
                 return "what is between them needs a result"
-            if faulting and not _quiet(stmt):
+            if faulting and not self.quiet(stmt):
                 return "what is between them could stop the program first"
             if _written(stmt) & read:
                 return "what is between them writes an operand in place"
         return self.judge(ops, self.results(ops))  # type: ignore[arg-type]
+
+    def faults(self, op: Op) -> bool:
+        """May it stop the program otherwise than for lack of memory, as far as is known where it stands?"""
+        return _faults(op) and not (op.outs and op.outs[0].id in self.fitting and not element_faults(op))
+
+    def quiet(self, stmt: Stmt) -> bool:
+        if isinstance(stmt, Fused):
+            return not any(map(self.faults, stmt.ops))
+        return isinstance(stmt, Op) and (is_pure(stmt) or not self.faults(stmt) and not OPS[stmt.op].effect)
 
     def results(self, ops: Sequence[Op]) -> list[Var]:
         """What is needed outside."""
@@ -222,12 +246,6 @@ def _written(stmt: Stmt) -> set[int]:
     return {v for v in _used(stmt)} if blocks_of(stmt) else set()
 
 
-def _quiet(stmt: Stmt) -> bool:
-    if isinstance(stmt, Fused):
-        return not any(map(_faults, stmt.ops))
-    return isinstance(stmt, Op) and (is_pure(stmt) or not _faults(stmt) and not OPS[stmt.op].effect)
-
-
 def checks_sizes(op: Op) -> bool:
     """Does it compare sizes that types leave open?"""
     if op.op == "map":
@@ -235,6 +253,16 @@ def checks_sizes(op: Op) -> bool:
     if op.op == "concat":
         return any(None in a.type.dims[:-1] for a in op.args if isinstance(a.type, TensorT))
     return op.op in ("matmul", "reshape") and _faults(op)
+
+
+def _moves_on(op: Op) -> bool:
+    """Is it a large tensor, computed from another one place by place? As a kernel it may take that one's memory, which
+    mostly is needed no more: so derivatives are added up."""
+    out = op.outs[0].type
+    if op.op != "map" or not isinstance(out, TensorT) or not out.dims or (_product(out.dims) or SMALL) < SMALL:
+        return False
+    whole = tuple(range(len(out.dims)))
+    return any(own == whole and elem(a.type) == out.elem for a, own in zip(op.args, op.attr("axes"), strict=True))  # type: ignore[call-overload]
 
 
 def _faults(op: Op) -> bool:

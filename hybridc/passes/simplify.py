@@ -31,6 +31,7 @@ from hybridc.core.ir import (
     Scope,
     Stmt,
     Tail,
+    TensorT,
     Var,
     Yield,
 )
@@ -287,6 +288,8 @@ class _Simplifier:
                 return made.args[0]
             case "cast" if args[0].type == op.outs[0].type:
                 return args[0]
+            case "map" if op.attr("fn") in ("mul", "div"):
+                return _scaled_whole(op)
             case "accumulate" if made is not None and made.op == "zero" and args[1].type == op.outs[0].type:
                 return args[1]
             case "select":
@@ -363,6 +366,18 @@ def _identity(op: Op) -> Atom | None:
             return Const(0, a.type)  # type: ignore[arg-type]
         if op.op in ("minimum", "maximum", "bit_and", "bit_or"):
             return a
+    return None
+
+
+def _scaled_whole(op: Op) -> Atom | None:
+    """x * 1 and x / 1, of tensors."""
+    (a, b), axes = op.args, op.attr("axes")
+    out, ones = op.outs[0].type, [isinstance(x, Const) and x.type in FLOATS and x.value == 1 for x in op.args]
+    assert isinstance(out, TensorT) and isinstance(axes, tuple)
+    if ones[1] and a.type == out and axes[0] == tuple(range(len(out.dims))):
+        return a
+    if ones[0] and op.attr("fn") == "mul" and b.type == out and axes[1] == tuple(range(len(out.dims))):
+        return b
     return None
 
 

@@ -7,17 +7,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridc.base.immutable import replace
-from hybridc.core.ir import Atom, Block, Const, Fn, Op, Program, Stmt, TensorT, Var
+from hybridc.core.ir import Atom, Block, Fn, Op, Program, Stmt, Var
 from hybridc.core.ops import is_pure
 from hybridc.core.walk import map_blocks, rebuilt, uses, with_body
+from hybridc.passes.agreed import Agreed
 from hybridc.passes.each import each
-
-Size = tuple[Atom, int]
-"""That of a tensor along an axis, or with -1 a number."""
+from hybridc.passes.simplify import simplify_fn
 
 
 def run(program: Program) -> Program:
-    return each(program, "spread", lambda fn: _Spread(fn).run(), needs=["broadcast"])
+    return each(program, "spread", lambda fn: _unspread(fn, program), needs=["broadcast"])
+
+
+def _unspread(fn: Fn, program: Program) -> Fn:
+    """What is then a product with 1 is simplified."""
+    better = _Spread(fn).run()
+    return fn if better is fn else simplify_fn(better, program)
 
 
 class _Spread:
@@ -25,6 +30,7 @@ class _Spread:
         self.fn = fn
         self.uses = uses(fn.body)
         self.made: dict[int, Op] = {}
+        self.sizes = Agreed()
 
     def run(self) -> Fn:
         return with_body(self.fn, self.block(self.fn.body))
@@ -38,9 +44,14 @@ class _Spread:
                 if len(stmt.outs) == 1:
                     self.made[stmt.outs[0].id] = stmt
             else:
-                stmt = map_blocks(stmt, self.block)
+                stmt = map_blocks(stmt, self.inner)
+            self.sizes.after(stmt)
             out.append(stmt)
         return rebuilt(b, out, b.tail)
+
+    def inner(self, b: Block) -> Block:
+        with self.sizes.within():
+            return self.block(b)
 
     def unspread(self, op: Op, out: list[Stmt]) -> Op:
         """A map of what its broadcast operands were made from; broadcasts that nothing else needs are taken out of the
@@ -64,43 +75,15 @@ class _Spread:
 
     def needless(self, op: Op, k: int, spread: Op) -> bool:
         """Has each axis of operand k, by another operand, the size to which it was spread?"""
-        axes = op.attr("axes")
+        axes, sizes = op.attr("axes"), self.sizes
         assert isinstance(axes, tuple)
-        shown = {
-            at for i, at in enumerate(axes[k]) if at is not None and any(
-                j != k and named[i] is not None and self.is_size(spread.args[1 + at], op.args[j], named[i])
-                for j, named in enumerate(axes))
-        }
+
+        def is_shown(i: int, size: Atom) -> bool:
+            return any(j != k and named[i] is not None and sizes.same(sizes.number(size), sizes.size(a, named[i]))
+                       for j, (a, named) in enumerate(zip(op.args, axes, strict=True)))
+
+        shown = {at for i, at in enumerate(axes[k]) if at is not None and is_shown(i, spread.args[1 + at])}
         return len(shown) == len(spread.args) - 1
-
-    def is_size(self, n: Atom, x: Atom, axis: int) -> bool:
-        """Is n known to be the size of x along an axis?"""
-        assert isinstance(x.type, TensorT)
-        if isinstance(n, Const):
-            return x.type.dims[axis] == n.value
-        return self.known(n) == self.size(x, axis)
-
-    def known(self, n: Atom) -> Size:
-        """Of a number: whose size it is."""
-        asked = self.made.get(n.id) if isinstance(n, Var) else None
-        if asked is None or asked.op != "dim":
-            return n, -1
-        return self.size(asked.args[0], asked.attr("axis"))  # type: ignore[arg-type]
-
-    def size(self, x: Atom, axis: int) -> Size:
-        """The first tensor that has this size, along which axis."""
-        while isinstance(x, Var) and (op := self.made.get(x.id)) is not None:
-            if op.op == "shaped":
-                return self.known(op.args[1 + axis])
-            found = None
-            if op.op == "map":
-                named: Sequence[Sequence[int | None]] = op.attr("axes")  # type: ignore[assignment]
-                pairs = zip(op.args, named, strict=True)
-                found = next(((a, at[axis]) for a, at in pairs if at[axis] is not None), None)
-            if found is None:
-                break
-            x, axis = found  # type: ignore[assignment]
-        return x, axis
 
 
 def _quiet(stmts: Sequence[Stmt]) -> bool:

@@ -25,13 +25,13 @@ TAKEN = {
         + "  %7: f32[?, ?] = map[axes=((0, 1,),), `fn`=\"neg\"](y%2)\n" + MAP.replace("y%2)", "%7)") + END,
     "sizes it was said to have": HEAD + SIZES + "  %7: f32[?, ?] = shaped(y%2, %3, %4)\n" + ROW
         + MAP.replace("y%2)", "%7)") + END,
+    "sizes that a map has compared": HEAD + SIZES + "  %9: f32[?, ?] = map[axes=((0, 1,), (none, 0,),), `fn`=\"add\"](y%2, x%1)\n"
+        + "  %7: int = dim[axis=0](x%1)\n" + ROW.replace("%4)", "%7)") + MAP + END,
     "past what is quiet": HEAD + SIZES + ROW + "  %7: int = add(%3, %4)\n" + MAP + END,
 }
 LEFT = {
     "other sizes": HEAD + SIZES + "  %7: int = add(%4, 1)\n" + ROW.replace("%4)", "%7)") + MAP + END,
     "sizes of another axis": HEAD + SIZES + ROW.replace("%3, %4", "%4, %3") + MAP + END,
-    "used twice": HEAD + SIZES + ROW + "  %7: f32[?, ?] = map[axes=((0, 1,),), `fn`=\"neg\"](%5)\n"
-                  + MAP.replace("y%2)", "%7)") + END,
     "past what may stop": HEAD + SIZES + ROW + "  %7: int = floordiv(%3, %4)\n" + MAP + END,
 }
 
@@ -67,3 +67,13 @@ def test_taken_into_the_map(name):
 def test_left_as_it_is(name):
     before, after = values(LEFT[name])
     assert print_program(after) == print_program(before) and after.fns["f"] is before.fns["f"]
+
+
+def test_needed_elsewhere_too():
+    """It is made for who needs it, and a map of what was made of it spreads the operand itself."""
+    text = HEAD + SIZES + ROW + "  %7: f32[?, ?] = map[axes=((0, 1,),), `fn`=\"neg\"](%5)\n" + MAP.replace("y%2)", "%7)")
+    before, after = values(text + END)
+    printed = print_program(after)
+    assert "broadcast" in printed and "((none, 0,), (0, 1,),)" in printed
+    for args in ARGUMENTS:
+        assert outcome(after, *args) == outcome(before, *args)

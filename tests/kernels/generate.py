@@ -22,7 +22,7 @@ class Made:
         self.choose = random.Random(seed)
         self.b = Builder()
         self.static = self.choose.random() < 0.5
-        self.rows = [self.choose.choice((1, 2, 5, 13)) for _ in range(self.choose.randrange(3))]
+        self.rows = [self.choose.choice((1, 2, 5, 13, 40)) for _ in range(self.choose.randrange(3))]
         self.columns = self.choose.choice(SIZES)
         self.params: list[Var] = []
         self.shapes: list[tuple[int, ...]] = []
@@ -67,7 +67,9 @@ class Made:
             case "two":
                 self.two(x, shape)
             case "reduce" if 0 not in shape:
-                axes = [len(shape) - 1] if self.choose.random() < 0.8 else list(range(len(shape)))
+                how, whole = self.choose.random(), list(range(len(shape)))
+                axes = whole[-1:] if how < 0.6 else whole[: self.choose.randrange(1, len(shape))] if (
+                    how < 0.85 and len(shape) > 1) else whole
                 left = tuple(s for i, s in enumerate(shape) if i not in axes)
                 self.add(t.reduce(self.b, self.choose.choice(REDUCTIONS), x, axes), left)
             case "product" if len(shape) == 2:
