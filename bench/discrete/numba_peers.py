@@ -45,6 +45,42 @@ def mandelbrot(n):
 
 
 @njit
+def collatz(n):
+    length = 0
+    while n != 1:
+        n = n // 2 if n % 2 == 0 else 3 * n + 1
+        length += 1
+    return length
+
+
+@njit
+def longest(n):
+    best = 0
+    for i in range(1, n):
+        best = max(best, collatz(i))
+    return best
+
+
+@njit
+def anomaly(mean, eccentricity):
+    e = mean
+    for _ in range(60):
+        off = (e - eccentricity * (e - e * e * e / 6.0) - mean) / (1.0 - eccentricity * (1.0 - e * e / 2.0))
+        e -= off
+        if abs(off) < 0.0000000001:
+            break
+    return e
+
+
+@njit
+def anomalies(n):
+    total = 0.0
+    for i in range(n):
+        total += anomaly(i / n, 0.1 + i % 7 / 10.0)
+    return total
+
+
+@njit
 def edit_distance(n):
     a = np.array([i * 7919 % 26 for i in range(n)])
     b = np.array([i * 104729 % 26 for i in range(n)])
@@ -98,7 +134,9 @@ def map_ints(n):
 
 
 # Compiled now: options that hybridc gives to LLVM are the whole process's, and numba alone would be without them.
-for _peer in (spectral_norm, mandelbrot, edit_distance, matrix_chain, fib):
+for _peer in (spectral_norm, mandelbrot, longest, anomalies, edit_distance, matrix_chain, fib):
     _peer(2)
 
-__all__ = ["edit_distance", "fib", "map_ints", "mandelbrot", "matrix_chain", "numba", "spectral_norm"]
+__all__ = [
+    "anomalies", "edit_distance", "fib", "longest", "map_ints", "mandelbrot", "matrix_chain", "numba", "spectral_norm",
+]

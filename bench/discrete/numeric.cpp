@@ -116,6 +116,38 @@ int64_t mandelbrot(int64_t n) {
     return inside;
 }
 
+static int64_t collatz(int64_t n) {
+    int64_t length = 0;
+    while (n != 1) {
+        n = n % 2 == 0 ? n / 2 : 3 * n + 1;
+        length++;
+    }
+    return length;
+}
+
+int64_t longest(int64_t n) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++) best = std::max(best, collatz(i));
+    return best;
+}
+
+static double anomaly(double mean, double eccentricity) {
+    double e = mean;
+    for (int turn = 0; turn < 60; turn++) {
+        double off =
+            (e - eccentricity * (e - e * e * e / 6.0) - mean) / (1.0 - eccentricity * (1.0 - e * e / 2.0));
+        e -= off;
+        if (std::abs(off) < 0.0000000001) break;
+    }
+    return e;
+}
+
+double anomalies(int64_t n) {
+    double total = 0;
+    for (int64_t i = 0; i < n; i++) total += anomaly(double(i) / double(n), 0.1 + double(i % 7) / 10.0);
+    return total;
+}
+
 int64_t matrix_chain(int64_t n) {
     vector<int64_t> sizes(n + 1);
     for (int64_t i = 0; i <= n; i++) sizes[i] = 10 + i * 7919 % 90;

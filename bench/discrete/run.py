@@ -74,6 +74,8 @@ def numeric(library: ctypes.CDLL, numba: object) -> list[Workload]:
         ("nbody", 500_000, ctypes.c_double, None),
         ("spectral_norm", 700, ctypes.c_double, "spectral_norm"),
         ("mandelbrot", 600, ctypes.c_int64, "mandelbrot"),
+        ("longest", 100_000, ctypes.c_int64, "longest"),
+        ("anomalies", 100_000, ctypes.c_double, "anomalies"),
         ("matrix_chain", 400, ctypes.c_int64, "matrix_chain"),
         ("edit_distance", 3000, ctypes.c_int64, "edit_distance"),
     ):

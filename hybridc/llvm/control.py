@@ -34,6 +34,7 @@ from hybridc.llvm.buffer_ops import owned
 from hybridc.llvm.device import emit_device
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
+from hybridc.llvm.lanes import lanes_of
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.made_over import emit_made_over, made_next
 from hybridc.llvm.module import Leaves
@@ -46,20 +47,7 @@ from hybridc.llvm.unit import Join, Pace, Unit, fn_symbol, leaf_types, pace, pac
 from hybridc.passes.counted import Counted, counted, positive_stop
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
-    "tuple",
-    "struct",
-    "get",
-    "destruct",
-    "some",
-    "is_some",
-    "unwrap",
-    "release",
-    "enum",
-    "dim",
-    "index",
-    "update",
-    "take",
-    "put",
+    *"tuple struct get destruct some is_some unwrap release enum dim index update take put".split(),
     *(name for name in EMIT if name.startswith("buffer_")),
 }
 """Operators that give no argument, or no part of one that goes on living, another owner."""
@@ -87,6 +75,8 @@ class Writer:
         self.targets: dict[int, Join] = {}
         self.strip: Strip | None = None
         """The strip that this is a turn of, if some of its ways are not quick."""
+        self.instead: dict[int, Callable[[], None]] = {}
+        """What is written in the place of statements, by their addresses."""
 
     # ---- joins
     def join(self, outs: Sequence[Var], hint: str) -> Join:
@@ -157,6 +147,9 @@ class Writer:
         e.owned = self.unit.owned.get(id(stmt), ())
         if self.strip and pace_of(self.unit, stmt) == Pace.SLOW:
             e.store("i64", e.add(self.strip.index, "1"), self.strip.limit)
+        if id(stmt) in self.instead:
+            self.instead[id(stmt)]()
+            return
         match stmt:
             case Op():
                 results = EMIT[stmt.op](e, stmt) if over is None else (emit_made_over(e, stmt, over),)
@@ -334,7 +327,11 @@ class Writer:
         stop = positive_stop(stmt, turns)
         if stop is not None:
             self.e.positive |= {self.e.one(stop)}
-        if turns is not None and pace(self.unit, turns.rest) < Pace.SLOW:
+        lanes = None if self.e.fn.name in self.unit.once else lanes_of(self.e, stmt, turns)
+        if lanes is not None:
+            self.instead |= lanes.instead
+            self.turns(stmt)
+        elif turns is not None and pace(self.unit, turns.rest) < Pace.SLOW:
             self.strips(stmt, turns)
         else:
             self.turns(stmt)

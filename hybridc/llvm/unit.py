@@ -30,6 +30,7 @@ from hybridc.llvm.analysis import Facts
 from hybridc.llvm.module import Leaves, Module, symbol
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.passes.counted import counted
+from hybridc.passes.lanes import within_reach
 
 IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls; twice as many
@@ -87,6 +88,10 @@ class Unit:
     """How long those of them take."""
     needed: set[str] = field(default_factory=set)
     """Functions that are called."""
+
+    def may_stand_inside(self, name: str) -> bool:
+        """May the text of its callers hold what it does?"""
+        return name in self.in_place or within_reach(name, self.module.program)
 
     def name_of(self, symbol: str) -> str | None:
         """The function of the program that has a symbol."""

@@ -54,7 +54,7 @@ def _looked_at(unit: Unit, fn: Fn) -> Hashable:
 
     def of(name: str) -> Hashable:
         callee = unit.module.program.fns[name]
-        inner = (id(callee), tuple(map(of, calls(callee)))) if name in unit.in_place else None
+        inner = (id(callee), tuple(map(of, calls(callee)))) if unit.may_stand_inside(name) else None
         types = tuple(p.type for p in callee.params), callee.results
         return (facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, unit.pace.get(name), inner)
 
@@ -65,7 +65,7 @@ def _looked_at(unit: Unit, fn: Fn) -> Hashable:
 def _in_place(unit: Unit, fn: Fn) -> list[Fn]:
     found: list[Fn] = []
     for name in calls(fn):
-        if name in unit.in_place:
+        if unit.may_stand_inside(name):
             callee = unit.module.program.fns[name]
             found += [callee, *_in_place(unit, callee)]
     return found

@@ -34,6 +34,7 @@ Before code is made of it (llvm/compile.py):
     hoist.py, views.py          aggregates that are only taken apart, parts of buffers that are only read
     cuts.py                     new buffers of bytes that are filled at once
     ownership.py                who frees what; borrow.py: which parameters are only read; liveness.py: what comes later
+    lanes.py                    what turns of a loop compute ahead, several at once
     copies.py                   for `hybridc explain`: copies that remain
 
 On demand:

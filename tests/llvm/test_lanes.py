@@ -1,0 +1,143 @@
+"""Loops whose turns compute numbers ahead, several at once: which do, and that nobody can tell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import hybridc
+from hybridc import driver
+
+sys.path.insert(0, str(Path(__file__).parent))
+import lane_programs  # noqa: E402
+
+HALVED = """
+fn halved(x: f64) -> int:
+    var y = x
+    var n = 0
+    while y > 1.0:
+        y = y * 0.5
+        n += 1
+    return n
+
+"""
+IN_LANES = {
+    "a list": "fn f(xs: list[f64]) -> list[int]:\n    return [halved(x) for x in xs]",
+    "the place": "fn f(n: int) -> int:\n    var t = 0\n    for i in range(n):\n        t += halved(f64(i))\n    return t",
+    "leaving": "fn f(xs: list[f64]) -> int:\n    for x in xs:\n        if halved(x) > 9:\n            return 1\n    return 0",
+    "indices": "fn f(xs: list[f64], at: list[int]) -> list[int]:\n    return [halved(xs[i]) for i in at]",
+    "a chain": "fn f(n: int, xs: list[int]) -> list[int]:\n    var out: list[int] = []\n    for x in xs:\n"
+               "        var s = x\n        for k in range(n):\n            s = s * 25214903917 + 11\n        out.push(s)\n"
+               "    return out",
+}
+ONE_BY_ONE = {
+    "few turns": "fn f(x: f64) -> int:\n    var t = 0\n    for i in range(9):\n        t += halved(x + f64(i))\n    return t",
+    "what a turn before gives": "fn f(n: int) -> int:\n    var t = 7\n    for i in range(n):\n        t += halved(f64(t))\n"
+                                "    return t",
+    "a call of the C library": "fn f(xs: list[f64]) -> int:\n    var t = 0\n    for x in xs:\n        var y = x\n"
+                               "        while y > 1.0:\n            y = log(y)\n            t += 1\n    return t",
+    "sums": "fn f(n: int) -> list[int]:\n    var out: list[int] = []\n    for i in range(n):\n        var s = 0\n"
+            "        for k in range(i):\n            s += k * k\n        out.push(s)\n    return out",
+    "a division that may fault": "fn f(n: int, by: int) -> int:\n    var t = 0\n    for i in range(n):\n        var k = i\n"
+                                 "        while k > 0:\n            k = k // by\n        t += k\n    return t",
+}
+
+
+def in_lanes(tmp_path: Path, source: str, cpu: str) -> bool:
+    path = tmp_path / "program.hyb"
+    path.write_text(HALVED + source + "\n")
+    text = driver.emit(str(path), "llvm", target=f"cpu:{cpu}")
+    return any(line.startswith("lanes") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", IN_LANES)
+def test_in_lanes(tmp_path, name):
+    assert in_lanes(tmp_path, IN_LANES[name], "x86-64-v4")
+    assert in_lanes(tmp_path, IN_LANES[name], "x86-64-v3")
+    assert not in_lanes(tmp_path, IN_LANES[name], "x86-64-v2")
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_one_by_one(tmp_path, name):
+    assert not in_lanes(tmp_path, ONE_BY_ONE[name], "x86-64-v4")
+
+
+def bits(x: float) -> bytes:
+    return struct.pack("d", x) if x == x else b"nan"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_same_bits(tmp_path, seed):
+    path = tmp_path / "program.hyb"
+    path.write_text(lane_programs.program(seed))
+    mod = hybridc.load(path)
+    some = lane_programs.random.Random(seed)
+    xs = [some.choice([some.uniform(-4, 4), 0.0, float(some.randint(-3, 3)), some.uniform(0, 1e6)]) for _ in range(77)]
+    ks = [some.randint(-100, 1000) for _ in xs]
+    single = [mod.one(x, k) for x, k in zip(xs, ks, strict=True)]
+    assert list(map(bits, mod.many(xs, ks))) == list(map(bits, single))
+    turns = [mod.one(xs[i & 31], i) for i in range(-40, 200)]
+    for start in (-40, -3, 0, 5):
+        least = max((v for v in turns[start + 40 : start + 140] if v == v), default=0.0)
+        assert mod.first(xs, start, least) == next(i for i in range(start, 200) if turns[i + 40] >= least)
+    for count in range(18):
+        assert list(map(bits, mod.many(xs[:count], ks))) == list(map(bits, single[:count]))
+
+
+ENDLESS = """
+fn steps(x: int) -> int:
+    var n = x
+    var count = 0
+    while n != 0:
+        n = n - 2
+        count += 1
+    return count
+
+fn total(xs: list[int], n: int) -> int:
+    var kept = [0]
+    var t = 0
+    for i in range(n):
+        let c = steps(xs[i])
+        kept.push(c)
+        t += c
+    return t + len(kept)
+
+fn told(xs: list[int], n: int):
+    for i in range(n):
+        print(i)
+        if xs[i] == 1:
+            print("odd")
+            return
+        print(steps(xs[i]))
+"""
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory):
+    path = tmp_path_factory.mktemp("lanes") / "endless.hyb"
+    path.write_text(ENDLESS)
+    return hybridc.load(path)
+
+
+def test_a_fault_comes_at_its_turn(endless):
+    assert endless.total([2 * i for i in range(40)], 40) == 780 + 41
+    with pytest.raises(IndexError, match="index 5 is out of range for length 5") as found:
+        endless.total([2, 4, 6, 8, 10], 30)
+    assert [name for _, _, name in found.value.frames] == ["total"]
+
+
+def test_effects_come_before_what_does_not_end(endless, capfd):
+    endless.told([2, 4, 1, 1], 4)
+    assert capfd.readouterr().out.split() == ["0", "1", "1", "2", "2", "odd"]
+
+
+def test_an_interrupt_ends_what_does_not_end(endless, capfd):
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        endless.total([4, 1] * 20, 40)
