@@ -165,7 +165,7 @@ def _number(s: Stmt, labels: set[int], callable_: Callable[[str], bool]) -> bool
         return False
     match s:
         case Op():
-            return s.op in NUMBERS and not may_fault(s) and _in_vectors(s)
+            return _operator(s)
         case Call():
             return callable_(s.fn)
         case If():
@@ -175,11 +175,15 @@ def _number(s: Stmt, labels: set[int], callable_: Callable[[str], bool]) -> bool
     return False
 
 
-def _in_vectors(op: Op) -> bool:
-    """Of divisions of whole numbers those by powers of two, which are shifts; shifts by constants."""
+def _operator(op: Op, once: bool = False) -> bool:
+    """An operator that vectors have. Divisions of whole numbers are by powers of two, which are shifts, or by constants
+    if it is done `once` for a turn; shifts are by constants."""
+    if op.op not in NUMBERS or may_fault(op) or not _plain((*op.args, *op.outs)):
+        return False
     by = op.args[-1]
     if op.op in ("floordiv", "mod"):
-        return isinstance(by, Const) and by.type not in FLOATS and by.value > 0 and int(by.value).bit_count() == 1
+        whole = isinstance(by, Const) and by.type not in FLOATS and by.value > 0
+        return whole and (once or int(by.value).bit_count() == 1)  # type: ignore[union-attr]
     return op.op not in ("shl", "shr", "lshr") or isinstance(by, Const)
 
 
@@ -247,8 +251,9 @@ class _Turn:
             return False
         if isinstance(s, Op) and reads:
             return self.read(s)
-        return isinstance(s, Op) and s.op == "place" or _number(
-            s, set(), lambda name: within_reach(name, self.program))
+        if isinstance(s, Op):
+            return s.op == "place" or _operator(s, once=True)
+        return _number(s, set(), lambda name: within_reach(name, self.program))
 
     def read(self, s: Op) -> bool:
         """An element; of a buffer that does not say where it ends one that every turn reads."""
