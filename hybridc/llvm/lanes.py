@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hybridc.core.ir import Atom, Block, BufferT, Exit, If, Loop, Op, Prim, Scope, Stmt, TensorT, Var, Yield
+from hybridc.core.ir import INT, Atom, Block, BufferT, Exit, If, Loop, Op, Prim, Scope, Stmt, TensorT, Var, Yield
 from hybridc.core.walk import all_blocks, exits_to, statements
 from hybridc.llvm.emitter import FnEmitter, zero_leaf
 from hybridc.llvm.layout import HEADER, SCALARS
@@ -29,6 +29,10 @@ from hybridc.passes.lanes import Ahead, ahead
 
 LONG = 32
 """Bytes of the shortest vectors that are worth it."""
+LACKING = frozenset({"mul", "floordiv", "shr", "abs", "minimum", "maximum", "cast"})
+"""Operators of 64-bit numbers for which those take several instructions."""
+COSTLY, HEAVY = 8, 16
+"""The weight of a division, where other operators have 1, and that of a way that is worth a branch."""
 STRIDE = 2048
 """Turns of loops between two polls, and two looks at the time."""
 PLACED = ("buffer_get", "index", "place")
@@ -48,8 +52,18 @@ class Target:
 
 def lanes_of(e: FnEmitter, loop: Loop, turn: Counted | None) -> Lanes | None:
     """What a loop's turns have in lanes, if anything is worth it; called where the loop begins."""
-    found = ahead(e.fn, loop, turn, e.module.program) if turn is not None and e.module.vector_bytes >= LONG else None
-    return Lanes(e, loop, turn, found) if turn is not None and found is not None else None
+    if turn is None or e.module.vector_bytes < LONG:
+        return None
+    found = ahead(e.fn, loop, turn, e.module.program)
+    if found is None or e.module.vector_bytes == LONG and any(map(_slow, statements(found.block))):
+        return None
+    return Lanes(e, loop, turn, found)
+
+
+def _slow(s: Stmt) -> bool:
+    """Is there something in a loop that the shortest vectors have no instruction for?"""
+    return isinstance(s, Loop) and any(
+        isinstance(x, Op) and x.op in LACKING and INT in (x.args[0].type, x.outs[0].type) for x in statements(s.body))
 
 
 class Lanes:
@@ -222,17 +236,36 @@ class Lanes:
         k, cond = self.k, self.vector(s.cond)
         yes = k.op2("and", "i1", mask, cond)
         no = k.op2("and", "i1", mask, k.op2("xor", "i1", cond, "true"))
-        after_yes, after_no = self.block(s.then, yes), self.block(s.orelse, no)
+        after_yes, then = self.way(s.then, yes, s.outs)
+        after_no, orelse = self.way(s.orelse, no, s.outs)
         if after_yes is None or after_no is None:
-            rest = s.orelse if after_yes is None else s.then
-            for o, a in zip(s.outs, rest.tail.values, strict=False):
-                self.env[o.id] = self.vector(a)
+            self.env.update(zip((o.id for o in s.outs), orelse if after_yes is None else then, strict=False))
             return after_no if after_yes is None else after_yes
-        for o, a, b in zip(s.outs, s.then.tail.values, s.orelse.tail.values, strict=True):
-            self.env[o.id] = k.select(cond, self.llvm(o.type), self.vector(a), self.vector(b))
+        for o, a, b in zip(s.outs, then, orelse, strict=True):
+            self.env[o.id] = k.select(cond, self.llvm(o.type), a, b)
         if (after_yes, after_no) == (yes, no):
             return mask
         return k.op2("or", "i1", after_yes, after_no)
+
+    def way(self, b: Block, mask: str, outs: tuple[Var, ...]) -> tuple[str | None, list[str]]:
+        """One of them: the lanes that go on after it, and what it yields. One that takes long is passed over where no
+        lane takes it."""
+        e = self.e
+        if _weight(b) < HEAVY:
+            after = self.block(b, mask)
+            return after, [] if after is None else [self.vector(a) for a in b.tail.values]
+        run, end, before = e.label("run"), e.label("end"), e.here
+        e.branch(e.icmp("ne", self.bits(mask), "0", f"i{self.k.width}"), run, end)
+        e.start(run)
+        after = self.block(b, mask)
+        values = [] if after is None else [self.given(o, a) for o, a in zip(outs, b.tail.values, strict=True)]
+        made = [*values, after or "zeroinitializer"]
+        last = e.here
+        e.jump(end)
+        e.start(end)
+        types = [*(self.k.vector(self.llvm(o.type)) for o in outs[: len(values)]), self.k.vector("i1")]
+        met = [e.phi(t, [(v, last), ("zeroinitializer", before)]) for t, v in zip(types, made, strict=True)]
+        return None if after is None else met[-1], met[:-1]
 
     def branch(self, s: If, mask: str) -> str | None:
         """All lanes go one way."""
@@ -336,6 +369,11 @@ class Lanes:
             e.jump(on)
         e.start(on)
         return e.phi(k.vector("i1"), [(active, here), (remaining, looked)])
+
+
+def _weight(b: Block) -> int:
+    """How long a way takes, about; a loop looks itself whether a lane takes it."""
+    return sum(COSTLY if isinstance(s, Op) and s.op in ("div", "sqrt", "rsqrt") else 1 for s in statements(b))
 
 
 def _leaves_further(s: Loop) -> bool:

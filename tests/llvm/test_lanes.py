@@ -59,7 +59,7 @@ def in_lanes(tmp_path: Path, source: str, cpu: str) -> bool:
 @pytest.mark.parametrize("name", IN_LANES)
 def test_in_lanes(tmp_path, name):
     assert in_lanes(tmp_path, IN_LANES[name], "x86-64-v4")
-    assert in_lanes(tmp_path, IN_LANES[name], "x86-64-v3")
+    assert in_lanes(tmp_path, IN_LANES[name], "x86-64-v3") == (name != "a chain")  # whose products AVX2 has not
     assert not in_lanes(tmp_path, IN_LANES[name], "x86-64-v2")
 
 
