@@ -75,8 +75,8 @@ class Writer:
         self.targets: dict[int, Join] = {}
         self.strip: Strip | None = None
         """The strip that this is a turn of, if some of its ways are not quick."""
-        self.instead: dict[int, Callable[[], None]] = {}
-        """What is written in the place of statements, by their addresses."""
+        self.instead: dict[int, Callable[[Callable[[], None]], None]] = {}
+        """What is written in the place of statements, by their addresses; it may write the statement too."""
 
     # ---- joins
     def join(self, outs: Sequence[Var], hint: str) -> Join:
@@ -148,7 +148,7 @@ class Writer:
         if self.strip and pace_of(self.unit, stmt) == Pace.SLOW:
             e.store("i64", e.add(self.strip.index, "1"), self.strip.limit)
         if id(stmt) in self.instead:
-            self.instead[id(stmt)]()
+            self.instead.pop(id(stmt))(lambda: self.stmt(stmt))
             return
         match stmt:
             case Op():

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hybridc.core.ir import INT, Atom, Block, BufferT, Exit, If, Loop, Op, Prim, Scope, Stmt, TensorT, Var, Yield
-from hybridc.core.walk import all_blocks, exits_to, statements
+from hybridc.core.walk import all_blocks, exits_to, outs_of, statements
 from hybridc.llvm.emitter import FnEmitter, zero_leaf
 from hybridc.llvm.layout import HEADER, SCALARS
 from hybridc.llvm.scalar_ops import emit_scalar
@@ -33,6 +33,8 @@ LACKING = frozenset({"mul", "floordiv", "shr", "abs", "minimum", "maximum", "cas
 """Operators of 64-bit numbers for which those take several instructions."""
 COSTLY, HEAVY = 8, 16
 """The weight of a division, where other operators have 1, and that of a way that is worth a branch."""
+ENOUGH = 4
+"""Turns of a loop that are worth lanes."""
 STRIDE = 2048
 """Turns of loops between two polls, and two looks at the time."""
 PLACED = ("buffer_get", "index", "place")
@@ -81,8 +83,12 @@ class Lanes:
         """The turns whose results are there."""
         self.left, self.credit = e.alloca(8), e.alloca(8)
         self.alive = self.memory("i1")
-        e.store("i64", e.one(loop.inits[turn.place]), self.end)
-        self.instead: dict[int, Callable[[], None]] = {id(s): partial(self.result, s) for s in ahead.whole}
+        start = e.one(loop.inits[turn.place])
+        e.store("i64", start, self.end)
+        self.few = e.icmp("slt", e.sub(e.one(turn.stop), start), str(ENOUGH))
+        """The loop has so few turns that they are computed one by one."""
+        self.instead: dict[int, Callable[[Callable[[], None]], None]] = {
+            id(s): partial(self.result, s) for s in ahead.whole}
 
     def llvm(self, t: object) -> str:
         assert isinstance(t, Prim)
@@ -114,15 +120,26 @@ class Lanes:
             e.store("i64", index, self.first)
             e.store("i64", e.add(index, e.convert("zext", bits, count, "i64")), self.end)
 
-    def result(self, stmt: Stmt) -> None:
+    def result(self, stmt: Stmt, plainly: Callable[[], None]) -> None:
         """Where a turn comes to a statement: what it defines. The first one is due then."""
-        e = self.e
+        e, outs = self.e, outs_of(stmt)
+        alone, wide, end = e.label("alone"), e.label("wide"), e.label("end")
+        e.branch(self.few, alone, wide)
+        e.start(alone)
+        plainly()
+        single, last = [e.one(o) for o in outs], e.here
+        e.jump(end)
+        e.start(wide)
         if stmt is self.ahead.whole[0]:
             self.look()
         place = e.sub(e.one(self.index), e.load("i64", self.first))
-        for o in stmt.outs:  # type: ignore[union-attr]
-            llvm = self.llvm(o.type)
-            e.bind(o, (e.load(llvm, e.element(self.results[o.id], llvm, place)),))
+        types = [self.llvm(o.type) for o in outs]
+        found = [e.load(t, e.element(self.results[o.id], t, place)) for o, t in zip(outs, types, strict=True)]
+        here = e.here
+        e.jump(end)
+        e.start(end)
+        for o, t, a, b in zip(outs, types, single, found, strict=True):
+            e.bind(o, (e.phi(t, [(a, last), (b, here)]),))
 
     # ---- values
     def scalar(self, a: Atom) -> str:

@@ -46,6 +46,7 @@ from hybridc.core.walk import (
     bound_in,
     calls,
     count,
+    diverges,
     free_vars,
     highest_id,
     highest_label,
@@ -267,7 +268,7 @@ class _Turn:
         return self.steady or of.id in self.rows or of.id in _blocks(self.fn)
 
     def worth(self, s: Stmt) -> bool:
-        if not isinstance(s, Loop):
+        if not isinstance(s, Loop) or diverges(s):
             return isinstance(s, Call) and fits(s.fn, self.program)
         inner = (s, *statements(s.body))
         if _has_lanes(inner, self.fn, self.program):
