@@ -381,6 +381,15 @@ class ModelBase(Contents):
                 new._set_vector(self._vector())
         return new
 
+    def _as_it_is(self) -> ModelBase:
+        """A model with the state that this one has now, over the same parameters; itself where state holds a store."""
+        if self._holds_store():
+            return self
+        new = object.__new__(type(self))
+        with self._lock:
+            new._start(self._part, self._model, Owned(self._part.codec, self._owned.type, self._owned.share()))
+        return new
+
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelBase:
         return self.__copy__()
 
@@ -396,8 +405,11 @@ class ModelBase(Contents):
         m._take_contents(*weights.from_bytes(contents, cls._declared.name), cls._declared.name)
         return m
 
+    def _holds_store(self) -> bool:
+        return any(self._part.codec.holds_resource(s.type) for s in self._model.states)
+
     def _copyable(self, how: str) -> None:
-        if any(self._part.codec.holds_resource(s.type) for s in self._model.states):
+        if self._holds_store():
             raise TypeError(f"{self._declared.name} holds a store and cannot be {how}")
 
 
