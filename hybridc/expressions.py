@@ -30,13 +30,17 @@ def value(module: Module, text: str, seed: int, folder: Path) -> Any:
     return _evaluate(module, node, seed, text)
 
 
-def value_or_text(module: Module, text: str, wanted: str) -> Any:
+def value_or_text(module: Module, text: str, wanted: str | None) -> Any:
     """The value of a literal, of a call of what the module offers, or of one of its cases; any other text is itself,
     and so is one that is no str where the type `wanted` is."""
     try:
         found = _evaluate(module, ast.parse(text, mode="eval").body, 0, text)
-    except (SyntaxError, Unusable):
+    except SyntaxError:
         return text
+    except Unusable as e:
+        if wanted is None or "str" in wanted or not text.endswith(")"):
+            return text
+        raise ValueError(e) from None
     return text if wanted == "str" and not isinstance(found, str) else found
 
 
@@ -52,6 +56,8 @@ def _evaluate(module: Module, node: ast.expr, seed: int, text: str) -> Any:
             return -WORDS[word]  # type: ignore[operator]
         case ast.Call(func=ast.Name(id="rng"), args=[ast.Constant(value=int(start))], keywords=[]):
             return rng(start)
+        case ast.Call(func=ast.Name(id="set"), args=[], keywords=[]):
+            return set()
         case ast.Name() | ast.Attribute():
             return _named(module, node, text)
         case ast.Call(func=ast.Name() | ast.Attribute() as func, args=args, keywords=keywords) if all(
@@ -79,10 +85,13 @@ def _evaluate(module: Module, node: ast.expr, seed: int, text: str) -> Any:
 
 
 def _named(module: Module, node: ast.expr, text: str) -> Any:
-    """What the module offers: `Net`, or a case of an enum, `Phase.Warm`."""
+    """What the module offers: `Net`, or a case of an enum, `Phase.Warm`, or `Warm` where one enum alone has it."""
     parts = ast.unparse(node).split(".")
     found: Any = vars(module).get(parts[0]) if not parts[0].startswith("_") else None
-    if len(parts) == 2 and isinstance(found, type) and parts[1] in {c.__name__ for c in getattr(
+    if found is None and len(parts) == 1:
+        enums = [e for e in vars(module).values() if parts[0] in {c.__name__ for c in getattr(e, "_hyb_classes", ())}]
+        found = getattr(enums[0], parts[0]) if len(enums) == 1 else None
+    elif len(parts) == 2 and isinstance(found, type) and parts[1] in {c.__name__ for c in getattr(
             found, "_hyb_classes", ())}:
         found = getattr(found, parts[1])
     elif len(parts) > 1:

@@ -207,15 +207,21 @@ class ModelBase(Contents):
                         return getattr(self._models.module, show_config(value), show_config(value))
                     return tuple(value) if row[1].startswith("(") else value
         help = "; the nn.Module that m.to_torch() gives has it" if name in OF_MODULES else ""
+        held = [path for path in self._held() if path.partition(".")[0] == name]
+        if held:
+            help = f" for Python; state_dict() has {', '.join(map(repr, held[:3]))}{', ...' if held[3:] else ''}"
         raise AttributeError(f"{self._declared.name} has no {name!r}{help}")
+
+    def _held(self) -> list[str]:
+        """The paths of parameters and state."""
+        return [*(p.path for p in self._model.params), *(s.path for s in self._model.states)]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What Python would keep beside the model is refused under a name of the model's."""
         if name[:1] != "_":
             if any(row[0] == name for row in self._declared.config):
                 raise AttributeError(f"{self._declared.name}.{name} is configuration, which never changes")
-            held = [*(p.path for p in self._model.params), *(s.path for s in self._model.states)]
-            if any(path.partition(".")[0] == name for path in held):
+            if any(path.partition(".")[0] == name for path in self._held()):
                 raise AttributeError(f"{self._declared.name}.{name} is changed by load_state_dict() or a `mut fn`")
         object.__setattr__(self, name, value)
 
@@ -375,6 +381,15 @@ class ModelBase(Contents):
                 new._set_vector(self._vector())
         return new
 
+    def _as_it_is(self) -> ModelBase:
+        """A model with the state that this one has now, over the same parameters; itself where state holds a store."""
+        if self._holds_store():
+            return self
+        new = object.__new__(type(self))
+        with self._lock:
+            new._start(self._part, self._model, Owned(self._part.codec, self._owned.type, self._owned.share()))
+        return new
+
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelBase:
         return self.__copy__()
 
@@ -390,8 +405,11 @@ class ModelBase(Contents):
         m._take_contents(*weights.from_bytes(contents, cls._declared.name), cls._declared.name)
         return m
 
+    def _holds_store(self) -> bool:
+        return any(self._part.codec.holds_resource(s.type) for s in self._model.states)
+
     def _copyable(self, how: str) -> None:
-        if any(self._part.codec.holds_resource(s.type) for s in self._model.states):
+        if self._holds_store():
             raise TypeError(f"{self._declared.name} holds a store and cannot be {how}")
 
 

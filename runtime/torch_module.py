@@ -28,6 +28,7 @@ def build(model: ModelBase, pullback: Entry) -> Any:
         @staticmethod
         def forward(ctx: Any, bridge: Any, names: list[str], count: int, *values: Any) -> Any:
             """`values`: the parameters, then the arguments, those after `names` positions by name."""
+            ctx.model = bridge.before()
             ctx.results = bridge.results(values[count:], names)
             tensors = [v for v in values if isinstance(v, torch.Tensor)]
             ctx.save_for_backward(*tensors)
@@ -42,22 +43,23 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             pairs = zip(ctx.results, grads, strict=True)
             seeds = [torch.zeros_like(x) if d is None else d.to(x.dtype) for x, d in pairs]
             if torch.is_grad_enabled():
-                found = Pulled.apply(ctx.bridge, ctx.names, ctx.count, len(values), *values, *seeds)
+                found = Pulled.apply(ctx.bridge, ctx.model, ctx.names, ctx.count, len(values), *values, *seeds)
                 return (None, None, None, *found)
-            of_params, of_arguments = ctx.bridge.pull(values[ctx.count:], ctx.names, seeds)
+            of_params, of_arguments = ctx.bridge.pull(ctx.model, values[ctx.count:], ctx.names, seeds)
             return (None, None, None, *of_params, *of_arguments)
 
     class Pulled(torch.autograd.Function):
         """The backward of Compiled, as one step of autograd: what a second derivative goes through."""
 
         @staticmethod
-        def forward(ctx: Any, bridge: Any, names: list[str], count: int, total: int, *values: Any) -> Any:
+        def forward(ctx: Any, bridge: Any, model: ModelBase, names: list[str], count: int, total: int, *values: Any
+                    ) -> Any:
             """`values`: those of Compiled, then the derivatives by its results."""
-            of_params, of_arguments = bridge.pull(values[count:total], names, list(values[total:]))
+            of_params, of_arguments = bridge.pull(model, values[count:total], names, list(values[total:]))
             tensors = [v for v in values if isinstance(v, torch.Tensor)]
             ctx.save_for_backward(*tensors)
             ctx.others = [None if isinstance(v, torch.Tensor) else (v,) for v in values]
-            ctx.bridge, ctx.names, ctx.count, ctx.total = bridge, names, count, total
+            ctx.bridge, ctx.model, ctx.names, ctx.count, ctx.total = bridge, model, names, count, total
             return (*of_params, *of_arguments)
 
         @staticmethod
@@ -66,8 +68,8 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             saved = iter(ctx.saved_tensors)
             values = [next(saved) if other is None else other[0] for other in ctx.others]
             args, seeds = values[ctx.count : ctx.total], values[ctx.total:]
-            found = ctx.bridge.pull_twice(args, ctx.names, seeds, grads[: ctx.count], grads[ctx.count:])
-            return (None, None, None, None, *(x for part in found for x in part))
+            found = ctx.bridge.pull_twice(ctx.model, args, ctx.names, seeds, grads[: ctx.count], grads[ctx.count:])
+            return (None, None, None, None, None, *(x for part in found for x in part))
 
     class Module(torch.nn.Module):
         """See `build`."""
@@ -76,6 +78,7 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             super().__init__()
             self._hyb = Bridge(model, pullback, torch)
             self._hyb_number, self._hyb_several = torch_op.register(self._hyb), self._hyb.several
+            self._hyb_stateful = self._hyb.stateful
             self._hyb_paths: list[tuple[list[str], str]] = []
             for path, tensor in self._hyb.views():
                 *parts, last = path.split(".")
@@ -92,7 +95,7 @@ def build(model: ModelBase, pullback: Entry) -> Any:
             names = list(kwargs)
             if torch.compiler.is_compiling():
                 given = [*args, *kwargs.values()]
-                if all(isinstance(x, torch.Tensor) for x in given):
+                if not self._hyb_stateful and all(isinstance(x, torch.Tensor) for x in given):
                     found = torch.ops.hyb.forward(self._hyb_number, ",".join(names), params, given)
                     return tuple(found) if self._hyb_several else found[0]
                 return self._outside(params, names, args, kwargs)
@@ -133,6 +136,7 @@ class Bridge:
         result = self.entry.params[-1].type
         parts: Any = result[1] if result[0] == "tuple" else (result,)
         self.several = result[0] == "tuple"
+        self.stateful = model._model.methods["forward"].params[0].mut
         self._shapes: dict[Any, Any] = {}
         self._inner = {p.name for p in pullback.params[1:-1]
                        if not has_derivative(p.type) and model._part.codec.holds_floats(p.type)}
@@ -173,6 +177,10 @@ class Bridge:
                 if moved or not as_values:
                     p.data = view
 
+    def before(self) -> ModelBase:
+        """The model as a derivative of the next call has to see it: that call may write state."""
+        return self.model._as_it_is() if self.stateful else self.model
+
     def results(self, args: Sequence[Any], names: list[str]) -> list[Any]:
         """What the model gives, as tensors."""
         torch = self.torch
@@ -208,13 +216,17 @@ class Bridge:
                     "to_torch() gives by parameters and by arguments that are numbers or tensors themselves: pass it "
                     "as an argument of its own, or detach() it")
 
-    def pull(self, args: Sequence[Any], names: list[str], seeds: list[Any]) -> tuple[list[Any], list[Any]]:
-        """The derivatives by the parameters, and by the arguments (None for what is no float tensor)."""
-        flat, *rest = self._called("pullbacks", args, names, {"d": self._joined(seeds)})
+    def pull(
+        self, model: ModelBase, args: Sequence[Any], names: list[str], seeds: list[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """The derivatives by the parameters, and by the arguments (None for what is no float tensor); `model` is what
+        `before` gave."""
+        flat, *rest = self._called(model, "pullbacks", args, names, {"d": self._joined(seeds)})
         return self._apart(flat), self._by_argument(args, names, iter(rest))
 
     def pull_twice(
-        self, args: Sequence[Any], names: list[str], seeds: list[Any], of_params: Sequence[Any], of_args: Sequence[Any]
+        self, model: ModelBase, args: Sequence[Any], names: list[str], seeds: list[Any], of_params: Sequence[Any],
+        of_args: Sequence[Any]
     ) -> tuple[list[Any], list[Any], list[Any]]:
         """The derivatives of what `pull` gives, weighted with these, by the parameters, the arguments and `seeds`."""
         torch, name = self.torch, f"{self.model._declared.name}.forward"
@@ -229,7 +241,7 @@ class Bridge:
         kinds = [p for p in self.entry.params[1:-1] if has_derivative(p.type)]
         beside = [self._weight(p, *given.get(p.name, (None, None))) for p in kinds]
         u = (flat, *beside) if beside else flat
-        found, *rest = self._called("curvatures", args, names, {"d": self._joined(seeds), "u": u})
+        found, *rest = self._called(model, "curvatures", args, names, {"d": self._joined(seeds), "u": u})
         parts = iter(rest)
         of_arguments = self._by_argument(args, names, parts)
         last = next(parts)
@@ -253,15 +265,17 @@ class Bridge:
     def _joined(self, seeds: list[Any]) -> Any:
         return tuple(seeds) if len(seeds) > 1 else seeds[0]
 
-    def _called(self, table: Table, args: Sequence[Any], names: list[str], more: dict[str, Any]) -> list[Any]:
+    def _called(
+        self, model: ModelBase, table: Table, args: Sequence[Any], names: list[str], more: dict[str, Any]
+    ) -> list[Any]:
         plain = [a.detach() if isinstance(a, self.torch.Tensor) else a for a in args]
         split = len(args) - len(names)
         by_name = {**dict(zip(names, plain[split:], strict=True)), **more}
-        first = self.model._entries(table, "forward")[0]
+        first = model._entries(table, "forward")[0]
         if len(plain) + len(more) == len(first[1].params) - 1 and not names:  # complete and in order
             plain, by_name = [*plain, *by_name.values()], {}
             split = len(plain)
-        found = self.model._through(table, "forward", first, tuple(plain[:split]), by_name)
+        found = model._through(table, "forward", first, tuple(plain[:split]), by_name)
         return list(found) if isinstance(found, tuple) else [found]
 
     def _apart(self, flat: Any) -> list[Any]:

@@ -55,7 +55,7 @@ def operators() -> tuple[Any, Any]:
              seeds: list[torch.Tensor]) -> list[torch.Tensor]:
         bridge = _bridges[model]
         bridge.follow(params, True)
-        of_params, of_args = bridge.pull(args, apart(names), [s.contiguous() for s in seeds])
+        of_params, of_args = bridge.pull(bridge.model, args, apart(names), [s.contiguous() for s in seeds])
         # A vector's parts lie in one piece of memory, and so may what was given: an operator's results may not.
         found = [d.clone() for d in of_params]
         return found + [a.new_empty(0) if d is None else d.clone() for a, d in zip(args, of_args, strict=True)]

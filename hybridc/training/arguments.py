@@ -103,15 +103,15 @@ def _unasked(module: Module, program: tree.Program, p: tree.ParamDecl, seed: int
     key = t.key if isinstance(t, Named | ModelType) else (t.bound or "").removeprefix("model ")
     decl = program.decls.get(key)
     if isinstance(decl, tree.ModelDecl):
-        if isinstance(t, ModelType) and t.config:
-            given = [_from_python(c) for c in t.config]
-            if None not in given:
-                return getattr(module, decl.name)(*given, seed=seed)
-            raise Unusable(f"say of which configuration `{p.var.name}` is: {p.var.name}={decl.name}(...)")
         exports = [e for e in program.exports if isinstance(e.target, ModelType) and e.target.key == key]
-        if len(exports) == 1 and hasattr(module, exports[0].name) and exports[0].name != decl.name:
+        said = isinstance(t, ModelType) and t.config
+        if not said and len(exports) == 1 and hasattr(module, exports[0].name) and exports[0].name != decl.name:
             return getattr(module, exports[0].name)(seed=seed)
-        if all(c.has_default for c in decl.config):
+        known = t if said else exports[0].target if len(exports) == 1 else None
+        given = [_from_python(c) for c in known.config] if isinstance(known, ModelType) else [None]
+        if None not in given:
+            return getattr(module, decl.name)(*given, seed=seed)
+        if not said and all(c.has_default for c in decl.config):
             return getattr(module, decl.name)(seed=seed)
         raise Unusable(f"say of which configuration `{p.var.name}` is: {p.var.name}={decl.name}(...)")
     if isinstance(decl, tree.StructDecl) and decl.name in vars(module):

@@ -70,6 +70,9 @@ fn show(p: Point, s: str) -> str:
     return f"{p.x} {p.y} {s}"
 """)
     assert run("run", "trees.hyb", "total", "Tree.Node(Tree.Leaf(1), Tree.Leaf(-4))").stdout == "-3\n"
+    assert run("run", "trees.hyb", "total", "Node(Leaf(1), Tree.Leaf(-4))").stdout == "-3\n"
+    wrong = run("run", "trees.hyb", "total", "Nod(Leaf(1), Leaf(2))")
+    assert wrong.returncode == 1 and "'Nod(Leaf(1), Leaf(2))': there is no Nod" in wrong.stderr
     assert run("run", "trees.hyb", "show", "Point(2, y=2.5)", "some(text)").stdout == "'2 2.5 some(text)'\n"
     short = run("run", "trees.hyb", "show", "Point()", "a")
     assert short.returncode == 1 and "needs field 'x'" in short.stderr
@@ -90,6 +93,7 @@ fn flags(x: list[(int, bool)]) -> list[(int, bool)]: return x
 fn colors(x: map[str, Color]) -> map[str, Color]: return x
 fn applied(f: fn(int) -> int, x: int) -> int: return f(x)
 fn twice(x: int) -> int: return 2 * x
+fn size(x: set[int]) -> int: return len(x)
 fn drawn(mut g: rng) -> f64: return f64(g.uniform())
 fn nothing(): pass
 """)
@@ -100,7 +104,7 @@ fn nothing(): pass
         ("number", "inf", "inf"), ("number", "-inf", "-inf"), ("number", "nan", "nan"), ("number", "-3", "-3.0"),
         ("numbers", "[nan, -inf, 1]", "[nan, -inf, 1.0]"), ("flags", "[(1, true)]", "[(1, True)]"),
         ("colors", "{'a': Color.Green(2)}", "{'a': Color.Green(n=2)}"), ("colors", "{}", "{}"),
-        ("drawn", "rng(3)", "0.8166549801826477"),
+        ("size", "set()", "0"), ("size", "{4, 4}", "1"), ("drawn", "rng(3)", "0.8166549801826477"),
     ]:
         assert run("run", "words.hyb", function, argument).stdout == printed + "\n", (function, argument)
     assert run("run", "words.hyb", "applied", "twice", "4").stdout == "8\n"
@@ -203,3 +207,7 @@ def test_bad_targets_and_files(run, tmp_path: Path):
     (tmp_path / "latin.hyb").write_bytes(b"fn f():\n    print('\xe9')\n")
     latin = run("check", "latin.hyb")
     assert latin.returncode == 1 and "latin.hyb:2:12" in latin.stderr and "not UTF-8" in latin.stderr and "Traceback" not in latin.stderr
+    (tmp_path / "made.hybx").write_bytes(b"HYBX0008\x9f\x00")
+    for command in ("check", "test", "explain", "fmt"):
+        made = run(command, "made.hybx")
+        assert made.returncode == 1 and "made.hybx:1:1" in made.stderr and "this is an artifact" in made.stderr, command

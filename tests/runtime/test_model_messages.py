@@ -51,6 +51,9 @@ def test_attributes(mod: Any) -> None:
     for name in ("parameters", "eval", "to"):
         with pytest.raises(AttributeError, match="to_torch"):
             getattr(m, name)
+    for name, path in (("scale", "'scale'"), ("calls", "'calls'"), ("layer", "'layer.weight', 'layer.bias'")):
+        with pytest.raises(AttributeError, match=rf"state_dict\(\) has {path}$"):
+            getattr(m, name)
     with pytest.raises(AttributeError, match="has no 'nothing'$"):
         _ = m.nothing
 

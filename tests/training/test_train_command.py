@@ -185,3 +185,20 @@ def test_a_model_whose_type_says_its_configuration(tmp_path: Path) -> None:
     result = invoke("train", str(path), "train", "--calls", "3", "-o", str(tmp_path))
     assert result.exit_code == 0, result.output
     assert weights.load(tmp_path / "m.safetensors")[0]["net.weight"][1].shape == (3, 2)
+
+
+def test_the_only_exported_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "exported.hyb"
+    text = (
+        "from nn import Linear\n\n"
+        "model Net(d: int, act: str):\n    let net = Linear(d, 3)\n\n"
+        "    fn forward(x: f32[d]) -> f32[3]:\n        return self.net(x)\n\n"
+        "fn train(mut m: Net, step: int) -> f32:\n"
+        "    set_params(mut m, params(m) * 0.5)\n    return sum(abs(params(m)))\n\n"
+        "export train\nexport Net(2, \"tanh\")"
+    )
+    for name in ("", " as small"):
+        path.write_text(text + name + "\n")
+        result = invoke("train", str(path), "train", "--calls", "2", "-o", str(tmp_path), "--fresh")
+        assert result.exit_code == 0, result.output
+        assert weights.load(tmp_path / "m.safetensors")[0]["net.weight"][1].shape == (3, 2)

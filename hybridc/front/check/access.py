@@ -10,6 +10,7 @@ from hybridc.base.source import Span
 from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     INT,
+    NUMBERS,
     PRIMS,
     STD_TYPES,
     FnRef,
@@ -99,7 +100,7 @@ def qualified(c: Body, e: syntax.Attribute) -> Entity | None:
     entity = names.get(e.name)
     if entity is None or e.name.startswith("_"):
         c.error("HYB206", f"module `{c.checker.text(e.value.span)}` has no `{e.name}`", e.name_span,
-                help=nearest(e.name, names))
+                help=habits.LAYERS.get(e.name) or nearest(e.name, names))
         return Entity("missing", e.name)
     return entity
 
@@ -262,7 +263,7 @@ def bound_method(c: Body, value: tree.Expr, sig: FnSig, e: syntax.Attribute, exp
     """`m.loss` as a value: the receiver is captured."""
     if sig.mutates_self:
         c.error("HYB510", f"`{sig.name}` is a `mut fn`; as a value it would change a copy of its receiver", e.span,
-                help=f"call it, `...{e.name}(...)`, or pass the receiver as `mut`")
+                help=f"call it, `...{e.name}(...)`; for a derivative, `value_and_grad(mut {c.checker.text(e.span)})`")
         return c.poison(e.span)
     c.checker.ensure_result(c, sig, e.span)
     if sig.result is None or check_generic.needs_dims(c, sig, e.span):
@@ -290,6 +291,8 @@ def kind_of(t: Type) -> str | None:
     """The name of a type that the language brings, of which other languages have their own."""
     if isinstance(t, Tensor):
         return "tensor"
+    if t in NUMBERS:
+        return "number"
     return t.name if isinstance(t, Named) and t.key.startswith("std.") else None
 
 
@@ -321,8 +324,8 @@ def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None =
         kind = kind_of(t)
         help = habits.member(kind, name, names) if kind is not None else None
         help = help or nearest(name, names)
-        if help is None and isinstance(t, Tensor) and name in check_builtin.NAMES:
-            help = f"tensor functions are called as functions: `{name}(x, ...)`"
+        if help is None and kind in ("tensor", "number") and name in check_builtin.NAMES:
+            help = f"{kind} functions are called as functions: `{name}(x, ...)`"
         if help is None and isinstance(t, TypeVar) and t.bound == "model":
             help = f"`{t}` may be any model, of which only calls and parameters are known"
         if help is None and isinstance(t, TypeVar):

@@ -34,7 +34,7 @@ from hybridc.front.check import dims as check_dims
 from hybridc.front.check import expr as check_expr
 from hybridc.front.check import fit as check_fit
 from hybridc.front.check import tree
-from hybridc.front.check.bounds import implied, key_help, resource_in, satisfies, wanted
+from hybridc.front.check.bounds import COPIED, implied, key_help, resource_in, satisfies, wanted
 from hybridc.front.check.consts import BUILTIN_CONSTS, NotConst, constant
 from hybridc.front.check.infer import Meta, Solver, Zonk, equal_dims, is_unknown, map_dims
 from hybridc.front.check.narrowing import path_of
@@ -172,7 +172,7 @@ class Body:
 
     def word(self, t: Type) -> str:
         t = self.resolve(t)
-        return t.name if isinstance(t, Named) else f"model that holds a store ({t})"
+        return t.name if isinstance(t, Named) else f"model that holds a store or rng ({t})"
 
     def holding(self, t: Type, resource: Type) -> str:
         """`is a rng`, or `holds a rng`."""
@@ -302,6 +302,8 @@ class Body:
                 help = f"declare it `[{h.name}: {word}]`"
             elif bound == "key":
                 help = key_help(self.world, self.resolve(t))
+            elif bound == COPIED and isinstance(h, ModelType):
+                help = f"write a function over its own model: `mut m: {h.name}`"
             self.error("HYB309", f"{what}: {shown} is not {wanted(bound)}", span, help=help)
 
     # -- expressions ---------------------------------------------------------------------------------------------------

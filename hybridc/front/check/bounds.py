@@ -163,15 +163,16 @@ _WORDS = {
 
 
 def is_resource(world: World, t: Type) -> bool:
-    """A store, a rng, or a model whose state holds one: never copied."""
+    """A store, a rng, or a model whose state holds one, or that of a model which it is made for: never copied."""
     match t:
         case Meta():
             return t.ref is not None and is_resource(world, t.ref)
         case Named(key):
             return key in (STD_TYPES["store"], STD_TYPES["rng"])
-        case ModelType(key):
+        case ModelType(key, config):
             sig = world.sigs.get(key)
-            return isinstance(sig, ModelSig) and sig.resource
+            return isinstance(sig, ModelSig) and sig.resource or any(
+                isinstance(c, ModelType) and is_resource(world, c) for c in config)
         case TypeVar(bound=str() as bound) if bound.startswith("model "):
             sig = world.sigs.get(bound[6:])
             return isinstance(sig, ModelSig) and sig.resource

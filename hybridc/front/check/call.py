@@ -390,7 +390,7 @@ def call_fn(c: Body, sig: FnSig, receiver: tuple[syntax.Expr, tree.Expr] | None,
             check_generic.check_demand(c, sig, sig.methods[v.key], t, s, e.span)
         elif v.bound is not None and v.bound not in ("method", "config") and types is None:
             c.require(t, v.bound, e.span, f"`{v.name}` of {what}")
-        elif v.bound is None and not sig.key.startswith("std."):
+        if v.bound in (None, "model", "method") and not sig.key.startswith("std."):
             c.require(t, COPIED, e.span, f"`{v.name}` of {what}")
     if receiver is not None:
         order = (0, *(i + 1 for i in order))

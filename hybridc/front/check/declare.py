@@ -44,7 +44,7 @@ from hybridc.front.check.scope import (
     World,
 )
 from hybridc.front.check.typeexpr import TypeReader
-from hybridc.front.parse import syntax
+from hybridc.front.parse import habits, syntax
 from hybridc.front.parse.as_type import dotted_name, type_argument
 from hybridc.front.parse.modules import Unit
 
@@ -150,7 +150,8 @@ class Declarer:
                 entity = there.get(original)
                 if entity is None or original.startswith("_") and not unit.std:
                     shown = ".".join(decl.module)
-                    self.report("HYB206", f"module `{shown}` has no `{original}`", span, help=nearest(original, there))
+                    self.report("HYB206", f"module `{shown}` has no `{original}`", span,
+                                help=habits.LAYERS.get(original) or nearest(original, there))
                     module.names.setdefault(name, Entity("missing", name))
                 elif entity.kind == "missing":
                     module.names.setdefault(name, entity)

@@ -26,7 +26,7 @@ from hybridc.base.types import (
     TypeVar,
 )
 from hybridc.front.check import tree
-from hybridc.front.check.bounds import elem_of, model_of
+from hybridc.front.check.bounds import elem_of, is_int, is_number, model_of
 from hybridc.front.check.consts import fits, rounded, too_large
 from hybridc.front.check.infer import Meta, is_unknown
 from hybridc.front.check.soft import widened
@@ -219,8 +219,10 @@ def join(c: Body, a: tree.Expr, b: tree.Expr, what: str, span: Span) -> tuple[tr
     joined = join_types(c, s, t)
     if joined is None:
         same = model_of(s) is not None and model_of(s) == model_of(t)
+        numbers = sorted((k for k in (s, t) if is_number(k)), key=is_int)
+        help = f"cast one of them, `{numbers[0]}(...)`" if len(numbers) == 2 else None
         c.error("HYB301", f"{what}: {c.show(s)} and {c.show(t)} are different types", span,
-                help=ANY_CONFIGURATION if same else None)
+                help=ANY_CONFIGURATION if same else help)
         return a, b, POISON
     return a, b, joined
 

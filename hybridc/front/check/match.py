@@ -58,6 +58,8 @@ def binding(c: Body, p: syntax.Pattern, t: Type, mutable: bool, kind: str) -> tr
                     c.error("HYB504", f"{len(items)} names for {len(t.items)} values: {c.show(t)}", p.span)
                 else:
                     help = "it may be none: test it first, `if x != none:`" if isinstance(t, Option) else None
+                    if isinstance(t, Named) and t.name == "list":
+                        help = "a list has any number of elements: `let a = xs[0]`, or `match xs:` with `case [a, b]:`"
                     c.error("HYB504", f"{c.show(t)} is not a tuple, so it cannot be taken apart", p.span, help=help)
             for i in items:
                 binding(c, i, c.poison(p.span).type, mutable, kind)

@@ -335,7 +335,7 @@ class Members:
                     if sub.key == self.sig.key or not prepare(self.checker, sub.key):
                         self.c.error("HYB601", f"`{self.sig.name}` would contain itself", m.span)
                         continue
-                    if inner.resource:
+                    if is_resource(self.c.world, sub):
                         self.sig.resource = True
                     if inner.member_names and inner.elem is not None and has_params(self.checker, inner):
                         self.share_elem(inner.elem, m.name, m.span)

@@ -441,9 +441,13 @@ def conditional(c: Body, e: syntax.Conditional, expected: Type | None) -> tree.E
 
 
 def _branch_hint(c: Body, x: tree.Expr, expected: Type | None) -> Type | None:
-    """The type of the branch that has one guides the other."""
+    """The type of the branch that has one guides the other, and so does an integer's where a float is expected: it may
+    join a float operation as a whole."""
     t = c.head(x.type)
-    return expected if expected is not None or isinstance(t, Poison) else t
+    joins = expected is not None and is_int(elem_of(t)) and is_float(elem_of(c.head(expected)))
+    if isinstance(t, Poison) or expected is not None and not joins:
+        return expected
+    return t
 
 
 def coalesce(c: Body, e: syntax.Coalesce, expected: Type | None) -> tree.Expr:

@@ -10,6 +10,7 @@ from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     POISON,
     RNG,
+    STR,
     ModelType,
     Named,
     Option,
@@ -245,7 +246,8 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
                         else "assign element by element, or build a new one")
                 return None
             if sig is None:
-                c.error("HYB511", f"the elements of {c.show(t)} cannot be assigned", e.span)
+                c.error("HYB511", f"the elements of {c.show(t)} cannot be assigned", e.span,
+                        help="make a new text: `s = s[:i] + x + s[i + 1:]`" if t == STR else None)
                 return None
             s = check_generic.owner_substitution(c, t)
             index = c.typed(e.items[0], substitute(sig.params[1].type, s), f"the index of {c.show(t)}")  # type: ignore[arg-type]

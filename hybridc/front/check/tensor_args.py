@@ -30,6 +30,15 @@ TORCH = {
 """What torch calls an argument, and what it may be called here."""
 
 
+NO_ARGUMENTS = {
+    "dtype": "the element type follows from context, `let x: f64[3] = zeros()`; a cast, `f64(x)`, makes another",
+    "device": "where it is computed is the compiler's business",
+    "requires_grad": "`grad(f)(x)` says what is differentiated",
+    "out": "assign the result", "inplace": "assign the result",
+}
+"""Arguments of torch's that nothing stands for."""
+
+
 @dataclass
 class Arguments:
     """The arguments of one call by name; `rest` are those of a `*name` parameter."""
@@ -205,8 +214,8 @@ def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Argument
                 error(f"{name} has no argument `dim`", argument, "the axis argument is `axis=`")
             elif argument.name not in known or (star is not None and argument.name == known[star]):
                 near = difflib.get_close_matches(argument.name, known, 1)
-                error(f"{name} has no argument `{argument.name}`", argument,
-                      f"did you mean `{near[0]}=`?" if near else f"it has {', '.join(f'`{n}`' for n in known)}")
+                meant = f"did you mean `{near[0]}=`?" if near else f"it has {', '.join(f'`{n}`' for n in known)}"
+                error(f"{name} has no argument `{argument.name}`", argument, NO_ARGUMENTS.get(argument.name, meant))
             elif argument.name in given:
                 error(f"`{argument.name}` of {name} is given twice", argument)
             else:

@@ -220,7 +220,8 @@ def _out_of_place(m: _Mistake) -> Diagnostic | None:
         return None
     kind, word = m.token.type, m.token.value
     if kind in ("ELIF", "ELSE"):
-        return m.diagnostic("HYB119", f"`{word}` has no `if` before it at this indentation")
+        return m.diagnostic("HYB119", f"`{word}` has no `if` before it at this indentation",
+                            "a loop has none: a variable or a `return` says how it ended" if kind == "ELSE" else None)
     if kind == "CASE":
         return m.diagnostic("HYB119", "`case` stands only in the body of a `match`")
     if kind in ("PARAM", "STATE"):

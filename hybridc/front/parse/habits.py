@@ -18,7 +18,7 @@ WORDS = {
     "try": ("there is no `try`", "a failure ends the call; return an option `T?` for what may be missing"),
     "except": ("there is no `except`", "return an option `T?` for what may be missing"),
     "finally": ("there is no `finally`", None),
-    "with": ("there is no `with`", None),
+    "with": ("there is no `with`", "nothing is opened or closed; `stop_gradient(x)` keeps a derivative out"),
     "async": ("there is no `async`", "`parallel [f(x) for x in xs]` runs on all cores"),
     "await": ("there is no `await`", "`parallel [f(x) for x in xs]` runs on all cores"),
     "yield": ("there is no `yield`", "build a list and return it"),
@@ -114,6 +114,9 @@ TENSORS = {
 }
 """The same, of tensors alone."""
 
+NUMBERS = {name: TENSORS[name] for name in ("backward", "detach", "item", "to", "numpy")}
+"""Of tensors without dimensions."""
+
 _ADJACENT = {
     ("&", "&"): ("there is no `&&`", "write `and`"),
     ("|", "|"): ("there is no `||`", "write `or`"),
@@ -131,13 +134,14 @@ NAMES = {
     "float": "write `f32` or `f64`", "detach": "write `stop_gradient`", "cat": "write `concat`",
     "chunk": "write `split`", "view": "write `reshape`", "matmul": "write `a @ b`", "mm": "write `a @ b`",
     "bmm": "write `a @ b`", "mse_loss": "write `mse`", "scaled_dot_product_attention": "write `attention`",
-    **dict.fromkeys(("torch", "np", "numpy", "math"),
+    **dict.fromkeys(("torch", "np", "numpy", "math", "F"),
                     "the functions of tensors and numbers are built in: `exp(x)`, `sum(x, axis=0)`"),
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like"),
                     "`zeros()` and `ones()` take shape and elements from what is asked for: `let y: f32[n] = zeros()`"),
     **dict.fromkeys(("random", "rand", "randn", "randint"),
                     "numbers come from a generator: `var g = rng(seed)`, then `g.uniform()`, `g.normal[3]()`"),
     "isinstance": "cases of an enum are told apart by `match`",
+    "nn": "write `from nn import Linear`", "optim": "write `from optim import Adam`",
     "pi": "declare it: `const PI = 3.141592653589793`",
     "assertEqual": "write `assert a == b`",
     **dict.fromkeys(("Exception", "ValueError", "TypeError", "KeyError", "IndexError", "RuntimeError"),
@@ -153,6 +157,21 @@ MODULES = {
 }
 """What stands for a module of Python's."""
 
+LAYERS = {
+    **{name: f"it is a function: `{name.lower()}(x)`"
+       for name in ("ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softplus")},
+    "Softmax": "it is a function: `softmax(x)`", "LogSoftmax": "it is a function: `log_softmax(x)`",
+    "CrossEntropyLoss": "it is a function: `cross_entropy(logits, label)`", "MSELoss": "it is a function: `mse(a, b)`",
+    "Flatten": "it is a function: `reshape(x, [n, m])`", "MaxPool2d": "it is a function: `max_pool2d(x, 2)`",
+    "AvgPool2d": "it is a function: `avg_pool2d(x, 2)`",
+    "Module": "declare a `model`", "Parameter": "declare it in a model: `param w: f32[n] = zeros()`",
+    "Sequential": "hold the layers, `let a = Linear(2, 3)`, and call one after the other in `forward`",
+    **dict.fromkeys(("ModuleList", "ModuleDict"), "a list or map: `let layers = [Linear(d, d) for i in range(4)]`"),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "a loop over a cell: `h = cell(x, h)`"),
+    "BatchNorm1d": "it is called `BatchNorm`", "BatchNorm2d": "it is called `BatchNorm`",
+    "MultiheadAttention": "it is called `Attention`", "TransformerEncoderLayer": "it is called `TransformerBlock`",
+}
+"""What the module `nn` of torch has, and is written otherwise."""
 PREFIXES = {
     **dict.fromkeys(("r", "rf", "fr"), "a backslash is written twice"),
     **dict.fromkeys(("b", "rb", "br"), "`\"...\".bytes()` is a list of bytes"),
@@ -196,14 +215,15 @@ NO_TYPES = {
 
 
 def member(kind: str, name: str, names: Collection[str]) -> str | None:
-    """How a member of other languages is called among these, or written. `kind`: `tensor`, or the name of the type."""
+    """How a member of other languages is called among these, or written. `kind`: `tensor`, `number`, or the name of
+    the type."""
     for called in MEMBERS.get(name, ()):
         if called in names:
             return f"it is called `{called}`"
     written, kinds = WRITTEN.get(name, (None, EVERY))
     if written is not None and kind in kinds:
         return written
-    return TENSORS.get(name) if kind == "tensor" else None
+    return {"tensor": TENSORS, "number": NUMBERS}.get(kind, {}).get(name)
 
 
 def type_called(name: str) -> str | None:
@@ -236,6 +256,14 @@ def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
             return Habit(*WORDS[previous.value], previous, previous)
         if token.type in ("COLON", "LBRACE", "LSQB") and at - 1 == begins:
             return Habit(*WORDS[previous.value], previous, previous)
+    if tokens[begins].type == "EXPORT" and token.type == "COMMA":
+        return Habit("an `export` names one thing", "write each on a line of its own, with `export`", token, token)
+    if previous.type in ("IF", "ELIF", "WHILE") and token.type in ("LET", "VAR"):
+        return Habit(f"there is no `{previous.value} {token.value}`", "name it on a line before: `let x = ...`, then "
+                     "`if x != none:`", previous, token)
+    if previous.type == "PARALLEL" and token.type == "FOR":
+        return Habit("there is no `parallel for`", "`parallel [f(x) for x in xs]` gives what each turn made",
+                     previous, token)
     if previous.type == "ELSE" and token.type == "IF":
         return Habit("there is no `else if`", "write `elif`", previous, token)
     if previous.type in ("LET", "VAR") and token.type == "MUT":

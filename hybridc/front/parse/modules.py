@@ -38,7 +38,11 @@ def std_text(name: str) -> str:
 
 
 def not_utf8(path: str, error: UnicodeDecodeError) -> tuple[Diagnostic, Source]:
-    """The error of a file that is not UTF-8, and its text with signs in the places of what is none."""
+    """The error of a file that is not UTF-8, and its text with signs in the places of what is none; of an artifact
+    that there is no text."""
+    if error.object.startswith(b"HYBX"):
+        message, help = "this is an artifact, and source is wanted", "name the `.hyb` file that it was built from"
+        return Diagnostic("HYB101", message, Span(path, 0, 0), help), Source(path, "")
     at = len(error.object[: error.start].decode("utf-8"))
     byte = f"0x{error.object[error.start]:02x}"
     message = f"this is not UTF-8 text: the byte {byte} stands for no character"
