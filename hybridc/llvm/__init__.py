@@ -29,6 +29,7 @@ Fused kernels and products:
     fused.py, device.py         in the host function, on the CPU and on a GPU
     row_kernel.py, kernel_products.py, column_loops.py    a scheduled graph: loops over rows, products, columns
     wide.py, lane.py, elementary.py, in_registers.py    vectors, and what is computed of them
+    lanes.py                    turns of a loop, side by side in their lanes
     product.py, block_product.py, row_product.py, tiles.py    products of matrices, of blocks, of a row; a tile
     kept_panels.py, ends.py     weights that are kept turned, and read from where they were left
     window_panels.py, window_pool.py, window_adjoint.py    convolutions, pools, and what is added up in derivatives

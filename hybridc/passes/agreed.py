@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from hybridc.core.ir import INT, Atom, Const, If, Op, Stmt, TensorT, Var
+from hybridc.core.tensor_ops import kept_axes
 from hybridc.core.types import rank
 from hybridc.core.walk import ends_in_yield
 
@@ -134,7 +135,15 @@ def _matmul(sizes: Agreed, op: Op) -> Pairs:
     yield sizes.size(out, rank(out.type) - 1), sizes.size(y, rank(y.type) - (2 if op.attr("tb") else 1))
 
 
+def _index(sizes: Agreed, op: Op) -> Pairs:
+    kinds = op.attr("kinds")
+    assert isinstance(kinds, tuple)
+    for i, axis in enumerate(kept_axes(kinds)):  # type: ignore[arg-type]
+        if kinds[axis] == "":
+            yield sizes.size(op.outs[0], i), sizes.size(op.args[0], axis)
+
+
 ROWS: dict[str, Callable[[Agreed, Op], Pairs]] = {
     "map": _map, "reduce": _reduce, "dim": _dim, "shaped": _given, "broadcast": _given, "transpose": _transpose,
-    "cumsum": _same, "matmul": _matmul,
+    "cumsum": _same, "update": _same, "matmul": _matmul, "index": _index, "part": _index,
 }

@@ -112,6 +112,14 @@ fn gates(l: State[H], r: State[K], w: f32[5, 7], b: f32[5]) -> f32[5]:
         assert fits or found[0] == found[1]
 
 
+def test_parts_whose_rows_were_compared_before_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gates of a GRU cell, of which only the first sum can find that there are not as many rows."""
+    monkeypatch.setenv("HYB_PLACE", "all")
+    kernels = emit(tmp_path, "from nn import GRUCell\nexport GRUCell(8, 4)\n", "kernels").split("\nfn ")
+    step = next(k for k in kernels if ".forward*1 entry" in k.partition("\n")[0])
+    assert step.count("GPU kernel") - step.count("= broadcast") == 3
+
+
 def test_picked_elements_join_what_is_done_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYB_PLACE", "all")
     text = """
