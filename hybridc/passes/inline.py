@@ -20,6 +20,7 @@ from hybridc.core.ir import (
     Exit,
     Fault,
     Fn,
+    Loop,
     Op,
     Program,
     Scope,
@@ -43,6 +44,7 @@ from hybridc.core.walk import (
     map_tail,
     rebuilt,
     size,
+    statements,
     statements_in,
     with_body,
 )
@@ -51,6 +53,8 @@ from hybridc.passes.dce import pure_functions
 
 SMALL = 16
 """Statements of a function that is inlined wherever it is called."""
+REPEATED = 40
+"""Statements of a function that is inlined into a loop: one that sets a key is then told where the key was found."""
 ONCE = 120
 """Statements of a function that is inlined if it is called in one place only, or multiplies a row of a loop's own."""
 WITH_TENSORS = 800
@@ -69,7 +73,7 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
     pure = pure_functions(program)
     done: dict[str, Fn] = {}
 
-    def wanted(name: str, rows: Collection[str]) -> bool:
+    def wanted(name: str, rows: Collection[str], repeated: Collection[str]) -> bool:
         callee = done.get(name)
         if callee is None or callee.adjoint or callee.checkpoint or not (callee.hidden or name in pure):
             return False
@@ -77,14 +81,14 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
             return False
         crosses = tensors and any(isinstance(t, TensorT) for t in (*callee.results, *(p.type for p in callee.params)))
         once = places.get(name) == 1 or name in rows and _multiplies(callee)
-        if size(callee) > (WITH_TENSORS if crosses else ONCE if once else SMALL):
+        if size(callee) > (WITH_TENSORS if crosses else ONCE if once else REPEATED if name in repeated else SMALL):
             return False
         return name not in calls(callee)
 
     for name in callees_first(program):
         fn = program.fns[name]
-        rows = given_rows(fn)
-        taken = [done[c] for c in calls(fn) if wanted(c, rows)]
+        rows, repeated = given_rows(fn), _repeated(fn)
+        taken = [done[c] for c in calls(fn) if wanted(c, rows, repeated)]
         if taken and size(fn) < LARGEST:
             spared = _now_and_then(fn, taken)
             fn = into(fn, [c for c in taken if c.name not in spared])
@@ -100,6 +104,12 @@ def _now_and_then(fn: Fn, taken: list[Fn]) -> set[str]:
     large = [c for c in taken if size(c) > SMALL and c.name not in always]
     rest = size(fn) + sum(size(c) for c in taken if size(c) <= SMALL)
     return {c.name for c in large} if fn.hidden and rest <= 2 * SMALL else set()
+
+
+def _repeated(fn: Fn) -> set[str]:
+    """The functions that a loop calls."""
+    return {s.fn for loop in statements_in(fn) if isinstance(loop, Loop) for s in statements(loop.body)
+            if isinstance(s, Call)}
 
 
 def _multiplies(fn: Fn) -> bool:
