@@ -299,6 +299,8 @@ class _Builder:
             self.keep(Node("iota", elem(out.type), op=op), out)
             return
         if op.op == "gather":
+            if any(op.args[0] in other.outs for other in self.ops):
+                raise Unfit("elements picked of what the kernel computes")
             self.keep(Node("pick", elem(out.type), (self.node(op.args[1]),), atom=op.args[0], op=op), out)
             return
         args = tuple(self.node(a) for a in (op.args if op.op in ("map", "concat") else op.args[:1]))

@@ -209,7 +209,7 @@ class _Turn:
 
     def writes_its_place(self, p: Var) -> bool:
         made = self.made(p)
-        if made is None or made.args[0] != p:
+        if made is None or made.args[:1] != (p,):
             return False
         start = self.loop.inits[self.turn.place]
         natural = isinstance(start, Const) and start.value >= 0  # else it may be a place from the end
