@@ -107,7 +107,7 @@ fn f(x%1: f32[?, 4], w%2: f32[3, 4]) -> (f32[3]) {
 def test_a_function_goes_where_a_loop_gives_it_its_rows() -> None:
     """And stays apart elsewhere, as do functions that multiply nothing."""
     long = "".join(f"""
-  m%{i + 1}: f32[3] = map[axes=((0,),), `fn`="tanh"](m%{i})""" for i in range(50, 70))
+  m%{i + 1}: f32[3] = map[axes=((0,),), `fn`="tanh"](m%{i})""" for i in range(50, 100))
     text = ROWS.replace("""    line%10: f32[1, 4] = reshape(row%9, 1, 4)
     p%11: f32[1, 3] = matmul[ta=false, tb=true](line%10, w%2)
     q%12: f32[3] = reshape(p%11, 3)
@@ -117,7 +117,7 @@ hidden fn g(x%1: f32[4], w%2: f32[3, 4]) -> (f32[3]) {{
   line%3: f32[1, 4] = reshape(x%1, 1, 4)
   p%4: f32[1, 3] = matmul[ta=false, tb=true](line%3, w%2)
   m%50: f32[3] = reshape(p%4, 3){long}
-  yield m%70
+  yield m%100
 }}
 """
     outside = text.replace("call g(row%9, w%2)", "call g(y%31, w%2)")
