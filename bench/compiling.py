@@ -6,6 +6,7 @@ with a cache of its own: cold (with and without importing the compiler), from th
 the middle of it: in the same process, and in a new one, which finds the machine code of what stayed. The edit of a
 function changes what it computes. Then the same with all of it in one file. Then as many lines of whole programs: three
 of tests/lang/programs, and two of the examples, with training, their models in the configuration they have by default.
+And as many lines of short functions (short_functions.py).
 By the clock and by the time the processors gave; medians. `--only WORD` for programs with this word in their name."""
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import short_functions
 
 ROOT = Path(__file__).parent.parent
 LANG = ROOT / "tests" / "lang"
@@ -96,6 +99,13 @@ def programs(folder: Path) -> int:
     return lines
 
 
+def short(folder: Path) -> int:
+    """Writes short functions as `main.hyb`; how many lines they are."""
+    text = short_functions.text(LINES)
+    (folder / "main.hyb").write_text(text)
+    return text.count("\n")
+
+
 def renamed(text: str, names: set[str], own: str) -> str:
     return re.sub(r"\w+", lambda m: m[0] + ("_" * m[0].islower() + own) * (m[0] in names), text)
 
@@ -117,6 +127,7 @@ def in_one_file(folder: Path) -> int:
 
 
 WRITTEN = [("", program, "control/branches.hyb", STEPS), (", in one file", in_one_file, "main.hyb", STEPS),
+           (", short functions", short, "main.hyb", STEPS),
            (", whole programs", programs, "json.hyb", ("code * 16 +", "code * 17 +", "code * 18 +"))]
 """What is compiled, and where it is edited."""
 
