@@ -186,13 +186,14 @@ class ModelBase(Contents):
         t: Type = ("struct", model.struct)
         leaves = part.codec.helper(model.init, ["int"], t).leaves((seed,))[0]
         self._start(part, model, Owned(part.codec, t, leaves))
-        if given is not None:
+        if given is None:
+            self._settle()
+        else:
             self._take_contents(*weights.from_bytes(given, name), name)
 
     def _start(self, part: Part, model: Model, owned: Owned) -> None:
         self._part, self._model, self._owned = part, model, owned
         self._lock = threading.RLock()
-        self._settle()
 
     # ---- configuration
     @property
