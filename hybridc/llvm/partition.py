@@ -20,9 +20,9 @@ SHOWN = 100
 """Lines up to which a piece that calls a function of another one shows LLVM what that does."""
 WHOLE = 1500
 """Lines of a program that is not divided."""
-LEAST = 700
+LEAST = 500
 """Lines of a piece, if there is more to come."""
-MOST = 3000
+MOST = 1000
 """Lines beyond which nothing more is put to a function because it is the only one that uses it."""
 ENDS = 3
 """One name in so many ends a piece of at least LEAST lines."""
