@@ -18,7 +18,7 @@ from hybridc.base.garbage import searched_seldom
 from hybridc.base.made import write
 from hybridc.base.source import texts
 from hybridc.checking import Checked
-from hybridc.link import cache
+from hybridc.link import cache, resident
 from hybridc.link.artifact import compiler
 from hybridc.link.pyi import stub
 
@@ -68,13 +68,10 @@ def write_all(
         keeps = not weights and not driver.gpus_of(target)
         name = _name(path, root, target)
         found = cache.find(name) if keeps else None
+        if found is None and keeps and resident.asked("build", path, root, target) is not None:
+            found = cache.find(name)
         if found is None:
-            checked = driver.check(path, root)
-            warn(checked)
-            built = driver.build(checked, target, weights)
-            found = stub(built.interface, built.core).encode() + END + built.data
-            if keeps and not checked.warnings:
-                cache.keep(name, texts(checked.sources), checked.absent, found)
+            found = _compiled(path, root, target, weights, name if keeps else None, warn)
         typed, _, made = found.partition(END)
         foreign, sources = False, [p for p, _ in read(made).sources]
     folder = Path(output) if output else Path(path).parent
@@ -88,6 +85,27 @@ def write_all(
     if c_header:
         files += c_library.write_library(contents, artifact)
     return Written(files, [*sources, *(weights or {}).values()])
+
+
+def keep(path: str, root: str | None, target: str) -> list[str]:
+    """Build into the cache, for another process to find. What is to be warned of is not kept, so there is nothing that
+    its user would have to be told."""
+    _compiled(path, root, target, None, _name(path, root, target), lambda checked: None)
+    return []
+
+
+def _compiled(
+    path: str, root: str | None, target: str, weights: Mapping[str, str] | None, name: str | None,
+    warn: Callable[[Checked], object],
+) -> bytes:
+    """A stub and an artifact, as the cache has them; kept under a name if there is nothing to warn of."""
+    checked = driver.check(path, root)
+    warn(checked)
+    built = driver.build(checked, target, weights)
+    made = stub(built.interface, built.core).encode() + END + built.data
+    if name is not None and not checked.warnings:
+        cache.keep(name, texts(checked.sources), checked.absent, made)
+    return made
 
 
 def _name(path: str, root: str | None, target: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `hybridc build | cache | check | explain | fmt | run | test | train | tune`."""
+"""The command line: `hybridc build | cache | check | explain | fmt | run | serve | test | train | tune`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from hybridc.base.garbage import searched_seldom
 
-COMMANDS = ["build", "cache", "check", "explain", "fmt", "run", "test", "train", "tune"]
+COMMANDS = ["build", "cache", "check", "explain", "fmt", "run", "serve", "test", "train", "tune"]
 
 
 class Lazy(click.Group):

@@ -20,7 +20,7 @@ from hybridc.base.diagnostic import CompileError, CompileWarning, render
 from hybridc.base.garbage import searched_seldom
 from hybridc.base.source import texts
 from hybridc.base.targets import GPUS
-from hybridc.link import cache
+from hybridc.link import cache, resident
 
 
 def load(
@@ -59,6 +59,12 @@ def tests(path: str, *, root: str | None = None, device: str = "cpu") -> list[tu
     """The `test` blocks of a file: (title, call), ready to run."""
     module = _Source(path, root, tests=True, device=device).load(None)
     return module._tests
+
+
+def keep(path: str, root: str | None, tests: bool, device: str, more: More | None) -> list[str]:
+    """Compile what a module needs into the cache, for another process to find; the warnings."""
+    source = _Source(path, root, tests, device)
+    return source.compiled(source.name(more), more)[1]
 
 
 def _again(contents: Contents, device: str | None) -> Contents:
@@ -115,22 +121,39 @@ class _Source:
         contents = inner or contents
         return contents.manifest(), contents.code("cpu", features()).objects(), launcher
 
-    def unit(self, more: More | None) -> bytes:
-        """The artifact of the file, or of what is asked for beyond what is loaded."""
+    def name(self, more: More | None) -> str:
+        """In the cache."""
         root = None if self.root is None else os.path.abspath(self.root)
         options = (*knobs.of_code(), self.tests, more, processor(), self.device != "cpu")
-        name = cache.name_of((self.path, os.path.abspath(self.path), root, *options))
+        return cache.name_of((self.path, os.path.abspath(self.path), root, *options))
+
+    def unit(self, more: More | None) -> bytes:
+        """The artifact of the file, or of what is asked for beyond what is loaded."""
+        name = self.name(more)
         found = cache.find(name)
         if found is None:
-            with searched_seldom():
-                # The compiler is imported only now: what is in the cache loads without it.
-                from hybridc import checking, driver
-
-                checked = checking.check(self.path, self.root)
-                if more is None:
-                    for warning in checked.warnings:
-                        warnings.warn(render(warning, checked.sources), CompileWarning, stacklevel=4)
-                found = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
-                                        launched=self.device != "cpu")
-            cache.keep(name, texts(checked.sources), checked.absent, found)
+            found = self._asked_for(name, more)
+        if found is None:
+            found, told = self.compiled(name, more)
+            for text in told:
+                warnings.warn(text, CompileWarning, stacklevel=4)
         return found
+
+    def _asked_for(self, name: str, more: More | None) -> bytes | None:
+        """Made by the compiler that stays, if there is one."""
+        told = resident.asked("load", self.path, self.root, self.tests, self.device, more)
+        for text in told or ():
+            warnings.warn(text, CompileWarning, stacklevel=5)
+        return None if told is None else cache.find(name)
+
+    def compiled(self, name: str, more: More | None) -> tuple[bytes, list[str]]:
+        """Made here, and kept under a name; with the warnings."""
+        with searched_seldom():
+            # The compiler is imported only now: what is in the cache loads without it.
+            from hybridc import checking, driver
+
+            checked = checking.check(self.path, self.root)
+            made = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
+                                   launched=self.device != "cpu")
+        cache.keep(name, texts(checked.sources), checked.absent, made)
+        return made, [render(w, checked.sources) for w in checked.warnings] if more is None else []

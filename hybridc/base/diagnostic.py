@@ -107,6 +107,10 @@ class CompileError(Exception):
         self.sources = sources
         super().__init__("\n\n".join(render(d, sources) for d in self.diagnostics))
 
+    def __reduce__(self) -> tuple[type[CompileError], tuple[list[Diagnostic], Sources]]:
+        """As it goes from one process to another."""
+        return type(self), (self.diagnostics, self.sources)
+
 
 class CompileWarning(UserWarning):
     """What a program may say, and may not mean; `hybridc.load` gives it to Python's `warnings`."""

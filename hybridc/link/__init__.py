@@ -6,4 +6,5 @@
     pace.py, stays.py           what a call needs: how long it may last, which arguments stay in its results
     coherent.py                 is the interface of a stranger's artifact that of its Core?
     cache.py, std_cache.py      compiled units on disk, and the checked standard library
+    resident.py                 the compiler that stays, and who asks it
 """

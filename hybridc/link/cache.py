@@ -44,7 +44,8 @@ def compiler_digest() -> str:
     return _COMPILER
 
 
-def _digest_of_sources() -> str:
+def digest_of_sources() -> str:
+    """Of the sources as they are now."""
     state = hashlib.sha256()
     for root in PACKAGES:
         for path in _sources(root):
@@ -62,7 +63,7 @@ def _sources(root: str) -> list[str]:
     return sorted(found)
 
 
-_COMPILER = _digest_of_sources()
+_COMPILER = digest_of_sources()
 """As it is imported: the package may be replaced while a process runs, which would keep what it makes as the new one's.
 """
 
