@@ -3,11 +3,12 @@
 The program is the first modules of tests/lang, which use every construct of the language, their tests as functions, and
 a file that imports all of these; so it is denser than what people write. It is loaded in processes of its own, each
 with a cache of its own: cold (with and without importing the compiler), from the cache, and after edits of one line in
-the middle of it: in the same process, and in a new one, which finds the machine code of what stayed. The edit of a
-function changes what it computes. Then the same with all of it in one file. Then as many lines of whole programs: three
-of tests/lang/programs, and two of the examples, with training, their models in the configuration they have by default.
-And as many lines of short functions (short_functions.py).
-By the clock and by the time the processors gave; medians. `--only WORD` for programs with this word in their name."""
+the middle of it: in the same process, in a new one, which finds the machine code of what stayed, and in a new one
+beside `hybridc serve`. The edit of a function changes what it computes. Then the same with all of it in one file. Then
+as many lines of whole programs: three of tests/lang/programs, and two of the examples, with training, their models in
+the configuration they have by default. And as many lines of short functions (short_functions.py).
+By the clock and by the time that the processors gave this process; medians. `--only WORD` for programs with this word
+in their name."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import short_functions
@@ -29,7 +31,7 @@ TIMES = 5
 PROGRAMS = ("tests/lang/programs/chess", "tests/lang/programs/json", "tests/lang/programs/lisp",
             "examples/routes/routes", "examples/alphazero/alphazero")
 MODELS = "from routes import Surveyor\nfrom alphazero import Player\nexport Surveyor()\nexport Player()\n"
-STEPS = ("x = 3 * x + 1", "x = 3 * x + 3", "x = 3 * x + 5")
+STEPS = ("x = 3 * x + 1", "x = 3 * x + 3", "x = 3 * x + 5", "x = 3 * x + 7")
 """A line of a function, and what it is edited to."""
 DECLARED = re.compile(r"^(?:extern (?:pure )?)?(?:fn|struct|enum|model|const) (\w+)", re.M)
 CASES = re.compile(r"^enum .*\n((?:    .*\n|\n)*)", re.M)
@@ -62,8 +64,15 @@ edit(*steps[:2])
 load("a function edited, same process")
 """
 NEW = BEGIN + """
-edit(*steps[1:])
+edit(*steps[1:3])
 load("a function edited, new process")
+"""
+FIRST = BEGIN + """
+load("beside a server: first")
+"""
+SERVED = BEGIN + """
+edit(*steps[2:])
+load("beside a server: a function edited, new process")
 """
 
 
@@ -126,9 +135,11 @@ def in_one_file(folder: Path) -> int:
     return lines
 
 
-WRITTEN = [("", program, "control/branches.hyb", STEPS), (", in one file", in_one_file, "main.hyb", STEPS),
+WRITTEN = [(", every construct", program, "control/branches.hyb", STEPS),
+           (", every construct in one file", in_one_file, "main.hyb", STEPS),
            (", short functions", short, "main.hyb", STEPS),
-           (", whole programs", programs, "json.hyb", ("code * 16 +", "code * 17 +", "code * 18 +"))]
+           (", whole programs", programs, "json.hyb",
+            ("code * 16 +", "code * 17 +", "code * 18 +", "code * 19 +"))]
 """What is compiled, and where it is edited."""
 
 
@@ -136,27 +147,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="programs with this in their name")
     only = parser.parse_args().only
+    chosen = [each for each in WRITTEN if only in each[0]]
+    if not chosen:
+        parser.error(f"no program has {only!r} in its name:{''.join(name for name, *_ in WRITTEN)[1:]}")
+    lines: dict[str, int] = {}
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(TIMES):
-        for more, write, edited, steps in WRITTEN:
-            if only not in more:
-                continue
+        for name, write, edited, steps in chosen:
             with tempfile.TemporaryDirectory() as folder:
-                at = Path(folder)
-                root = at / "program"
+                root = Path(folder) / "program"
                 root.mkdir()
-                lines = write(root)
-                env = {"HYB_CACHE_DIR": str(at / "cache"), "PATH": "/usr/bin:/bin"}
-                for code in (SAME, NEW):
-                    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited, *steps]
-                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env, check=True)
-                    for line in done.stdout.splitlines():
-                        *words, clock, processor = line.split()
-                        found.setdefault(" ".join(words) + more, []).append((float(clock), float(processor)))
-    print(f"{lines} lines\n\n| what | s | processor s |\n| --- | --- | --- |")
+                lines[name] = write(root)
+                for what, times in measured(root, edited, steps):
+                    found.setdefault(what + name, []).append(times)
+    for name, *_ in chosen:
+        print(f"{lines[name]} lines{name}")
+    print("\n| what | s | processor s |\n| --- | --- | --- |")
     for what, times in found.items():
         clock, processor = (statistics.median(t) for t in zip(*times, strict=True))
         print(f"| {what} | {clock:.2f} | {processor:.2f} |")
+
+
+def measured(root: Path, edited: str, steps: tuple[str, ...]) -> Iterator[tuple[str, tuple[float, float]]]:
+    """What is timed of a program, with seconds by the clock and of processors."""
+    env = {"HYB_CACHE_DIR": str(root.parent / "cache"), "PATH": "/usr/bin:/bin"}
+    yield from timed(SAME, root, edited, steps, env)
+    yield from timed(NEW, root, edited, steps, env)
+    env["HYB_CACHE_DIR"] = str(root.parent / "served")
+    server = subprocess.Popen([sys.executable, "-u", "-m", "hybridc", "serve"], stdout=subprocess.PIPE, env=env)
+    try:
+        server.stdout.readline()
+        yield from timed(FIRST, root, edited, steps, env)
+        yield from timed(SERVED, root, edited, steps, env)
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def timed(
+    code: str, root: Path, edited: str, steps: tuple[str, ...], env: dict[str, str]
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited, *steps]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env, check=True)
+    for line in done.stdout.splitlines():
+        *words, clock, processor = line.split()
+        yield " ".join(words), (float(clock), float(processor))
 
 
 if __name__ == "__main__":
