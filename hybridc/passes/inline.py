@@ -13,6 +13,7 @@ from operator import is_
 from hybridc.base.immutable import replace
 from hybridc.base.source import Span
 from hybridc.core.ir import (
+    INT,
     RETURN,
     Atom,
     Block,
@@ -90,7 +91,7 @@ def run(program: Program, roots: Iterable[str] = (), tensors: bool = False) -> P
         rows, repeated = given_rows(fn), _repeated(fn)
         taken = [done[c] for c in calls(fn) if wanted(c, rows, repeated)]
         if taken and size(fn) < LARGEST:
-            spared = _now_and_then(fn, taken)
+            spared = _now_and_then(fn, taken) | _searches(fn, taken)
             fn = into(fn, [c for c in taken if c.name not in spared])
         done[name] = fn
     return Program(program.structs, program.enums, {n: done[n] for n in program.fns})
@@ -104,6 +105,15 @@ def _now_and_then(fn: Fn, taken: list[Fn]) -> set[str]:
     large = [c for c in taken if size(c) > SMALL and c.name not in always]
     rest = size(fn) + sum(size(c) for c in taken if size(c) <= SMALL)
     return {c.name for c in large} if fn.hidden and rest <= 2 * SMALL else set()
+
+
+def _searches(fn: Fn, taken: list[Fn]) -> set[str]:
+    """Library code that looks for a place in a loop, and is come to on some ways only, stays apart: a walk over a map
+    has the next entry at hand, mostly."""
+    always = {s.fn for body in (fn.body, *(s.body for s in statements_in(fn) if isinstance(s, Loop)))
+              for s in body.stmts if isinstance(s, Call)}
+    return {c.name for c in taken if c.name not in always and c.hidden and c.results == (INT,) and not calls(c)
+            and any(isinstance(s, Loop) for s in statements_in(c))}
 
 
 def _repeated(fn: Fn) -> set[str]:
