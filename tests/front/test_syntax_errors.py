@@ -75,6 +75,7 @@ IN_BODY = [
     ("print x", "HYB123", 1, "print", "`print(...)`"),
     ("c = a ? b : d", "HYB123", 7, "?", "`a if c else b`"),
     ("xs.map(x => x)", "HYB123", 10, "=>", "`fn(x): x + 1`"),
+    ("xs.map(fn(x) => x)", "HYB123", 14, "=>", "`fn(x): x + 1`"),
     ("a <> b", "HYB123", 3, "<>", "`!=`"),
     ("a == not b", "HYB100", 6, "not", "parentheses"),
     ("let x = int?", "HYB118", 9, "int?", "a type"),

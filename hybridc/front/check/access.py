@@ -55,7 +55,7 @@ from hybridc.front.check.open_models import is_open
 from hybridc.front.check.scope import ConfigSig, Entity, EnumSig, FnSig, ModelSig, StructSig
 from hybridc.front.check.soft import MADE
 from hybridc.front.check.tensor import transpose_of
-from hybridc.front.check.tensor_index import index_tensor
+from hybridc.front.check.tensor_index import read_tensor
 from hybridc.front.parse import habits, syntax
 from hybridc.front.parse.as_type import dotted_name
 
@@ -372,8 +372,7 @@ def tensor_index(c: Body, value: tree.Expr, e: syntax.Index) -> tree.Expr:
            for i in e.items):
         c.error("HYB311", "a type stands where an index is expected", e.span)
         return c.poison(e.span)
-    t, indices = index_tensor(c, value, e.items, e.span)  # type: ignore[arg-type]
-    return tree.TensorIndex(t, e.span, value, indices)
+    return read_tensor(c, value, e.items, e.span)  # type: ignore[arg-type]
 
 
 def tuple_item(c: Body, value: tree.Expr, items: tuple[Type, ...], e: syntax.Index) -> tree.Expr:

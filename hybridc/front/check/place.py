@@ -34,12 +34,12 @@ from hybridc.front.check import (
     model as check_model,
 )
 from hybridc.front.check import (
+    tensor_index,
     tree,
 )
 from hybridc.front.check.bounds import is_resource, resource_in
 from hybridc.front.check.open_models import holds_open
 from hybridc.front.check.scope import Local, StructSig
-from hybridc.front.check.tensor_index import index_tensor
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
     match t:
         case Tensor():
             probe = tree.Builtin(t, base.span, "part", ())
-            part, indices = index_tensor(c, probe, e.items, e.span)  # type: ignore[arg-type]
+            part, indices = tensor_index.index_place(c, probe, e.items, e.span)  # type: ignore[arg-type]
             if isinstance(part, Poison):
                 return None
             return tree.PlaceTensor(part, e.span, base, indices)

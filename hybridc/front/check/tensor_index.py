@@ -28,14 +28,76 @@ from hybridc.front.parse import syntax
 Index = tree.Expr | tree.SliceIndex
 
 
-def index_tensor(
+def index_place(
     ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span
 ) -> tuple[Type, tuple[Index, ...]]:
-    """The type of `value[items]`, and the indices of the tree.TensorIndex or PlaceTensor. POISON after an error."""
+    """The type of the place `value[items]`, and the indices of the tree.PlaceTensor. POISON after an error."""
+    new = next((x for x in items if _is_new(x)), None)
+    if new is not None:
+        ctx.error("HYB311", "`none` is no index where something is assigned", new.span,
+                  "leave it out: the value broadcasts to the place")
+        return ctx.poison(span).type, ()
     try:
         return _index(ctx, plain(ctx, value), items, span)
     except Stop:
         return ctx.poison(span).type, ()
+
+
+def read_tensor(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span) -> tree.Expr:
+    """`value[items]`, of which each `none` puts in an axis of size 1: what the others give, unsqueezed there."""
+    try:
+        return _read(ctx, plain(ctx, value), items, span)
+    except Stop:
+        return tree.TensorIndex(ctx.poison(span).type, span, value, ())
+
+
+def _read(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span) -> tree.Expr:
+    t, indices = _index(ctx, value, [x for x in items if not _is_new(x)], span)
+    made: tree.Expr = tree.TensorIndex(t, span, value, indices)
+    if len(indices) == len(items):
+        return made
+    if sum(_is_tensor(x) for x in indices) > 1:
+        ctx.error("HYB311", "`none` goes with one index tensor, not with several", span,
+                  "`unsqueeze(x, axis)` puts in an axis of size 1")
+        raise Stop
+    dims = shape(t)
+    kept = [_kept(x) for x in indices]
+    rest = len(dims) - sum(kept)
+    """Axes of `...`, or behind the last index."""
+    whole = any(isinstance(x, tree.SliceIndex) and x.rest for x in indices)
+    behind = 0 if whole else rest
+    for item in reversed(items):
+        if not _is_new(item):
+            x = indices[len(kept) - 1]
+            behind += rest if isinstance(x, tree.SliceIndex) and x.rest else kept[-1]
+            kept.pop()
+            continue
+        before, after = dims[:len(dims) - behind], dims[len(dims) - behind:]
+        if any(isinstance(d, PackVar) for d in after):
+            ctx.error("HYB405", f"`none` stands before the `*` of {show_shape(dims)}, for any number of dimensions",
+                      item.span, "axes are counted from the end: put it behind, with `...`")
+            raise Stop
+        dims = (*before, Dim.of(1), *after)
+        made = tree.Builtin(of_shape(elem(value.type), dims), span, "unsqueeze", (made,), (("axis", -behind - 1),))
+        behind += 1
+    return made
+
+
+def _kept(index: Index) -> int:
+    """How many axes of the result an index gives, but for `...`."""
+    if isinstance(index, tree.SliceIndex):
+        return 0 if index.rest else 1
+    if not isinstance(index.type, Tensor):
+        return 0
+    return 1 if elem(index.type) == BOOL else len(shape(index.type))
+
+
+def _is_tensor(index: Index) -> bool:
+    return not isinstance(index, tree.SliceIndex) and isinstance(index.type, Tensor)
+
+
+def _is_new(item: syntax.Node) -> bool:
+    return isinstance(item, syntax.Literal) and item.value is None
 
 
 def _index(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: Span) -> tuple[Type, tuple[Index, ...]]:
@@ -79,9 +141,6 @@ def _index(ctx: Context, value: tree.Expr, items: Sequence[syntax.Node], span: S
 
 def _value(ctx: Context, item: syntax.Node) -> tree.Expr:
     """An index that is no slice: an int, or a tensor of ints or bools."""
-    if isinstance(item, syntax.Literal) and item.value is None:
-        ctx.error("HYB311", "`none` is no index", item.span, "`unsqueeze(x, axis)` puts in an axis of size 1")
-        raise Stop
     expected = Tensor(INT, (Dim.of(len(item.items)),)) if isinstance(item, syntax.List) else None
     e = plain(ctx, ctx.expr(item, expected))  # type: ignore[arg-type]
     if isinstance(e.type, Tensor) and (e.type.elem == BOOL or e.type.elem in INTS):

@@ -270,8 +270,10 @@ def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
         return Habit("there is no `let mut`", "write `var` for what is assigned again", previous, token)
     if token.type == "NAME" and token.value == "is":
         return Habit(*WORDS["is"], token, token)
-    if following is not None and token.end_pos == following.start_pos and (token.value, following.value) == (":", "="):
-        return Habit(*_ADJACENT[":", "="], token, following)
+    if following is not None and token.end_pos == following.start_pos:
+        pair = token.value, following.value
+        if pair in ((":", "="), ("=", ">")):
+            return Habit(*_ADJACENT[pair], token, following)
     if previous.end_pos == token.start_pos and (previous.value, token.value) in _ADJACENT:
         return Habit(*_ADJACENT[previous.value, token.value], previous, token)
     if before is not None and token.type in ("NEWLINE", "RPAR", "EQUAL") and before.end_pos == previous.start_pos:
