@@ -20,7 +20,7 @@ from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.support import CTX, flag_of, interrupted
 from hybridc.llvm.tensor_access import Tensor, load_element, new_tensor, release_tensor, tensor_of
 from hybridc.llvm.tensor_map import product
-from hybridc.llvm.wide import Wide
+from hybridc.llvm.wide import WIDTH, Wide
 
 LANES, VECTORS = 8, 4
 STRIP = 1 << 16
@@ -158,33 +158,98 @@ def _columns_kernel(module: Module, fn: str, kind: Prim) -> str:
 
 def _best_kernel(module: Module, fn: str, kind: Prim) -> str:
     """void (out, in, outer, n, inner): positions of the first greatest or least; the first nan wins."""
+    scalar = kind in (BOOL, F16, BF16)
+    most = "" if scalar else _row_kernel(module, fn[3:], kind)
+    first = "" if scalar else _first_kernel(module, kind)
 
     def make(name: str) -> None:
-        t = _wide(kind)
+        t, llvm = _wide(kind), SCALARS[kind.name][0]
         params = [("ptr noalias", "%out"), ("ptr", "%x"), ("i64", "%outer"), ("i64", "%n"), ("i64", "%inner")]
         k = Code(module, name, params, "void")
-        llvm = SCALARS[kind.name][0]
-        block = k.mul("%n", "%inner")
-        with k.loop("%outer") as o, k.loop("%inner") as c:
-            source = k.element("%x", llvm, k.add(k.mul(o.index, block), c.index))
-            first = _load(k, kind, source, "0")
-            with k.loop("%n", [(t, first), ("i64", "0")], start="1") as i:
-                best, at = i.values
-                x = _load(k, kind, source, k.mul(i.index, "%inner"))
-                if kind in FLOATS:
-                    better = k.fcmp("ogt" if fn == "argmax" else "olt", t, x, best)
-                    better = k.op2("or", "i1", better, k.fcmp("uno", t, x, x))
-                    better = k.op2("and", "i1", better, k.fcmp("ord", t, best, best))
-                else:
-                    sign = "u" if kind in (U8, BOOL) else "s"
-                    better = k.icmp(sign + ("gt" if fn == "argmax" else "lt"), x, best, t)
-                i.next = [k.select(better, t, x, best), k.select(better, "i64", i.index, at)]
-            place = k.add(k.mul(o.index, "%inner"), c.index)
-            k.store("i64", i.values[1], k.element("%out", "i64", place))
+
+        def rows() -> None:
+            with k.loop("%outer") as o:
+                row = k.element("%x", llvm, k.mul(o.index, "%n"))
+                value = k.call(t, most, [("ptr", row), ("i64", "%n")])
+                place = k.call("i64", first, [("ptr", row), ("i64", "%n"), (t, value)])
+                k.store("i64", place, k.element("%out", "i64", o.index))
+
+        def columns() -> None:
+            together = "0" if scalar else k.op2("and", "i64", "%inner", str(-WIDTH))
+            with k.loop("%outer") as o:
+                source = k.element("%x", llvm, k.mul(o.index, k.mul("%n", "%inner")))
+                to = k.element("%out", "i64", k.mul(o.index, "%inner"))
+                if not scalar:
+                    with k.loop(together, step=WIDTH) as c:
+                        at = k.element(to, "i64", c.index)
+                        _best_of_columns(k, Wide(k), fn, kind, k.element(source, llvm, c.index), at)
+                with k.loop("%inner", start=together) as c:
+                    at = k.element(to, "i64", c.index)
+                    _best_of_columns(k, k, fn, kind, k.element(source, llvm, c.index), at)
+
+        if scalar:
+            columns()
+        else:
+            k.fork(k.icmp("eq", "%inner", "1"), rows, columns)
         k.ret()
         k.finish()
 
     return module.helper(("kernel." + fn, kind), make)
+
+
+def _best_of_columns(k: Code, w: Code | Wide, fn: str, kind: Prim, source: str, to: str) -> None:
+    """Of one column, or as many side by side as `w` has."""
+    t, llvm = _wide(kind), SCALARS[kind.name][0]
+
+    def load(address: str) -> str:
+        value = w.load(llvm, address)
+        return widen(k, value, kind) if kind in (F16, BF16) else value
+
+    of = w.vector if isinstance(w, Wide) else str
+    carry = [(of(t), load(source)), (of("i64"), "zeroinitializer" if isinstance(w, Wide) else "0")]
+    with k.loop("%n", carry, start="1") as i:
+        best, at = i.values
+        x = load(k.element(source, llvm, k.mul(i.index, "%inner")))
+        if kind in FLOATS:  # greater, or a nan where there was none
+            better = w.fcmp("ugt" if fn == "argmax" else "ult", t, x, best)
+            better = w.op2("and", "i1", better, w.fcmp("ord", t, best, best))
+        else:
+            sign = "u" if kind in (U8, BOOL) else "s"
+            better = w.icmp(sign + ("gt" if fn == "argmax" else "lt"), x, best, t)
+        index = w.splat("i64", i.index) if isinstance(w, Wide) else i.index
+        i.next = [w.select(better, t, x, best), w.select(better, "i64", index, at)]
+    w.store("i64", i.values[1], to)
+
+
+def _first_kernel(module: Module, kind: Prim) -> str:
+    """i64 (in, n, value): where the value is first, which is there; if it is nan, the first nan."""
+
+    def make(name: str) -> None:
+        t = _wide(kind)
+        k = Code(module, name, [("ptr", "%x"), ("i64", "%n"), (t, "%value")], "i64", attributes="noinline nounwind")
+        block = LANES * VECTORS
+        w = Wide(k, block)
+
+        def found(w: Code | Wide, x: str, value: str) -> str:
+            if kind not in FLOATS:
+                return w.icmp("eq", x, value, t)
+            # One that is no nan was found among none.
+            return w.op2("or", "i1", w.fcmp("oeq", t, x, value), w.fcmp("uno", t, x, x))
+
+        value, bits = w.splat(t, "%value"), f"i{block}"
+        filled = k.op2("and", "i64", "%n", str(-block))
+        with k.loop(filled, step=block) as turn:
+            here = found(w, w.load(t, k.element("%x", t, turn.index)), value)
+            mask = k.ins(f"bitcast {w.vector('i1')} {here} to {bits}")
+            with k.when(k.icmp("ne", mask, "0", bits)):
+                place = k.call(bits, f"@llvm.cttz.{bits}", [(bits, mask), ("i1", "true")])
+                k.ret(k.add(turn.index, k.convert("zext", bits, place, "i64")))
+        with k.loop("%n", start=filled) as turn, k.when(found(k, k.load(t, k.element("%x", t, turn.index)), "%value")):
+            k.ret(turn.index)
+        k.ret("0")
+        k.finish()
+
+    return module.helper(("kernel.first", kind), make)
 
 
 def emit_reduce(e: FnEmitter, op: Op) -> tuple[Leaves, ...]:
