@@ -150,10 +150,11 @@ def _selector(kinds: Sequence[str], shape: Sequence[int], ints: Sequence[int]) -
     given = iter(ints)
     index: list[object] = []
     for kind, n in zip(kinds, shape, strict=True):
-        if kind == "i":
+        if kind in ("i", "p"):
             i = next(given)
             if not -n <= i < n:
                 raise index_fault(i, n)
+            assert kind == "i" or i >= 0, "an index that is known to be a place is none"
             index.append(i)
             continue
         bounds = {letter: next(given) for letter in kind}

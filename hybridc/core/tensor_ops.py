@@ -26,7 +26,8 @@ elements    map[fn, axes](b t or x ...)               the scalar operator `fn` o
                                                       ([.., n, k] if tb) -> [batch..., m, n]; an operand of rank 2
                                                       beside a batched one serves every batch
 parts       index[kinds](b t, i...) -> t or x         basic indexing. kinds[axis] is "i" (one int, IndexError, negative
-                                                      counts from the end, the axis goes), "" (whole), or letters of
+                                                      counts from the end, the axis goes), "p" (one that is known
+                                                      to be there, from the front), "" (whole), or letters of
                                                       "abc" in this order: start, stop, step, each an int argument,
                                                       as in a Python slice (clamped; step 0 ValueError)
             part[kinds](b t, i...) -> t               the same where it lies side by side, only looked at
@@ -149,14 +150,14 @@ def _check_axes(axes: object, dims: int, result: int) -> tuple[int | None, ...]:
 
 def kept_axes(kinds: tuple[str, ...]) -> list[int]:
     """The axes of the tensor that `index` leaves."""
-    return [i for i, k in enumerate(kinds) if k != "i"]
+    return [i for i, k in enumerate(kinds) if k not in ("i", "p")]
 
 
 def _kinds(attrs: Attrs, t: Type, numbers: Args) -> tuple[str, ...]:
     kinds = attrs.get("kinds")
     if not isinstance(kinds, tuple) or len(kinds) != rank(t):
         raise Wrong(f"kinds {kinds} for rank {rank(t)}")
-    _need(all(k in ("", "i", "a", "b", "c", "ab", "ac", "bc", "abc") for k in kinds), f"kinds {kinds}")
+    _need(all(k in ("", "i", "p", "a", "b", "c", "ab", "ac", "bc", "abc") for k in kinds), f"kinds {kinds}")
     _need(len(numbers) == sum(map(len, kinds)), f"{len(numbers)} ints for kinds {kinds}")
     _ints(numbers)
     return kinds

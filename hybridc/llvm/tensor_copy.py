@@ -190,8 +190,10 @@ class Part:
                 self.counts.append(n)
                 self.steps.append(stride)
                 continue
-            if kind == "i":
-                at = checked_index(e, next(given), n)
+            if kind in ("i", "p"):
+                at = next(given)
+                if kind == "i":
+                    at = checked_index(e, at, n)
                 self.offset = e.add(self.offset, times(e, at, stride))
                 continue
             bounds = {letter: next(given) for letter in kind}

@@ -26,7 +26,7 @@ After it:
     invariant.py                what no turn of a loop changes, before it
     tables.py, counters.py      lists of lists whose rows have one length; counters of a loop that are one
     unswitch.py                 loops that call nothing where something holds that no turn changes
-    remainders.py               remainders that are places
+    tensor_places.py, remainders.py    indices of tensors as places; remainders that are places
     bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
     quiet.py                    turns that change nothing, by blocks
     prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last

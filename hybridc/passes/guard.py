@@ -52,6 +52,8 @@ def refused(program: Program) -> Iterator[str]:
             vars_ += [*outs_of(s), *bound_in(s)]
             if isinstance(s, Fused) or isinstance(s, Op) and OPS[s.op].late:
                 yield f"{fn.name} holds {s.op if isinstance(s, Op) else 'a fused kernel'}, which only passes make"
+            if isinstance(s, Op) and "p" in (s.attr("kinds") or ()):  # type: ignore[operator]
+                yield f"{fn.name} has an index without a check, which only passes make"
             if isinstance(s, Op) and s.op == "host" and str(s.attr("name")).startswith("device."):
                 yield f"{fn.name} asks for {s.attr('name')}, which only compiled code does"
         if any(isinstance(v.type, TensorT) and v.type.device for v in vars_):

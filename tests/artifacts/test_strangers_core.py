@@ -169,6 +169,7 @@ def test_what_is_within_works(module: object) -> None:
     ("host[name=\"device.launch\"](i%2)", "asks for device.launch"),
     ("fused { %4: int[?] = iota(i%2) yield }", "holds a fused kernel"),
     ("%4: int[?] = iota(i%2) %5: int[?] device = to_device(%4)", "holds to_device"),
+    ("%4: int[?] = iota(4) %5: int = index[kinds=(\"p\",)](%4, i%2)", "an index without a check"),
 ])
 def test_what_only_passes_make_is_refused(honest: container.Contents, op: str, why: str) -> None:
     core, diagnostics = read(replaced(honest.core(), "get", f"  {op} yield i%2"))
