@@ -37,7 +37,8 @@ IN_PLACE = 40
 where there is one call only."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
-    " buffer_take buffer_prefetch buffer_part retain release enum dim tensor tensor_view reshaped".split()
+    " buffer_take buffer_prefetch buffer_part buffer_match str retain release enum dim tensor tensor_view"
+    " reshaped".split()
 )
 """Operators that take no time to speak of."""
 FEW = 16
@@ -180,8 +181,8 @@ def _of_element(op: Op) -> bool:
 
 
 def _of_letter(op: Op) -> bool:
-    """Does it compare a byte?"""
-    return op.op in ("buffer_same", "buffer_compare") and op.args[2] == Const(1, INT)
+    """Does it compare a byte, or take the text of one, which is there already?"""
+    return op.op in ("buffer_same", "buffer_compare", "buffer_cut") and op.args[2] == Const(1, INT)
 
 
 def fn_symbol(name: str) -> str:

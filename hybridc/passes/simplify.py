@@ -12,6 +12,7 @@ from hybridc.core.interp_scalar import scalar_function
 from hybridc.core.ir import (
     BOOL,
     INT,
+    U8,
     Arm,
     Atom,
     Block,
@@ -246,6 +247,8 @@ class _Simplifier:
             if made is not None and made.op in ("tuple", "struct"):
                 self.bind(op.outs, made.args)
                 return
+            if made is not None and made.op == "str":
+                self.value.update((o.id, found) for i, o in enumerate(op.outs) if (found := _text_field(made, i)))
         if op.op == "tensor_view":
             op = self.of_whole(op)
         elif op.op == "shaped" and small(op.outs[0].type) and self.is_zero(op.args[0]):
@@ -255,6 +258,16 @@ class _Simplifier:
         out.append(op)
         if len(op.outs) == 1:
             self.made[op.outs[0].id] = op
+
+    def text_byte(self, data: Op, at: object) -> Const | None:
+        """A byte of a constant text."""
+        text = self.made.get(data.args[0].id) if isinstance(data.args[0], Var) else None
+        if text is None or text.op != "str" or not isinstance(at, int):
+            return None
+        value = text.attr("text")
+        assert isinstance(value, str)
+        found = value.encode()
+        return Const(found[at], U8) if 0 <= at < len(found) else None
 
     def is_zero(self, a: Atom) -> bool:
         made = self.made.get(a.id) if isinstance(a, Var) else None
@@ -277,6 +290,10 @@ class _Simplifier:
         match op.op:
             case "get" if made is not None and made.op in ("tuple", "struct"):
                 return made.args[op.attr("index")]  # type: ignore[call-overload, no-any-return]
+            case "get" if made is not None and made.op == "str":
+                return _text_field(made, op.attr("index"))
+            case "buffer_get" if made is not None and made.op == "get" and isinstance(args[1], Const):
+                return self.text_byte(made, args[1].value)
             case "is_some" if made is not None and made.op in ("some", "none"):
                 return Const(made.op == "some", BOOL)
             case "unwrap" if made is not None and made.op == "some":
@@ -298,6 +315,13 @@ class _Simplifier:
                 if args[1] == args[2] and _identical(args[1], args[2]):
                     return args[1]
         return _identity(op)
+
+
+def _text_field(text: Op, index: object) -> Const | None:
+    """The size or the number of code points of a constant text."""
+    value = text.attr("text")
+    assert isinstance(value, str)
+    return Const(len(value.encode()) if index == 1 else len(value), INT) if index != 0 else None
 
 
 def _without_idle(loop: Loop) -> Loop:

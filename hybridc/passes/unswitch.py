@@ -1,8 +1,9 @@
 """What a loop does only if something holds that no turn changes: that is asked before it (loop unswitching).
 
-`text[i]` calls a function where the text is not all ASCII. An innermost loop with such a call is written twice: without
-it, for when none of these calls would be made, and as it is. A loop that calls nothing keeps its values in registers,
-and its checks can leave it.
+`text[i]` calls a function where the text is not all ASCII, and `for c in text` reads there how many bytes a letter
+takes. An innermost loop with such a question is written twice: without the calls and reads, for when none of them would
+be made, and as it is. A loop that calls nothing keeps its values in registers, and its checks can leave it; one whose
+letters take one byte each counts them.
 """
 
 from __future__ import annotations
@@ -117,9 +118,15 @@ class _Asked:
 
 
 def _quick_arm(stmt: If) -> Block | None:
-    """The arm that does nothing, where the other one calls something."""
+    """The arm that does nothing, where the other one calls something; or gives constants, where that reads memory."""
     for quick, other in ((stmt.then, stmt.orelse), (stmt.orelse, stmt.then)):
         nothing = all(isinstance(s, Op) and s.op in NOTHING for s in quick.stmts) and isinstance(quick.tail, Yield)
-        if nothing and isinstance(other.tail, Yield) and any(isinstance(s, Call) for s in other.stmts):
+        if nothing and isinstance(other.tail, Yield) and any(_slow(s, quick) for s in other.stmts):
             return quick
     return None
+
+
+def _slow(stmt: Stmt, quick: Block) -> bool:
+    if isinstance(stmt, Op):
+        return stmt.op == "buffer_get" and all(isinstance(a, Const) for a in quick.tail.values)
+    return isinstance(stmt, Call)

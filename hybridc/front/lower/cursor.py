@@ -250,8 +250,8 @@ def _reversed(lw: Lowerer, e: tree.Expr) -> Cursor:
 
 
 def _protocol(lw: Lowerer, value: ir.Atom, t: Type) -> Cursor:
-    """A container of the standard library: `_first`, `_next` give a cursor or -1, `_at` the item. One without (a heap,
-    a store) is walked as the list that `_to_list` makes of it."""
+    """A container of the standard library: `_first`, `_next` give a cursor, up to `_end` where it has one and else to
+    -1; `_at` the item. One without (a heap, a store) is walked as the list that `_to_list` makes of it."""
     assert isinstance(t, Named), f"cannot walk {t}"
     decl = lw.ctx.method(t, "_at")
     if decl is None:
@@ -261,10 +261,11 @@ def _protocol(lw: Lowerer, value: ir.Atom, t: Type) -> Cursor:
         return cursor_of_value(lw, lw.call_method(t, "_to_list", [value])[0], items)
     item = STR if t == STR else _item_type(lw, decl, t)
     start = lw.call_method(t, "_first", [value])[0]
+    end = lw.call_method(t, "_end", [value])[0] if lw.ctx.method(t, "_end") is not None else None
     return Cursor(
         item,
         [start],
-        lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
+        lambda s: lw.op("lt", [s[0], end], ir.BOOL) if end is not None else lw.op("ge", [s[0], integer(0)], ir.BOOL),
         lambda s: lw.call_method(t, "_at", [value, s[0]])[0],
         lambda s: [lw.call_method(t, "_next", [value, s[0]])[0]],
         ["at"],
@@ -289,7 +290,7 @@ def _split(lw: Lowerer, e: tree.Call) -> Cursor | None:
     given = [] if separator is None else [lw.expr(separator.value)]
     lw.b.span = e.span
 
-    names = ["start", "end"] if given else ["start", "end", "block", "marks"]
+    names = ["start", "end", "block", "marks"]
 
     def place(name: str, args: Sequence[ir.Atom]) -> State:
         found = lw.call_method(STR, name, [text, *args])[0]
@@ -300,7 +301,7 @@ def _split(lw: Lowerer, e: tree.Call) -> Cursor | None:
         place("_first_part", given) if given else place("_first_word", []),
         lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
         lambda s: lw.call_method(STR, "_walked_part", [text, *s[:2]])[0],
-        lambda s: place("_next_part", [s[1], *given]) if given else place("_next_word", s[1:]),
+        lambda s: place("_next_part", [*s[1:], *given]) if given else place("_next_word", s[1:]),
         names,
     )
 

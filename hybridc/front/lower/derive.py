@@ -24,10 +24,10 @@ from hybridc.base.types import (
     Tensor,
     TupleType,
     Type,
-    list_of,
 )
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
+from hybridc.core.ops import BYTES
 from hybridc.front.check import tree
 from hybridc.front.lower import derive_deep
 from hybridc.front.lower.core import Context, Lowerer, generated
@@ -377,6 +377,16 @@ def formatted(lw: Lowerer, e: tree.Expr, spec: str) -> ir.Atom:
     return format_fn(lw, "_format_str", [text, lw.text(spec)]) if spec else text
 
 
+def pieces(lw: Lowerer, e: tree.Expr) -> list[ir.Atom]:
+    """What a text is put together of, all computed."""
+    match e:
+        case tree.FString(parts=parts):
+            return [lw.text(p) if isinstance(p, str) else formatted(lw, p[0], p[1]) for p in parts]
+        case tree.Binary(op="+", left=left, right=right):
+            return [*pieces(lw, left), *pieces(lw, right)]
+    return [lw.expr(e)]
+
+
 def concat(lw: Lowerer, parts: Sequence[ir.Atom]) -> ir.Atom:
     """Strings one after the other."""
     if not parts:
@@ -385,12 +395,18 @@ def concat(lw: Lowerer, parts: Sequence[ir.Atom]) -> ir.Atom:
         return parts[0]
     if len(parts) == 2:
         return lw.call_method(STR, "_add", list(parts))[0]
-    kind = ir.BufferT(ir.STR)
-    data: ir.Atom = lw.op("buffer_new", [integer(len(parts))], kind)
-    for i, part in enumerate(parts):
-        data = lw.op("buffer_set", [data, integer(i), part], kind)
-    items = lw.op("struct", [data, integer(len(parts))], lw.ctx.types.core(list_of(STR)))
-    return lw.call_method(STR, "join", [lw.text(""), items])[0]
+    size: ir.Atom = integer(0)
+    points: ir.Atom = integer(0)
+    for part in parts:
+        size = lw.op("add", [size, lw.whole(lw.item(part, 1))], ir.INT)
+        points = lw.op("add", [points, lw.whole(lw.item(part, 2))], ir.INT)
+    data: ir.Atom = lw.op("buffer_new", [size], BYTES)
+    at: ir.Atom = integer(0)
+    for part in parts:
+        part_data, part_size = (lw.whole(lw.item(part, i)) for i in range(2))
+        data = lw.op("buffer_copy", [data, at, part_data, integer(0), part_size], BYTES)
+        at = lw.op("add", [at, part_size], ir.INT)
+    return lw.op("struct", [data, size, points], ir.STR)
 
 
 def _show_body(lw: Lowerer, t: Type, v: list[ir.Var]) -> Sequence[ir.Atom]:

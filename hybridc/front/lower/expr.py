@@ -428,6 +428,6 @@ def make_set(lw: Lowerer, e: tree.MakeSet) -> Value:
 
 @lowers(tree.FString)
 def fstring(lw: Lowerer, e: tree.FString) -> Value:
-    parts = [lw.text(p) if isinstance(p, str) else derive.formatted(lw, p[0], p[1]) for p in e.parts]
+    parts = derive.pieces(lw, e)
     lw.b.span = e.span
     return derive.concat(lw, parts)

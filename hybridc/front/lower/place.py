@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from hybridc.base.types import STD_TYPES, ModelType, Named, Type
+from hybridc.base.types import STD_TYPES, STR, ModelType, Named, Type
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front.check import tree
@@ -271,6 +271,10 @@ def _freeze_index(lw: Lowerer, index: tree.Expr | tree.SliceIndex) -> tree.Expr 
     return _freeze(lw, index)
 
 
+APPENDED = 3
+"""Pieces of a text that are added to another one by one; more are put together first."""
+
+
 def update(lw: Lowerer, stmt: tree.Assign) -> None:
     """`place op= value`."""
     target, value, op = stmt.targets[0], stmt.values[0], stmt.op
@@ -284,14 +288,20 @@ def update(lw: Lowerer, stmt: tree.Assign) -> None:
         return
     reads_first = place_root(target).key in assigned(lw.ctx, value)
     old = place.load() if reads_first else None
-    new = lw.value(value)
+    text = lw.concrete(target.type) == STR and op == "+"
+    new = derive.pieces(lw, value) if text else lw.value(value)
     lw.b.span = stmt.span
     moved = old is None
     if old is None:
         # A value without counted parts is only read; anything else is taken out, to be changed in place.
         old = place.take()
-    result = lw.value(tree.Binary(target.type, stmt.span, op, lw.local("old", target.type, old),
-                                  lw.local("new", value.type, new)))
+    if isinstance(new, list):
+        result = old
+        for part in new if len(new) <= APPENDED else [derive.concat(lw, new)]:
+            result = lw.call_method(STR, "_append", [lw.whole(result), part])[-1]
+    else:
+        result = lw.value(tree.Binary(target.type, stmt.span, op, lw.local("old", target.type, old),
+                                      lw.local("new", value.type, new)))
     if moved:
         place.put(result)
     else:
