@@ -1,9 +1,10 @@
 """Checks of indices taken out of counted loops.
 
-In `for i in range(a, b)` a check of `i`, of `i + c` or of something that stays the same can only fail at one end. Where
-an innermost loop makes such checks, it is written twice: as it is, and without them for when both ends are in range,
-which is found out before it begins. Faults stay where they were, and a loop without checks can be vectorised. So it is
-with the question whether a buffer that only grows, as adjoints do, has room for element `i`.
+In `for i in range(a, b)` a check of `i`, of `i + c` or of something that stays the same can only fail at one end, and
+so can one of `a + i * step`, which a range with a step is made of. Where an innermost loop makes such checks, it is
+written twice: as it is, and without them for when both ends are in range, which is found out before it begins. Faults
+stay where they were, and a loop without checks can be vectorised. So it is with the question whether a buffer that only
+grows, as adjoints do, has room for element `i`.
 """
 
 from __future__ import annotations
@@ -63,12 +64,14 @@ def run(program: Program) -> Program:
 @dataclass(frozen=True)
 class _Affine:
     """index + more, or index - more (`sign`); or, without the index, a value that stays the same; or the sum of the
-    terms of `falling`, each with its sign, of which the last is the index, less."""
+    terms of `falling`, each with its sign, of which the last is the index, less; or index * times + more, where the
+    index begins at 0."""
 
     moves: bool
     more: Atom
     sign: int = 1
     falling: tuple[tuple[Atom, int], ...] = ()
+    times: Atom | None = None
 
 
 Checks = dict[int, tuple[_Affine, Atom]]
@@ -195,6 +198,9 @@ class _Versions:
                 continue
             if turns is None:
                 turns = self.op(out, loop, "sub", turn.stop, start)
+            if affine.times is not None:
+                parts += self.steps(loop, affine.more, affine.times, turns, length, out)
+                continue
             if affine.falling:
                 high: Atom = zero
                 for term, sign in affine.falling:
@@ -211,6 +217,15 @@ class _Versions:
             parts.append(self.op(out, loop, "ge", low, zero))
             parts.append(self.op(out, loop, "le", turns, self.op(out, loop, "sub", length, low)))
         return self.all_of(parts, loop, out)
+
+    def steps(self, loop: Loop, first: Atom, step: Atom, turns: Atom, length: Atom, out: list[Stmt]) -> list[Atom]:
+        """Is `first`, with this step added at every turn, in range? Asked by a division, which cannot wrap."""
+        zero, one = Const(0, INT), Const(1, INT)
+        room = self.op(out, loop, "sub", self.op(out, loop, "sub", length, one), first)
+        by = self.op(out, loop, "maximum", step, one)
+        most = self.op(out, loop, "add", self.op(out, loop, "floordiv", room, by), one)
+        return [self.op(out, loop, "ge", first, zero), self.op(out, loop, "ge", step, one),
+                self.op(out, loop, "ge", room, zero), self.op(out, loop, "le", turns, most)]
 
     def all_of(self, parts: Sequence[Atom], loop: Loop, out: list[Stmt]) -> Atom:
         whole = parts[0]
@@ -287,9 +302,14 @@ def _affine(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _A
         return _Affine(True, Const(0, INT))
     assert isinstance(a, Var)
     op = made.get(a.id)
+    if op is not None and op.op == "mul":
+        return _scaled(a, Const(0, INT), turn, inside, made)
     if op is None or op.op not in ("add", "sub"):
         return None
     x, y = op.args
+    scaled = _scaled(x, y, turn, inside, made) if op.op == "add" else None
+    if scaled is not None:
+        return scaled
     if op.op == "add" and y == turn.index:
         x, y = y, x
     if x != turn.index or _moves(y, inside):
@@ -297,6 +317,17 @@ def _affine(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _A
     if isinstance(y, Const) and abs(int(y.value)) >> 32:
         return None
     return _Affine(True, y, 1 if op.op == "add" else -1)
+
+
+def _scaled(x: Atom, y: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _Affine | None:
+    """index * times + more."""
+    if not _moves(x, inside):
+        x, y = y, x
+    op = made.get(x.id) if isinstance(x, Var) else None
+    if op is None or op.op != "mul" or _moves(y, inside) or not turn.from_zero:
+        return None
+    index, times = op.args if op.args[0] == turn.index else op.args[::-1]
+    return _Affine(True, y, times=times) if index == turn.index and not _moves(times, inside) else None
 
 
 def _falling(a: Atom, turn: Counted, inside: set[int], made: dict[int, Op]) -> _Affine | None:

@@ -10,8 +10,8 @@ from hybridc.core.walk import bound_in, outs_of, statements
 
 @dataclass(frozen=True)
 class Counted:
-    """`place` is that of the index among the loop's parameters. `test` is what the loop begins with, `leave` what
-    happens where it does not hold, `rest` the body after that."""
+    """`place` is that of the index among the loop's parameters; does it begin at 0? `test` is what the loop begins
+    with, `leave` what happens where it does not hold, `rest` the body after that."""
 
     place: int
     index: Var
@@ -19,6 +19,7 @@ class Counted:
     test: Var
     leave: Block
     rest: Block
+    from_zero: bool
 
 
 def counted(loop: Loop) -> Counted | None:
@@ -39,7 +40,8 @@ def counted(loop: Loop) -> Counted | None:
     found = [s for s in stmts if isinstance(s, Op) and s.op == "add" and s.outs == (again,)]
     if index.type != INT or not found or found[0].args not in [s.args for s in steps]:
         return None
-    return Counted(place, index, stop, test.outs[0], branch.orelse, Block(stmts[2:], tail))
+    return Counted(place, index, stop, test.outs[0], branch.orelse, Block(stmts[2:], tail),
+                   loop.inits[place] == Const(0, INT))
 
 
 ONE = Const(1, INT)

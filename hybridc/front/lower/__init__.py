@@ -9,7 +9,7 @@
     stmt.py, expr.py, match.py, place.py    statements, expressions, patterns, places
     put_back.py                 elements that are read, changed and written back by hand
     call.py, apply.py, builtin.py, closure.py, fits.py    calls, function values, values that fit elsewhere
-    comp.py, cursor.py          comprehensions, and what goes through a container
+    comp.py, cursor.py, folds.py    comprehensions, what goes through a container, and what is made without a list
     model.py, submodel.py, mixed.py    models, submodels, lists of several configurations
     gradient.py, pullback.py, choice.py    derivatives, those that are given by hand, choices
     derive.py, derive_deep.py   equality, hash, order and text of every type

@@ -19,6 +19,7 @@ from hybridc.front.lower.closure import service_of
 from hybridc.front.lower.core import Instance, Lowerer, Parts, Value, erase, is_concrete, lowers
 from hybridc.front.lower.expr import default_value, make_list
 from hybridc.front.lower.fits import checked, needs_check, refine
+from hybridc.front.lower.folds import folded
 from hybridc.front.lower.inside import ragged, unchecked
 from hybridc.front.lower.instance import callee, resolve
 from hybridc.front.lower.mixed import found
@@ -113,6 +114,10 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
         return integer(len(held.items))
     if decl.key == _KEYS and (held := found(lw, e.args[0].value)) is not None:
         return make_list(lw, list_of(held.key_type), [lw.expr(held.key(i, e.span)) for i in range(len(held.keys))])
+    if (fold := folded(lw, e)) is not None:
+        return fold
+    if decl.name == "_slice" and (part := _between(lw, e)) is not None:
+        return part
     arguments = Arguments(lw)
     for position in e.order:
         arguments.evaluate(position, e.args[position])
@@ -135,6 +140,21 @@ def call(lw: Lowerer, e: tree.Call) -> Value | None:
         symbol = checked(lw.ctx, decl, instance, symbol)
     outs = lw.b.call(symbol, atoms, result_types(inner, decl))
     return finish(lw, e, decl.result, list(outs), arguments, decl.owner == STD_TYPES["store"], decl)
+
+
+def _between(lw: Lowerer, e: tree.Call) -> Value | None:
+    """`xs[a:b]`, without a step: where it is known which bounds there are, they are plain numbers."""
+    receiver, *bounds = (a.value for a in e.args)
+    assert receiver is not None
+    if not all(isinstance(b, tree.Const | tree.Some) for b in bounds[:2]) or not isinstance(bounds[2], tree.Const):
+        return None
+    atoms = [lw.expr(receiver)]
+    for bound, default in zip(bounds, (0, (1 << 63) - 1), strict=False):
+        atoms.append(lw.expr(bound.value) if isinstance(bound, tree.Some) else integer(default))
+    lw.b.span = e.span
+    t = lw.concrete(receiver.type)
+    assert isinstance(t, Named)
+    return lw.call_method(t, "_from_to", atoms)[0]
 
 
 def _loose(lw: Lowerer, t: Type, arg: tree.Arg, opened: bool) -> bool:

@@ -35,7 +35,7 @@ def comprehension(lw: Lowerer, e: tree.Comprehension) -> Value:
             lw.b.span = e.span
             push(lw, out, item, "add" if t.key == STD_TYPES["set"] else "push")
 
-    _turns(lw, e, e.clauses, out, add)
+    turns(lw, e, e.clauses, out, add)
     return lw.env[out.key]
 
 
@@ -44,7 +44,7 @@ def _set(lw: Lowerer, out: tree.Var, key: ir.Atom, value: ir.Atom) -> None:
     lw.env[out.key] = lw.apart(lw.call_method(out.type, "_set", [whole, key, value])[-1])
 
 
-def _turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], out: tree.Var,
+def turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], out: tree.Var,
            add: Callable[[], None]) -> None:
     """The loops of the clauses, one in the other; `add` in the innermost."""
     if not clauses:
@@ -52,9 +52,9 @@ def _turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...],
         return
     clause = clauses[0]
     if lw.ctx.models.any_mixed:
-        turns = unrolled(lw, clause.iterable, e, clause.pattern)
-        if turns is not None:
-            _unrolled(lw, e, clauses, turns, out, add)
+        apart = unrolled(lw, clause.iterable, e, clause.pattern)
+        if apart is not None:
+            _unrolled(lw, e, clauses, apart, out, add)
             return
     cursor = cursor_of(lw, clause.iterable)
     keys = [out.key, *(k for k in assigned(lw.ctx, e) if k in lw.env)]
@@ -62,7 +62,7 @@ def _turns(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...],
     if e.clauses == (clause,) and not clause.conditions and is_open(clause.pattern):
         if _make_room(lw, out, cursor) and cursor.exact:
             add = partial(_fill, lw, out, e)
-    _walk(lw, clause.pattern, clause.conditions, cursor, keys, lambda: _turns(lw, e, clauses[1:], out, add))
+    _walk(lw, clause.pattern, clause.conditions, cursor, keys, lambda: turns(lw, e, clauses[1:], out, add))
 
 
 def _make_room(lw: Lowerer, out: tree.Var, cursor: Cursor) -> bool:
@@ -86,7 +86,7 @@ def _fill(lw: Lowerer, out: tree.Var, e: tree.Comprehension) -> None:
     lw.env[out.key] = Parts(filled.type, (data, lw.op("add", [size, integer(1)], ir.INT)))
 
 
-def _unrolled(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], turns: Unrolled, out: tree.Var,
+def _unrolled(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ...], apart: Unrolled, out: tree.Var,
               add: Callable[[], None]) -> None:
     """A clause over a container of unlike submodels: what is inside, once for each of its items."""
     clause = clauses[0]
@@ -94,17 +94,17 @@ def _unrolled(lw: Lowerer, e: tree.Comprehension, clauses: tuple[tree.Clause, ..
 
     def inside(at: int = 0) -> None:
         if at == len(clause.conditions):
-            _turns(lw, e, clauses[1:], out, add)
+            turns(lw, e, clauses[1:], out, add)
         else:
             lw.if_(lw.expr(clause.conditions[at]), lambda: inside(at + 1), lambda: None)
 
     def one(k: int) -> None:
-        bind(lw, clause.pattern, turns.item(k))
+        bind(lw, clause.pattern, apart.item(k))
         inside()
 
     def all_turns(label: int) -> None:
-        for k in range(turns.turns):
-            for length in turns.lengths:
+        for k in range(apart.turns):
+            for length in apart.lengths:
                 more = lw.op("lt", [integer(k), length], ir.BOOL)
                 lw.if_(more, lambda: None, lambda: lw.leave(label, keys))
             alternative(lw, partial(one, k))
@@ -154,11 +154,11 @@ def _parallel(lw: Lowerer, e: tree.Comprehension, t: Named) -> Value:
     that the clauses give."""
     simple = len(e.clauses) == 1 and not e.clauses[0].conditions and is_open(e.clauses[0].pattern)
     if lw.ctx.models.any_mixed:
-        turns = unrolled(lw, e.clauses[0].iterable, e.element, e.clauses[0].pattern)
-        if turns is not None:
+        apart = unrolled(lw, e.clauses[0].iterable, e.element, e.clauses[0].pattern)
+        if apart is not None:
             if not simple:
                 raise lw.refuse("HYB809", "a `parallel` over unlike submodels has one clause and no condition", e.span)
-            return _parallel_unrolled(lw, e, t, turns)
+            return _parallel_unrolled(lw, e, t, apart)
     cursor = cursor_of(lw, e.clauses[0].iterable) if simple else None
     pattern = e.clauses[0].pattern
     if cursor is None or cursor.at is None:
@@ -188,10 +188,10 @@ def _parallel(lw: Lowerer, e: tree.Comprehension, t: Named) -> Value:
     return _gathered(lw, t, e, lw.whole(items), list_of(item_type))
 
 
-def _parallel_unrolled(lw: Lowerer, e: tree.Comprehension, t: Named, turns: Unrolled) -> Value:
+def _parallel_unrolled(lw: Lowerer, e: tree.Comprehension, t: Named, apart: Unrolled) -> Value:
     """Over unlike submodels: the number of the turn chooses among the bodies."""
-    count: ir.Atom = integer(turns.turns)
-    for length in turns.lengths:
+    count: ir.Atom = integer(apart.turns)
+    for length in apart.lengths:
         count = lw.op("minimum", [count, length], ir.INT)
     index = lw.b.var(ir.INT, "i")
     if t.key != STD_TYPES["list"]:
@@ -199,11 +199,11 @@ def _parallel_unrolled(lw: Lowerer, e: tree.Comprehension, t: Named, turns: Unro
     kind = lw.ctx.types.inner(lw.concrete(e.element.type))
 
     def one(k: int) -> list[ir.Atom]:
-        bind(lw, e.clauses[0].pattern, turns.item(k))
+        bind(lw, e.clauses[0].pattern, apart.item(k))
         return [lw.expr(e.element)]
 
     def body() -> Sequence[ir.Atom]:
-        return among(lw, index, turns.turns, lambda k: alternative(lw, lambda: one(k)), [kind])
+        return among(lw, index, apart.turns, lambda k: alternative(lw, lambda: one(k)), [kind])
 
     branch = lw.branch(body)
     block = ir.Block(branch.stmts, branch.tail or ir.Yield(tuple(branch.results)))
@@ -227,7 +227,7 @@ def _materialised(lw: Lowerer, e: tree.Comprehension, cursor: Cursor | None) -> 
         clause = e.clauses[0]
         _walk(lw, clause.pattern, clause.conditions, cursor, [out.key], add)
     else:
-        _turns(lw, e, e.clauses, out, add)
+        turns(lw, e, e.clauses, out, add)
     whole = lw.whole(lw.env[out.key])
     pattern = tree.TuplePattern(tuple(tree.BindPattern(v) for v in variables.values()))
     return cursor_of_value(lw, whole, list_of(kinds)), pattern
