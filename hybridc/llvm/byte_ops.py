@@ -16,15 +16,6 @@ from hybridc.llvm.support import CTX, PAGE
 Row = Callable[[FnEmitter, Op], Results]
 
 
-def _by(result: str, helper: Callable[[Module], str], *types: str) -> Row:
-    """A call of a helper, given operands of these types."""
-
-    def row(e: FnEmitter, op: Op) -> Results:
-        return ((e.call(result, helper(e.module), list(zip(types, map(e.one, op.args), strict=True))),),)
-
-    return row
-
-
 def _compare(e: FnEmitter, op: Op) -> Results:
     a, b, count = (e.one(x) for x in op.args)
     x, y = e.buffer_data(a), e.buffer_data(b)
@@ -70,6 +61,15 @@ def _match(e: FnEmitter, op: Op) -> Results:
     return ((e.convert("zext", f"i{GROUP}", e.ins(f"bitcast <{GROUP} x i1> {equal} to i{GROUP}"), "i64"),),)
 
 
+def _hash(e: FnEmitter, op: Op) -> Results:
+    """As the interpreter's buffer_hash (core/interp_ops.py)."""
+    block, count, seed = (e.one(x) for x in op.args)
+    if count == "1":
+        byte = e.convert("zext", "i8", e.load("i8", e.buffer_data(block)), "i64")
+        return ((_short_hash(e, [byte, "0"], "1", seed),),)
+    return ((e.call("i64", _hash_helper(e.module), [("ptr", block), ("i64", count), ("i64", seed)]),),)
+
+
 HASH_FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
 
 
@@ -107,7 +107,7 @@ def _first_bytes(code: Code, n: str) -> str:
 
 
 def _hash_helper(module: Module) -> str:
-    """i64 (block, n, seed): as the interpreter's buffer_hash (core/interp_ops.py)."""
+    """i64 (block, n, seed)"""
 
     def make(name: str) -> None:
         code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")], "i64")
@@ -119,7 +119,7 @@ def _hash_helper(module: Module) -> str:
         code.start(short)
         words = [code.op2("and", "i64", _word(code, data, at), _word(code, _first_bytes(code, "%n"), at))
                  for at in (0, 8)]
-        code.ret(_short_hash(code, words))
+        code.ret(_short_hash(code, words, "%n", "%seed"))
         code.finish()
 
     return module.helper("hyb.hash", make)
@@ -129,10 +129,10 @@ def _word(code: Code, base: str, at: int | str) -> str:
     return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
 
 
-def _short_hash(code: Code, words: list[str]) -> str:
-    """Of %n bytes, which are these two words and zeros after them."""
-    first = code.op2("xor", "i64", words[0], code.op2("xor", "i64", "%seed", str(HASH_FACTOR)))
-    size = code.add("%seed", code.mul(code.add("%n", "1"), str(HASH_FACTOR)))
+def _short_hash(code: Code, words: list[str], n: str, seed: str) -> str:
+    """Of n bytes, which are these two words and zeros after them."""
+    first = code.op2("xor", "i64", words[0], code.op2("xor", "i64", seed, str(HASH_FACTOR)))
+    size = code.add(seed, code.mul(code.add(n, "1"), str(HASH_FACTOR)))
     return _folded(code, first, code.op2("xor", "i64", words[1], size))
 
 
@@ -146,7 +146,7 @@ def _far_hash(module: Module) -> str:
             room = code.alloca(SHORT)
             code.zero_bytes(room, str(SHORT))
             code.copy_bytes(room, "%data", "%n")
-            code.ret(_short_hash(code, [_word(code, room, at) for at in (0, 8)]))
+            code.ret(_short_hash(code, [_word(code, room, at) for at in (0, 8)], "%n", "%seed"))
         factor = str(HASH_FACTOR)
 
         def mixed(before: str, at: str) -> str:
@@ -337,7 +337,7 @@ def _letters(module: Module) -> str:
 ROWS: dict[str, Row] = {
     "buffer_compare": _compare,
     "buffer_match": _match,
-    "buffer_hash": _by("i64", _hash_helper, "ptr", "i64", "i64"),
+    "buffer_hash": _hash,
     "hash_seed": _hash_seed,
     "buffer_find": _find,
     "buffer_outside": _outside,

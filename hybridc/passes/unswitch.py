@@ -1,7 +1,7 @@
 """What a loop does only if something holds that no turn changes: that is asked before it (loop unswitching).
 
 `text[i]` calls a function where the text is not all ASCII, and `for c in text` reads there how many bytes a letter
-takes. An innermost loop with such a question is written twice: without the calls and reads, for when none of them would
+takes. A loop with such a question is written twice: without the calls and reads, for when none of them would
 be made, and as it is. A loop that calls nothing keeps its values in registers, and its checks can leave it; one whose
 letters take one byte each counts them.
 """
@@ -19,6 +19,7 @@ from hybridc.core.walk import (
     highest_label,
     map_blocks,
     rebuilt,
+    statements,
     statements_in,
     substitute,
 )
@@ -27,7 +28,7 @@ from hybridc.passes.each import each
 from hybridc.passes.invariant import hoisted
 from hybridc.passes.simplify import simplify_fn
 
-LARGEST = 100
+LARGEST = 240
 """Statements of a loop that is worth writing twice."""
 ASKED = frozenset("eq ne lt le gt ge".split())
 NOTHING = frozenset({"tuple", "struct"})
@@ -55,20 +56,23 @@ class _Unswitched:
     def block(self, b: Block) -> Block:
         out: list[Stmt] = []
         for stmt in b.stmts:
-            if isinstance(stmt, Loop) and innermost(stmt, (Parallel,)) and count(stmt.body) <= LARGEST:
-                self.loop(stmt, out)
-            else:
+            if not isinstance(stmt, Loop) or not self.loop(stmt, out):
                 out.append(map_blocks(stmt, self.block))
         return rebuilt(b, out, b.tail)
 
-    def loop(self, loop: Loop, out: list[Stmt]) -> None:
+    def loop(self, loop: Loop, out: list[Stmt]) -> bool:
+        """Is it written twice, or at least in another form?"""
+        if count(loop.body) > LARGEST or any(isinstance(s, Parallel) for s in statements(loop.body)):
+            return False
+        inner = innermost(loop, ())
         before: list[Stmt] = []
         loop = hoisted(loop, before)
         asked = _Asked(within(loop))
         body = asked.block(loop.body)
         if not asked.answers:
-            out += [*before, loop]
-            return
+            if inner:
+                out += [*before, loop]
+            return inner
         self.found = True
         out += before
         every: Atom = Const(True, BOOL)
@@ -78,6 +82,7 @@ class _Unswitched:
         quick = replace(loop, body=substitute(body, asked.instead))
         then, orelse = (self.fresh.copy(Block((v,), Yield(loop.outs)), {}, {}) for v in (quick, loop))
         out.append(If(loop.outs, every, then, orelse, loop.span))
+        return True
 
     def op(self, name: str, args: tuple[Atom, ...], loop: Loop, out: list[Stmt]) -> Atom:
         result = self.fresh.var(TRUTH)

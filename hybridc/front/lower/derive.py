@@ -6,6 +6,7 @@ compared, hashed and shown with a worklist, so that deep values need no deep sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from hybridc.base.types import (
@@ -377,14 +378,33 @@ def formatted(lw: Lowerer, e: tree.Expr, spec: str) -> ir.Atom:
     return format_fn(lw, "_format_str", [text, lw.text(spec)]) if spec else text
 
 
-def pieces(lw: Lowerer, e: tree.Expr) -> list[ir.Atom]:
+@dataclass(frozen=True)
+class Piece:
+    """What a text is made longer by: a text, or the code of a character."""
+
+    atom: ir.Atom
+    code: bool = False
+
+    def added(self, lw: Lowerer, text: ir.Atom) -> ir.Atom:
+        return lw.call_method(STR, "_push_chr" if self.code else "_append", [text, self.atom])[-1]
+
+    def text(self, lw: Lowerer) -> ir.Atom:
+        return lw.call_fn(CHR, [self.atom])[0] if self.code else self.atom
+
+
+CHR = "std.prelude:chr"
+
+
+def pieces(lw: Lowerer, e: tree.Expr) -> list[Piece]:
     """What a text is put together of, all computed."""
     match e:
         case tree.FString(parts=parts):
-            return [lw.text(p) if isinstance(p, str) else formatted(lw, p[0], p[1]) for p in parts]
+            return [Piece(lw.text(p) if isinstance(p, str) else formatted(lw, p[0], p[1])) for p in parts]
         case tree.Binary(op="+", left=left, right=right):
             return [*pieces(lw, left), *pieces(lw, right)]
-    return [lw.expr(e)]
+        case tree.Call(args=(tree.Arg(value=code),)) if e.fn.key == CHR and code is not None:
+            return [Piece(lw.expr(code), True)]
+    return [Piece(lw.expr(e))]
 
 
 def concat(lw: Lowerer, parts: Sequence[ir.Atom]) -> ir.Atom:

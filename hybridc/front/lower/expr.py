@@ -428,6 +428,6 @@ def make_set(lw: Lowerer, e: tree.MakeSet) -> Value:
 
 @lowers(tree.FString)
 def fstring(lw: Lowerer, e: tree.FString) -> Value:
-    parts = derive.pieces(lw, e)
+    parts = [piece.text(lw) for piece in derive.pieces(lw, e)]
     lw.b.span = e.span
     return derive.concat(lw, parts)

@@ -1,14 +1,16 @@
-"""What is made of a comprehension's items alone, without a list of them: `sum([x * x for x in xs])`, `min`, `max`,
-`any`, `all`, `prod`, `len`, and `", ".join([str(x) for x in xs])`. All items are computed, in order, as for the list."""
+"""What is made of the items of a comprehension alone, without a list: `sum([x * x for x in xs])`, `min`, `max`, `any`,
+`all`, `prod`, `len`, and `", ".join([str(x) for x in xs])`. All items are computed, in order, as for the list."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from hybridc.base.types import BOOL, FLOATS, INT, STD_TYPES, STR, Named, Prim, TupleType, Type
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front.check import tree
+from hybridc.front.lower import derive
 from hybridc.front.lower.comp import turns
 from hybridc.front.lower.core import Lowerer, Parts, Value
 
@@ -109,28 +111,27 @@ def _count(lw: Lowerer, e: tree.Call) -> Value | None:
 
 
 def _join(lw: Lowerer, e: tree.Call) -> Value | None:
-    items = _items(lw, e, 1)
+    given = _items(lw, e, 1)
     separator = e.args[0].value
-    if items is None or separator is None:
+    if given is None or separator is None:
         return None
-    element, between = items.element, lw.expr(separator)
+    element, between = given.element, lw.expr(separator)
 
     def step(old: Value) -> Value:
         text, some = lw.item(old, 0), lw.whole(lw.item(old, 1))
-        item = lw.expr(element)
+        items = derive.pieces(lw, element)
         lw.b.span = e.span
         before = lw.whole(text)
         if not (isinstance(separator, tree.Const) and separator.value == ""):
-            before = lw.if_(some, lambda: [_append(lw, before, between)], lambda: [before], [ir.STR])[0]
-        return Parts(both, (lw.apart(_append(lw, before, item)), boolean(True)))
+            longer = partial(derive.Piece(between).added, lw, before)
+            before = lw.if_(some, lambda: [longer()], lambda: [before], [ir.STR])[0]
+        for piece in items:
+            before = piece.added(lw, before)
+        return Parts(both, (lw.apart(before), boolean(True)))
 
     both = ir.TupleT((ir.STR, ir.BOOL))
     start = Parts(both, (lw.apart(lw.text("")), boolean(False)))
-    return lw.item(_walk(lw, items, TupleType((STR, BOOL)), start, step), 0)
-
-
-def _append(lw: Lowerer, text: ir.Atom, more: ir.Atom) -> ir.Atom:
-    return lw.call_method(STR, "_append", [text, more])[-1]
+    return lw.item(_walk(lw, given, TupleType((STR, BOOL)), start, step), 0)
 
 
 FOLDS: dict[str, Fold] = {

@@ -296,9 +296,9 @@ def update(lw: Lowerer, stmt: tree.Assign) -> None:
         # A value without counted parts is only read; anything else is taken out, to be changed in place.
         old = place.take()
     if isinstance(new, list):
-        result = old
-        for part in new if len(new) <= APPENDED else [derive.concat(lw, new)]:
-            result = lw.call_method(STR, "_append", [lw.whole(result), part])[-1]
+        result = lw.whole(old)
+        for piece in new if len(new) <= APPENDED else [derive.Piece(derive.concat(lw, [p.text(lw) for p in new]))]:
+            result = piece.added(lw, result)
     else:
         result = lw.value(tree.Binary(target.type, stmt.span, op, lw.local("old", target.type, old),
                                       lw.local("new", value.type, new)))
