@@ -23,6 +23,7 @@ from hybridc.passes import (
     bounds,
     cases,
     dce,
+    entries,
     fuse,
     guard,
     inline,
@@ -80,6 +81,7 @@ PRIMAL: Passes = [
 
 PASSES: Passes = [
     ("zeros", zeros.run),
+    ("entries", entries.run),
     *PRIMAL,
     ("one_loop", lambda core, roots: one_loop.run(core)),
     ("simplify", lambda core, roots: simplify.run(core)),

@@ -22,7 +22,7 @@ def run(program: Program, roots: Iterable[str], targets: Iterable[str], active: 
     for name in roots:
         fn = program.fns[name]
         plain = not (gradients(fn) or fn.checkpoint or name in targets)
-        if plain and name in called and name in through and any(_holds_memory(p.type, program) for p in fn.params):
+        if plain and name in called and name in through and any(holds_memory(p.type, program) for p in fn.params):
             changed[name] = unused(f"{name} within", program.fns)
     if not changed:
         return program
@@ -31,5 +31,5 @@ def run(program: Program, roots: Iterable[str], targets: Iterable[str], active: 
     return Program(program.structs, program.enums, fns)
 
 
-def _holds_memory(t: Type, program: Program) -> bool:
+def holds_memory(t: Type, program: Program) -> bool:
     return isinstance(t, StructT) and any(isinstance(part, BufferT) for part in parts(t, program))

@@ -39,7 +39,7 @@ def run(program: Program, roots: Iterable[str] = ()) -> Program:
     """`roots` are called from outside, so their parameters stay as they are."""
     kept = set(roots)
     for _ in range(DEPTH):
-        places = _unpacked(program, kept)
+        places = unpacked(program, kept)
         if not places:
             break
         program = _without(program, places)
@@ -58,7 +58,7 @@ def _without(program: Program, places: Places) -> Program:
     return each(program, "unpack", lambda fn: _Unpacker(program, fn, places).run(), looked_at)
 
 
-def _unpacked(program: Program, roots: set[str]) -> Places:
+def unpacked(program: Program, roots: set[str]) -> Places:
     """The greatest set of parameters that are only taken apart, or handed on as one of the set."""
     found: Places = set()
     handed_on: dict[tuple[str, int], Places] = {}

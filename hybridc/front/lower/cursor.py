@@ -300,7 +300,7 @@ def _split(lw: Lowerer, e: tree.Call) -> Cursor | None:
         STR,
         place("_first_part", given) if given else place("_first_word", []),
         lambda s: lw.op("ge", [s[0], integer(0)], ir.BOOL),
-        lambda s: lw.call_method(STR, "_walked_part", [text, *s[:2]])[0],
+        lambda s: lw.call_method(STR, "_part", [text, *s[:2]])[0],
         lambda s: place("_next_part", [*s[1:], *given]) if given else place("_next_word", s[1:]),
         names,
     )
