@@ -12,6 +12,6 @@
     comp.py, cursor.py, folds.py    comprehensions, what goes through a container, and what is made without a list
     model.py, submodel.py, mixed.py    models, submodels, lists of several configurations
     gradient.py, pullback.py, choice.py    derivatives, those that are given by hand, choices
-    derive.py, derive_deep.py   equality, hash, order and text of every type
+    derive.py, derive_deep.py, ranks.py    equality, hash, order and text of every type
     tensor.py, tensor_*.py      tensors
 """

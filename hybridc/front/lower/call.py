@@ -11,7 +11,7 @@ from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front.check import tree
 from hybridc.front.check.open_models import holds_open
-from hybridc.front.lower import derive
+from hybridc.front.lower import derive, ranks
 from hybridc.front.lower import tensor as tensor_lower
 from hybridc.front.lower.builtin import BUILTINS
 from hybridc.front.lower.choice import chosen, dispatch
@@ -31,12 +31,14 @@ DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
     "_hash": lambda lw, t, a: derive.hashed(lw, t, a[0]),
     "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
-    "_rank": lambda lw, t, a: derive.rank(lw, t, a[0]),
-    "_bit_rank": lambda lw, t, a: derive.rank(lw, t, a[0], exact=False),
-    "_is_word": lambda lw, t, a: boolean(derive.is_word(erase(lw.concrete(t)))),
+    "_rank": lambda lw, t, a: ranks.rank(lw, t, a[0]),
+    "_bit_rank": lambda lw, t, a: ranks.rank(lw, t, a[0], exact=False),
+    "_is_word": lambda lw, t, a: boolean(ranks.is_word(erase(lw.concrete(t)))),
     "_is_float": lambda lw, t, a: boolean(erase(lw.concrete(t)) in FLOATS),
-    "_sort_words": lambda lw, t, a: derive.sorted_words(lw, t, a[0], a[1]),
-    "_has_rank": lambda lw, t, a: boolean(derive.has_rank(erase(lw.concrete(t)))),
+    "_sort_words": lambda lw, t, a: ranks.sorted_words(lw, t, a[0], a[1]),
+    "_has_rank": lambda lw, t, a: boolean(ranks.has_rank(erase(lw.concrete(t)))),
+    "_has_lead": lambda lw, t, a: boolean(ranks.has_lead(erase(lw.concrete(t)))),
+    "_lead": lambda lw, t, a: ranks.lead(lw, t, a[0]),
     "_show": lambda lw, t, a: derive.shown(lw, t, a[0], False),
     "_repr": lambda lw, t, a: derive.shown(lw, t, a[0], True),
 }

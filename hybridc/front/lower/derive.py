@@ -85,45 +85,6 @@ def hashed(lw: Lowerer, t: Type, a: ir.Atom) -> ir.Atom:
     return _call(lw, "hash", t, [a], ir.INT, _hash_body)
 
 
-def has_rank(t: Type) -> bool:
-    """Are its values scalars, which `rank` puts in order?"""
-    return isinstance(t, Prim)
-
-
-def rank(lw: Lowerer, t: Type, a: ir.Atom, exact: bool = True) -> ir.Atom:
-    """An int that is as great among the ranks as a scalar is among its type's: equal ones for 0.0 and -0.0, and nan
-    after everything; not `exact`: as the bits are, -0.0 before 0.0, and a nan after or before everything. Of another
-    type, 0."""
-    t = erase(lw.concrete(t))
-    if not isinstance(t, Prim):
-        return integer(0)
-    if t not in FLOATS:
-        return a if t == INT else lw.op("cast", [a], ir.INT, checked=False)
-    for wider in (F32, F64):
-        if t != F64 and t != wider:
-            a, t = lw.op("cast", [a], wider, checked=False), wider
-    bits = lw.op("bitcast", [a], ir.INT)
-    # The bits of a negative number grow with its size.
-    turned = lw.op("lshr", [lw.op("shr", [bits, integer(63)], ir.INT), integer(1)], ir.INT)
-    ordered = lw.op("bit_xor", [bits, turned], ir.INT)
-    if not exact:
-        return ordered
-    zero = lw.op("eq", [a, ir.Const(0.0, F64)], ir.BOOL)
-    ordered = lw.op("select", [zero, integer(0), ordered], ir.INT)
-    unordered = lw.op("ne", [a, a], ir.BOOL)
-    return lw.op("select", [unordered, integer((1 << 63) - 1), ordered], ir.INT)
-
-
-def is_word(t: Type) -> bool:
-    """Are its values scalars of 64 bits?"""
-    return t in (INT, F64)
-
-
-def sorted_words(lw: Lowerer, t: Type, data: ir.Atom, n: ir.Atom) -> ir.Atom:
-    """A buffer whose first elements are in the order of their bit ranks; of other elements than words, as it is."""
-    return lw.op("sort_words", [data, n], data.type) if is_word(erase(lw.concrete(t))) else data
-
-
 def mixed(lw: Lowerer, seed: ir.Atom, more: ir.Atom) -> ir.Atom:
     """The hash of what came before together with one more."""
     turned = lw.op("mul", [lw.op("bit_xor", [seed, more], ir.INT), integer(PRIME)], ir.INT)
