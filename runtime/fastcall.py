@@ -19,6 +19,7 @@ import ctypes
 import functools
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,8 @@ def _native() -> _Native | None:
     known = dict(zip(["owned_codec", "owned_type", "owned_leaves", "owned_calm", "rng_state"], places, strict=True))
     known |= dict(zip(["owned_name", "model_name", "lock_name", "acquire_name", "release_name"], map(id, names),
                       strict=True))
-    types = {"float": float, "int": int, "str": str, "list": list, "tuple": tuple, "ndarray": np.ndarray,
+    types = {"float": float, "int": int, "str": str, "list": list, "tuple": tuple, "dict": dict, "set": set,
+             "frozenset": frozenset, "deque": deque, "ndarray": np.ndarray,
              "native": Native, "owned": Owned, "rng": rng, "np_float64": np.float64, "np_float32": np.float32,
              "np_int64": np.int64}
     known |= {name: id(t) for name, t in types.items()}

@@ -103,20 +103,23 @@ def run(head: int, args: int, flags: int) -> int:
         return plan.DECLINED
     if flags & plan.DEEP != 0 and word(cell + plan.THREAD) != api.PyThread_get_thread_ident():
         return plan.DECLINED
+    context = word(cell)
+    if context == 0 or word(known.inside + plan.LONE) != 0:
+        return plan.DECLINED
+    set_word(cell, 0)
     base = room(plan.BOX)
     log = room(plan.LOG_SIZE)
     begin(log, room(192), head)
     set_word(log + plan.LOG_FLAGS, flags)
-    if write_all(head, args, base, log) == 0:
+    set_word(log + plan.LOG_CONTEXT, context)
+    if write_all(head, args, base, log) == 0 or word(known.inside + plan.LONE) != 0:
         undo(log)
+        if word(log + plan.LOG_FAILED) != 0:
+            return api.PyObject_Vectorcall(word(head + plan.FAULT), 0, 0, 0)
+        set_word(cell, context)
         return plan.DECLINED
-    context = word(cell)
-    if context == 0 or word(known.inside + plan.LONE) != 0:
-        undo(log)
-        return plan.DECLINED
-    set_word(cell, 0)
     if word(log + plan.LOG_COUNT) != 0:
-        commit(log)
+        commit(log, 0)
     results = base + word(head + plan.RESULTS_AT)
     if flags & plan.LONG != 0:
         status = hyb_call(word(head), context, base, results)

@@ -1,13 +1,14 @@
 """The log of a fast call: what it made on its way in, so that it can be given back (see fastcode.py).
 
-How many, room for how many, blocks (the lowest bit set: an owner more of an existing block), the arrays that must stay
-alive, parts that may be shared, the depth, the head, its flags.
+How many, room for how many, blocks (the lowest bit set: an owner more of an existing block; MADE: a container that was
+made, by the node in the entry before), the arrays that must stay alive, parts that may be shared, the depth, the head,
+its flags, the context, whether there is a fault in it.
 """
 
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
-from hybridc_runtime.alone import hyb_wait
+from hybridc_runtime.alone import hyb_wait, release
 from hybridc_runtime.machine import add_at, api, known, set_word, word
 
 
@@ -36,6 +37,7 @@ def begin(log: int, inline: int, head: int) -> None:
     set_word(log + plan.LOG_SHARED, 0)
     set_word(log + plan.LOG_DEPTH, 0)
     set_word(log + plan.LOG_HEAD, head)
+    set_word(log + plan.LOG_FAILED, 0)
 
 
 def close(log: int) -> None:
@@ -54,22 +56,29 @@ def undo(log: int) -> None:
     while i > 0:
         i -= 1
         entry = word(items + 8 * i)
-        if entry & 1 == 1:
+        if entry & plan.MADE != 0:
+            i -= 1
+            release(word(word(items + 8 * i) + plan.OWN_RELEASE), word(log + plan.LOG_CONTEXT), entry - plan.MADE)
+        elif entry & 1 == 1:
             add_at(entry - 1, -1)
         else:
             api.free(entry)
     close(log)
 
 
-def commit(log: int) -> None:
-    """The compiled program owns it all now."""
+def commit(log: int, mark: int) -> None:
+    """The compiled program owns what was made since a mark, which is no longer in the log."""
     items = word(log + plan.LOG_ITEMS)
-    n = word(log + plan.LOG_COUNT)
     made = 0
-    i = 0
-    while i < n:
-        made += 1 - (word(items + 8 * i) & 1)
-        i += 1
+    i = word(log + plan.LOG_COUNT)
+    while i > mark:
+        i -= 1
+        entry = word(items + 8 * i)
+        if entry & plan.MADE != 0:
+            i -= 1
+        else:
+            made += 1 - (entry & 1)
+    set_word(log + plan.LOG_COUNT, mark)
     live = word(word(log + plan.LOG_HEAD) + plan.LIVE)
     if made != 0 and live != 0:
         add_at(live, made)

@@ -11,7 +11,7 @@ import math
 # ---- nodes: word 0 is the kind, word 1 the size of a value in bytes
 F64, F32, I64, I32, U8, BOOL, TENSOR, TEXT, LIST, TUPLE, STRUCT, OPTION, PLAIN, ENUM, OWNED, RNG = range(16)
 F16, BF16, WIRE = range(16, 19)
-"""The last three only for bytes (fastbytes.py)."""
+"""F16 and BF16 only for bytes (fastbytes.py)."""
 SCALARS = {"f64": F64, "f32": F32, "int": I64, "i32": I32, "u8": U8, "bool": BOOL}
 
 DTYPE, NUMBER, ITEM_SIZE, RANK, DIMS = 16, 24, 32, 40, 48
@@ -33,9 +33,12 @@ panels may be kept, another program it may be of, which lays it out alike (0: no
 bytes: scalar's kind, offset, whether it counts owners."""
 LEAF = 24
 
-WIRE_ITEM, WIRE_SIZE, TO_WIRE, FROM_WIRE, WIRE_RELEASE, OWN_RELEASE, OWNERS, OWNER = 16, 24, 32, 40, 48, 56, 64, 72
+(WIRE_ITEM, WIRE_SIZE, TO_WIRE, FROM_WIRE, WIRE_RELEASE, OWN_RELEASE, WIRE_KIND, OWNERS, OWNER) = range(16, 88, 8)
 """Of a container, the node of the list that it crosses as, bytes of that, the entries that make one of the other, the
-releases of both; how many counted blocks a value points to, and where the pointers lie."""
+releases of both, what Python has for it; how many counted blocks a value points to, and where the pointers lie."""
+MAP, SET, DEQUE, HEAP = range(4)
+"""Of containers, what Python has for them."""
+CONTAINERS = {"map": MAP, "set": SET, "deque": DEQUE, "heap": HEAP}
 
 # ---- heads
 (ENTRY, CELL, ARGS, FLAGS, RESULTS_AT, VALUES, MUTS, LIVE, FAULT, COMPLETE) = range(0, 80, 8)
@@ -66,7 +69,8 @@ ROWS, ROW = 16, 16
 SLOW, ROW_COUNT = 0, 8
 
 # ---- the log of a call
-(LOG_COUNT, LOG_ROOM, LOG_ITEMS, LOG_GUESTS, LOG_SHARED, LOG_DEPTH, LOG_HEAD, LOG_FLAGS, LOG_SIZE) = range(0, 72, 8)
+(LOG_COUNT, LOG_ROOM, LOG_ITEMS, LOG_GUESTS, LOG_SHARED, LOG_DEPTH, LOG_HEAD, LOG_FLAGS, LOG_CONTEXT, LOG_FAILED,
+ LOG_SIZE) = range(0, 88, 8)
 LOG_INLINE = 24
 """Entries that need no memory of their own."""
 DECLINED = 1
@@ -82,9 +86,10 @@ WIRE_BOX = 128
 """Bytes for a container and for the list that it crosses as."""
 LARGE = 1 << 12
 """A result array of at least so many bytes keeps the memory that compiled code made for it, if nobody else has it."""
-STATE_SHARED, STATE_DEPTH, STATE_WITHIN, STATE_LIVE, STATE_SIZE = 8, 16, 24, 32, 40
+STATE_SHARED, STATE_DEPTH, STATE_WITHIN, STATE_LIVE, STATE_CONTEXT, STATE_FAULT, STATE_SIZE = range(8, 64, 8)
 """Of the reading of results, after the word that says that it is for the slow way: how many parts may be shared; how
-deep the part that is read lies in others, and in how many blocks; the count of live blocks."""
+deep the part that is read lies in others, and in how many blocks; the count of live blocks; the context, and what
+raises a fault in it."""
 DEEPEST = 100
 """How deep values may be nested; deeper ones take the slow way, which does not recurse."""
 SHARED = 256

@@ -115,7 +115,21 @@ class Plans:
                 return self.row([plan.STRUCT, size, cls, len(fields) // 3, *fields])
             case "model" | "rng":
                 return self.native(t)
+            case kind if kind in plan.CONTAINERS:
+                return self._container(t, plan.CONTAINERS[kind])
         raise Unfit
+
+    def _container(self, t: Type, kind: int) -> int:
+        codec, layout = self.codec, self.layouts.of(t)
+        wire = codec.wire_type(t)
+        sizes = layout.size, self.layouts.of(wire).size
+        if max(sizes) > plan.WIRE_BOX:
+            raise Unfit
+        helpers = codec.kind(t).helpers
+        entries = [codec.program.entry("hyb." + helpers[name]) for name in ("to_wire", "from_wire")]
+        owners = [layout.offsets[i] for i in layout.blocks]
+        words = [plan.WIRE, sizes[0], self._need(wire), sizes[1], *entries, self.release(wire), self.release(t), kind]
+        return self.row([*words, len(owners), *owners])
 
     def _places(self, t: Type) -> dict[str, int]:
         pairs = self.layouts.structs[t[1]]
@@ -210,6 +224,10 @@ class Plans:
             return False
         if kind.kind == "list":
             return self.readable(kind.args[0], seen)
+        if kind.kind in plan.CONTAINERS:
+            # Keys that refer to themselves are hashed when all of them are there.
+            hashed_later = kind.kind in ("map", "set") and self.codec.holds_pointers(kind.args[0])
+            return not hashed_later and all(self.readable(a, seen) for a in kind.args)
         if t[0] == "enum":
             return all(self.readable(ft, seen) for _, fields in self.layouts.enums[t[1]] for _, ft in fields)
         return all(self.readable(ft, seen) for _, ft in self.layouts.structs[t[1]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
-from hybridc_runtime.alone import release
+from hybridc_runtime.alone import hyb_call, hyb_wait, release
 from hybridc_runtime.fastwrite import owner_of, swap, write_leaf
 from hybridc_runtime.machine import add_at, api, byte, half, known, new_array, real, room, set_word, single, word
 
@@ -102,6 +102,49 @@ def read_list(node: int, at: int, state: int) -> int:
     return row
 
 
+def read_wire(node: int, at: int, state: int) -> int:
+    """A container, as the list that the program makes of it."""
+    own = room(plan.WIRE_BOX)
+    wire = room(plan.WIRE_BOX)
+    context = word(state + plan.STATE_CONTEXT)
+    api.memcpy(own, at, word(node + 8))
+    hyb_wait()
+    i = 0
+    while i < word(node + plan.OWNERS):
+        block = word(own + word(node + plan.OWNER + 8 * i))
+        if block != 0:
+            if word(block) >= 0:
+                add_at(block, 1)
+        i += 1
+    if hyb_call(word(node + plan.TO_WIRE), context, own, wire) != 0:
+        return api.PyObject_Vectorcall(word(state + plan.STATE_FAULT), 0, 0, 0)
+    items = read(word(node + plan.WIRE_ITEM), wire, state)
+    release(word(node + plan.WIRE_RELEASE), context, wire)
+    if items == 0:
+        return 0
+    value = container_of(word(node + plan.WIRE_KIND), items)
+    api.Py_DecRef(items)
+    return value
+
+
+def container_of(kind: int, items: int) -> int:
+    if kind == plan.MAP:
+        value = api.PyDict_New()
+        if value != 0:
+            if api.PyDict_MergeFromSeq2(value, items, 1) < 0:
+                api.Py_DecRef(value)
+                return 0
+        return value
+    if kind == plan.SET:
+        return api.PySet_New(items)
+    if kind == plan.DEQUE:
+        row = room(8)
+        set_word(row, items)
+        return api.PyObject_Vectorcall(known.deque, row, 1, 0)
+    api.Py_IncRef(items)
+    return items
+
+
 def read_tuple(node: int, at: int, state: int) -> int:
     n = word(node + plan.COUNT)
     row = api.PyTuple_New(n)
@@ -177,7 +220,7 @@ def read(node: int, at: int, state: int) -> int:
         return 0
     set_word(state + plan.STATE_DEPTH, depth + 1)
     within = word(state + plan.STATE_WITHIN)
-    if kind == plan.LIST or kind == plan.ENUM:
+    if kind == plan.LIST or kind == plan.ENUM or kind == plan.WIRE:
         set_word(state + plan.STATE_WITHIN, within + 1)
     if kind == plan.LIST:
         value = read_list(node, at, state)
@@ -187,6 +230,8 @@ def read(node: int, at: int, state: int) -> int:
         value = read_tuple(node, at, state)
     elif kind == plan.ENUM:
         value = read_enum(node, at, state)
+    elif kind == plan.WIRE:
+        value = read_wire(node, at, state)
     elif byte(at) != 0:
         value = read(word(node + plan.SOME), at + word(node + plan.SOME_AT), state)
     else:
@@ -310,6 +355,8 @@ def finish(head: int, args: int, results: int, context: int) -> int:
     set_word(state + plan.STATE_DEPTH, 0)
     set_word(state + plan.STATE_WITHIN, 0)
     set_word(state + plan.STATE_LIVE, word(head + plan.LIVE))
+    set_word(state + plan.STATE_CONTEXT, context)
+    set_word(state + plan.STATE_FAULT, word(head + plan.FAULT))
     row = head + plan.PARAMS + plan.PARAM * word(head + plan.ARGS)
     value = known.none
     if word(head + plan.VALUES) != 0:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hybridc_runtime import fastplan as plan
-from hybridc_runtime.alone import hyb_wait
-from hybridc_runtime.fastlog import block_of, owned_block, share
+from hybridc_runtime.alone import hyb_call, hyb_wait, release
+from hybridc_runtime.fastlog import block_of, commit, note, owned_block, share
 from hybridc_runtime.machine import (
     add_at,
     api,
@@ -195,6 +195,47 @@ def write_list(node: int, obj: int, to: int, log: int) -> int:
     set_word(to + word(node + plan.DATA_AT), block)
     set_word(to + word(node + plan.SIZE_AT), n)
     return 1
+
+
+def items_of(kind: int, obj: int) -> int:
+    """The list that a container crosses as, owned; 0 if this is for the slow way."""
+    t = word(obj + plan.TYPE)
+    items = 0
+    if kind == plan.MAP:
+        if t == known.dict:
+            items = api.PyDict_Items(obj)
+    elif kind == plan.SET:
+        if t == known.set or t == known.frozenset:
+            items = api.PySequence_List(obj)
+    elif t == known.list or kind == plan.DEQUE and t == known.deque:
+        items = api.PySequence_List(obj)
+    if items == 0:
+        api.PyErr_Clear()
+    return items
+
+
+def write_wire(node: int, obj: int, to: int, log: int) -> int:
+    """A container, made by the program from that list."""
+    items = items_of(word(node + plan.WIRE_KIND), obj)
+    if items == 0:
+        return 0
+    wire = room(plan.WIRE_BOX)
+    mark = word(log + plan.LOG_COUNT)
+    done = write_part(word(node + plan.WIRE_ITEM), items, wire, log)
+    api.Py_DecRef(items)
+    if done == 0:
+        return 0
+    commit(log, mark)
+    context = word(log + plan.LOG_CONTEXT)
+    if hyb_call(word(node + plan.FROM_WIRE), context, wire, to) != 0:
+        set_word(log + plan.LOG_FAILED, 1)
+        return 0
+    if note(log, node) != 0:
+        if note(log, to | plan.MADE) != 0:
+            return 1
+        set_word(log + plan.LOG_COUNT, mark)
+    release(word(node + plan.OWN_RELEASE), context, to)
+    return 0
 
 
 def write_tuple(node: int, obj: int, to: int, log: int) -> int:
@@ -406,6 +447,8 @@ def write(node: int, obj: int, to: int, log: int) -> int:
         return write_tuple(node, obj, to, log)
     if kind == plan.OPTION:
         return write_option(node, obj, to, log)
+    if kind == plan.WIRE:
+        return write_wire(node, obj, to, log)
     if kind == plan.OWNED:
         return write_owned(node, obj, to, log)
     return write_rng(node, obj, to, log)

@@ -38,6 +38,8 @@ API: dict[str, tuple[str, str]] = {
     "PyObject_GetItem": (INT, "ii"), "PyTuple_GetItem": (INT, "ii"), "usleep": (HALF, "i"),
     "PyCapsule_New": (INT, "iii"), "PyCapsule_GetPointer": (INT, "ii"), "PyCapsule_SetContext": (HALF, "ii"),
     "PyCapsule_GetContext": (INT, "i"), "PyErr_Fetch": (VOID, "iii"), "PyErr_Restore": (VOID, "iii"),
+    "PyDict_Items": (INT, "i"), "PySequence_List": (INT, "i"), "PyDict_New": (INT, ""), "PySet_New": (INT, "i"),
+    "PyDict_MergeFromSeq2": (HALF, "iii"),
     "hyb_outside": (INT, "ii"), "hyb_ask_host": (INT, "iii"), "hyb_hold": (INT, ""), "hyb_let_hold": (VOID, "i"),
     "hyb_team_take": (INT, ""), "hyb_team_age": (INT, ""), "hyb_team_start": (VOID, "iiii"),
     "hyb_team_close": (VOID, ""), "hyb_team_left": (INT, ""), "hyb_team_rest": (VOID, "i"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hybridc_runtime import encoding
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.arrays import DTYPES
-from hybridc_runtime.fastplans import Plans, Unfit
+from hybridc_runtime.fastplans import Plans
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import MEMORY
 from hybridc_runtime.native import jit
@@ -22,8 +22,6 @@ RAW = ("int", "i32", "u8", "f64", "f32")
 """Scalars that lie in memory as they are encoded."""
 RAISED = 2
 """What machine code gives where the program raised."""
-CONTAINERS = ("map", "set", "deque", "heap")
-"""Structs that cross to Python, and to bytes, as a list."""
 
 
 class BytePlans(Plans):
@@ -38,23 +36,6 @@ class BytePlans(Plans):
         if codec.byte_plans is None:
             codec.byte_plans = BytePlans(codec)
         return codec.byte_plans
-
-    def _make(self, t: Type) -> int:
-        if not isinstance(t, str) and t[0] == "struct" and self.codec.kind(t).kind in CONTAINERS:
-            return self._container(t)
-        return super()._make(t)
-
-    def _container(self, t: Type) -> int:
-        codec, layout = self.codec, self.layouts.of(t)
-        wire = codec.wire_type(t)
-        sizes = layout.size, self.layouts.of(wire).size
-        if max(sizes) > plan.WIRE_BOX:
-            raise Unfit
-        helpers = codec.kind(t).helpers
-        entries = [codec.program.entry("hyb." + helpers[name]) for name in ("to_wire", "from_wire")]
-        owners = [layout.offsets[i] for i in layout.blocks]
-        words = [plan.WIRE, sizes[0], self._need(wire), sizes[1], *entries, self.release(wire), self.release(t)]
-        return self.row([*words, len(owners), *owners])
 
     def text(self, data: bytes) -> int:
         """The address of bytes that stay."""
@@ -94,7 +75,7 @@ class Stored:
     def _makes(self) -> bool:
         """Does the program make parts of a value, in a context of their own?"""
         kind = self.codec.kind
-        return any(name[0] == "struct" and kind(name).kind in CONTAINERS for name in self.codec.named(self.type))
+        return any(name[0] == "struct" and kind(name).kind in plan.CONTAINERS for name in self.codec.named(self.type))
 
     def read(self, at: int) -> bytes:
         """The value at an address as bytes."""
