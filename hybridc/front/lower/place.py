@@ -282,23 +282,24 @@ def update(lw: Lowerer, stmt: tree.Assign) -> None:
     place = access(lw, target)
     lw.b.span = stmt.span
     if isinstance(place, TensorAccess):
-        new = lw.value(value)
+        whole = lw.value(value)
         lw.b.span = stmt.span
-        place.update(op, new, value.type)
+        place.update(op, whole, value.type)
         return
     reads_first = place_root(target).key in assigned(lw.ctx, value)
     old = place.load() if reads_first else None
     text = lw.concrete(target.type) == STR and op == "+"
-    new = derive.pieces(lw, value) if text else lw.value(value)
+    new: list[derive.Piece] | Value = derive.pieces(lw, value) if text else lw.value(value)
     lw.b.span = stmt.span
     moved = old is None
     if old is None:
         # A value without counted parts is only read; anything else is taken out, to be changed in place.
         old = place.take()
     if isinstance(new, list):
-        result = lw.whole(old)
+        longer = lw.whole(old)
         for piece in new if len(new) <= APPENDED else [derive.Piece(derive.concat(lw, [p.text(lw) for p in new]))]:
-            result = piece.added(lw, result)
+            longer = piece.added(lw, longer)
+        result: Value = longer
     else:
         result = lw.value(tree.Binary(target.type, stmt.span, op, lw.local("old", target.type, old),
                                       lw.local("new", value.type, new)))
