@@ -73,6 +73,16 @@ def test_two_questions_are_one() -> None:
     assert versions(looped(more + SAME, then="yield e%31, g%32")) == [0, 2]
 
 
+READ = """b%40: buffer[int] = buffer_new(9) c%41: buffer[int] = buffer_set(b%40, i%3, n%1)
+      x%42: int = buffer_get(c%41, i%3) yield x%42, 1"""
+
+
+def test_a_constant_where_the_other_way_reads_memory() -> None:
+    assert versions(looped(then="yield 2, 3", orelse=READ)) == [0, 0]
+    assert len(loops(unswitch.run(looped(then="yield i%3, 1", orelse=READ)))) == 1
+    assert len(loops(unswitch.run(looped(then="yield 2, 3", orelse="x%42: int = add(i%3, 1) yield x%42, 1")))) == 1
+
+
 @pytest.mark.parametrize("program", [
     looped("%6: bool = eq(n%1, i%3)"),  # a turn may find out otherwise
     looped(then="q%15: int = mul(i%3, 3) yield q%15, 1"),  # does something too

@@ -30,7 +30,8 @@ fn words(keys: list[str]) -> int:
     return len(set(keys))
 
 fn zeros_of(n: int) -> int:
-    return len([0 for i in range(n)])
+    let zeros = [0 for i in range(n)]
+    return len(zeros)
 
 fn grown(n: int) -> (int, int):
     """A list, a map and what was before the list grew on."""

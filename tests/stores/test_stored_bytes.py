@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 import pytest
 from hybridc_runtime import encoding, stored
-from hybridc_runtime.fastplan import MOST_ELEMENTS
+from hybridc_runtime.fastplan import CONTAINERS, MOST_ELEMENTS
 from hybridc_runtime.memory import allocate, free
 from hybridc_runtime.store import HEAD, NEW
 from hypothesis import HealthCheck, given, settings
@@ -136,7 +136,7 @@ fn key{i}(path: str, keys: list[{t}]) -> (list[{t}], list[int]):
     assert len(mem) == 0 and mem.get(keys[0]) == none
     return (found, numbers)
 """ for i, t in enumerate(KEYS))
-PLAIN = [t for t in TYPES if not any(c in t for c in stored.CONTAINERS)]
+PLAIN = [t for t in TYPES if not any(c in t for c in CONTAINERS)]
 """Types without containers that the program itself makes."""
 DEEP = 2000
 
