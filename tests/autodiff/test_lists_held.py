@@ -30,10 +30,10 @@ def recording(text: str) -> int:
 
 
 def test_lists_that_functions_make_of_lists_are_held(tmp_path: Path) -> None:
-    """Of a row its result and some lengths are kept, of a turn these and the list that it begins with."""
-    assert "buffer[(f64, int, int, int)]) @" in derived(LAYERS, tmp_path, "dense within forward")
+    """Of a row its result and the number of its turns are kept, of a turn these and the list that it begins with."""
+    assert "buffer[(f64, int)]) @" in derived(LAYERS, tmp_path, "dense within forward")
     whole = derived(LAYERS, tmp_path, "loss forward x-- and")
-    assert "buffer[(int, int, buffer[f64], buffer[(f64, int, int, int)])]" in whole
+    assert "buffer[(int, int, buffer[f64], buffer[(f64, int)])]" in whole
 
 
 TURNS = """
