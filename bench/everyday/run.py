@@ -68,17 +68,18 @@ TEXTS = {
     "vowel_counts": "words",
 }
 NUMBERS = {"romans": (20_000,), "big_fibonacci": (3000,), "report": (50_000,)}
-VALUE_TEXTS = {"maze_set": "maze", "maze_list": "maze", "build_order": "needs", "tokenized": "sums",
-               "calculated": "sums"}
+VALUE_TEXTS = {"maze_set": "maze", "maze_list": "maze", "build_order": "needs"}
 VALUE_NUMBERS = {
     "rotation": (400, 10), "sieve": (2_000_000,), "permutations": (9,), "lru": (500_000,), "two_sums": (20_000, 10),
-    "scheduled": (100_000,), "bank": (200_000,), "life": (100,), "coins": (200_000,), "inserted": (100_000,),
-    "payroll": (50_000,), "windows": (500_000,), "subsets": (15,), "union_find": (200_000,), "quick_sorted": (100_000,),
+    "life": (100,), "coins": (200_000,), "windows": (500_000,), "subsets": (15,), "union_find": (200_000,),
+    "quick_sorted": (100_000,),
 }
+RECORD_TEXTS = {"tokenized": "sums", "calculated": "sums"}
+RECORD_NUMBERS = {"scheduled": (100_000,), "bank": (200_000,), "inserted": (100_000,), "payroll": (50_000,)}
 
 
 def workloads(library: ctypes.CDLL) -> dict[str, tuple[Call, Call]]:
-    texts, values = hybridc.load(str(HERE / "texts.hyb")), hybridc.load(str(HERE / "values.hyb"))
+    texts, values, records = (hybridc.load(str(HERE / f"{name}.hyb")) for name in ("texts", "values", "records"))
     library.text_new.restype = ctypes.c_void_p
     given = data()
     kept = {name: library.text_new(text.encode(), len(text)) for name, text in given.items()}
@@ -89,12 +90,12 @@ def workloads(library: ctypes.CDLL) -> dict[str, tuple[Call, Call]]:
         f.restype = ctypes.c_double if name == "csv_floats" else ctypes.c_int64
         return lambda: f(*args)
 
-    for mod, table in ((texts, TEXTS), (values, VALUE_TEXTS)):
+    for mod, table in ((texts, TEXTS), (values, VALUE_TEXTS), (records, RECORD_TEXTS)):
         for name, text in table.items():
             f, native = getattr(mod, name), [mod.native(given[t], "str") for t in text.split(",")]
             out[name] = (lambda f=f, native=native: f(*native),
                          peer(name, [ctypes.c_void_p(kept[t]) for t in text.split(",")]))
-    for mod, numbers in ((texts, NUMBERS), (values, VALUE_NUMBERS)):
+    for mod, numbers in ((texts, NUMBERS), (values, VALUE_NUMBERS), (records, RECORD_NUMBERS)):
         for name, args in numbers.items():
             f = getattr(mod, name)
             out[name] = (lambda f=f, args=args: f(*args), peer(name, [ctypes.c_int64(a) for a in args]))
