@@ -116,8 +116,9 @@ def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]],
     for tag, (case, fields) in enumerate(cases):
         name = f"{title}.{case}"
         cls = type(case, (base,), {
-            "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields), "__qualname__": name,
-            "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag, "_hyb_key": (title, table, tag),
+            "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields),
+            "__qualname__": name, "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag,
+            "_hyb_key": (title, table, tag),
         })
         classes.append(cls)
         type.__setattr__(base, case, cls if fields else object.__new__(cls))

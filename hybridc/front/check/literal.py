@@ -87,7 +87,7 @@ def _sequence(c: Body, value: tuple[object, ...], span: Span, expected: Type | N
         items = tuple(literal(c, v, span, t) for v, t in zip(value, hints, strict=True))
         return tree.MakeTuple(TupleType(tuple(i.type for i in items)), span, items)
     elem: Type | None = c.head(expected.args[0]) if isinstance(expected, Named) and is_list else None  # type: ignore[arg-type]
-    hint = elem if elem is not None or not any(isinstance(v, float) for v in value) else F32
+    hint = elem if elem is not None else _of_floats(value)
     items = tuple(literal(c, v, span, hint) for v in value)
     elem = elem or c.fresh(span, "the elements of this list")
     for i in items:
@@ -96,6 +96,16 @@ def _sequence(c: Body, value: tuple[object, ...], span: Span, expected: Type | N
                     span)
             return c.poison(span)
     return tree.MakeList(Named(STD_TYPES["list"], (elem,)), span, items)
+
+
+def _of_floats(value: tuple[object, ...]) -> Type | None:
+    """The type of the items of a constant list, at any depth of which one float makes all numbers floats."""
+    if any(isinstance(v, float) for v in value):
+        return F32
+    if not value or not all(isinstance(v, ListConst) for v in value):
+        return None
+    inner = _of_floats(tuple(x for v in value if isinstance(v, ListConst) for x in v))
+    return None if inner is None else Named(STD_TYPES["list"], (inner,))
 
 
 def untyped(c: Body, e: syntax.Expr) -> bool:
