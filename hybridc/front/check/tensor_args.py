@@ -85,7 +85,9 @@ class Arguments:
         value = self.ctx.expr(e, expected)
         t = self.ctx.resolve(value.type)
         if isinstance(t, FnType | ModelType):
-            raise self.wrong(f"{self.name} takes values that hold numbers, not {t}", e)
+            raise self.wrong(f"{self.name} takes values that hold numbers, not {t}", e,
+                             "`with_params(m, stop_gradient(params(m)))` is the model with constant parameters"
+                             if isinstance(t, ModelType) else None)
         if is_numeric(t) or expected is None and _flat(value) is not None or isinstance(t, Poison):
             self.ctx.prechecked[id(e)] = value
             return self.value(e, expected)
@@ -239,7 +241,8 @@ def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Argument
         elif star is not None:
             rest.append(argument.value)
         else:
-            error(f"{name} takes {len(positional)} arguments, not {len(call.args)}", argument)
+            most = f"{len(positional)} argument" + "s" * (len(positional) != 1)
+            error(f"{name} takes {most}, not {len(call.args)}", argument)
             break
     if bad:
         raise Stop
