@@ -77,8 +77,9 @@ def _literal_call(ctx: Context, call: syntax.Call, expected: Type | None = None)
             ctx.prechecked[id(call.args[0].value)] = value
             return _call("stack", ctx, call, expected)
         help = "a number is a tensor without dimensions as it is" if t is not None and isinstance(t, Prim) else (
-            "it is a tensor already" if isinstance(t, Tensor) else "`stack([stack(row) for row in xs])` makes one of rows"
-            if isinstance(item, Named) else "`stack` makes a tensor of a list")
+            "it is a tensor already" if isinstance(t, Tensor) else
+            "`stack([stack(row) for row in xs])` makes one of rows" if isinstance(item, Named) else
+            "`stack` makes a tensor of a list")
         ctx.error("HYB306", "tensor takes one list literal, or one list of numbers", call.span, help)
         return ctx.poison(call.span)
     return literal_tensor(ctx, call.args[0].value, hint(expected))
