@@ -98,8 +98,10 @@ def struct_class(
     })
 
 
-def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]], doc: str | None = None) -> type[Record]:
-    """The class, with an attribute for each case: a class where it has fields, else its only value."""
+def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]],
+               defaults: Mapping[str, Mapping[str, Callable[[], object]]], doc: str | None = None) -> type[Record]:
+    """The class, with an attribute for each case: a class where it has fields, else its only value. `defaults` are by
+    case and field."""
 
     def refuse(self: Record, *args: object, **kwargs: object) -> None:
         names = ", ".join(f"{title}.{case}" for case, _ in cases)
@@ -114,8 +116,9 @@ def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]], doc: str 
     for tag, (case, fields) in enumerate(cases):
         name = f"{title}.{case}"
         cls = type(case, (base,), {
-            "__init__": _constructor(fields, {}, name), "__match_args__": tuple(fields), "__qualname__": name,
-            "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag, "_hyb_key": (title, table, tag),
+            "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields),
+            "__qualname__": name, "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag,
+            "_hyb_key": (title, table, tag),
         })
         classes.append(cls)
         type.__setattr__(base, case, cls if fields else object.__new__(cls))

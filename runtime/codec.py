@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import classes
@@ -114,18 +114,23 @@ class Codec:
                 key = (title, names)
                 cls = self.shared.get(key)
                 if cls is None:
-                    defaults = {n: self._default(kind.helpers[f"default.{n}"], ft)
-                                for n, ft in self.layouts.structs[t[1]] if f"default.{n}" in kind.helpers}
+                    defaults = self._defaults(kind, "", self.layouts.structs[t[1]])
                     cls = self.shared[key] = classes.struct_class(title, names, defaults, kind.doc)
             else:
                 cases = tuple((case, tuple(n for n, _ in fields)) for case, fields in self.layouts.enums[t[1]])
                 key = (title, cases)
                 cls = self.shared.get(key)
                 if cls is None:
-                    cls = self.shared[key] = classes.enum_class(title, cases, kind.doc)
+                    by_case = {case: self._defaults(kind, f"{case}.", fs) for case, fs in self.layouts.enums[t[1]]}
+                    cls = self.shared[key] = classes.enum_class(title, cases, by_case, kind.doc)
             cls._hyb_home = self.home
             self._classes[t] = cls
         return cls
+
+    def _defaults(self, kind: Kind, prefix: str, fields: Sequence[tuple[str, Type]]) -> dict[str, Callable[[], Any]]:
+        """Those of a struct's fields, or of a case's."""
+        helpers = {n: (kind.helpers.get(f"default.{prefix}{n}"), t) for n, t in fields}
+        return {n: self._default(symbol, t) for n, (symbol, t) in helpers.items() if symbol is not None}
 
     def _default(self, symbol: str, t: Type) -> Callable[[], Any]:
         """The default of a field: computed once if nothing outside can change it, nor who gets it."""

@@ -173,7 +173,7 @@ class Maker:
             elif kind == "struct":
                 cls = classes.struct_class(title, [f for f, _ in parts], {})
             else:
-                cls = classes.enum_class(title, [(c, [f for f, _ in fields]) for c, fields in parts])
+                cls = classes.enum_class(title, [(c, [f for f, _ in fields]) for c, fields in parts], {})
             self.made[name] = cls
         return cls
 

@@ -87,7 +87,7 @@ def _give_enum(tangents: Tangents, b: Builder, value: Var, d: Var) -> Atom:
         given = [give(tangents, b, v, leaves[tangents.case_part(type, case, i)]) for i, v in enumerate(fields)]
         return [b.op("enum", given, type, case=case)]
 
-    return tangents.match(b, value, arm, [type])[0]
+    return tangents.made(b, value, lambda: tangents.match(b, value, arm, [type]), lambda: [value], [type])[0]
 
 
 def absorb(tangents: Tangents, b: Builder, derivative: Atom) -> Leaves:
@@ -139,7 +139,9 @@ def _absorb_enum(tangents: Tangents, b: Builder, value: Var) -> Atom:
         leaves = [leaf for v in fields for leaf in absorb(tangents, b, v)]
         return [tangents.join(b, type, case, leaves)]
 
-    return tangents.match(b, value, arm, tangents.leaves(type))[0]
+    kinds = tangents.leaves(type)
+    return tangents.made(b, value, lambda: tangents.match(b, value, arm, kinds),
+                         lambda: [tangents.zero(b, k) for k in kinds], kinds)[0]
 
 
 GIVE = deep.Walk("derivative", lambda tangents, kind: ([kind, *tangents.leaves(kind)], [kind]), _give)

@@ -183,6 +183,11 @@ def _level(
     return b.call(name, [level, *args], results)
 
 
+def within_itself(program: Program, type: Type) -> bool:
+    """May a value hold others of its type?"""
+    return type in _inside(program, type)
+
+
 def family(program: Program, type: Type) -> list[Type]:
     """The heads of its family; none if it does not contain itself."""
     inside = _inside(program, type)

@@ -96,7 +96,6 @@ def _buffers(tangents: Tangents, b: Builder, value: Var, direction: Var) -> None
 
 def _enums(tangents: Tangents, b: Builder, value: Var, direction: Var) -> None:
     assert isinstance(value.type, EnumT)
-    _require(b, b.op("tag", [value], INT), b.op("tag", [direction], INT))
     kind = value.type
 
     def arm(case: str, fields: tuple[Var, ...]) -> Sequence[Atom]:
@@ -105,7 +104,11 @@ def _enums(tangents: Tangents, b: Builder, value: Var, direction: Var) -> None:
                 check_direction(tangents, b, mine, own)
         return []
 
-    tangents.match(b, value, arm, [])
+    def both() -> Sequence[Atom]:
+        _require(b, b.op("tag", [value], INT), b.op("tag", [direction], INT))
+        return tangents.match(b, value, arm, [])
+
+    tangents.made(b, value, lambda: tangents.made(b, direction, both, lambda: [], []), lambda: [], [])
 
 
 CHECK = deep.Walk("direction", lambda tangents, kind: ([kind, kind], []), _check)

@@ -6,7 +6,7 @@ for each enum that holds floats an option of an enum with the same cases (none w
 have no leaves. So the zero of a leaf's type is the zero adjoint, and nothing is made before it is needed.
 
 Inside a buffer or an enum the leaves of an element are *packed*: one leaf as it is, several as a tuple, those of a
-struct as the struct `d NAME`.
+struct, and of what holds itself, as the struct `d NAME`.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class Tangents:
 
     def packed(self, type: Type) -> Type:
         """The type of an adjoint as an element of a buffer."""
-        if isinstance(type, StructT):
-            name = f"d {type.name}"
+        if isinstance(type, StructT) or self._endless(type):
+            name = f"d {type.name if isinstance(type, StructT) else type_key(type)}"
             if name not in self.program.structs:
                 self.program.structs[name] = StructDef(name, ())  # it may hold itself, through a buffer
                 fields = tuple((f"d{i}", k) for i, k in enumerate(self.leaves(type)))
@@ -161,6 +161,10 @@ class Tangents:
             return StructT(name)
         kinds = self.leaves(type)
         return kinds[0] if len(kinds) == 1 else TupleT(tuple(kinds))
+
+    def _endless(self, type: Type) -> bool:
+        """A tuple or an option within itself, through a buffer of a struct: only what has a name may be."""
+        return isinstance(type, TupleT | OptionT) and deep.within_itself(self.program, type)
 
     def part(self, type: Type, index: int) -> slice:
         """Which leaves of a tuple or struct are those of one field."""
@@ -377,6 +381,11 @@ class Tangents:
                types: Sequence[Type]) -> tuple[Var, ...]:
         (first, second), more = self._arms(b, [then, orelse])
         return self._carried_from(b.if_(cond, first, second, [*types, *more]), len(types))
+
+    def made(self, b: Builder, value: Atom, then: Callable[[], Sequence[Atom]], orelse: Callable[[], Sequence[Atom]],
+             types: Sequence[Type]) -> tuple[Var, ...]:
+        """`then` for a case of an enum; `orelse` for what a buffer has beyond the elements that its list put there."""
+        return self.choose(b, b.op("made", [value], BOOL), then, orelse, types)
 
     def match(self, b: Builder, value: Atom, arm: Callable[[str, tuple[Var, ...]], Sequence[Atom]],
               types: Sequence[Type]) -> tuple[Var, ...]:

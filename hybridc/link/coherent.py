@@ -79,14 +79,16 @@ def _kind(name: str, kind: Kind, program: ir.Program) -> Iterator[str]:
                 yield f"kind {name}: an rng has other fields"
         case "map" | "set" | "deque" | "heap" | "graph":
             yield from _wire(name, kind, me, program)
-        case "struct":
-            for field, t in fields:
+        case "struct" | "enum":
+            cases = enum.cases if enum is not None else ()
+            named = [(f"{case}.{field}", t) for case, own in cases for field, t in own] if cases else fields
+            for field, t in named:
                 helper = kind.helpers.get(f"default.{field}")
                 if helper is not None:
                     yield from _function(f"default of {name}.{field}", helper, [], [t], program)
         case "fn":
             yield from _closure(name, kind, me, program)
-        case "enum" | "model" | "store":
+        case "model" | "store":
             pass
         case _:
             yield f"kind {name}: there is no kind {kind.kind}"

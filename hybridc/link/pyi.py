@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Model
@@ -95,13 +95,11 @@ class _Stub:
     def klass(self, title: str, names: list[str]) -> list[str]:
         name = names[0]
         lines = [f"class {title}:"]
+        helpers = self.interface.kinds[name].helpers if name in self.interface.kinds else {}
         if name in self.program.structs:
             fields = self.united([self.program.structs[n].fields for n in names])
             lines += [f"    {_name(field)}: {t}" for field, t in fields]
-            helpers = self.interface.kinds[name].helpers if name in self.interface.kinds else {}
-            first = next((i for i, (f, _) in enumerate(fields) if f"default.{f}" in helpers), len(fields))
-            params = ", ".join(f"{_name(f)}: {t}" + (" = ..." if i >= first else "") for i, (f, t) in enumerate(fields))
-            lines.append(f"    def __init__(self, {params}) -> None: ...")
+            lines.append(f"    {_init(fields, helpers, '')}")
         else:
             enums = [self.program.enums[n].cases for n in names]
             for i, (case, here) in enumerate(enums[0]):
@@ -111,8 +109,7 @@ class _Stub:
                 fields = self.united([cases[i][1] for cases in enums])
                 lines.append(f"    class {case}({title}):  # type: ignore[name-defined]")
                 lines += [f"        {_name(field)}: {t}" for field, t in fields]
-                params = ", ".join(f"{_name(f)}: {t}" for f, t in fields)
-                lines.append(f"        def __init__(self, {params}) -> None: ...")
+                lines.append(f"        {_init(fields, helpers, f'{case}.')}")
         return [*lines, ""]
 
     def united(self, instances: Sequence[Sequence[tuple[str, ir.Type]]]) -> list[tuple[str, str]]:
@@ -141,6 +138,13 @@ class _Stub:
             "",
         ]
         return lines
+
+
+def _init(fields: Sequence[tuple[str, str]], helpers: Collection[str], prefix: str) -> str:
+    """How a struct or a case is made; fields from the first with a default on may be left out."""
+    first = next((i for i, (f, _) in enumerate(fields) if f"default.{prefix}{f}" in helpers), len(fields))
+    params = ", ".join(f"{_name(f)}: {t}" + (" = ..." if i >= first else "") for i, (f, t) in enumerate(fields))
+    return f"def __init__(self, {params}) -> None: ..."
 
 
 def _name(name: str) -> str:

@@ -35,6 +35,7 @@ IN_BODY = [
     ("x++", "HYB123", 2, "++", "`+= 1`"),
     ("if a = b:\n        pass", "HYB100", 6, "=", "`==`"),
     ("if a && b: pass", "HYB123", 6, "&&", "`and`"),
+    ('return f"{m["a"]}"', "HYB123", 8, 'f"{m["a', "the other kind of quote"),
     ("if a || b: pass", "HYB123", 6, "||", "`or`"),
     ("if !a: pass", "HYB101", 4, "!", "`not x`"),
     ("if a\n        pass", "HYB114", 5, "\n", "expected `:`"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import hybridc
+from hybridc.build import write_artifact
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -12,6 +13,7 @@ SOURCE = """
 enum Kind:
     Plain
     Sized(n: int)
+    Named(name: str, tags: list[str] = ["new"], kind: Kind? = none, scale: f64 = 1.0 / 4.0)
 
 struct Settings:
     rate: f64 = 1.0 / 4.0
@@ -40,3 +42,18 @@ def test_defaults_are_apart(tmp_path):
     assert second.steps == [1, 2] and mod.Settings().steps == [1, 2] and mod.steps(second) == 3
     again = [s.partition(".")[2].partition(" ")[0] for s in set(asked) if asked.count(s) > 1]
     assert sorted(again) == ["sized", "steps"]  # Python can change a list, and what holds one
+
+
+def test_fields_of_cases(tmp_path):
+    (tmp_path / "settings.hyb").write_text(SOURCE + "\nfn same(k: Kind) -> Kind:\n    return k\n")
+    artifact = write_artifact(str(tmp_path / "settings.hyb"), str(tmp_path), target="cpu:host")
+    for mod in hybridc.load(tmp_path / "settings.hyb"), hybridc.load(artifact):
+        first = mod.Kind.Named("a")
+        assert (first.tags, first.kind, first.scale) == (["new"], None, 0.25)
+        first.tags.append("old")
+        assert mod.Kind.Named(name="b", scale=2.0) == mod.Kind.Named("b", ["new"], None, 2.0)
+        assert mod.same(mod.Kind.Named("c")).tags == ["new"]
+        with pytest.raises(TypeError, match="needs field 'name'"):
+            mod.Kind.Named(tags=[])
+    stub = next(tmp_path.glob("*.pyi")).read_text()
+    assert "def __init__(self, name: str, tags: list[str] = ..., kind: Kind | None = ..., scale: float = ...)" in stub

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hybridc.base.dims import Dim, DimVar
@@ -390,10 +391,26 @@ def tuple_item(c: Body, value: tree.Expr, items: tuple[Type, ...], e: syntax.Ind
     return x
 
 
+def keyed(c: Body, t: Named, e: syntax.Index) -> syntax.Index:
+    """`m[i, j]`, where keys are tuples, is `m[(i, j)]`."""
+    sig = c.world.method(t.key, "_get")
+    if sig is None or len(e.items) == 1 or any(isinstance(i, syntax.Slice | syntax.Rest) for i in e.items):
+        return e
+    kind = c.head(substitute(sig.params[1].type, check_generic.owner_substitution(c, t)))
+    if not isinstance(kind, TupleType):
+        return e
+    return replace(e, items=(syntax.Tuple(e.items[0].span.to(e.items[-1].span), e.items),))  # type: ignore[arg-type]
+
+
+def one_index(c: Body, t: Named, e: syntax.Index) -> tree.Expr:
+    c.error("HYB311", f"{c.show(t)} takes one index", e.span, help="write `xs[i][j]` for a list in a list")
+    return c.poison(e.span)
+
+
 def container_index(c: Body, value: tree.Expr, t: Named, e: syntax.Index) -> tree.Expr:
+    e = keyed(c, t, e)
     if len(e.items) != 1:
-        c.error("HYB311", f"{c.show(t)} takes one index", e.span, help="write `xs[i][j]` for a list in a list")
-        return c.poison(e.span)
+        return one_index(c, t, e)
     item = e.items[0]
     if isinstance(item, syntax.Rest):
         c.error("HYB311", f"`...` is for tensors, and this is {c.show(t)}", item.span, help="`xs[:]` is all of it")

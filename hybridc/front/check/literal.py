@@ -20,10 +20,13 @@ from hybridc.base.types import (
     TupleType,
     Type,
     TypeVar,
+    substitute,
 )
 from hybridc.front.check import tree
 from hybridc.front.check.bounds import is_float
 from hybridc.front.check.consts import ListConst, fits, too_large, written
+from hybridc.front.check.scope import EnumSig, FnSig, StructSig
+from hybridc.front.check.soft import ARITHMETIC, MADE
 from hybridc.front.parse import syntax
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ def _sequence(c: Body, value: tuple[object, ...], span: Span, expected: Type | N
         items = tuple(literal(c, v, span, t) for v, t in zip(value, hints, strict=True))
         return tree.MakeTuple(TupleType(tuple(i.type for i in items)), span, items)
     elem: Type | None = c.head(expected.args[0]) if isinstance(expected, Named) and is_list else None  # type: ignore[arg-type]
-    hint = elem if elem is not None or not any(isinstance(v, float) for v in value) else F32
+    hint = elem if elem is not None else _of_floats(value)
     items = tuple(literal(c, v, span, hint) for v in value)
     elem = elem or c.fresh(span, "the elements of this list")
     for i in items:
@@ -93,6 +96,16 @@ def _sequence(c: Body, value: tuple[object, ...], span: Span, expected: Type | N
                     span)
             return c.poison(span)
     return tree.MakeList(Named(STD_TYPES["list"], (elem,)), span, items)
+
+
+def _of_floats(value: tuple[object, ...]) -> Type | None:
+    """The type of the items of a constant list, at any depth of which one float makes all numbers floats."""
+    if any(isinstance(v, float) for v in value):
+        return F32
+    if not value or not all(isinstance(v, ListConst) for v in value):
+        return None
+    inner = _of_floats(tuple(x for v in value if isinstance(v, ListConst) for x in v))
+    return None if inner is None else Named(STD_TYPES["list"], (inner,))
 
 
 def untyped(c: Body, e: syntax.Expr) -> bool:
@@ -118,7 +131,8 @@ def untyped(c: Body, e: syntax.Expr) -> bool:
 
 
 def open_literal(c: Body, e: syntax.Expr) -> bool:
-    """Whether an expression takes its type from context: numbers, `none`, `[]`, `{}` and what is made of these."""
+    """Whether an expression takes its type from context: numbers, `none`, `[]`, `{}` and what is made of these, tensors
+    and values of generic types too."""
     match e:
         case syntax.Literal(value=None):
             return True
@@ -126,7 +140,47 @@ def open_literal(c: Body, e: syntax.Expr) -> bool:
             return all(open_literal(c, i) for i in items)
         case syntax.MapLiteral(items=pairs):
             return all(open_literal(c, v) for _, v in pairs)
+        case syntax.Call(fn=fn, args=args):
+            return _open_call(c, fn, [a.value for a in args])
+        case syntax.Name(id=name) if name in c.module.cases and not c.within(name) and c.entity(name) is None:
+            return _any_gives_parameter(c, c.module.cases[name])
+        case syntax.Binary(op="*", left=syntax.List() as items):
+            return open_literal(c, items)
+        case syntax.Unary(op="-", operand=x):
+            return open_literal(c, x)
+        case syntax.Binary(op=op, left=l, right=r) if op in ARITHMETIC:
+            return open_literal(c, l) and open_literal(c, r)
     return untyped(c, e)
+
+
+def _open_call(c: Body, fn: syntax.Expr, args: list[syntax.Expr]) -> bool:
+    """Of a struct, a case or a function that is generic, or one that makes a tensor, with nothing that has a type."""
+    if isinstance(fn, syntax.Name) and not c.within(fn.id):
+        entity = c.entity(fn.id)
+        if entity is None and fn.id in MADE | {"tensor"} and fn.id not in c.module.cases:
+            elements = {"full": args[1:], "tensor": args, "arange": args}.get(fn.id, [])
+            return all(open_literal(c, a) for a in elements)
+        keys: tuple[str, ...] = (entity.key,) if entity is not None else c.module.cases.get(fn.id, ())
+    elif isinstance(fn, syntax.Attribute) and isinstance(fn.value, syntax.Name) and not c.within(fn.value.id):
+        entity = c.entity(fn.value.id)
+        keys = (entity.key,) if entity is not None and entity.kind == "enum" else ()
+    else:
+        return False
+    return _any_gives_parameter(c, keys) and all(open_literal(c, a) for a in args)
+
+
+def _any_gives_parameter(c: Body, keys: tuple[str, ...]) -> bool:
+    return any(_gives_parameter(c.world.sigs.get(key)) for key in keys)
+
+
+def _gives_parameter(sig: object) -> bool:
+    """Does its result hold what a type parameter stands for?"""
+    match sig:
+        case StructSig(params=params) | EnumSig(params=params):
+            return any(isinstance(p, TypeVar) for p in params)
+        case FnSig(result=result, type_params=params) if result is not None:
+            return substitute(result, dict.fromkeys(params, POISON)) != result
+    return False
 
 
 def has_fraction(c: Body, e: syntax.Expr) -> bool | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hybridc.base.source import Span
 from hybridc.base.types import (
     BOOL,
+    F32,
     INT,
     STD_TYPES,
     STR,
@@ -26,7 +27,7 @@ from hybridc.front.check import place as check_place
 from hybridc.front.check import tree
 from hybridc.front.check.bounds import elem_of, is_float, is_int, is_number, is_resource, not_comparable, wider
 from hybridc.front.check.infer import Meta
-from hybridc.front.check.literal import literal, numeric_hint, open_literal, untyped
+from hybridc.front.check.literal import has_fraction, literal, numeric_hint, open_literal, untyped
 from hybridc.front.check.narrowing import facts
 from hybridc.front.check.scope import EnumSig, StructSig
 from hybridc.front.check.tensor import binary_tensor, of_models, unary_tensor
@@ -75,8 +76,11 @@ def operands(c: Body, op: str, l: syntax.Expr, r: syntax.Expr, expected: Type | 
     if free_r and not free_l:
         left = c.value(l, expected)
         return left, _literal_beside(c, r, left, expected)
+    if isinstance(l, syntax.List) and not isinstance(r, syntax.List):
+        right = c.value(r, expected)
+        return c.value(l, _list_beside(c, l, right, expected)), right
     left = c.value(l, expected)
-    hint = expected
+    hint = _list_beside(c, r, left, expected) if isinstance(r, syntax.List) else expected
     t = c.head(left.type)
     if hint is None and isinstance(t, Named | TupleType) and op == "+":
         hint = t
@@ -90,6 +94,14 @@ def _literal_beside(c: Body, e: syntax.Expr, other: tree.Expr, expected: Type | 
     if hint is not None and is_int(hint) and isinstance(c.const(e), float):
         hint = numeric_hint(expected)
     return c.value(e, hint)
+
+
+def _list_beside(c: Body, e: syntax.List, other: tree.Expr, expected: Type | None) -> Type | None:
+    """What is asked of a list literal beside another operand: beside a tensor it is one, of its elements."""
+    t = c.head(other.type)
+    if not isinstance(t, Tensor):
+        return expected
+    return Tensor(F32, t.shape) if is_int(t.elem) and has_fraction(c, e) else t
 
 
 def combine(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:

@@ -240,7 +240,11 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
             return tree.PlaceItem(items[i], e.span, base, i)
         case Named(key):
             sig = c.world.method(key, "_set")
-            if len(e.items) != 1 or isinstance(e.items[0], syntax.Slice):
+            e = check_access.keyed(c, t, e)
+            if len(e.items) != 1:
+                check_access.one_index(c, t, e)
+                return None
+            if isinstance(e.items[0], syntax.Slice):
                 c.error("HYB511", f"a slice of {c.show(t)} cannot be assigned", e.span,
                         help="write `xs[a:b] = ...` as a statement of its own" if c.world.method(key, "_set_slice")
                         else "assign element by element, or build a new one")

@@ -1,5 +1,5 @@
 """Expressions that are `f32` (or `int`) only for want of context: number literals, ints that join them, tensors made of
-literals, `zeros(n)` and the like.
+literals, `zeros(n)` and the like, elements of a constant list.
 
 `n * 0.1` beside an `f64` is an `f64`, as `0.1` alone would be, and so is `tensor([0.1])` beside an `f64[1]`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hybridc.base.types import F32, F64, FLOATS, I32, INT, U8, Prim, Tensor, Type
+from hybridc.base.types import F32, F64, FLOATS, I32, INT, STD_TYPES, U8, VOID, Named, Prim, Tensor, Type
 from hybridc.front.check import tree
 
 ARITHMETIC = frozenset({"+", "-", "*", "/", "//", "%", "**"})
@@ -16,6 +16,7 @@ MADE = frozenset({"zeros", "ones", "full", "eye", "arange"})
 """Functions whose tensors have the element type that is asked for."""
 FIRST = {"full": 1, "arange": 3}
 """How many of their first arguments are elements (the others are sizes)."""
+ELEMENT = "std.list:list._get"
 RANGES = {I32: (-(2**31), 2**31), U8: (0, 256)}
 
 
@@ -51,7 +52,26 @@ def _widened(e: tree.Expr, elem: Prim) -> tree.Expr | None:
             count = FIRST.get(name, 0)
             found = _all(args[:count], elem)
             return None if found is None else replace(e, type=_of(t, elem), args=(*found, *args[count:]))
+        case tree.Call(fn=fn, args=(tree.Arg(value=whole), index)) if fn.key == ELEMENT and whole is not None:
+            container, item = _list(whole, elem)
+            if container is not None:
+                return replace(e, type=item, fn=replace(fn, types=(item,)), args=(tree.Arg(container), index))
     return None
+
+
+def _list(e: tree.Expr, elem: Prim) -> tuple[tree.Expr | None, Type]:
+    """A list, or an element that is one, of such elements; and the type of what it holds."""
+    if isinstance(e, tree.MakeList) and e.items:
+        items = [_list(x, elem)[0] if isinstance(x, tree.MakeList) else _widened(x, elem) for x in e.items]
+        found = tuple(x for x in items if x is not None)
+        if len(found) == len(items):
+            return replace(e, type=Named(STD_TYPES["list"], (found[0].type,)), items=found), found[0].type
+    elif isinstance(e, tree.Call) and e.fn.key == ELEMENT and e.args[0].value is not None:
+        whole, row = _list(e.args[0].value, elem)
+        if whole is not None and isinstance(row, Named):
+            call = replace(e, type=row, fn=replace(e.fn, types=(row,)), args=(tree.Arg(whole), e.args[1]))
+            return call, row.args[0]  # type: ignore[return-value]
+    return None, VOID
 
 
 def of_literals(e: tree.Expr) -> bool:

@@ -147,6 +147,8 @@ def assign(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
     if len(s.targets) > 1:
         return assign_many(c, s)
     target = s.targets[0]
+    if s.op is None and _dropped(target):
+        return [tree.ExprStmt(c.value(s.value), s.span)]
     if isinstance(target, syntax.Index) and len(target.items) == 1 and isinstance(target.items[0], syntax.Slice):
         base = check_place.place(c, target.value, "assign")
         base = base and check_place.held(c, base)
@@ -177,6 +179,11 @@ def assign(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
     value = augmented(c, s, place, t)
     check_place.changed(c, place)
     return [tree.Assign((place,), s.op, (value,), s.span)]
+
+
+def _dropped(target: syntax.Expr) -> bool:
+    """`x, _ = f()`: what nobody wants, as in a `let`."""
+    return isinstance(target, syntax.Name) and target.id == "_"
 
 
 def after_assign(c: Body, place: tree.Place, t: Type, value: tree.Expr) -> None:
@@ -213,9 +220,13 @@ def assign_many(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
         if len(s.value.items) != len(s.targets):
             c.error("HYB306", f"{len(s.targets)} targets for {len(s.value.items)} values", s.span)
             return []
-        places = [check_place.place(c, t, "assign") for t in s.targets]
+        places = [None if _dropped(t) else check_place.place(c, t, "assign") for t in s.targets]
         values: list[tree.Expr] = []
-        for p, v in zip(places, s.value.items):
+        for i, (p, v) in enumerate(zip(places, s.value.items)):
+            if _dropped(s.targets[i]):
+                values.append(c.value(v))
+                places[i] = tree.PlaceVar(values[i].type, v.span, tree.NOWHERE)
+                continue
             if p is None:
                 values.append(c.expr(v, POISON))
                 continue
@@ -230,8 +241,10 @@ def assign_many(c: Body, s: syntax.Assign) -> list[tree.Stmt]:
             check_place.changed(c, p)
         return [tree.Assign(tuple(p for p in places if p is not None), None, tuple(values), s.span)]
     value = c.value(s.value)
-    places = [check_place.place(c, t, "assign") for t in s.targets]
     t = c.head(value.type)
+    items = t.items if isinstance(t, TupleType) and len(t.items) == len(s.targets) else [t for _ in s.targets]
+    places = [tree.PlaceVar(item, target.span, tree.NOWHERE) if _dropped(target)
+              else check_place.place(c, target, "assign") for target, item in zip(s.targets, items)]
     if isinstance(t, Poison) or any(p is None for p in places):
         return []
     if not isinstance(t, TupleType) or len(t.items) != len(places):

@@ -13,7 +13,7 @@ from functools import partial
 
 from hybridc.base.dims import Dim, PackVar
 from hybridc.base.source import Span
-from hybridc.base.types import BOOL, INT, Poison, Prim, Tensor, Type
+from hybridc.base.types import BOOL, INT, STD_TYPES, STR, Named, Poison, Prim, Tensor, Type
 from hybridc.front.check import tensor_layer_rules, tensor_shape_rules, tree
 from hybridc.front.check.bounds import model_of
 from hybridc.front.check.consts import written
@@ -65,15 +65,22 @@ def _call(name: str, ctx: Context, call: syntax.Call, expected: Type | None = No
 
 
 def _literal_call(ctx: Context, call: syntax.Call, expected: Type | None = None) -> tree.Expr:
-    """`tensor([[1, 2], [3, 4]])`"""
+    """`tensor([[1, 2], [3, 4]])`, or of a list of numbers, as `stack` makes one."""
     call = _with_lists(ctx, call)
     if len(call.args) != 1 or call.args[0].name is not None or not isinstance(call.args[0].value, syntax.List):
-        t = ctx.resolve(ctx.expr(call.args[0].value).type) if len(call.args) == 1 else None
+        value = ctx.expr(call.args[0].value) if len(call.args) == 1 else None
+        t = ctx.resolve(value.type) if value is not None else None
         if isinstance(t, Poison):
             return ctx.poison(call.span)
+        item = t.args[0] if isinstance(t, Named) and t.key == STD_TYPES["list"] else None
+        if isinstance(item, Prim) and item != STR and value is not None and call.args[0].name is None:
+            ctx.prechecked[id(call.args[0].value)] = value
+            return _call("stack", ctx, call, expected)
         help = "a number is a tensor without dimensions as it is" if t is not None and isinstance(t, Prim) else (
-            "it is a tensor already" if isinstance(t, Tensor) else "`stack` makes a tensor of a list")
-        ctx.error("HYB306", "tensor takes one list literal", call.span, help)
+            "it is a tensor already" if isinstance(t, Tensor) else
+            "`stack([stack(row) for row in xs])` makes one of rows" if isinstance(item, Named) else
+            "`stack` makes a tensor of a list")
+        ctx.error("HYB306", "tensor takes one list literal, or one list of numbers", call.span, help)
         return ctx.poison(call.span)
     return literal_tensor(ctx, call.args[0].value, hint(expected))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from hybridc.base.types import INT, STD_TYPES, Named, Poison, Type
+from hybridc.base.types import INT, STD_TYPES, FnType, ModelType, Named, Poison, Type
 from hybridc.front.check import tree
 from hybridc.front.check.tensor_types import (
     Context,
@@ -77,6 +77,20 @@ class Arguments:
             listed = isinstance(t, Named) and t.key == STD_TYPES["list"]
             raise self.wrong(f"{self.name} takes tensors and numbers, not {t}", e,
                              "a list of numbers, or of tensors, is made a tensor by `stack(xs)`" if listed else None)
+        return value if t is value.type else replace(value, type=t)
+
+    def whole(self, name: str, expected: Type | None) -> tree.Expr:
+        """A value of any type but functions and models; a list literal is a tensor where nothing else is expected."""
+        e = self.need(name)
+        value = self.ctx.expr(e, expected)
+        t = self.ctx.resolve(value.type)
+        if isinstance(t, FnType | ModelType):
+            raise self.wrong(f"{self.name} takes values that hold numbers, not {t}", e,
+                             "`with_params(m, stop_gradient(params(m)))` is the model with constant parameters"
+                             if isinstance(t, ModelType) else None)
+        if is_numeric(t) or expected is None and _flat(value) is not None or isinstance(t, Poison):
+            self.ctx.prechecked[id(e)] = value
+            return self.value(e, expected)
         return value if t is value.type else replace(value, type=t)
 
     def get(self, name: str, expected: Type | None = None) -> tree.Expr:
@@ -227,7 +241,8 @@ def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Argument
         elif star is not None:
             rest.append(argument.value)
         else:
-            error(f"{name} takes {len(positional)} arguments, not {len(call.args)}", argument)
+            most = f"{len(positional)} argument" + "s" * (len(positional) != 1)
+            error(f"{name} takes {most}, not {len(call.args)}", argument)
             break
     if bad:
         raise Stop

@@ -121,7 +121,7 @@ def _clamp(a: Arguments, expected: Type | None) -> tree.Expr:
 
 @rule("stop_gradient", "x")
 def _stop_gradient(a: Arguments, expected: Type | None) -> tree.Expr:
-    x = a.get("x", expected)
+    x = a.whole("x", expected)
     return a.built(x.type, x)
 
 

@@ -42,6 +42,8 @@ class Context(Protocol):
     """The checker."""
 
     had_errors: bool
+    prechecked: dict[int, tree.Expr]
+    """What was made of an expression already, by its `id`, for who asks next."""
 
     def expr(self, e: syntax.Expr, expected: Type | None = None) -> tree.Expr: ...
 

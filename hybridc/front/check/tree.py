@@ -26,7 +26,7 @@ from typing import Union
 from hybridc.base.dims import DimVar, PackVar
 from hybridc.base.immutable import immutable
 from hybridc.base.source import Span
-from hybridc.base.types import ConfigValue, FnRef, ModelType, Type, TypeVar
+from hybridc.base.types import VOID, ConfigValue, FnRef, ModelType, Type, TypeVar
 from hybridc.front.check.tree_expr import (  # noqa: F401 (all of the tree goes by this module's name)
     Arg,
     Binary,
@@ -79,6 +79,10 @@ from hybridc.front.check.tree_expr import (  # noqa: F401 (all of the tree goes 
 @immutable(frozen=True, slots=True)
 class PlaceVar(Typed):
     var: Var
+
+
+NOWHERE = Var("", "_", VOID)
+"""The variable of `x, _ = f()`: what is assigned to it is dropped."""
 
 
 @immutable(frozen=True, slots=True)

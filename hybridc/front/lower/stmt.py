@@ -119,6 +119,8 @@ def assign(lw: Lowerer, stmt: tree.Assign) -> None:
         types = list(tuple_type.items) if isinstance(tuple_type, TupleType) else [t.type for t in stmt.targets]
     lw.b.span = stmt.span
     for target, value, type in zip(stmt.targets, values, types, strict=True):
+        if isinstance(target, tree.PlaceVar) and target.var == tree.NOWHERE:
+            continue
         place = access(lw, target)
         if isinstance(place, TensorAccess):
             # What broadcasts is decided by the type that is written.

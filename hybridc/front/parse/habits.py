@@ -288,6 +288,11 @@ def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
         written = PREFIXES.get(previous.value.lower())
         if written is not None:
             return Habit(f"a string has no prefix `{previous.value}`", written, previous, token)
+    if previous.type == "FSTRING" and previous.end_pos == token.start_pos and previous.value.count("{") > (
+        previous.value.count("}")
+    ):
+        return Habit("the f-string ends within its braces", "a string in there takes the other kind of quote, as in "
+                     """`f"{m['k']}"`""", previous, token)
     if previous.type == "QMARK" and token.type in ("NAME", "NUMBER", "STRING", "SELF", "LPAR"):
         return Habit("there is no `c ? a : b`", "write `a if c else b`", previous, previous)
     return None

@@ -177,6 +177,8 @@ def _declared(chunk: list[Token]) -> list[str]:
     its cases too, and every name in what is no declaration but those of numbers; a test declares nothing."""
     if chunk[0].type == "TEST":
         return []
+    if chunk[0].value in ("def", "class", "func", "function") and len(chunk) > 1:
+        return [str(chunk[1].value)]
     for i, token in enumerate(chunk[:-1]):
         if token.type in _DECLARING:
             if chunk[i + 1].type != "NAME":
