@@ -13,7 +13,11 @@ import pytest
 
 import hybridc
 from hybridc import driver
+from hybridc.core.ir import Loop
 from hybridc.explaining import explain
+from hybridc.passes import lanes
+from hybridc.passes.counted import counted
+from tests.core.texts import parsed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import lane_programs  # noqa: E402
@@ -120,6 +124,43 @@ def test_one_by_one(tmp_path, name):
     said = [text.strip().replace(str(path), "") for text in explain(str(path), target="cpu:x86-64-v4").splitlines()]
     found = [text for text in said if text.startswith("the loop")]
     assert found == ([f"the loop (:{loop}): {why} (:{line})"] if why else [])
+
+
+ANEW = """
+fn f(n%1: int) -> (int, int) {
+  %13: int, %14: int = loop 1 (%2: int = 0, %3: int = 0, %4: int = 0) {
+    %5: bool = lt(%4, n%1)
+    if %5 {
+      yield
+    } else {
+      exit 1 %2, %3
+    }
+    %6: int = loop 2 (%7: int = %4) {
+      %8: bool = gt(%7, 9)
+      if %8 {
+        yield
+      } else {
+        exit 2 %7
+      }
+      %9: int = sub(%7, 7)
+      yield %9
+    }
+    %10: int = add(%2, %6)
+    %11: int = hash_seed()
+    %12: int = add(%4, 1)
+    yield %10, %11, %12
+  }
+  yield %13, %14
+}
+"""
+
+
+def test_what_the_next_turn_has_from_an_operator_without_arguments():
+    program = parsed(ANEW)
+    fn = program.fns["f"]
+    loop = fn.body.stmts[0]
+    found = lanes.ahead(fn, loop, counted(loop), program)
+    assert found is not None and [type(s) for s in found.whole] == [Loop] and found.counters == (loop.params[2],)
 
 
 def bits(x: float) -> bytes:
