@@ -191,8 +191,8 @@ def artifact(
     launched: bool = False,
 ) -> bytes:
     """The bytes of a `.hybx` for this processor: the exports, with `all_names` everything the file declares, but for
-    the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`; with
-    `launched` for launchers too."""
+    the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`; if it
+    is to be `launched`, that for launchers alone."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     owner = models[0] if more is not None and (more.table != "fns" or not more.call) else None
     leading = None if more is None or not more.leading else Leading(more.call, owner, dict(more.leading))
@@ -207,9 +207,13 @@ def artifact(
         surface.without_derivatives(interface)
     elif more is None:
         surface.without_curvatures(interface)
-    cpus = [processors.HOST]
-    sources = checked.sources
-    return finish(core, interface, checked.path, sources, cpus, portable=portable, launched=launched, again=True).data
+    cpus, sources = [processors.HOST], checked.sources
+    if launched:
+        core = reached(core, interface, later=True)
+        pace.mark(core, interface)
+        core, origins = recognised(core, sources)
+        return launchable(core, interface, checked.path, sources, cpus, (), False, origins)
+    return finish(core, interface, checked.path, sources, cpus, portable=portable, again=True).data
 
 
 @deep_recursion()

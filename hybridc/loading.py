@@ -116,9 +116,7 @@ class _Source:
             if more is not None and all(d.code == "HYB803" for d in e.diagnostics):
                 raise Unfit(e.diagnostics[0].message) from None
             raise
-        inner = contents.device()
-        launcher = launchers.choose(self.device, inner, self.path)
-        contents = inner or contents
+        launcher = launchers.choose(self.device, None if self.device == "cpu" else contents, self.path)
         return contents.manifest(), contents.code("cpu", features()).objects(), launcher
 
     def name(self, more: More | None) -> str:

@@ -121,7 +121,8 @@ def _from_torch(value: Any, elem: str) -> Any:
         value = value.detach().resolve_neg().contiguous()
         return value.view(torch.int16).numpy().view(np.uint16) if elem == "bf16" else value.numpy()
     except (RuntimeError, NotImplementedError) as e:  # one that only stands for others, within vmap say
-        raise Unfit(f"{describe(value)}, whose elements torch does not give ({e})") from None
+        raise Unfit(f"{describe(value)}, whose elements torch does not give here, as within torch.func.vmap: call it "
+                    f"outside of that ({e})") from None
 
 
 def _from_list(value: Any, elem: str) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -50,7 +51,7 @@ class Loaded:
     shared: dict[str, int] = field(default_factory=dict)
 
 
-class DriverDevice:
+class DriverDevice(ABC):
     """A launcher for one kind of GPU. `library` stands in for the driver in tests."""
 
     interface: ClassVar[Interface]
@@ -118,9 +119,9 @@ class DriverDevice:
             return f"error {code}"
         return f"{name.value.decode()}, {code}"
 
+    @abstractmethod
     def choose(self, code: DeviceCode) -> str:
         """The target of the artifact that this GPU runs."""
-        raise NotImplementedError
 
     def current(self) -> None:
         """A thread works with the device's context only after it said so."""

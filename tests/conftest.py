@@ -109,11 +109,18 @@ def each_pass_verified():
 
 
 @pytest.fixture(scope="module")
-def unoptimised():
-    """LLVM leaves code as it is, and Core is not verified after each pass, for tests that are about something else than
-    code: they take a quarter of the time."""
+def as_written():
+    """LLVM leaves code as it is, for tests that are about something else than code."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def unoptimised(as_written: None):
+    """Nor is Core verified after each pass: such tests take a quarter of the time."""
+    patch = pytest.MonkeyPatch()
     patch.setenv("HYB_VERIFY", "0")
     yield
     patch.undo()

@@ -1,4 +1,5 @@
-"""`hybridc explain`: what runs where. report.py asks the passes, text.py and page.py show what they said."""
+"""`hybridc explain`: what runs where. report.py asks the passes, lanes.py of loops, text.py and page.py
+show what they said."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from hybridc.explaining.text import text
 
 @deep_recursion()
 def explain(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> str:
-    """Every function of a file that computes with tensors, or the one of that name. CompileError for what cannot be
-    compiled, LookupError if there is no such function."""
+    """Every function of a file of which there is something to say, or the one of that name. CompileError for what
+    cannot be compiled, LookupError if there is no such function."""
     return text(report_of(path, function, target=target, root=root))
 
 

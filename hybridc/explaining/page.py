@@ -8,6 +8,7 @@ from html import escape
 from importlib import resources
 
 from hybridc.explaining.report import Called, Flow, Function, Item, Kernel, Move, Place, Report
+from hybridc.explaining.text import NOTHING
 
 WHERE = {"gpu": "on the GPU", "cpu": "in a CPU kernel", "host": "on the host"}
 
@@ -71,7 +72,7 @@ class _Page:
 
     # ---- what it becomes
     def functions(self) -> str:
-        return self.right or "<p>Nothing here computes with tensors, and nothing is copied.</p>"
+        return self.right or f"<p>{NOTHING[0].upper()}{NOTHING[1:]}.</p>"
 
     def function(self, f: Function) -> str:
         kernels = list(_kernels(f.items))
@@ -79,7 +80,7 @@ class _Page:
                f"<small>{len(kernels)} kernel{'s' * (len(kernels) != 1)}, {_moves(f.items)} transfers</small></summary>"
         notes = "".join(_notes(title, of) for title, of in (
             ("Not in one kernel", f.apart), ("Copied", f.copies), ("On the host", f.hosted),
-            ("Checked when it runs", f.checks)))
+            ("Checked when it runs", f.checks), ("In lanes", f.lanes), ("Turn by turn", f.single)))
         body = f'<p class="signature"><code>({escape(f.signature)})</code></p>{self.items(f.items)}{notes}'
         return f"<details{'' if f.derivative else ' open'}>{head}{body}</details>"
 

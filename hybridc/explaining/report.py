@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 from hybridc import driver, pipeline
 from hybridc.base import knobs
@@ -16,9 +16,11 @@ from hybridc.core.printer import show_atom
 from hybridc.core.tensor_ops import ANYWHERE, TENSOR_ROWS
 from hybridc.core.types import show_type
 from hybridc.core.walk import blocks_of
+from hybridc.explaining import lanes
 from hybridc.kernels.cost import cost_of
 from hybridc.kernels.device import refusal
 from hybridc.link import surface
+from hybridc.llvm.processors import vector_bytes
 from hybridc.passes import copies, dce, fuse, place
 from hybridc.passes.ownership import own
 
@@ -92,6 +94,10 @@ class Function:
     """Containers that are copied, and why."""
     checks: list[str]
     """Sizes that are compared when it runs, since types leave them open."""
+    lanes: list[str]
+    """Loops that compute numbers of many turns at once."""
+    single: list[str]
+    """Loops with long ones within that do not, and why."""
 
 
 @dataclass
@@ -111,6 +117,7 @@ class _Notes:
     refusals: dict[str, list[fuse.Refusal]] = field(default_factory=dict)
     hosted: dict[str, list[place.Placed]] = field(default_factory=dict)
     copied: dict[str, list[copies.Copy]] = field(default_factory=dict)
+    lanes: dict[str, list[lanes.Said]] = field(default_factory=dict)
 
 
 AFTERWARDS = ("into_part", "place")
@@ -118,8 +125,8 @@ AFTERWARDS = ("into_part", "place")
 
 
 def report_of(path: str, function: str | None = None, *, target: str = "cpu", root: str | None = None) -> Report:
-    """Of every function of a file that computes with tensors or copies containers, or the one of that name.
-    CompileError for what cannot be compiled, LookupError if there is no such function."""
+    """Of every function of a file of which there is something to say, or the one of that name. CompileError for what
+    cannot be compiled, LookupError if there is no such function."""
     checked = driver.check(path, root)
     core, interface = driver.lower(checked)
     surface.without_curvatures(interface)
@@ -134,12 +141,19 @@ def report_of(path: str, function: str | None = None, *, target: str = "cpu", ro
     if device:
         core = place.run(core, knobs.place_everything(), notes.hosted)
     notes.copied = copies.copies(own(core))
+    ready = core
+    for name, run in dropwhile(lambda p: p[0] not in AFTERWARDS, passes):
+        if name != "place":
+            ready = pipeline.passed(name, run, ready, roots)
+    owned, width = own(ready).program, vector_bytes(driver.processors_of(target)[0])
+    seldom = surface.once(interface, ready)
+    notes.lanes = {n: list(lanes.said(fn, owned, width)) for n, fn in owned.fns.items() if n not in seldom}
     builder = _Builder(core, notes, with_library(core, checked.sources))
     found = [f for f in map(builder.function, core.fns.values()) if f is not None]
     if function is not None:
         found = [f for f in found if function in (f.title, f.title.rpartition(".")[2])]
     if not found and function is not None:
-        raise LookupError(f"{path} has no function {function} that computes with tensors or copies")
+        raise LookupError(f"{path} has no function {function} of which there is anything to say")
     return Report(path, target, found, builder.sources, builder.hosts)
 
 
@@ -176,7 +190,8 @@ class _Builder:
             + ("it is written, and stays where it was read" if c.element else "it is written, and needed as it was")
             for c in self.notes.copied.get(fn.name, ())
         )
-        if not copied and not any(map(_shown, items)):
+        loops = self.notes.lanes.get(fn.name, ())
+        if not copied and not loops and not any(map(_shown, items)):
             return None
         apart = dict.fromkeys(
             f"{word(r.op)}{self.at(r.op.span)} with {word(r.before)}{self.at(r.before.span)}: {r.reason}"
@@ -186,10 +201,13 @@ class _Builder:
             f"{', '.join(words(p.stmt))}{self.at(p.stmt.span)}: {p.reason}" for p in self.notes.hosted.get(fn.name, ())
         )
         checks = dict.fromkeys(self.checks(fn.body))
+        together = dict.fromkeys(f"the loop{self.at(s.loop)}: {s.turns} turns at once, {s.what}{self.at(s.span)}"
+                                 for s in loops if s.turns > 1)
+        single = dict.fromkeys(f"the loop{self.at(s.loop)}: {s.what}{self.at(s.span)}" for s in loops if s.turns == 1)
         params = ", ".join(f"{p.name or f'%{p.id}'}: {show_type(p.type)}" for p in fn.params)
         derivative = fn.name.startswith("gradient of ") or " reverse" in fn.name or " forward" in fn.name
         return Function(_title(fn), derivative, params, self.place(fn.span), items, list(apart), list(hosted),
-                        list(copied), list(checks))
+                        list(copied), list(checks), list(together), list(single))
 
     # ---- what runs
     def items(self, b: ir.Block) -> list[Item]:

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from hybridc.explaining.report import Called, Flow, Function, Item, Kernel, Move, Report, where
 
 WITHIN = {"loop": "in a loop", "parallel": "in parallel", "if": "in a branch", "else": "in a branch"}
+NOTHING = "nothing here computes with tensors, nothing is copied, and no loop has a long one within"
 
 
 def text(report: Report) -> str:
-    return "\n".join(map(_function, report.functions)) or "nothing here computes with tensors, and nothing is copied\n"
+    return "\n".join(map(_function, report.functions)) or NOTHING + "\n"
 
 
 def _function(f: Function) -> str:
     lines = [f"{f.title}({f.signature}){where(f.place)}", *_items(f.items, ""), *(f"  copies {c}" for c in f.copies)]
-    for title, notes in (("not in one kernel", f.apart), ("on the host", f.hosted), ("checked when it runs", f.checks)):
+    for title, notes in (("not in one kernel", f.apart), ("on the host", f.hosted), ("checked when it runs", f.checks),
+                         ("in lanes", f.lanes), ("turn by turn", f.single)):
         if notes:
             lines += [f"  {title}:", *(f"    {n}" for n in notes)]
     return "\n".join(lines) + "\n"
@@ -41,4 +43,4 @@ def _items(items: Sequence[Item], within: str) -> list[str]:
     return lines
 
 
-__all__ = ["text"]
+__all__ = ["NOTHING", "text"]

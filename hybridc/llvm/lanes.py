@@ -57,15 +57,19 @@ def lanes_of(e: FnEmitter, loop: Loop, turn: Counted | None) -> Lanes | None:
     if turn is None or e.module.vector_bytes < LONG:
         return None
     found = ahead(e.fn, loop, turn, e.module.program)
-    if found is None or e.module.vector_bytes == LONG and any(map(_slow, statements(found.block))):
-        return None
-    return Lanes(e, loop, turn, found)
+    return None if found is None or lacks(found, e.module.vector_bytes) else Lanes(e, loop, turn, found)
 
 
-def _slow(s: Stmt) -> bool:
-    """Is there something in a loop that the shortest vectors have no instruction for?"""
-    return isinstance(s, Loop) and any(
-        isinstance(x, Op) and x.op in LACKING and INT in (x.args[0].type, x.outs[0].type) for x in statements(s.body))
+def width(vector_bytes: int) -> int:
+    """Of how many turns: two vectors of the widest numbers, so that one computes while the other waits."""
+    return vector_bytes // 4
+
+
+def lacks(ahead: Ahead, vector_bytes: int) -> Op | None:
+    """An operator in a loop that vectors as short as these have no instruction for."""
+    loops = (s for s in statements(ahead.block) if isinstance(s, Loop) and vector_bytes <= LONG)
+    return next((x for s in loops for x in statements(s.body) if isinstance(x, Op) and x.op in LACKING
+                 and INT in (x.args[0].type, x.outs[0].type)), None)
 
 
 class Lanes:
@@ -73,8 +77,7 @@ class Lanes:
 
     def __init__(self, e: FnEmitter, loop: Loop, turn: Counted, ahead: Ahead):
         self.e, self.ahead, self.index, self.stop = e, ahead, turn.index, turn.stop
-        # Two vectors of the widest numbers, so that one computes while the other waits.
-        self.k = Wide(e, e.module.vector_bytes // 4)
+        self.k = Wide(e, width(e.module.vector_bytes))
         self.varying = _varying(ahead)
         self.env: dict[int, str] = {}
         self.targets: dict[int, Target] = {}

@@ -89,16 +89,21 @@ def ahead(fn: Fn, loop: Loop, turn: Counted, program: Program) -> Ahead | None:
     """What of a loop's turns is worth being computed ahead, if anything is."""
     if not _may_hold(turn.rest, program):
         return None
-    start = loop.inits[turn.place]
-    if isinstance(start, Const) and isinstance(turn.stop, Const) and turn.stop.value - start.value <= FEW:
+    if few(loop, turn):
         return None
-    return _Turn(fn, loop, turn, program).found()
+    return Turn(fn, loop, turn, program).found()
+
+
+def few(loop: Loop, turn: Counted) -> bool:
+    """Is it known to have few turns?"""
+    start = loop.inits[turn.place]
+    return isinstance(start, Const) and isinstance(turn.stop, Const) and turn.stop.value - start.value <= FEW
 
 
 @once
 def alone(fn: Fn) -> bool:
     """Does a function only compute numbers of numbers, but for what it calls?"""
-    return not fn.adjoint and _plain((*fn.params, *fn.results)) and _numbers(fn.body, {RETURN}, lambda s: True)
+    return not fn.adjoint and plain((*fn.params, *fn.results)) and _numbers(fn.body, {RETURN}, lambda s: True)
 
 
 def within_reach(name: str, program: Program, above: tuple[str, ...] = ()) -> bool:
@@ -110,18 +115,19 @@ def within_reach(name: str, program: Program, above: tuple[str, ...] = ()) -> bo
 def fits(name: str, program: Program) -> bool:
     """And is a call of it worth that?"""
     fn = program.fns[name]
-    return within_reach(name, program) and _long_in(fn, program) and not _has_lanes(statements_in(fn), fn, program)
+    return within_reach(name, program) and long_in(fn, program) and not has_lanes(statements_in(fn), fn, program)
 
 
-def _has_lanes(found: Iterable[Stmt], fn: Fn, program: Program) -> bool:
+def has_lanes(found: Iterable[Stmt], fn: Fn, program: Program) -> bool:
     """Is there a loop among these statements whose own turns go together?"""
     turns = [(s, counted(s)) for s in found if isinstance(s, Loop)]
     return any(turn is not None and ahead(fn, s, turn, program) is not None for s, turn in turns)
 
 
-def _long_in(fn: Fn, program: Program) -> bool:
+def long_in(fn: Fn, program: Program) -> bool:
+    """Is there such a loop in a function, or in what it calls?"""
     return any(isinstance(s, Loop) and long(s) for s in statements_in(fn)) or any(
-        _long_in(program.fns[n], program) for n in calls(fn)
+        long_in(program.fns[n], program) for n in calls(fn)
     )
 
 
@@ -130,8 +136,7 @@ def long(loop: Loop) -> bool:
     turn = counted(loop)
     if turn is None:
         return True
-    start = loop.inits[turn.place]
-    if isinstance(start, Const) and isinstance(turn.stop, Const) and turn.stop.value - start.value <= FEW:
+    if few(loop, turn):
         return False
     if any(isinstance(b.tail, Exit) for b in all_blocks(turn.rest)):
         return True
@@ -149,24 +154,24 @@ def _may_hold(block: Block, program: Program) -> bool:
     return any(isinstance(s, Loop) or isinstance(s, Call) and fits(s.fn, program) for s in block.stmts)
 
 
-def _plain(things: tuple[object, ...]) -> bool:
+def plain(things: tuple[object, ...]) -> bool:
     return all((t.type if isinstance(t, (Var, Const)) else t) in KINDS for t in things)
 
 
 def _numbers(block: Block, labels: set[int], callable_: Callable[[str], bool]) -> bool:
     """Does a block only compute numbers, and end or leave to one of these labels?"""
     tail = block.tail
-    if isinstance(tail, Fault) or isinstance(tail, Exit) and tail.label not in labels or not _plain(tail.values):
+    if isinstance(tail, Fault) or isinstance(tail, Exit) and tail.label not in labels or not plain(tail.values):
         return False
     return all(_number(s, labels, callable_) for s in block.stmts)
 
 
 def _number(s: Stmt, labels: set[int], callable_: Callable[[str], bool]) -> bool:
-    if not _plain((*args_of(s), *outs_of(s), *bound_in(s))):
+    if not plain((*args_of(s), *outs_of(s), *bound_in(s))):
         return False
     match s:
         case Op():
-            return _operator(s)
+            return in_vectors(s)
         case Call():
             return callable_(s.fn)
         case If():
@@ -176,10 +181,10 @@ def _number(s: Stmt, labels: set[int], callable_: Callable[[str], bool]) -> bool
     return False
 
 
-def _operator(op: Op, once: bool = False) -> bool:
+def in_vectors(op: Op, once: bool = False) -> bool:
     """An operator that vectors have. Divisions of whole numbers are by powers of two, which are shifts, or by constants
     if it is done `once` for a turn; shifts are by constants."""
-    if op.op not in NUMBERS or may_fault(op) or not _plain((*op.args, *op.outs)):
+    if op.op not in NUMBERS or may_fault(op) or not plain((*op.args, *op.outs)):
         return False
     by = op.args[-1]
     if op.op in ("floordiv", "mod"):
@@ -188,7 +193,7 @@ def _operator(op: Op, once: bool = False) -> bool:
     return op.op not in ("shl", "shr", "lshr") or isinstance(by, Const)
 
 
-class _Turn:
+class Turn:
     """One turn of a loop."""
 
     def __init__(self, fn: Fn, loop: Loop, turn: Counted, program: Program):
@@ -253,13 +258,13 @@ class _Turn:
         if isinstance(s, Op) and reads:
             return self.read(s)
         if isinstance(s, Op):
-            return s.op == "place" or _operator(s, once=True)
+            return s.op == "place" or in_vectors(s, once=True)
         return _number(s, set(), lambda name: within_reach(name, self.program))
 
     def read(self, s: Op) -> bool:
         """An element; of a buffer that does not say where it ends one that every turn reads."""
         of, t = s.args[0], s.args[0].type
-        if not isinstance(of, Var) or not _plain((*s.args[1:], *s.outs)) or any(a.type != INT for a in s.args[1:]):
+        if not isinstance(of, Var) or not plain((*s.args[1:], *s.outs)) or any(a.type != INT for a in s.args[1:]):
             return False
         if of.id in self.own and (of.id not in self.rows or s.args[1:] != (self.turn.index,)):
             return False
@@ -271,7 +276,7 @@ class _Turn:
         if not isinstance(s, Loop) or diverges(s):
             return isinstance(s, Call) and fits(s.fn, self.program)
         inner = (s, *statements(s.body))
-        if _has_lanes(inner, self.fn, self.program):
+        if has_lanes(inner, self.fn, self.program):
             return False
         return any(isinstance(x, Loop) and long(x) or isinstance(x, Call) and fits(x.fn, self.program) for x in inner)
 

@@ -19,6 +19,8 @@ from hybridc.autodiff.tensor_rules import TENSOR_ADJOINTS
 from hybridc.core.interp import Interpreter
 from hybridc.core.ops import OPS
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 CASES: dict[str, tuple[str, tuple]] = {}
 R = np.random.default_rng(0)
 x3, X, Y = R.normal(size=3), R.normal(size=(3, 4)), R.normal(size=(4, 2))

@@ -47,15 +47,16 @@ def written(folder: Path, source: str, kind: str) -> Path:
 
 @pytest.fixture(scope="module")
 def mod(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """All functions: those of BUILT from an artifact, the others as `load` compiles them."""
+    """All functions: those of BUILT from an artifact, the last of them made again from the Core that it holds, the others
+    as `load` compiles them."""
     patch = pytest.MonkeyPatch()
     patch.setenv("HYB_OPT", "0")
     folder = tmp_path_factory.mktemp("compiled")
     for source in BUILT:
         checked = checking.check(str(written(folder, source, "d")))
         (folder / f"{source}.hybx").write_bytes(driver.build(checked, "cpu:host").data)
-    files = {source: hybridc.load(folder / f"{source}.hybx" if source in BUILT else written(folder, source, "d"))
-             for source in SOURCES}
+    files = {source: hybridc.load(folder / f"{source}.hybx", trust=source != BUILT[-1]) if source in BUILT
+             else hybridc.load(written(folder, source, "d")) for source in SOURCES}
     patch.undo()
     return SimpleNamespace(**{f"{letter}{name}": getattr(files[file], f"{letter}{name}")
                               for name, file in OF.items() for letter in ("", "d_")})

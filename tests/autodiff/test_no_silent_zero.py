@@ -12,6 +12,8 @@ from click.testing import CliRunner
 import hybridc
 from hybridc.cli import main
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 STORES = '''
 fn inner(x: f64, mut mem: store[str, f64]) -> f64:
     mem["a"] = x

@@ -16,6 +16,8 @@ from hybridc.core.types import show_type
 from hybridc.core.values import Buffer
 from hybridc.core.walk import statements
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 ONE = {
     "numbers": ("""
 fn f(x: f64[N]) -> f64:

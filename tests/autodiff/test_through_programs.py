@@ -11,6 +11,8 @@ from differences import slope
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 SOURCE = Path(__file__).with_name("programs.hyb")
 
 

@@ -8,6 +8,8 @@ import pytest
 
 import hybridc
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 torch = pytest.importorskip("torch")
 
 STATEFUL = '''

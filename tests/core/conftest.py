@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(scope="module", autouse=True)
-def passes(each_pass_verified: None) -> None:
+def passes(each_pass_verified: None, as_written: None) -> None:
     """Are verified one by one."""

@@ -16,11 +16,12 @@ from hybridc import driver
 from hybridc.build import write_artifact
 from hybridc.core.tensor_faults import INT_FAULTS
 from hybridc.core.tensor_ops import TENSOR_ROWS
-from hybridc.kernels.device import HOST_ONLY, JOINED, LINES, MOVES, SCALARS_ON_HOST, SUMS, UPDATES
+from hybridc.kernels.device import HOST_ONLY, JOINED, LINES, MOVES, SCALARS_ON_HOST, SUMS, UPDATES, refusal
 from hybridc.llvm.device import SINGLE
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.triton.scalars import SUPPORTED
 from hybridc.triton.single import WRITERS
+from tests.core.texts import parsed
 
 pytestmark = pytest.mark.usefixtures("unoptimised")
 
@@ -167,6 +168,40 @@ fn some(x: f32[N, 7], places: int[K, 1]) -> f32[K]:
                     getattr(m, name)(x, given)
                 said.append((str(fault.value), fault.traceback[-1].lineno))
             assert said[0] == said[1]
+
+
+def test_elements_picked_of_what_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel picks of what lies in memory: what is computed first is a kernel of its own."""
+    ops = parsed("""
+fn f(x%1: f32[?, ?], at%2: int[?, 1]) -> (f32[?, 1]) {
+  %3: f32[?, ?] = map[axes=((0, 1,),), `fn`="exp"](x%1)
+  %4: f32[?, 1] = gather[axis=1](%3, at%2)
+  %5: f32[?, 1] = map[axes=((0, 1,),), `fn`="neg"](%4)
+  yield %5
+}
+""").fns["f"].body.stmts
+    assert refusal(ops, ops[-1].outs) == "elements picked of what the kernel computes"
+    assert refusal(ops[1:], ops[-1].outs) is None
+    monkeypatch.setenv("HYB_PLACE", "all")
+    text = """
+fn picked(x: f32[N, M], labels: int[N, 1]) -> f32[N]:
+    return reshape(gather(exp(x), 1, labels), N) * 2.0
+
+fn both(x: f32[N, M], labels: int[N, 1]) -> (f32[N], f32[N, M]):
+    let y = x * x + 1.0
+    return reshape(gather(y, 1, labels), N) - max(x, axis=-1), y
+"""
+    kernels = emit(tmp_path, text, "kernels").split("\nfn ")
+    assert [k.count("GPU kernel") for k in kernels[:2]] == [2, 2]
+    mod = hybridc.load(str(tmp_path / "p.hyb"), device="interpret")
+    random = np.random.default_rng(0)
+    for n, m in ((70, 300), (3, 1), (1, 40), (0, 4)):
+        x, labels = random.standard_normal((n, m), np.float32), random.integers(0, m, (n, 1))
+        of = np.arange(n), labels[:, 0]
+        np.testing.assert_allclose(mod.picked(x, labels), np.exp(x)[of] * 2, rtol=1e-6)
+        found, y = mod.both(x, labels)
+        np.testing.assert_allclose(y, x * x + 1, rtol=1e-6)
+        np.testing.assert_allclose(found, (x * x + 1)[of] - x.max(1), rtol=1e-5, atol=1e-5)
 
 
 def test_index_out_of_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

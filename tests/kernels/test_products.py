@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -33,18 +35,26 @@ def function(name: str, kind: Prim, ta: bool, tb: bool, known: tuple[int | None,
     return Fn(name, (x, y), (result.type,), b.close(Yield((result,))))
 
 
+TURNS = [(ta, tb) for ta in (False, True) for tb in (False, True)]
+
+
+@cache
+def made(kind: Prim, cpu: str = "host", known: tuple[int | None, int | None] = (None, None)) -> tuple[Program, Loaded]:
+    """f0 to f3, each with its sides as TURNS say."""
+    program = Program(fns={f"f{i}": function(f"f{i}", kind, *turn, known) for i, turn in enumerate(TURNS)})
+    return program, Loaded(compile_program(program, list(program.fns), cpu=cpu))
+
+
 @pytest.mark.parametrize("kind", [F32, F64], ids=["f32", "f64"])
 @pytest.mark.parametrize("cpu", ["host", "x86-64-v3", "x86-64-v2"])
 def test_sizes(cpu: str, kind: Prim) -> None:
-    turns = [(ta, tb) for ta in (False, True) for tb in (False, True)]
-    program = Program(fns={f"f{i}": function(f"f{i}", kind, *turn) for i, turn in enumerate(turns)})
-    loaded = Loaded(compile_program(program, list(program.fns), cpu=cpu))
+    program, loaded = made(kind, cpu)
     rng = np.random.default_rng(0)
     dtype = np.float32 if kind == F32 else np.float64
     for m, k, n in SIZES:
         a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
         bound = np.finfo(dtype).eps * (np.sqrt(k) + 4) * (np.abs(a) @ np.abs(b))
-        for i, (ta, tb) in enumerate(turns):
+        for i, (ta, tb) in enumerate(TURNS):
             left, right = (np.ascontiguousarray(x.T if turned else x, dtype) for x, turned in ((a, ta), (b, tb)))
             want = (left.T if ta else left).astype(np.float64) @ (right.T if tb else right).astype(np.float64)
             (got,) = run_native(loaded, program.fns[f"f{i}"], [left, right])
@@ -54,22 +64,18 @@ def test_sizes(cpu: str, kind: Prim) -> None:
 
 @pytest.mark.parametrize("m, k, n", [(1, 70, 300), (1, 40, 256), (1, 64, 390), (1, 3, 5), (1, 1100, 44), (300, 70, 1), (5, 3, 1), (44, 1100, 1), (1, 9, 1)])
 def test_one_row_or_one_column(m: int, k: int, n: int) -> None:
-    turns = [(ta, tb) for ta in (False, True) for tb in (False, True)]
-    known = (m if m == 1 else None, n if n == 1 else None)
-    program = Program(fns={f"f{i}": function(f"f{i}", F32, *turn, known) for i, turn in enumerate(turns)})
-    loaded = Loaded(compile_program(program, list(program.fns)))
+    program, loaded = made(F32, known=(m if m == 1 else None, n if n == 1 else None))
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(np.float32), rng.standard_normal((k, n)).astype(np.float32)
     want, bound = a.astype(np.float64) @ b, np.finfo(np.float32).eps * (np.sqrt(k) + 4) * (np.abs(a) @ np.abs(b))
-    for i, (ta, tb) in enumerate(turns):
+    for i, (ta, tb) in enumerate(TURNS):
         left, right = (np.ascontiguousarray(x.T if turned else x) for x, turned in ((a, ta), (b, tb)))
         (got,) = run_native(loaded, program.fns[f"f{i}"], [left, right])
         assert got.shape == (m, n) and (np.abs(got - want) <= bound).all(), (ta, tb)
 
 
 def test_what_is_not_finite_reaches_its_row_and_column_only() -> None:
-    program = Program(fns={f"f{i}": function(f"f{i}", F32, False, bool(i)) for i in range(2)})
-    loaded = Loaded(compile_program(program, list(program.fns)))
+    program, loaded = made(F32)
     rng = np.random.default_rng(1)
     for m, k, n in SIZES:
         if 0 in (m, k, n):
@@ -85,13 +91,12 @@ def test_what_is_not_finite_reaches_its_row_and_column_only() -> None:
 
 def test_the_same_bits_wherever_a_row_stands() -> None:
     """Large products go in blocks; what a row gives does not depend on its neighbours."""
-    program = Program(fns={"f": function("f", F32, False, False)})
-    loaded = Loaded(compile_program(program, ["f"]))
+    program, loaded = made(F32)
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((331, 700)).astype(np.float32), rng.standard_normal((700, 45)).astype(np.float32)
-    (whole,) = run_native(loaded, program.fns["f"], [a, b])
+    (whole,) = run_native(loaded, program.fns["f0"], [a, b])
     for first in (0, 14, 200, 290):
-        (part,) = run_native(loaded, program.fns["f"], [np.ascontiguousarray(a[first : first + 30]), b])
+        (part,) = run_native(loaded, program.fns["f0"], [np.ascontiguousarray(a[first : first + 30]), b])
         np.testing.assert_array_equal(part, whole[first : first + 30])
 
 
@@ -100,8 +105,7 @@ def test_the_same_bits_wherever_a_row_stands() -> None:
 def test_a_row_by_rows_at_any_address(cpu: str, kind: Prim) -> None:
     """Rows that lie across lines of the cache are read from the line on: the bits are the same, and what lies before
     and after the matrix does not matter."""
-    program = Program(fns={"f": function("f", kind, False, True)})
-    loaded = Loaded(compile_program(program, ["f"], cpu=cpu))
+    program, loaded = made(kind, cpu)
     rng = np.random.default_rng(3)
     dtype = np.float32 if kind == F32 else np.float64
     for n, k in [(300, 126), (64, 256), (130, 257), (67, 1030), (65, 255), (200, 64), (9, 1000), (1, 70), (640, 96)]:
@@ -114,7 +118,7 @@ def test_a_row_by_rows_at_any_address(cpu: str, kind: Prim) -> None:
             room = np.full(n * k + 64, np.nan, dtype)
             lies = room[offset : offset + n * k].reshape(n, k)
             lies[:] = w
-            (got,) = run_native(loaded, program.fns["f"], [x, lies])
+            (got,) = run_native(loaded, program.fns["f1"], [x, lies])
             first = got if first is None else first
             assert (np.abs(got - want) <= bound).all(), (n, k, offset)
             np.testing.assert_array_equal(got, first)
@@ -124,8 +128,7 @@ def test_a_row_by_rows_at_any_address(cpu: str, kind: Prim) -> None:
 @pytest.mark.parametrize("n, k", [(1100, 256), (1107, 250), (4100, 70)])
 def test_the_same_bits_from_either_end(cpu: str, n: int, k: int) -> None:
     """Few rows by a large matrix: it is read from the end where it was left, of which the results know nothing."""
-    program = Program(fns={"f": function("f", F32, False, True)})
-    loaded = Loaded(compile_program(program, ["f"], cpu=cpu))
+    program, loaded = made(F32, cpu)
     rng = np.random.default_rng(4)
     w = rng.standard_normal((n, k)).astype(np.float32)
     assert w.nbytes >= LEAST
@@ -135,7 +138,7 @@ def test_the_same_bits_from_either_end(cpu: str, n: int, k: int) -> None:
         bound = np.finfo(np.float32).eps * (np.sqrt(k) + 4) * (np.abs(x) @ np.abs(w.T))
         found, ends = [], []
         for _ in range(3):
-            found += run_native(loaded, program.fns["f"], [x, w], context)
+            found += run_native(loaded, program.fns["f1"], [x, w], context)
             ends.append(any(context.memory[start : start + ENDS // 8]))
         assert (np.abs(found[0] - x.astype(np.float64) @ w.T) <= bound).all()
         np.testing.assert_array_equal(found[1], found[0])
@@ -187,10 +190,10 @@ fn f(x%1: KIND[1, INNER], w%2: KIND[ROWS, INNER], b%3: KIND[1, ROWS]) -> (KIND[1
 }
 """.replace("KIND", kind.name).replace("ROWS", str(n)).replace("INNER", str(k)))
         assert len(fused_statements(program)) == 1
-        program = Program(fns={**program.fns, "g": function("g", kind, False, True)})
-        loaded = Loaded(compile_program(program, ["f", "g"], cpu=cpu))
+        loaded = Loaded(compile_program(program, ["f"], cpu=cpu))
         x, w, b = (rng.standard_normal(s).astype(dtype) for s in ((1, k), (n, k), (1, n)))
-        (product,) = run_native(loaded, program.fns["g"], [x, w])
+        general, beside = made(kind, cpu)
+        (product,) = run_native(beside, general.fns["f1"], [x, w])
         context = Context()
         for offset in (0, 0, 1, 5):
             room = np.full(n * k + 64, np.nan, dtype)

@@ -8,6 +8,7 @@ import pytest
 
 import hybridc
 from hybridc import driver, loading, pipeline
+from hybridc.base.recursion import deep_recursion
 from hybridc.core.interp import Interpreter
 from hybridc.core.ir import Program as Core
 from hybridc.core.printer import print_program
@@ -30,6 +31,13 @@ class Program:
         self.path = path
         self.checked = driver.check(str(path))
         self.core, self.interface = driver.lower(self.checked, tests=True)
+
+    def better(self) -> Core:
+        """After all passes. As functions that are recognised, so that what they become is made once for all tests."""
+        with deep_recursion():
+            lowered, interface = driver.lower(self.checked, tests=True, later=True)
+            core, origins = pipeline.recognised(pipeline.reached(lowered, interface), self.checked.sources)
+            return pipeline.optimise(core, interface, self.checked.sources, origins=origins)
 
     def interpret(self, core: Core) -> None:
         machine = Interpreter(core)
@@ -55,7 +63,7 @@ class TestPrograms:
 
     def test_interpreted_after_the_passes(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HYB_VERIFY", "1")
-        program.interpret(pipeline.optimise(program.core, program.interface, program.checked.sources))
+        program.interpret(program.better())
 
     def test_compiled(self, path: Path) -> None:
         assert [call() for _, call in loading.tests(str(path))]

@@ -19,6 +19,8 @@ from hybridc.c_library import write_library
 from hybridc.checking import check
 from hybridc.llvm import backend
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 FUNCTION = """
 fn table{i}(n: int) -> map[int, list[int]]:
     var found: map[int, list[int]] = {{}}
