@@ -16,15 +16,6 @@ from hybridc.llvm.support import CTX, PAGE
 Row = Callable[[FnEmitter, Op], Results]
 
 
-def _by(result: str, helper: Callable[[Module], str], *types: str) -> Row:
-    """A call of a helper, given operands of these types."""
-
-    def row(e: FnEmitter, op: Op) -> Results:
-        return ((e.call(result, helper(e.module), list(zip(types, map(e.one, op.args), strict=True))),),)
-
-    return row
-
-
 def _compare(e: FnEmitter, op: Op) -> Results:
     a, b, count = (e.one(x) for x in op.args)
     x, y = e.buffer_data(a), e.buffer_data(b)
@@ -89,11 +80,11 @@ SHORT = 16
 """Bytes of a text that is read as one vector, so that nothing branches on its length."""
 
 
-def _short(code: Code, n: str, *data: str) -> str:
-    """i1: these are 1 to SHORT bytes, and SHORT can be read, since they lie in the page of the first. (Bytes that end
+def _short(code: Code, n: str, *data: str, most: int = SHORT) -> str:
+    """i1: these are 1 to `most` bytes, and SHORT can be read, since they lie in the page of the first. (Bytes that end
     with the text, where no page needs to be looked at, would overlap its header, and wait for a count that has just
     been written.)"""
-    few = code.icmp("ult", code.sub(n, "1"), str(SHORT))
+    few = code.icmp("ult", code.sub(n, "1"), str(most))
     for at in data:
         within = code.op2("and", "i64", code.convert("ptrtoint", "ptr", at, "i64"), str(PAGE - 1))
         few = code.op2("and", "i1", few, code.icmp("ule", within, str(PAGE - SHORT)))
@@ -106,51 +97,34 @@ def _first_bytes(code: Code, n: str) -> str:
     return code.ptr_add(ends, code.sub(str(SHORT), n))
 
 
-def _hash_helper(module: Module) -> str:
-    """i64 (block, n, seed): as the interpreter's buffer_hash (core/interp_ops.py)."""
-
-    def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")], "i64")
-        data = code.ptr_add("%block", HEADER)
-        seldom, short = code.label("seldom"), code.label("short")
-        code.branch(_short(code, "%n", data), short, seldom)
-        code.start(seldom)
-        code.ret(code.call("i64", _far_hash(module), [("ptr", data), ("i64", "%n"), ("i64", "%seed")]))
-        code.start(short)
-        words = [code.op2("and", "i64", _word(code, data, at), _word(code, _first_bytes(code, "%n"), at))
-                 for at in (0, 8)]
-        code.ret(_short_hash(code, words))
-        code.finish()
-
-    return module.helper("hyb.hash", make)
-
-
 def _word(code: Code, base: str, at: int | str) -> str:
     return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
 
 
-def _short_hash(code: Code, words: list[str]) -> str:
-    """Of %n bytes, which are these two words and zeros after them."""
-    first = code.op2("xor", "i64", words[0], code.op2("xor", "i64", "%seed", str(HASH_FACTOR)))
-    size = code.add("%seed", code.mul(code.add("%n", "1"), str(HASH_FACTOR)))
-    return _folded(code, first, code.op2("xor", "i64", words[1], size))
+def _text_hash(e: FnEmitter, op: Op) -> Results:
+    """As the interpreter's (core/interp_ops.py)."""
+    block, x, y, seed = (e.one(a) for a in op.args)
+
+    def short() -> str:
+        first = e.op2("xor", "i64", x, e.op2("xor", "i64", seed, str(HASH_FACTOR)))
+        return _folded(e, first, e.op2("xor", "i64", y, e.add(seed, str(HASH_FACTOR))))
+
+    def far() -> str:
+        return e.call("i64", _far_hash(e.module), [("ptr", block), ("i64", x), ("i64", seed)])
+
+    return ((e.either(e.icmp("sge", y, "0"), "i64", short, far),),)
 
 
 def _far_hash(module: Module) -> str:
-    """i64 (data, n, seed): of more than SHORT bytes, of none, or of some beside another page."""
+    """i64 (block, n, seed): of 8 bytes and more."""
 
     def make(name: str) -> None:
-        params = [("ptr", "%data"), ("i64", "%n"), ("i64", "%seed")]
+        params = [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")]
         code = Code(module, name, params, "i64", attributes="noinline nounwind")
-        with code.when(code.icmp("ule", "%n", str(SHORT))):
-            room = code.alloca(SHORT)
-            code.zero_bytes(room, str(SHORT))
-            code.copy_bytes(room, "%data", "%n")
-            code.ret(_short_hash(code, [_word(code, room, at) for at in (0, 8)]))
-        factor = str(HASH_FACTOR)
+        data, factor = code.ptr_add("%block", HEADER), str(HASH_FACTOR)
 
         def mixed(before: str, at: str) -> str:
-            return _folded(code, code.op2("xor", "i64", before, _word(code, "%data", at)), factor)
+            return _folded(code, code.op2("xor", "i64", before, _word(code, data, at)), factor)
 
         start = code.op2("xor", "i64", "%seed", code.mul("%n", factor))
         with code.loop(code.op2("lshr", "i64", "%n", "3"), [("i64", start)]) as turn:
@@ -159,6 +133,85 @@ def _far_hash(module: Module) -> str:
         code.finish()
 
     return module.helper("hyb.far_hash", make)
+
+
+def _word(code: Code, base: str, at: int | str) -> str:
+    return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
+
+
+WORDS = "{ i64, i64 }"
+
+
+def _text_words(e: FnEmitter, op: Op) -> Results:
+    types = ("ptr", "i64", "i64")
+    pair = e.call(WORDS, _words_helper(e.module), list(zip(types, map(e.one, op.args), strict=True)))
+    first, second = (e.ins(f"extractvalue {WORDS} {pair}, {i}") for i in (0, 1))
+    return ((first,), (second,))
+
+
+def _give_words(code: Code, first: str, second: str) -> None:
+    pair = code.ins(f"insertvalue {WORDS} poison, i64 {first}, 0")
+    code.ret(code.ins(f"insertvalue {WORDS} {pair}, i64 {second}, 1"))
+
+
+def _words_helper(module: Module) -> str:
+    """{ i64, i64 } (block, n, points)"""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%points")], WORDS)
+        data = code.ptr_add("%block", HEADER)
+        seldom, short = code.label("seldom"), code.label("short")
+        code.branch(_short(code, "%n", data, most=SHORT - 1), short, seldom)
+        code.start(seldom)
+        with code.when(code.icmp("uge", "%n", str(SHORT))):
+            _give_words(code, "%n", code.op2("xor", "i64", "%points", "-1"))
+        code.ret(code.call(WORDS, _edge_words(module), [("ptr", data), ("i64", "%n")]))
+        code.start(short)
+        first, last = (code.op2("and", "i64", _word(code, data, at), _word(code, _first_bytes(code, "%n"), at))
+                       for at in (0, 8))
+        _give_words(code, first, code.op2("or", "i64", last, code.op2("shl", "i64", "%n", "56")))
+        code.finish()
+
+    return module.helper("hyb.words", make)
+
+
+def _edge_words(module: Module) -> str:
+    """{ i64, i64 } (data, n): of fewer than SHORT bytes beside another page."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%data"), ("i64", "%n")], WORDS, attributes="noinline nounwind")
+        room = code.alloca(SHORT)
+        code.zero_bytes(room, str(SHORT))
+        code.copy_bytes(room, "%data", "%n")
+        last = code.op2("or", "i64", _word(code, room, 8), code.op2("shl", "i64", "%n", "56"))
+        _give_words(code, _word(code, room, 0), last)
+        code.finish()
+
+    return module.helper("hyb.edge_words", make)
+
+
+def _words_text(e: FnEmitter, op: Op) -> Results:
+    x, y = (e.one(a) for a in op.args)
+    made = e.call("ptr", _words_text_helper(e.module), [CTX, ("i64", x), ("i64", y)])
+    e.leave_unless(e.icmp("ne", made, "null", "ptr"))
+    e.sole.add(made)
+    return ((made,),)
+
+
+def _words_text_helper(module: Module) -> str:
+    """ptr (ctx, x, y): null where there is no memory. Any block of the pool has room for SHORT bytes."""
+
+    def make(name: str) -> None:
+        params = [CTX, ("i64", "%x"), ("i64", "%y")]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        block = code.call("ptr", allocate_bytes(module, False), [CTX, ("i64", code.op2("lshr", "i64", "%y", "56"))])
+        with code.when(code.icmp("ne", block, "null", "ptr")):
+            code.store("i64", "%x", code.ptr_add(block, HEADER))
+            code.store("i64", "%y", code.ptr_add(block, HEADER + 8))
+        code.ret(block)
+        code.finish()
+
+    return module.helper("hyb.words_text", make)
 
 
 def _find_helper(module: Module) -> str:
@@ -337,7 +390,9 @@ def _letters(module: Module) -> str:
 ROWS: dict[str, Row] = {
     "buffer_compare": _compare,
     "buffer_match": _match,
-    "buffer_hash": _by("i64", _hash_helper, "ptr", "i64", "i64"),
+    "text_words": _text_words,
+    "text_hash": _text_hash,
+    "words_text": _words_text,
     "hash_seed": _hash_seed,
     "buffer_find": _find,
     "buffer_outside": _outside,

@@ -53,8 +53,8 @@ from hybridc.passes.each import each
 from hybridc.passes.liveness import Counted
 
 READS: dict[str, tuple[int, ...]] = {
-    "buffer_get": (0,), "buffer_copy": (2,), "buffer_compare": (0, 1), "buffer_hash": (0,), "buffer_find": (0, 3),
-    "buffer_outside": (0,), "buffer_same": (0, 1),
+    "buffer_get": (0,), "buffer_copy": (2,), "buffer_compare": (0, 1), "buffer_find": (0, 3),
+    "buffer_outside": (0,), "buffer_same": (0, 1), "text_words": (0,), "text_hash": (0,),
     "parse_float": (0,),
 }  # fmt: skip
 """Which arguments of an operator it only reads elements of, and not where they end."""

@@ -176,8 +176,17 @@ def test_bytes() -> None:
     assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 0x61) == 0b1_0000_0000_1011
     assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 255) == 0b1111_0000_0000
     assert apply("buffer_prefetch", "buffer[i32] int", "buffer[i32]", words, 99) == words
-    texts = ["", "a", "b", "ab", "ba", "abc", "abcd", "abcde", "abcdefgh", "abcdefghi", "abcdefgh" * 3]
-    hashes = {apply("buffer_hash", "buffer[u8] int int", "int", data(t), len(t), s) for t in texts for s in (0, 1)}
+    words, back = ("text_words", "buffer[u8] int int", "int int"), ("words_text", "int int", "buffer[u8]")
+    assert apply(*words, data("abc?"), 3, 3) == (0x636261, 3 << 56)
+    assert apply(*words, data("\x7f" * 7 + "é\0~"), 11, 10) == (0xC3_7F7F7F_7F7F7F7F - (1 << 64), 0x0B00_0000_007E_00A9)
+    assert apply(*words, data("x" * 15), 15, 15) == (0x7878787878787878, 0x0F78787878787878)
+    assert apply(*words, data("é" * 8), 16, 8) == (16, -9)
+    for text in ("", "a", "a\0", "abcdefgh", "abcdefghi", "é" * 7 + "z"):
+        given = data(text)
+        assert apply(*back, *apply(*words, given, len(given), len(text))) == given
+    texts = ["", "\0", "a", "b", "ab", "ba", "abc", "abcdefgh", "abcdefghi", "abcdefg" * 2, "abcdefgh" * 2, "a" * 24]
+    hashes = {apply("text_hash", "buffer[u8] int int int", "int", data(t), *apply(*words, data(t), len(t), len(t)), s)
+              for t in texts for s in (0, 1)}
     assert len(hashes) == 2 * len(texts)
     find = ("buffer_find", "buffer[u8] int int buffer[u8] int", "int")
     assert apply(*find, data("banana"), 2, 6, data("an"), 2) == 3

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from hybridc.core.builder import Builder
-from hybridc.core.interp_ops import buffer_hash, buffer_outside
+from hybridc.core.interp_ops import buffer_outside, text_hash, text_words, words_text
 from hybridc.core.ir import BOOL, INT, U8, BufferT, Const, Fn, Program, Yield
 from hybridc.core.values import Buffer
 from hybridc.llvm.compile import compile_program
@@ -32,9 +32,16 @@ def byte(x: int) -> Const:
 @pytest.fixture(scope="module")
 def jit() -> Loaded:
     b = Builder()
-    text, n, seed = b.var(TEXT), b.var(INT), b.var(INT)
+    text, n, points, seed = b.var(TEXT), b.var(INT), b.var(INT), b.var(INT)
     b.open()
-    hashed = Fn("hashed", (text, n, seed), (INT,), b.close(Yield((b.op("buffer_hash", (text, n, seed), INT),))))
+    words = b.ops("text_words", (text, n, points), (INT, INT))
+    found = b.op("text_hash", (text, *words, seed), INT)
+    hashed = Fn("hashed", (text, n, points, seed), (INT, INT, INT), b.close(Yield((*words, found))))
+    b = Builder()
+    x, y = b.var(INT), b.var(INT)
+    b.open()
+    text = b.op("words_text", (x, y), TEXT)
+    spelled = Fn("spelled", (x, y), (TEXT,), b.close(Yield((text,))))
     b = Builder()
     one, other, n = b.var(TEXT), b.var(TEXT), b.var(INT)
     b.open()
@@ -44,7 +51,7 @@ def jit() -> Loaded:
     b.open()
     found = b.op("buffer_outside", (text, start, n, *map(byte, LETTERS)), INT)
     outside = Fn("outside", (text, start, n), (INT,), b.close(Yield((found,))))
-    program = Program(fns={f.name: f for f in (hashed, same, outside)})
+    program = Program(fns={f.name: f for f in (hashed, spelled, same, outside)})
     return Loaded(compile_program(program, list(program.fns), (TEXT,)))
 
 
@@ -68,16 +75,26 @@ def put(end: int, data: bytes) -> int:
 
 
 @pytest.mark.parametrize("n", [*range(36), 63, 64, 65, 100])
-def test_hashes(jit: Loaded, page: int, n: int) -> None:
+def test_words_and_hashes(jit: Loaded, page: int, n: int) -> None:
     some = random.Random(n)
     data = some.randbytes(n)
+    words = text_words(Buffer(list(data)), n, n // 2)
     for seed in (0, 1, -5, 2**62):
-        wanted = buffer_hash(Buffer(list(data)), n, seed)
+        wanted = [*words, text_hash(Buffer(list(data)), *words, seed)]
         for end in (page + 2 * PAGE, page + PAGE, page + PAGE + 1, page + PAGE + 9, page + 1000):
-            assert jit.scalars("hashed", [(PTR, put(end, data)), (I64, n), (I64, seed)], [I64])[0] == wanted
             # What comes after them does not count.
-            longer = put(end, data + some.randbytes(7))
-            assert jit.scalars("hashed", [(PTR, longer), (I64, n), (I64, seed)], [I64])[0] == wanted
+            for more in (b"", some.randbytes(7)):
+                args = [(PTR, put(end, data + more)), (I64, n), (I64, n // 2), (I64, seed)]
+                assert jit.scalars("hashed", args, [I64] * 3) == wanted
+
+
+@pytest.mark.parametrize("n", range(16))
+def test_texts_of_words(jit: Loaded, n: int) -> None:
+    data = random.Random(n).randbytes(n)
+    words = text_words(Buffer(list(data)), n, n)
+    assert words_text(*words).items() == list(data)
+    block = jit.scalars("spelled", [(I64, x) for x in words], [PTR])[0]
+    assert ctypes.string_at(block, HEADER + n)[8:] == n.to_bytes(8, "little") + data
 
 
 @pytest.mark.parametrize("n", [*range(36), 100])

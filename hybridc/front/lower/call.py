@@ -28,8 +28,11 @@ from hybridc.front.lower.submodel import PartOfModel, keeps_params
 
 DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
-    "_hash": lambda lw, t, a: derive.hashed(lw, t, a[0]),
     "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
+    "_probe": lambda lw, t, a: derive.probe(lw, t, a[0]),
+    "_keep": lambda lw, t, a: derive.keep(lw, t, a[0], a[1]),
+    "_kept": lambda lw, t, a: derive.kept(lw, t, a[0]),
+    "_is_kept": lambda lw, t, a: derive.is_kept(lw, t, a[0], a[1], a[2]),
     "_rank": lambda lw, t, a: derive.rank(lw, t, a[0]),
     "_bit_rank": lambda lw, t, a: derive.rank(lw, t, a[0], exact=False),
     "_is_word": lambda lw, t, a: boolean(derive.is_word(erase(lw.concrete(t)))),
@@ -45,7 +48,7 @@ RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_ke
           "_raise_zero": "ZeroDivisionError", "_raise_memory": "MemoryError", "_raise": "HybError"}
 """Externs of std.core that stop the program."""
 TWICE = "a place is passed as `mut` twice in one call, or a part of it is"
-PAIRS = frozenset({"buffer_take", "format_float", "format_float32"})
+PAIRS = frozenset({"buffer_take", "text_words", "format_float", "format_float32"})
 """Operators of two results, which are the items of the extern's tuple."""
 
 
