@@ -193,29 +193,27 @@ def buffer_match(b: Buffer, start: int, x: int) -> int:
     return sum(1 << i for i, y in enumerate(data) if x == y)
 
 
-def text_words(b: Buffer, n: int, points: int) -> tuple[int, int]:
+def text_key(b: Buffer, n: int, points: int, seed: int) -> tuple[int, int, int]:
     assert 0 <= n <= len(b), (n, len(b))
-    if n > SHORT:
-        return n, -1 - points
-    both = int.from_bytes(bytes(b.items()[:n]), "little")  # type: ignore[arg-type]
-    return wrap64(both & MASK64), both >> 64 | n << 56
-
-
-def text_hash(b: Buffer, x: int, y: int, seed: int) -> int:
-    if y >= 0:
-        return wrap64(_folded((x ^ seed ^ HASH_FACTOR) & MASK64, (y ^ seed + HASH_FACTOR) & MASK64))
-    assert SHORT < x <= len(b), (x, len(b))
-    data = bytes(b.items()[:x])  # type: ignore[arg-type]
-    h = (seed ^ x * HASH_FACTOR) & MASK64
-    for i in [*range(0, x - 7, 8), x - 8]:
+    data = bytes(b.items()[:n])  # type: ignore[arg-type]
+    if n <= SHORT:
+        both = int.from_bytes(data, "little")
+        x, y = both & MASK64, both >> 64 | n << 56
+        h = _folded((x ^ seed ^ HASH_FACTOR) & MASK64, (y ^ seed + HASH_FACTOR) & MASK64)
+        return wrap64(h), wrap64(x), y
+    h = (seed ^ n * HASH_FACTOR) & MASK64
+    for i in [*range(0, n - 7, 8), n - 8]:
         h = _folded(h ^ int.from_bytes(data[i : i + 8], "little"), HASH_FACTOR)
-    return wrap64(h)
+    return wrap64(h), n, -1 - points
 
 
-def words_text(x: int, y: int) -> Buffer:
+def kept_text(far: Buffer, x: int, y: int) -> tuple[Buffer, int, int]:
+    if y < 0:
+        return far, x, -1 - y
     n = y >> 56
     assert 0 <= n <= SHORT, n
-    return Buffer(list((x & MASK64 | (y & MASK64) << 64).to_bytes(16, "little")[:n]))
+    data = (x & MASK64 | y << 64).to_bytes(16, "little")[:n]
+    return Buffer(list(data)), n, sum(byte & 0xC0 != 0x80 for byte in data)
 
 
 def _folded(x: int, y: int) -> int:
@@ -305,9 +303,8 @@ MAKERS: dict[str, Maker] = {
     "packs": _function(lambda: True),
     "buffer_compare": _function(buffer_compare),
     "buffer_match": _function(buffer_match),
-    "text_words": _function(text_words),
-    "text_hash": _function(text_hash),
-    "words_text": _function(words_text),
+    "text_key": _function(text_key),
+    "kept_text": _function(kept_text), "kept_part": _function(kept_text),
     "hash_seed": _function(lambda: HASH_SEED),
     "buffer_find": _function(buffer_find),
     "buffer_outside": _function(buffer_outside),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybridc.core.ir import Op
+from hybridc.core.ops import BYTES
 from hybridc.llvm.buffer_ops import Results, single_or_several
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
@@ -101,22 +102,8 @@ def _word(code: Code, base: str, at: int | str) -> str:
     return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
 
 
-def _text_hash(e: FnEmitter, op: Op) -> Results:
-    """As the interpreter's (core/interp_ops.py)."""
-    block, x, y, seed = (e.one(a) for a in op.args)
-
-    def short() -> str:
-        first = e.op2("xor", "i64", x, e.op2("xor", "i64", seed, str(HASH_FACTOR)))
-        return _folded(e, first, e.op2("xor", "i64", y, e.add(seed, str(HASH_FACTOR))))
-
-    def far() -> str:
-        return e.call("i64", _far_hash(e.module), [("ptr", block), ("i64", x), ("i64", seed)])
-
-    return ((e.either(e.icmp("sge", y, "0"), "i64", short, far),),)
-
-
 def _far_hash(module: Module) -> str:
-    """i64 (block, n, seed): of 8 bytes and more."""
+    """i64 (block, n, seed): of SHORT bytes and more."""
 
     def make(name: str) -> None:
         params = [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")]
@@ -140,13 +127,24 @@ def _word(code: Code, base: str, at: int | str) -> str:
 
 
 WORDS = "{ i64, i64 }"
+HIGH = 0x8080808080808080 - (1 << 64)
+"""The highest bit of each byte."""
 
 
-def _text_words(e: FnEmitter, op: Op) -> Results:
-    types = ("ptr", "i64", "i64")
-    pair = e.call(WORDS, _words_helper(e.module), list(zip(types, map(e.one, op.args), strict=True)))
-    first, second = (e.ins(f"extractvalue {WORDS} {pair}, {i}") for i in (0, 1))
-    return ((first,), (second,))
+def _text_key(e: FnEmitter, op: Op) -> Results:
+    """The hash as the interpreter's (core/interp_ops.py)."""
+    block, n, points, seed = (e.one(a) for a in op.args)
+    pair = e.call(WORDS, _words_helper(e.module), [("ptr", block), ("i64", n), ("i64", points)])
+    x, y = (e.ins(f"extractvalue {WORDS} {pair}, {i}") for i in (0, 1))
+
+    def short() -> str:
+        first = e.op2("xor", "i64", x, e.op2("xor", "i64", seed, str(HASH_FACTOR)))
+        return _folded(e, first, e.op2("xor", "i64", y, e.add(seed, str(HASH_FACTOR))))
+
+    def far() -> str:
+        return e.call("i64", _far_hash(e.module), [("ptr", block), ("i64", n), ("i64", seed)])
+
+    return (e.either(e.icmp("sge", y, "0"), "i64", short, far),), (x,), (y,)
 
 
 def _give_words(code: Code, first: str, second: str) -> None:
@@ -190,28 +188,62 @@ def _edge_words(module: Module) -> str:
     return module.helper("hyb.edge_words", make)
 
 
-def _words_text(e: FnEmitter, op: Op) -> Results:
-    x, y = (e.one(a) for a in op.args)
-    made = e.call("ptr", _words_text_helper(e.module), [CTX, ("i64", x), ("i64", y)])
-    e.leave_unless(e.icmp("ne", made, "null", "ptr"))
-    e.sole.add(made)
-    return ((made,),)
+def _kept_text(e: FnEmitter, op: Op) -> Results:
+    far, x, y = (e.one(a) for a in op.args)
+
+    def short() -> str:
+        made = e.call("ptr", _words_text(e.module), [CTX, ("i64", x), ("i64", y)])
+        e.leave_unless(e.icmp("ne", made, "null", "ptr"))
+        return made
+
+    def long() -> str:
+        e.retain(BYTES, (far,))
+        return far
+
+    return ((e.either(e.icmp("sge", y, "0"), "ptr", short, long),), *_measures(e, x, y))
 
 
-def _words_text_helper(module: Module) -> str:
-    """ptr (ctx, x, y): null where there is no memory. Any block of the pool has room for SHORT bytes."""
+def _measures(e: FnEmitter, x: str, y: str) -> Results:
+    """How many bytes and code points the text has that has these words."""
+    size = e.op2("lshr", "i64", y, "56")
+    points = size
+    for word in (x, y):
+        # Bytes that continue a code point begin with the bits 10.
+        others = e.op2("and", "i64", e.op2("shl", "i64", e.op2("xor", "i64", word, "-1"), "1"), word)
+        points = e.sub(points, e.call("i64", "@llvm.ctpop.i64", [("i64", e.op2("and", "i64", others, str(HIGH)))]))
+    far = e.icmp("slt", y, "0")
+    return (e.select(far, "i64", x, size),), (e.select(far, "i64", e.op2("xor", "i64", y, "-1"), points),)
+
+
+def _words_text(module: Module) -> str:
+    """ptr (ctx, x, y): a buffer of the bytes that have these words; null where there is no memory."""
 
     def make(name: str) -> None:
         params = [CTX, ("i64", "%x"), ("i64", "%y")]
         code = Code(module, name, params, "ptr", attributes="noinline nounwind")
         block = code.call("ptr", allocate_bytes(module, False), [CTX, ("i64", code.op2("lshr", "i64", "%y", "56"))])
         with code.when(code.icmp("ne", block, "null", "ptr")):
-            code.store("i64", "%x", code.ptr_add(block, HEADER))
-            code.store("i64", "%y", code.ptr_add(block, HEADER + 8))
+            _store_words(code, "%x", "%y", block)  # any block of the pool has room for both
         code.ret(block)
         code.finish()
 
     return module.helper("hyb.words_text", make)
+
+
+def _store_words(code: Code, x: str, y: str, block: str) -> None:
+    """By one store, which a load of both need not wait for."""
+    both = code.ins(f"insertelement <2 x i64> poison, i64 {x}, i64 0")
+    both = code.ins(f"insertelement <2 x i64> {both}, i64 {y}, i64 1")
+    code.do(f"store <2 x i64> {both}, ptr {code.ptr_add(block, HEADER)}, align 8")
+
+
+def _kept_part(e: FnEmitter, op: Op) -> Results:
+    """A short text lies on the stack."""
+    far, x, y = (e.one(a) for a in op.args)
+    block = e.alloca(HEADER + SHORT)
+    e.store("i64", e.op2("lshr", "i64", y, "56"), e.ptr_add(block, 8))
+    _store_words(e, x, y, block)
+    return ((e.select(e.icmp("sge", y, "0"), "ptr", block, far),), *_measures(e, x, y))
 
 
 def _find_helper(module: Module) -> str:
@@ -390,9 +422,9 @@ def _letters(module: Module) -> str:
 ROWS: dict[str, Row] = {
     "buffer_compare": _compare,
     "buffer_match": _match,
-    "text_words": _text_words,
-    "text_hash": _text_hash,
-    "words_text": _words_text,
+    "text_key": _text_key,
+    "kept_text": _kept_text,
+    "kept_part": _kept_part,
     "hash_seed": _hash_seed,
     "buffer_find": _find,
     "buffer_outside": _outside,

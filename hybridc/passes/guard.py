@@ -170,14 +170,8 @@ def _outside(b: Tests, op: Op) -> Atom:
     return b.within(start, b.op("sub", [n, start], INT), b.length(bytes_))
 
 
-def _hash(b: Tests, op: Op) -> Atom:
-    bytes_, x, y, _ = op.args
-    return b.either(b.compare("ge", y, integer(0)), b.both(
-        b.compare("ge", x, integer(16)), b.within(integer(0), x, b.length(bytes_))))
-
-
-def _from_words(b: Tests, op: Op) -> Atom:
-    size = b.op("lshr", [op.args[1], integer(56)], INT)
+def _kept_text(b: Tests, op: Op) -> Atom:
+    size = b.op("shr", [op.args[2], integer(56)], INT)
     return b.compare("lt", size, integer(16))
 
 
@@ -216,7 +210,7 @@ def _made(b: Tests, op: Op) -> Atom:
 
 CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     **dict.fromkeys(("buffer_get", "buffer_set", "buffer_take"), _element),
-    **dict.fromkeys(("text_words", "stack", "join"), _first),
+    **dict.fromkeys(("text_key", "stack", "join"), _first),
     "buffer_move": _move,
     "buffer_copy": _copy,
     "sort_words": _leading,
@@ -224,8 +218,7 @@ CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     "buffer_match": _match,
     "buffer_find": _find,
     "buffer_outside": _outside,
-    "text_hash": _hash,
-    "words_text": _from_words,
+    "kept_text": _kept_text,
     "parse_float": _part,
     "format_float": _precision,
     "tensor_view": _view,

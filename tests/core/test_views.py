@@ -52,13 +52,13 @@ def test_what_is_only_read_is_looked_at() -> None:
 fn main(b%1: buffer[u8], i%2: int) -> (int, int, bool) {
   new%3: buffer[u8] = buffer_new(2)
   part%4: buffer[u8] = buffer_copy(new%3, 0, b%1, i%2, 2)
-  h%5: int, i%45: int = text_words(part%4, 2, 2)
+  h%5: int, i%45: int, j%55: int = text_key(part%4, 2, 2, 1)
   n%6: int = buffer_len(part%4)
   s%7: bool = call same(part%4, b%1, 2)
   exit 0 h%5, n%6, s%7
 }
 """, [BYTES, 0], [BYTES, 3])
-    assert ops(c.program) == ["buffer_part", "text_words"]
+    assert ops(c.program) == ["buffer_part", "text_key"]
 
 
 KEPT = """
@@ -66,7 +66,7 @@ fn main(b%1: buffer[u8], keep%2: bool, all%20: buffer[(buffer[u8], int)]) -> (in
   new%3: buffer[u8] = buffer_new(3)
   part%4: buffer[u8] = buffer_copy(new%3, 0, b%1, 1, 3)
   pair%5: (buffer[u8], int) = tuple(part%4, 3)
-  h%6: int, i%46: int = text_words(part%4, 3, 3)
+  h%6: int, i%46: int, j%56: int = text_key(part%4, 3, 3, 1)
   out%7: buffer[(buffer[u8], int)] = if keep%2 {
     x%8: u8 = buffer_get(part%4, 0)
     more%9: buffer[(buffer[u8], int)] = buffer_set(all%20, 0, pair%5)
@@ -82,7 +82,7 @@ fn main(b%1: buffer[u8], keep%2: bool, all%20: buffer[(buffer[u8], int)]) -> (in
 def test_what_one_branch_keeps_is_copied_there() -> None:
     all = Buffer([(Buffer([1]), 0), (Buffer([2]), 0)])
     c = same(KEPT, [BYTES, True, all], [BYTES, False, all])
-    assert ops(c.program)[:2] == ["buffer_part", "text_words"]
+    assert ops(c.program)[:2] == ["buffer_part", "text_key"]
     assert ops(c.program).index("buffer_cut") > ops(c.program).index("buffer_get")
 
 
@@ -137,7 +137,7 @@ def test_written_after_the_last_look() -> None:
 fn main(b%1: buffer[u8], x%2: u8) -> (int, buffer[u8]) {
   new%3: buffer[u8] = buffer_new(2)
   part%4: buffer[u8] = buffer_copy(new%3, 0, b%1, 2, 2)
-  h%5: int, i%45: int = text_words(part%4, 2, 2)
+  h%5: int, i%45: int, j%55: int = text_key(part%4, 2, 2, 1)
   b%6: buffer[u8] = buffer_set(b%1, 2, x%2)
   exit 0 h%5, b%6
 }

@@ -127,7 +127,18 @@ def probe(lw: Lowerer, t: Type, a: ir.Atom) -> ir.Atom:
     """What a map looks for a key by (std/_keys.hyb)."""
     if _is_text(lw, t):
         return lw.call_fn("std._keys:_text_probe", [a])[0]
-    return lw.call_fn("std._keys:_other_probe", [hashed(lw, t, a)])[0]
+    return _probe_of(lw, hashed(lw, t, a), integer(0), integer(0))
+
+
+def kept_probe(lw: Lowerer, t: Type, entry: ir.Atom, hash: ir.Atom) -> ir.Atom:
+    """The same of a key that a map has."""
+    if not _is_text(lw, t):
+        return _probe_of(lw, hash, integer(0), integer(0))
+    return _probe_of(lw, hash, *(lw.whole(lw.item(entry, i)) for i in (0, 1)))
+
+
+def _probe_of(lw: Lowerer, *parts: ir.Atom) -> ir.Atom:
+    return lw.op("tuple", parts, ir.TupleT((ir.INT,) * 3))
 
 
 def keep(lw: Lowerer, t: Type, a: ir.Atom, probed: ir.Atom) -> ir.Atom:
