@@ -360,9 +360,9 @@ _ROWS: list[OpRow] = [
           " the bits 1 << 0 to 1 << 15"),
     OpRow("hash_seed", _signature((), (INT,)), doc="a number that is the same throughout a process, not known before"),
     OpRow("text_key", _signature((BYTES, INT, INT, INT), (INT, INT, INT)),
-          doc="(b, n, points, seed): a hash of the first n bytes and two words, x and y, which are up to 15 bytes"
-          " themselves, the first one lowest, zeros, and n as the last byte, or n and -1 - points; the hash by multiplying"
-          " to 128 bits and folding: both words, or the bytes, eight at a time"),
+          doc="(b, n, points, seed): a hash of the first n bytes and two words, which are up to 15 bytes themselves,"
+          " the first one lowest, zeros, and n as the last byte, or n and -1 - points; the hash by multiplying to 128"
+          " bits and folding: both words, or the bytes, eight at a time"),
     OpRow("kept_text", _signature((BYTES, INT, INT), (BYTES, INT, INT)), faults=True,
           doc="(far, x, y): the bytes that have these words, far if they are more than 15; how many, and how many code"
           " points; faults as buffer_new"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from hybridc.core.ir import Op
@@ -10,7 +11,7 @@ from hybridc.llvm.buffer_ops import Results, single_or_several
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
-from hybridc.llvm.module import Module, byte_string
+from hybridc.llvm.module import READ, Module, byte_string
 from hybridc.llvm.pool import allocate_bytes
 from hybridc.llvm.support import CTX, PAGE
 
@@ -77,7 +78,7 @@ def _folded(code: Code, x: str, y: str) -> str:
     return code.op2("xor", "i64", low, high)
 
 
-SHORT = 16
+SHORT = READ
 """Bytes of a text that is read as one vector, so that nothing branches on its length."""
 
 
@@ -122,10 +123,6 @@ def _far_hash(module: Module) -> str:
     return module.helper("hyb.far_hash", make)
 
 
-def _word(code: Code, base: str, at: int | str) -> str:
-    return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
-
-
 WORDS = "{ i64, i64 }"
 HIGH = 0x8080808080808080 - (1 << 64)
 """The highest bit of each byte."""
@@ -134,8 +131,12 @@ HIGH = 0x8080808080808080 - (1 << 64)
 def _text_key(e: FnEmitter, op: Op) -> Results:
     """The hash as the interpreter's (core/interp_ops.py)."""
     block, n, points, seed = (e.one(a) for a in op.args)
-    pair = e.call(WORDS, _words_helper(e.module), [("ptr", block), ("i64", n), ("i64", points)])
-    x, y = (e.ins(f"extractvalue {WORDS} {pair}, {i}") for i in (0, 1))
+    known = e.module.literals.get(block)
+    if known is not None and len(known) < SHORT and n == str(len(known)):
+        x, y = map(str, struct.unpack("<qq", known.ljust(SHORT - 1, b"\0") + bytes([len(known)])))
+    else:
+        pair = e.call(WORDS, _words_helper(e.module), [("ptr", block), ("i64", n), ("i64", points)])
+        x, y = (e.ins(f"extractvalue {WORDS} {pair}, {i}") for i in (0, 1))
 
     def short() -> str:
         first = e.op2("xor", "i64", x, e.op2("xor", "i64", seed, str(HASH_FACTOR)))

@@ -166,3 +166,39 @@ def test_in_programs(name: str, tmp_path) -> None:
     data = Buffer(list(text.encode()))
     args = [(data, len(data), len(text))]
     assert counting.run("main", args) == Interpreter(core).call("main", args)
+
+
+ENTRIES = """
+struct Entry { first: int, second: int, far: buffer[u8] }
+
+fn main(all%1: buffer[Entry], i%2: int, keep%3: bool, out%20: buffer[buffer[u8]]) -> (int, int, buffer[buffer[u8]]) {
+  entry%4: Entry = buffer_get(all%1, i%2)
+  x%5: int, y%6: int, far%7: buffer[u8] = destruct(entry%4)
+  key%8: buffer[u8], n%9: int, p%10: int = kept_text(far%7, x%5, y%6)
+  h%11: int, x%12: int, y%13: int = text_key(key%8, n%9, p%10, 1)
+  len%14: int = buffer_len(key%8)
+  """
+
+
+ALL = Buffer([(0x636261, 3 << 56, Buffer([])), (17, -18, Buffer(list(b"more than fifteen")))])
+
+
+@pytest.mark.parametrize("i", [0, 1])
+def test_a_key_of_a_map_is_looked_at(i: int) -> None:
+    c = same(ENTRIES + "exit 0 h%11, len%14, out%20 }\n", [ALL, i, True, Buffer([Buffer([])])])
+    assert "kept_part" in ops(c.program) and "kept_text" not in ops(c.program)
+
+
+def test_a_key_of_a_map_is_made_where_it_is_kept() -> None:
+    out = Buffer([Buffer([])])
+    c = same(ENTRIES + """more%15: buffer[buffer[u8]] = if keep%3 {
+    set%16: buffer[buffer[u8]] = buffer_set(out%20, 0, key%8)
+    yield set%16
+  } else { yield out%20 }
+  exit 0 h%11, len%14, more%15 }
+""", *([ALL, i, keep, out] for i in (0, 1) for keep in (True, False)))
+    assert ops(c.program).index("kept_part") < ops(c.program).index("kept_text")
+    c = same(ENTRIES + """set%15: buffer[buffer[u8]] = buffer_set(out%20, 0, key%8)
+  exit 0 h%11, len%14, set%15 }
+""", *([ALL, i, True, out] for i in (0, 1)))
+    assert "kept_part" not in ops(c.program)
