@@ -34,8 +34,8 @@ from hybridc.core.ir import (
 Mask = tuple[bool, ...]
 CONSTANT = frozenset(
     "bit_and bit_or bit_xor bit_not shl shr lshr mulhi ctz eq ne lt le gt ge not tag made none is_some str zero"
-    " buffer_new buffer_room buffer_len buffer_compare buffer_match buffer_hash hash_seed buffer_find"
-    " buffer_outside buffer_same"
+    " buffer_new buffer_room buffer_len buffer_compare buffer_match hash_seed buffer_find"
+    " buffer_outside buffer_same text_key kept_text"
     " format_float format_float32 packs parse_float stop_gradient dim nonzero argsort iota tensor_equal retain release"
     " host place".split()
 )

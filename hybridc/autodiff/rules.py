@@ -201,6 +201,7 @@ UNSUPPORTED = {
     "buffer_at": "ownership comes after differentiation",
     "buffer_part": "ownership comes after differentiation",
     "buffer_cut": "ownership comes after differentiation",
+    "kept_part": "ownership comes after differentiation",
     "add_product": "it is made after differentiation",
     "to_device": "placement comes after differentiation",
     "to_host": "placement comes after differentiation",

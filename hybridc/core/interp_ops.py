@@ -13,6 +13,7 @@ import numpy as np
 
 from hybridc.core.interp_scalar import scalar_function
 from hybridc.core.ir import EnumT, Op, Prim, StructT, TupleT
+from hybridc.core.rounding import wrap64
 from hybridc.core.tensor_interp import TENSOR_MAKERS
 from hybridc.core.types import parts
 from hybridc.core.values import Buffer, EnumValue, InterpFault, Machine, Maker, Some, index_fault
@@ -25,6 +26,8 @@ MASK64 = (1 << 64) - 1
 HASH_FACTOR = 0xD6E8FEB86659FD93
 HASH_SEED = 0x243F6A8885A308D3
 """The interpreter's seed of hashes."""
+SHORT = 15
+"""Bytes of a text that two words hold, with their number."""
 
 
 def str_value(text: str) -> tuple[Buffer, int, int]:
@@ -190,18 +193,27 @@ def buffer_match(b: Buffer, start: int, x: int) -> int:
     return sum(1 << i for i, y in enumerate(data) if x == y)
 
 
-def buffer_hash(b: Buffer, n: int, seed: int) -> int:
+def text_key(b: Buffer, n: int, points: int, seed: int) -> tuple[int, int, int]:
     assert 0 <= n <= len(b), (n, len(b))
     data = bytes(b.items()[:n])  # type: ignore[arg-type]
-    if n <= 16:
+    if n <= SHORT:
         both = int.from_bytes(data, "little")
-        first = both & MASK64 ^ (seed ^ HASH_FACTOR) & MASK64
-        h = _folded(first, both >> 64 ^ (seed + (n + 1) * HASH_FACTOR) & MASK64)
-    else:
-        h = (seed ^ n * HASH_FACTOR) & MASK64
-        for i in [*range(0, n - 7, 8), n - 8]:
-            h = _folded(h ^ int.from_bytes(data[i : i + 8], "little"), HASH_FACTOR)
-    return h - (1 << 64) if h >> 63 else h
+        x, y = both & MASK64, both >> 64 | n << 56
+        h = _folded((x ^ seed ^ HASH_FACTOR) & MASK64, (y ^ seed + HASH_FACTOR) & MASK64)
+        return wrap64(h), wrap64(x), y
+    h = (seed ^ n * HASH_FACTOR) & MASK64
+    for i in [*range(0, n - 7, 8), n - 8]:
+        h = _folded(h ^ int.from_bytes(data[i : i + 8], "little"), HASH_FACTOR)
+    return wrap64(h), n, -1 - points
+
+
+def kept_text(far: Buffer, x: int, y: int) -> tuple[Buffer, int, int]:
+    if y < 0:
+        return far, x, -1 - y
+    n = y >> 56
+    assert 0 <= n <= SHORT, n
+    data = (x & MASK64 | y << 64).to_bytes(16, "little")[:n]
+    return Buffer(list(data)), n, sum(byte & 0xC0 != 0x80 for byte in data)
 
 
 def _folded(x: int, y: int) -> int:
@@ -291,7 +303,8 @@ MAKERS: dict[str, Maker] = {
     "packs": _function(lambda: True),
     "buffer_compare": _function(buffer_compare),
     "buffer_match": _function(buffer_match),
-    "buffer_hash": _function(buffer_hash),
+    "text_key": _function(text_key),
+    "kept_text": _function(kept_text), "kept_part": _function(kept_text),
     "hash_seed": _function(lambda: HASH_SEED),
     "buffer_find": _function(buffer_find),
     "buffer_outside": _function(buffer_outside),

@@ -359,9 +359,15 @@ _ROWS: list[OpRow] = [
           doc="(b, start, x): of the 16 bytes of 4 elements from start, the low one of each first, those that are x, as"
           " the bits 1 << 0 to 1 << 15"),
     OpRow("hash_seed", _signature((), (INT,)), doc="a number that is the same throughout a process, not known before"),
-    OpRow("buffer_hash", _signature((BYTES, INT, INT), (INT,)),
-          doc="(b, n, seed): the first n bytes, up to 16 as two words, more eight at a time, by multiplying to 128 bits"
-          " and folding"),
+    OpRow("text_key", _signature((BYTES, INT, INT, INT), (INT, INT, INT)),
+          doc="(b, n, points, seed): a hash of the first n bytes and two words, which are up to 15 bytes themselves,"
+          " the first one lowest, zeros, and n as the last byte, or n and -1 - points; the hash by multiplying to 128"
+          " bits and folding: both words, or the bytes, eight at a time"),
+    OpRow("kept_text", _signature((BYTES, INT, INT), (BYTES, INT, INT)), faults=True,
+          doc="(far, x, y): the bytes that have these words, far if they are more than 15; how many, and how many code"
+          " points; faults as buffer_new"),
+    OpRow("kept_part", _signature((BYTES, INT, INT), (BYTES, INT, INT)), looks=True, late=True,
+          doc="the same, only to be looked at before it is made again, while far stays as it is"),
     OpRow("buffer_find", _signature((BYTES, INT, INT, BYTES, INT), (INT,)),
           doc="(hay, from, n, needle, m): least i >= from with hay[i : i + m] == needle[: m] and i + m <= n, or -1"),
     OpRow("buffer_outside", _signature((BYTES, INT, INT, U8, U8), (INT,)),
@@ -388,7 +394,7 @@ def op_row(name: str) -> OpRow:
     """The operator's row; KeyError for a name that is none."""
     return OPS[name]
 
-ONLY_MEMORY = frozenset({"buffer_new", "buffer_room", "buffer_resize", "shaped"})
+ONLY_MEMORY = frozenset({"buffer_new", "buffer_room", "buffer_resize", "kept_text", "shaped"})
 """They fault where there is no memory, and only there."""
 
 

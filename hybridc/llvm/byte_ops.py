@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from hybridc.core.ir import Op
+from hybridc.core.ops import BYTES
 from hybridc.llvm.buffer_ops import Results, single_or_several
 from hybridc.llvm.code import Code
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
-from hybridc.llvm.module import Module, byte_string
+from hybridc.llvm.module import READ, Module, byte_string
 from hybridc.llvm.pool import allocate_bytes
 from hybridc.llvm.support import CTX, PAGE
 
@@ -61,15 +63,6 @@ def _match(e: FnEmitter, op: Op) -> Results:
     return ((e.convert("zext", f"i{GROUP}", e.ins(f"bitcast <{GROUP} x i1> {equal} to i{GROUP}"), "i64"),),)
 
 
-def _hash(e: FnEmitter, op: Op) -> Results:
-    """As the interpreter's buffer_hash (core/interp_ops.py)."""
-    block, count, seed = (e.one(x) for x in op.args)
-    if count == "1":
-        byte = e.convert("zext", "i8", e.load("i8", e.buffer_data(block)), "i64")
-        return ((_short_hash(e, [byte, "0"], "1", seed),),)
-    return ((e.call("i64", _hash_helper(e.module), [("ptr", block), ("i64", count), ("i64", seed)]),),)
-
-
 HASH_FACTOR = 0xD6E8FEB86659FD93 - (1 << 64)
 
 
@@ -85,15 +78,15 @@ def _folded(code: Code, x: str, y: str) -> str:
     return code.op2("xor", "i64", low, high)
 
 
-SHORT = 16
+SHORT = READ
 """Bytes of a text that is read as one vector, so that nothing branches on its length."""
 
 
-def _short(code: Code, n: str, *data: str) -> str:
-    """i1: these are 1 to SHORT bytes, and SHORT can be read, since they lie in the page of the first. (Bytes that end
+def _short(code: Code, n: str, *data: str, most: int = SHORT) -> str:
+    """i1: these are 1 to `most` bytes, and SHORT can be read, since they lie in the page of the first. (Bytes that end
     with the text, where no page needs to be looked at, would overlap its header, and wait for a count that has just
     been written.)"""
-    few = code.icmp("ult", code.sub(n, "1"), str(SHORT))
+    few = code.icmp("ult", code.sub(n, "1"), str(most))
     for at in data:
         within = code.op2("and", "i64", code.convert("ptrtoint", "ptr", at, "i64"), str(PAGE - 1))
         few = code.op2("and", "i1", few, code.icmp("ule", within, str(PAGE - SHORT)))
@@ -106,51 +99,20 @@ def _first_bytes(code: Code, n: str) -> str:
     return code.ptr_add(ends, code.sub(str(SHORT), n))
 
 
-def _hash_helper(module: Module) -> str:
-    """i64 (block, n, seed)"""
-
-    def make(name: str) -> None:
-        code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")], "i64")
-        data = code.ptr_add("%block", HEADER)
-        seldom, short = code.label("seldom"), code.label("short")
-        code.branch(_short(code, "%n", data), short, seldom)
-        code.start(seldom)
-        code.ret(code.call("i64", _far_hash(module), [("ptr", data), ("i64", "%n"), ("i64", "%seed")]))
-        code.start(short)
-        words = [code.op2("and", "i64", _word(code, data, at), _word(code, _first_bytes(code, "%n"), at))
-                 for at in (0, 8)]
-        code.ret(_short_hash(code, words, "%n", "%seed"))
-        code.finish()
-
-    return module.helper("hyb.hash", make)
-
-
 def _word(code: Code, base: str, at: int | str) -> str:
     return code.ins(f"load i64, ptr {code.ptr_add(base, at)}, align 1")
 
 
-def _short_hash(code: Code, words: list[str], n: str, seed: str) -> str:
-    """Of n bytes, which are these two words and zeros after them."""
-    first = code.op2("xor", "i64", words[0], code.op2("xor", "i64", seed, str(HASH_FACTOR)))
-    size = code.add(seed, code.mul(code.add(n, "1"), str(HASH_FACTOR)))
-    return _folded(code, first, code.op2("xor", "i64", words[1], size))
-
-
 def _far_hash(module: Module) -> str:
-    """i64 (data, n, seed): of more than SHORT bytes, of none, or of some beside another page."""
+    """i64 (block, n, seed): of SHORT bytes and more."""
 
     def make(name: str) -> None:
-        params = [("ptr", "%data"), ("i64", "%n"), ("i64", "%seed")]
+        params = [("ptr", "%block"), ("i64", "%n"), ("i64", "%seed")]
         code = Code(module, name, params, "i64", attributes="noinline nounwind")
-        with code.when(code.icmp("ule", "%n", str(SHORT))):
-            room = code.alloca(SHORT)
-            code.zero_bytes(room, str(SHORT))
-            code.copy_bytes(room, "%data", "%n")
-            code.ret(_short_hash(code, [_word(code, room, at) for at in (0, 8)], "%n", "%seed"))
-        factor = str(HASH_FACTOR)
+        data, factor = code.ptr_add("%block", HEADER), str(HASH_FACTOR)
 
         def mixed(before: str, at: str) -> str:
-            return _folded(code, code.op2("xor", "i64", before, _word(code, "%data", at)), factor)
+            return _folded(code, code.op2("xor", "i64", before, _word(code, data, at)), factor)
 
         start = code.op2("xor", "i64", "%seed", code.mul("%n", factor))
         with code.loop(code.op2("lshr", "i64", "%n", "3"), [("i64", start)]) as turn:
@@ -159,6 +121,132 @@ def _far_hash(module: Module) -> str:
         code.finish()
 
     return module.helper("hyb.far_hash", make)
+
+
+WORDS = "{ i64, i64 }"
+HIGH = 0x8080808080808080 - (1 << 64)
+"""The highest bit of each byte."""
+
+
+def _text_key(e: FnEmitter, op: Op) -> Results:
+    """The hash as the interpreter's (core/interp_ops.py)."""
+    block, n, points, seed = (e.one(a) for a in op.args)
+    known = e.module.literals.get(block)
+    if known is not None and len(known) < SHORT and n == str(len(known)):
+        x, y = map(str, struct.unpack("<qq", known.ljust(SHORT - 1, b"\0") + bytes([len(known)])))
+    elif n == "1":
+        x, y = e.convert("zext", "i8", e.load("i8", e.buffer_data(block)), "i64"), str(1 << 56)
+    else:
+        pair = e.call(WORDS, _words_helper(e.module), [("ptr", block), ("i64", n), ("i64", points)])
+        x, y = (e.ins(f"extractvalue {WORDS} {pair}, {i}") for i in (0, 1))
+
+    def short() -> str:
+        first = e.op2("xor", "i64", x, e.op2("xor", "i64", seed, str(HASH_FACTOR)))
+        return _folded(e, first, e.op2("xor", "i64", y, e.add(seed, str(HASH_FACTOR))))
+
+    def far() -> str:
+        return e.call("i64", _far_hash(e.module), [("ptr", block), ("i64", n), ("i64", seed)])
+
+    return (e.either(e.icmp("sge", y, "0"), "i64", short, far),), (x,), (y,)
+
+
+def _give_words(code: Code, first: str, second: str) -> None:
+    pair = code.ins(f"insertvalue {WORDS} poison, i64 {first}, 0")
+    code.ret(code.ins(f"insertvalue {WORDS} {pair}, i64 {second}, 1"))
+
+
+def _words_helper(module: Module) -> str:
+    """{ i64, i64 } (block, n, points)"""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%block"), ("i64", "%n"), ("i64", "%points")], WORDS)
+        data = code.ptr_add("%block", HEADER)
+        seldom, short = code.label("seldom"), code.label("short")
+        code.branch(_short(code, "%n", data, most=SHORT - 1), short, seldom)
+        code.start(seldom)
+        with code.when(code.icmp("uge", "%n", str(SHORT))):
+            _give_words(code, "%n", code.op2("xor", "i64", "%points", "-1"))
+        code.ret(code.call(WORDS, _edge_words(module), [("ptr", data), ("i64", "%n")]))
+        code.start(short)
+        first, last = (code.op2("and", "i64", _word(code, data, at), _word(code, _first_bytes(code, "%n"), at))
+                       for at in (0, 8))
+        _give_words(code, first, code.op2("or", "i64", last, code.op2("shl", "i64", "%n", "56")))
+        code.finish()
+
+    return module.helper("hyb.words", make)
+
+
+def _edge_words(module: Module) -> str:
+    """{ i64, i64 } (data, n): of fewer than SHORT bytes beside another page."""
+
+    def make(name: str) -> None:
+        code = Code(module, name, [("ptr", "%data"), ("i64", "%n")], WORDS, attributes="noinline nounwind")
+        room = code.alloca(SHORT)
+        code.zero_bytes(room, str(SHORT))
+        code.copy_bytes(room, "%data", "%n")
+        last = code.op2("or", "i64", _word(code, room, 8), code.op2("shl", "i64", "%n", "56"))
+        _give_words(code, _word(code, room, 0), last)
+        code.finish()
+
+    return module.helper("hyb.edge_words", make)
+
+
+def _kept_text(e: FnEmitter, op: Op) -> Results:
+    far, x, y = (e.one(a) for a in op.args)
+
+    def short() -> str:
+        made = e.call("ptr", _words_text(e.module), [CTX, ("i64", x), ("i64", y)])
+        e.leave_unless(e.icmp("ne", made, "null", "ptr"))
+        return made
+
+    def long() -> str:
+        e.retain(BYTES, (far,))
+        return far
+
+    return ((e.either(e.icmp("sge", y, "0"), "ptr", short, long),), *_measures(e, x, y))
+
+
+def _measures(e: FnEmitter, x: str, y: str) -> Results:
+    """How many bytes and code points the text has that has these words."""
+    size = e.op2("lshr", "i64", y, "56")
+    points = size
+    for word in (x, y):
+        # Bytes that continue a code point begin with the bits 10.
+        others = e.op2("and", "i64", e.op2("shl", "i64", e.op2("xor", "i64", word, "-1"), "1"), word)
+        points = e.sub(points, e.call("i64", "@llvm.ctpop.i64", [("i64", e.op2("and", "i64", others, str(HIGH)))]))
+    far = e.icmp("slt", y, "0")
+    return (e.select(far, "i64", x, size),), (e.select(far, "i64", e.op2("xor", "i64", y, "-1"), points),)
+
+
+def _words_text(module: Module) -> str:
+    """ptr (ctx, x, y): a buffer of the bytes that have these words; null where there is no memory."""
+
+    def make(name: str) -> None:
+        params = [CTX, ("i64", "%x"), ("i64", "%y")]
+        code = Code(module, name, params, "ptr", attributes="noinline nounwind")
+        block = code.call("ptr", allocate_bytes(module, False), [CTX, ("i64", code.op2("lshr", "i64", "%y", "56"))])
+        with code.when(code.icmp("ne", block, "null", "ptr")):
+            _store_words(code, "%x", "%y", block)  # any block of the pool has room for both
+        code.ret(block)
+        code.finish()
+
+    return module.helper("hyb.words_text", make)
+
+
+def _store_words(code: Code, x: str, y: str, block: str) -> None:
+    """By one store, which a load of both need not wait for."""
+    both = code.ins(f"insertelement <2 x i64> poison, i64 {x}, i64 0")
+    both = code.ins(f"insertelement <2 x i64> {both}, i64 {y}, i64 1")
+    code.do(f"store <2 x i64> {both}, ptr {code.ptr_add(block, HEADER)}, align 8")
+
+
+def _kept_part(e: FnEmitter, op: Op) -> Results:
+    """A short text lies on the stack."""
+    far, x, y = (e.one(a) for a in op.args)
+    block = e.alloca(HEADER + SHORT)
+    e.store("i64", e.op2("lshr", "i64", y, "56"), e.ptr_add(block, 8))
+    _store_words(e, x, y, block)
+    return ((e.select(e.icmp("sge", y, "0"), "ptr", block, far),), *_measures(e, x, y))
 
 
 def _find_helper(module: Module) -> str:
@@ -337,7 +425,9 @@ def _letters(module: Module) -> str:
 ROWS: dict[str, Row] = {
     "buffer_compare": _compare,
     "buffer_match": _match,
-    "buffer_hash": _hash,
+    "text_key": _text_key,
+    "kept_text": _kept_text,
+    "kept_part": _kept_part,
     "hash_seed": _hash_seed,
     "buffer_find": _find,
     "buffer_outside": _outside,

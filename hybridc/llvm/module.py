@@ -55,6 +55,10 @@ def byte_string(data: bytes) -> str:
     return 'c"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data) + '"'
 
 
+READ = 16
+"""Bytes of a short text that are read at once: what lies beyond a constant is nothing that LLVM would read."""
+
+
 @dataclass(frozen=True)
 class Def:
     """A function as text."""
@@ -232,8 +236,9 @@ class Module:
         """A pointer to an immortal buffer[u8]."""
         if not data:
             return "null"
-        llvm = f"{{ i64, i64, [{len(data)} x i8] }}"
-        found = self.constant(llvm, f"{{ i64 -1, i64 {len(data)}, [{len(data)} x i8] {byte_string(data)} }}", 16, "s")
+        whole = data.ljust(READ, b"\0")
+        llvm = f"{{ i64, i64, [{len(whole)} x i8] }}"
+        found = self.constant(llvm, f"{{ i64 -1, i64 {len(data)}, [{len(whole)} x i8] {byte_string(whole)} }}", 16, "s")
         self.literals[found] = data
         return found
 

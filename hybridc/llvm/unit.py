@@ -37,7 +37,7 @@ IN_PLACE = 40
 where there is one call only."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
-    " buffer_take buffer_prefetch buffer_part buffer_match str retain release enum dim tensor tensor_view"
+    " buffer_take buffer_prefetch buffer_part buffer_match kept_part str retain release enum dim tensor tensor_view"
     " reshaped".split()
 )
 """Operators that take no time to speak of."""

@@ -170,6 +170,11 @@ def _outside(b: Tests, op: Op) -> Atom:
     return b.within(start, b.op("sub", [n, start], INT), b.length(bytes_))
 
 
+def _kept_text(b: Tests, op: Op) -> Atom:
+    size = b.op("shr", [op.args[2], integer(56)], INT)
+    return b.compare("lt", size, integer(16))
+
+
 def _part(b: Tests, op: Op) -> Atom:
     return b.within(op.args[1], op.args[2], b.length(op.args[0]))
 
@@ -205,7 +210,7 @@ def _made(b: Tests, op: Op) -> Atom:
 
 CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     **dict.fromkeys(("buffer_get", "buffer_set", "buffer_take"), _element),
-    **dict.fromkeys(("buffer_hash", "stack", "join"), _first),
+    **dict.fromkeys(("text_key", "stack", "join"), _first),
     "buffer_move": _move,
     "buffer_copy": _copy,
     "sort_words": _leading,
@@ -213,6 +218,7 @@ CHECKS: dict[str, Callable[[Tests, Op], Atom]] = {
     "buffer_match": _match,
     "buffer_find": _find,
     "buffer_outside": _outside,
+    "kept_text": _kept_text,
     "parse_float": _part,
     "format_float": _precision,
     "tensor_view": _view,

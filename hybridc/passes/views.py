@@ -3,6 +3,7 @@
 `b = buffer_copy(buffer_new(n), 0, source, start, n)` becomes `b = buffer_part(source, start, n)`, which looks into the
 source, where every use of `b` only reads elements. A word of a text that is looked up in a map is such a copy. Where
 uses that keep `b` (put it into a container, say, or hand it on) all stand in one branch below, the copy is made there.
+In the same way `kept_text`, a key as a map gives it, becomes `kept_part`.
 
 The source must stay as it is meanwhile, else its own update would have to copy it: from the copy on, up to the last
 statement of the block that uses `b`, nothing takes the source over, nor anything that it may be a part of.
@@ -44,6 +45,7 @@ from hybridc.core.walk import (
     highest_id,
     map_blocks,
     once,
+    outs_of,
     statements_in,
     substitute,
     uses,
@@ -53,8 +55,8 @@ from hybridc.passes.each import each
 from hybridc.passes.liveness import Counted
 
 READS: dict[str, tuple[int, ...]] = {
-    "buffer_get": (0,), "buffer_copy": (2,), "buffer_compare": (0, 1), "buffer_hash": (0,), "buffer_find": (0, 3),
-    "buffer_outside": (0,), "buffer_same": (0, 1),
+    "buffer_get": (0,), "buffer_copy": (2,), "buffer_compare": (0, 1), "buffer_find": (0, 3),
+    "buffer_outside": (0,), "buffer_same": (0, 1), "text_key": (0,),
     "parse_float": (0,),
 }  # fmt: skip
 """Which arguments of an operator it only reads elements of, and not where they end."""
@@ -78,7 +80,7 @@ def run(program: Program, counted: Counted) -> Program:
 
 @once
 def _copies(fn: Fn) -> bool:
-    return any(_is(s, "buffer_copy") for s in statements_in(fn))
+    return any(_is(s, "buffer_copy") or _is(s, "kept_text") for s in statements_in(fn))
 
 
 def _reading(program: Program) -> Places:
@@ -190,23 +192,32 @@ class _Views:
     def copy(self, b: Block, at: int) -> _Copy | None:
         """What the statement at this place ends, if that need not be made."""
         stmt = b.stmts[at]
-        if not isinstance(stmt, Op) or stmt.op != "buffer_copy":
+        if _is(stmt, "kept_text"):
+            return self.examined(b, at, at)
+        if not _is(stmt, "buffer_copy"):
             return None
-        fresh, to, source, _, count = stmt.args
-        if not isinstance(source, Var) or source in self.parts or to != Const(0, INT):
+        fresh, to, source, _, count = args_of(stmt)
+        if source in self.parts or to != Const(0, INT):
             return None
         if not isinstance(fresh, Var) or self.times[fresh] != 1:
             return None
         for i in range(at):
             new = b.stmts[i]
             if isinstance(new, Op) and new.op == "buffer_new" and new.outs == (fresh,) and new.args == (count,):
-                try:
-                    return self.examined(b, i, at, stmt.outs[0], source)
-                except _No:
-                    return None
+                return self.examined(b, i, at)
         return None
 
-    def examined(self, b: Block, new: int, at: int, result: Var, source: Var) -> _Copy:
+    def examined(self, b: Block, new: int, at: int) -> _Copy | None:
+        try:
+            return self.needless(b, new, at)
+        except _No:
+            return None
+
+    def needless(self, b: Block, new: int, at: int) -> _Copy:
+        stmt = b.stmts[at]
+        result, source = outs_of(stmt)[0], args_of(stmt)[0 if _is(stmt, "kept_text") else 2]
+        if not isinstance(source, Var):
+            raise _No
         names, last = {result}, at
         wrapped: list[Op] = []
         keepers: list[Block] = []
@@ -281,20 +292,22 @@ class _Views:
         """The block with a part in place of the copy."""
         new, old = b.stmts[copy.new], b.stmts[copy.copy]
         assert isinstance(new, Op) and isinstance(old, Op)
-        _, _, source, start, count = old.args
         self.parts.add(copy.result)
-        part = Op((copy.result,), "buffer_part", (source, start, count), (), old.span)
-        stmts = [part if s is old else s for s in b.stmts if s is not new and not any(s is w for w in copy.wrapped)]
-        made = [new, old, *copy.wrapped]
+        if new is old:
+            made, part = [old, *copy.wrapped], replace(old, op="kept_part")
+        else:
+            made = [new, old, *copy.wrapped]
+            part = Op((copy.result,), "buffer_part", old.args[2:], (), old.span)
+        stmts = [part if s is old else s for s in b.stmts if s is old or not any(s is m for m in made)]
         lengths: dict[Var, Atom] = {}
 
         def inner(block: Block) -> Block:
             kept: list[Stmt] = []
             for i, stmt in enumerate(block.stmts):
-                if block is copy.keeper and self.keeps(stmt, made):
+                if block is copy.keeper and self.keeps(stmt, copy.result, made):
                     return self.kept(kept, Block(block.stmts[i:], block.tail), made)
-                if _is(stmt, LENGTH) and args_of(stmt) == (copy.result,):
-                    lengths[stmt.outs[0]] = count  # type: ignore[union-attr]
+                if part.op == "buffer_part" and _is(stmt, LENGTH) and args_of(stmt) == (copy.result,):
+                    lengths[stmt.outs[0]] = part.args[-1]  # type: ignore[union-attr]
                 else:
                     kept.append(map_blocks(stmt, inner))
             if block is copy.keeper:
@@ -303,11 +316,10 @@ class _Views:
 
         return substitute(inner(Block(tuple(stmts), b.tail)), lengths)
 
-    def keeps(self, stmt: Stmt, made: list[Op]) -> bool:
+    def keeps(self, stmt: Stmt, result: Var, made: list[Op]) -> bool:
         """Is it kept by the statement or within?"""
-        result = made[1].outs[0]
         keepers: list[Block] = []
-        self.uses(stmt, result, {result, *(w.outs[0] for w in made[2:])}, NOWHERE, keepers)
+        self.uses(stmt, result, {op.outs[0] for op in made}, NOWHERE, keepers)
         return bool(keepers)
 
     def kept(self, before: list[Stmt], rest: Block, made: list[Op]) -> Block:
@@ -315,12 +327,13 @@ class _Views:
         values: dict[Var, Atom] = {}
         again: list[Stmt] = []
         for op in made:
-            out = Var(self.next_id, op.outs[0].type, op.outs[0].name)
-            self.next_id += 1
-            self.times[out] = self.times[op.outs[0]]
-            self.families.join(out, op.outs[0])
-            again.append(replace(op, outs=(out,), args=tuple(values.get(a, a) for a in op.args)))  # type: ignore[arg-type]
-            values[op.outs[0]] = out
+            args = tuple(values.get(a, a) for a in op.args)  # type: ignore[arg-type]
+            for old in op.outs:
+                values[old] = out = Var(self.next_id, old.type, old.name)
+                self.next_id += 1
+                self.times[out] = self.times[old]
+            self.families.join(values[op.outs[0]], op.outs[0])
+            again.append(replace(op, outs=tuple(values[o] for o in op.outs), args=args))  # type: ignore[misc]
         rest = substitute(rest, values)
         return Block((*before, *again, *rest.stmts), rest.tail)
 

@@ -347,6 +347,12 @@ class Counting:
                 return (len(args[0].items) if args[0] else 0,)
             case "buffer_part":
                 return (Part(args[0], args[1], args[2]) if args[0] else self.cell(op.outs[0].type, []),)
+            case "kept_part":
+                far, x, y = args
+                if y < 0:
+                    return Part(far, 0, x), x, -1 - y
+                made, size, points = MAKERS[op.op](op, self.plain)(far, x, y)
+                return Part(Cell(op.outs[0].type, made.items()), 0, size), size, points
             case "buffer_at":
                 return (args[0].items[args[1]],)
             case "buffer_get":

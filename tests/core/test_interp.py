@@ -176,9 +176,6 @@ def test_bytes() -> None:
     assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 0x61) == 0b1_0000_0000_1011
     assert apply("buffer_match", "buffer[i32] int u8", "int", words, 1, 255) == 0b1111_0000_0000
     assert apply("buffer_prefetch", "buffer[i32] int", "buffer[i32]", words, 99) == words
-    texts = ["", "a", "b", "ab", "ba", "abc", "abcd", "abcde", "abcdefgh", "abcdefghi", "abcdefgh" * 3]
-    hashes = {apply("buffer_hash", "buffer[u8] int int", "int", data(t), len(t), s) for t in texts for s in (0, 1)}
-    assert len(hashes) == 2 * len(texts)
     find = ("buffer_find", "buffer[u8] int int buffer[u8] int", "int")
     assert apply(*find, data("banana"), 2, 6, data("an"), 2) == 3
     assert apply(*find, data("banana"), 2, 4, data("an"), 2) == -1
@@ -196,6 +193,28 @@ def test_bytes() -> None:
     assert apply(*parse, data("x-1.5e3y"), 1, 6) == Some(-1500.0)
     assert apply(*parse, data("1_0"), 0, 3) is None
     assert apply(*parse, data(".5"), 0, 2) == Some(0.5)
+
+
+def test_words_of_texts() -> None:
+    def key(text: str, seed: int = 0) -> tuple[object, ...]:
+        data = text.encode()
+        return run("fn f(b%1: buffer[u8], n%2: int, p%3: int, s%4: int) -> (int, int, int)"
+                   " { h%5: int, x%6: int, y%7: int = text_key(b%1, n%2, p%3, s%4) exit 0 h%5, x%6, y%7 }",
+                   Buffer(list(data + b"?")), len(data), len(text), seed)
+
+    assert key("abc")[1:] == (0x636261, 3 << 56)
+    assert key("\x7f" * 7 + "é\0~")[1:] == (0xC37F7F7F7F7F7F7F - (1 << 64), 0x0B000000007E00A9)
+    assert key("x" * 15)[1:] == (0x7878787878787878, 0x0F78787878787878)
+    assert key("é" * 8)[1:] == (16, -9)
+    texts = ["", "\0", "a", "b", "ab", "ba", "abc", "abcdefgh", "abcdefghi", "abcdefg" * 2, "abcdefgh" * 2, "a" * 24]
+    hashes = set()
+    for text in texts:
+        data = Buffer(list(text.encode()))
+        assert run("fn f(b%1: buffer[u8], x%2: int, y%3: int) -> (buffer[u8], int, int)"
+                   " { c%4: buffer[u8], n%5: int, p%6: int = kept_text(b%1, x%2, y%3) exit 0 c%4, n%5, p%6 }",
+                   data, *key(text)[1:]) == (data, len(data), len(text))
+        hashes |= {key(text, seed)[0] for seed in (0, 1)}
+    assert len(hashes) == 2 * len(texts)
 
 
 @pytest.mark.parametrize(

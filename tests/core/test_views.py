@@ -52,13 +52,13 @@ def test_what_is_only_read_is_looked_at() -> None:
 fn main(b%1: buffer[u8], i%2: int) -> (int, int, bool) {
   new%3: buffer[u8] = buffer_new(2)
   part%4: buffer[u8] = buffer_copy(new%3, 0, b%1, i%2, 2)
-  h%5: int = buffer_hash(part%4, 2, 1)
+  h%5: int, i%45: int, j%55: int = text_key(part%4, 2, 2, 1)
   n%6: int = buffer_len(part%4)
   s%7: bool = call same(part%4, b%1, 2)
   exit 0 h%5, n%6, s%7
 }
 """, [BYTES, 0], [BYTES, 3])
-    assert ops(c.program) == ["buffer_part", "buffer_hash"]
+    assert ops(c.program) == ["buffer_part", "text_key"]
 
 
 KEPT = """
@@ -66,7 +66,7 @@ fn main(b%1: buffer[u8], keep%2: bool, all%20: buffer[(buffer[u8], int)]) -> (in
   new%3: buffer[u8] = buffer_new(3)
   part%4: buffer[u8] = buffer_copy(new%3, 0, b%1, 1, 3)
   pair%5: (buffer[u8], int) = tuple(part%4, 3)
-  h%6: int = buffer_hash(part%4, 3, 1)
+  h%6: int, i%46: int, j%56: int = text_key(part%4, 3, 3, 1)
   out%7: buffer[(buffer[u8], int)] = if keep%2 {
     x%8: u8 = buffer_get(part%4, 0)
     more%9: buffer[(buffer[u8], int)] = buffer_set(all%20, 0, pair%5)
@@ -82,7 +82,7 @@ fn main(b%1: buffer[u8], keep%2: bool, all%20: buffer[(buffer[u8], int)]) -> (in
 def test_what_one_branch_keeps_is_copied_there() -> None:
     all = Buffer([(Buffer([1]), 0), (Buffer([2]), 0)])
     c = same(KEPT, [BYTES, True, all], [BYTES, False, all])
-    assert ops(c.program)[:2] == ["buffer_part", "buffer_hash"]
+    assert ops(c.program)[:2] == ["buffer_part", "text_key"]
     assert ops(c.program).index("buffer_cut") > ops(c.program).index("buffer_get")
 
 
@@ -137,7 +137,7 @@ def test_written_after_the_last_look() -> None:
 fn main(b%1: buffer[u8], x%2: u8) -> (int, buffer[u8]) {
   new%3: buffer[u8] = buffer_new(2)
   part%4: buffer[u8] = buffer_copy(new%3, 0, b%1, 2, 2)
-  h%5: int = buffer_hash(part%4, 2, 1)
+  h%5: int, i%45: int, j%55: int = text_key(part%4, 2, 2, 1)
   b%6: buffer[u8] = buffer_set(b%1, 2, x%2)
   exit 0 h%5, b%6
 }
@@ -166,3 +166,39 @@ def test_in_programs(name: str, tmp_path) -> None:
     data = Buffer(list(text.encode()))
     args = [(data, len(data), len(text))]
     assert counting.run("main", args) == Interpreter(core).call("main", args)
+
+
+ENTRIES = """
+struct Entry { first: int, second: int, far: buffer[u8] }
+
+fn main(all%1: buffer[Entry], i%2: int, keep%3: bool, out%20: buffer[buffer[u8]]) -> (int, int, buffer[buffer[u8]]) {
+  entry%4: Entry = buffer_get(all%1, i%2)
+  x%5: int, y%6: int, far%7: buffer[u8] = destruct(entry%4)
+  key%8: buffer[u8], n%9: int, p%10: int = kept_text(far%7, x%5, y%6)
+  h%11: int, x%12: int, y%13: int = text_key(key%8, n%9, p%10, 1)
+  len%14: int = buffer_len(key%8)
+  """
+
+
+ALL = Buffer([(0x636261, 3 << 56, Buffer([])), (17, -18, Buffer(list(b"more than fifteen")))])
+
+
+@pytest.mark.parametrize("i", [0, 1])
+def test_a_key_of_a_map_is_looked_at(i: int) -> None:
+    c = same(ENTRIES + "exit 0 h%11, len%14, out%20 }\n", [ALL, i, True, Buffer([Buffer([])])])
+    assert "kept_part" in ops(c.program) and "kept_text" not in ops(c.program)
+
+
+def test_a_key_of_a_map_is_made_where_it_is_kept() -> None:
+    out = Buffer([Buffer([])])
+    c = same(ENTRIES + """more%15: buffer[buffer[u8]] = if keep%3 {
+    set%16: buffer[buffer[u8]] = buffer_set(out%20, 0, key%8)
+    yield set%16
+  } else { yield out%20 }
+  exit 0 h%11, len%14, more%15 }
+""", *([ALL, i, keep, out] for i in (0, 1) for keep in (True, False)))
+    assert ops(c.program).index("kept_part") < ops(c.program).index("kept_text")
+    c = same(ENTRIES + """set%15: buffer[buffer[u8]] = buffer_set(out%20, 0, key%8)
+  exit 0 h%11, len%14, set%15 }
+""", *([ALL, i, True, out] for i in (0, 1)))
+    assert "kept_part" not in ops(c.program)

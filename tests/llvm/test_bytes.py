@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from hybridc.core.builder import Builder
-from hybridc.core.interp_ops import buffer_hash, buffer_outside
+from hybridc.core.builder import Builder, integer
+from hybridc.core.interp_ops import buffer_outside, kept_text, text_key
 from hybridc.core.ir import BOOL, INT, U8, BufferT, Const, Fn, Program, Yield
 from hybridc.core.values import Buffer
 from hybridc.llvm.compile import compile_program
@@ -32,9 +32,22 @@ def byte(x: int) -> Const:
 @pytest.fixture(scope="module")
 def jit() -> Loaded:
     b = Builder()
-    text, n, seed = b.var(TEXT), b.var(INT), b.var(INT)
+    text, n, points, seed = b.var(TEXT), b.var(INT), b.var(INT), b.var(INT)
     b.open()
-    hashed = Fn("hashed", (text, n, seed), (INT,), b.close(Yield((b.op("buffer_hash", (text, n, seed), INT),))))
+    found = b.ops("text_key", (text, n, points, seed), (INT, INT, INT))
+    key = Fn("key", (text, n, points, seed), (INT, INT, INT), b.close(Yield(tuple(found))))
+    b = Builder()
+    far, x, y = b.var(TEXT), b.var(INT), b.var(INT)
+    b.open()
+    found = b.ops("kept_text", (far, x, y), (TEXT, INT, INT))
+    kept = Fn("kept", (far, x, y), (TEXT, INT, INT), b.close(Yield(tuple(found))))
+    b = Builder()
+    far, x, y, n = b.var(TEXT), b.var(INT), b.var(INT), b.var(INT)
+    b.open()
+    looked, *sizes = b.ops("kept_text", (far, x, y), (TEXT, INT, INT))
+    first = b.op("buffer_outside", (looked, integer(0), n, *map(byte, LETTERS)), INT)
+    found = (first, b.op("buffer_len", (looked,), INT), *sizes)
+    seen = Fn("seen", (far, x, y, n), (INT,) * 4, b.close(Yield(found)))
     b = Builder()
     one, other, n = b.var(TEXT), b.var(TEXT), b.var(INT)
     b.open()
@@ -44,7 +57,7 @@ def jit() -> Loaded:
     b.open()
     found = b.op("buffer_outside", (text, start, n, *map(byte, LETTERS)), INT)
     outside = Fn("outside", (text, start, n), (INT,), b.close(Yield((found,))))
-    program = Program(fns={f.name: f for f in (hashed, same, outside)})
+    program = Program(fns={f.name: f for f in (key, kept, seen, same, outside)})
     return Loaded(compile_program(program, list(program.fns), (TEXT,)))
 
 
@@ -68,16 +81,36 @@ def put(end: int, data: bytes) -> int:
 
 
 @pytest.mark.parametrize("n", [*range(36), 63, 64, 65, 100])
-def test_hashes(jit: Loaded, page: int, n: int) -> None:
+def test_keys(jit: Loaded, page: int, n: int) -> None:
     some = random.Random(n)
     data = some.randbytes(n)
     for seed in (0, 1, -5, 2**62):
-        wanted = buffer_hash(Buffer(list(data)), n, seed)
+        wanted = [*text_key(Buffer(list(data)), n, n // 2, seed)]
         for end in (page + 2 * PAGE, page + PAGE, page + PAGE + 1, page + PAGE + 9, page + 1000):
-            assert jit.scalars("hashed", [(PTR, put(end, data)), (I64, n), (I64, seed)], [I64])[0] == wanted
             # What comes after them does not count.
-            longer = put(end, data + some.randbytes(7))
-            assert jit.scalars("hashed", [(PTR, longer), (I64, n), (I64, seed)], [I64])[0] == wanted
+            for more in (b"", some.randbytes(7)):
+                args = [(PTR, put(end, data + more)), (I64, n), (I64, n // 2), (I64, seed)]
+                assert jit.scalars("key", args, [I64] * 3) == wanted
+
+
+@pytest.mark.parametrize("n", [*range(19), 40])
+def test_kept_texts(jit: Loaded, page: int, n: int) -> None:
+    text = "".join(random.Random(n).choices("zé5€🙂\0", k=n))
+    while len(text.encode()) > n:
+        text = text[1:]
+    data = text.encode().rjust(n)
+    points = len(data.decode())
+    far = put(page + PAGE, data if n > 15 else b"another text, which is long")
+    _, *words = text_key(Buffer(list(data)), n, points, 0)
+    args = [(PTR, far), *((I64, x) for x in words)]
+    if n <= 15:
+        kept, *sizes = kept_text(Buffer([]), *words)
+        assert kept.items() == list(data) and sizes == [n, points]
+    block, *sizes = jit.scalars("kept", args, [PTR, I64, I64])
+    assert (block == far) == (n > 15) and sizes == [n, points]
+    assert ctypes.string_at(block, HEADER + n)[8:] == n.to_bytes(8, "little") + data
+    wanted = buffer_outside(Buffer(list(data)), 0, n, *LETTERS)
+    assert jit.scalars("seen", [*args, (I64, n)], [I64] * 4) == [wanted, n, n, points]
 
 
 @pytest.mark.parametrize("n", [*range(36), 100])

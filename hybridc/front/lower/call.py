@@ -29,8 +29,12 @@ from hybridc.front.lower.submodel import PartOfModel, keeps_params
 
 DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
-    "_hash": lambda lw, t, a: derive.hashed(lw, t, a[0]),
     "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
+    "_probe": lambda lw, t, a: derive.probe(lw, t, a[0]),
+    "_keep": lambda lw, t, a: derive.keep(lw, t, a[0], a[1]),
+    "_kept": lambda lw, t, a: derive.kept(lw, t, a[0]),
+    "_kept_probe": lambda lw, t, a: derive.kept_probe(lw, t, a[0], a[1]),
+    "_is_kept": lambda lw, t, a: derive.is_kept(lw, t, a[0], a[1], a[2]),
     "_rank": lambda lw, t, a: ranks.rank(lw, t, a[0]),
     "_bit_rank": lambda lw, t, a: ranks.rank(lw, t, a[0], exact=False),
     "_is_word": lambda lw, t, a: boolean(ranks.is_word(erase(lw.concrete(t)))),
@@ -48,8 +52,8 @@ RAISES = {"_raise_index": "IndexError", "_raise_value": "ValueError", "_raise_ke
           "_raise_zero": "ZeroDivisionError", "_raise_memory": "MemoryError", "_raise": "HybError"}
 """Externs of std.core that stop the program."""
 TWICE = "a place is passed as `mut` twice in one call, or a part of it is"
-PAIRS = frozenset({"buffer_take", "format_float", "format_float32"})
-"""Operators of two results, which are the items of the extern's tuple."""
+SEVERAL = frozenset({"buffer_take", "text_key", "kept_text", "format_float", "format_float32"})
+"""Operators of several results, which are the items of the extern's tuple."""
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -215,7 +219,7 @@ def extern(lw: Lowerer, e: tree.Call, decl: tree.FnDecl, instance: Instance, ato
             return DERIVED[decl.name](lw, instance.types[0], atoms)
         result = lw.type(e.type)
         name = decl.name.removeprefix("_")
-        if name in PAIRS and isinstance(result, ir.TupleT):
+        if name in SEVERAL and isinstance(result, ir.TupleT):
             return Parts(result, lw.b.ops(name, atoms, result.items))
         return lw.op(name, atoms, result)
     name = decl.name

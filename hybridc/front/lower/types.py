@@ -12,6 +12,7 @@ from hybridc.base.dims import Dim, DimVar, PackVar, Shape
 from hybridc.base.types import (
     BUFFER,
     STD_TYPES,
+    STR,
     FnType,
     ModelType,
     Named,
@@ -30,6 +31,9 @@ from hybridc.core import ir
 from hybridc.front.check import tree
 from hybridc.front.lower.notes import Decls, Notes
 
+KEPT = "std.core:_Kept"
+"""A key as a map keeps it: itself, but of a text what std/_keys.hyb says."""
+BRIEF = Named("std._keys:_Brief")
 UNKNOWN = Dim.of(DimVar("?", "?"))
 """The dimension of an erased type."""
 
@@ -149,6 +153,8 @@ class Types:
                 return ir.OptionT(self.inner(item))
             case Named(key, args) if key == BUFFER:
                 return ir.BufferT(self.inner(args[0]))  # type: ignore[arg-type]
+            case Named(key, args) if key == KEPT:
+                return self.inner(BRIEF if args[0] == STR else args[0])  # type: ignore[arg-type]
             case Named():
                 return self._declared(erase(t))  # type: ignore[arg-type]
             case ModelType():
