@@ -30,6 +30,7 @@ After it:
     bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
     quiet.py                    turns that change nothing, by blocks
     prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last
+    scans.py                    minima that wait for the turn before, by stretches
 
 Before code is made of it (llvm/compile.py):
 
