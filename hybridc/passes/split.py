@@ -43,7 +43,7 @@ def split(loop: Loop, fresh: Freshener) -> list[Stmt]:
 
 
 def _parts(loop: Loop, turn: Counted, cond: Var, op: str, place: Atom, fresh: Freshener) -> list[Stmt]:
-    """The index is compared with `place` by `op`, which gives `cond`. Where the loop has a turn, nothing below wraps."""
+    """The index is compared with `place` by `op`, which gives `cond`. Nothing below wraps where the loop has a turn."""
     b = FreshBuilder(fresh)
     b.span = loop.span
     b.open()
