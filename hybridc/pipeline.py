@@ -39,6 +39,7 @@ from hybridc.passes import (
     remainders,
     reuse,
     scalars,
+    scans,
     shapes,
     share,
     simplify,
@@ -106,6 +107,7 @@ PASSES: Passes = [
     ("quiet", lambda core, roots: quiet.run(core)),
     ("prefetch", lambda core, roots: prefetch.run(core)),
     ("reassociate", lambda core, roots: reassociate.run(core)),
+    ("scans", lambda core, roots: scans.run(core)),
 ]
 """Core to Core, given the functions that are called from outside; `optimise` says when the verifier runs."""
 

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,23 @@ def numeric(library: ctypes.CDLL, numba: object) -> list[Workload]:
             w.aims.append((("numba",), 1.0))
         out.append(w)
     return out
+
+
+def programs(library: ctypes.CDLL, numba: object) -> list[Workload]:
+    mod = hybridc.load(str(HERE / "programs.hyb"))
+    return [
+        Workload(what, partial(getattr(mod, name), *sizes), {"C++": c_function(library, name, *sizes, result=result)},
+                 [(("C++",), 1.05)], close)
+        for what, name, sizes, result in (
+            ("longest common subsequence", "lcs", (2000,), ctypes.c_int64),
+            ("edit distance, a table", "letter_distance", (2000,), ctypes.c_int64),
+            ("knapsack", "knapsack", (200, 10_000), ctypes.c_int64),
+            ("percolation", "percolation", (100,), ctypes.c_int64),
+            ("sudoku", "sudoku", (3,), ctypes.c_int64),
+            ("LU decomposition", "decomposition", (300,), ctypes.c_double),
+            ("product of matrices", "product", (300,), ctypes.c_double),
+        )
+    ]
 
 
 def control(library: ctypes.CDLL, numba: object) -> list[Workload]:
@@ -294,7 +312,7 @@ def main() -> None:
     lines = [f"| workload | Hyb {unit} | beside it, {unit} | ratio (aim) |", "| --- | --- | --- | --- |"]
     print("\n".join(lines))
     wanted = options.only.split("|")
-    for group in (numeric, control, hash_tables, sorting, graphs):
+    for group in (numeric, programs, control, hash_tables, sorting, graphs):
         if not any(word in n for word in wanted for n in names(group)):
             continue
         for w in group(library, numba):

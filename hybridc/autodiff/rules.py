@@ -197,6 +197,7 @@ UNSUPPORTED = {
     "reshaped": "ownership comes after differentiation",
     "part": "ownership comes after differentiation",
     "sort_words": "`packs` is no in what is differentiated",
+    **dict.fromkeys(("buffer_scan", "scans"), "they are made after differentiation"),
     "buffer_prefetch": "it is taken out of what is differentiated",
     "buffer_at": "ownership comes after differentiation",
     "buffer_part": "ownership comes after differentiation",

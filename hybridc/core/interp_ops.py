@@ -171,6 +171,20 @@ def buffer_part(b: Buffer, start: int, n: int) -> Buffer:
     return Buffer(b.items()[start : start + n])
 
 
+def _buffer_scan(op: Op, machine: Machine) -> Callable[..., object]:
+    choose = min if op.attr("of") == "minimum" else max
+
+    def scan(b: Buffer, at: int, xs: Buffer, n: int, before: int, step: int, anew: Buffer | None = None) -> Buffer:
+        found: list[object] = []
+        for k in range(n):
+            x: int = xs[k]  # type: ignore[assignment]
+            before = x if anew is not None and anew[k] != 0 else choose(x, before + step)
+            found.append(before)
+        return b.write(at, found) if n else b
+
+    return scan
+
+
 def sort_words(b: Buffer, n: int) -> Buffer:
     found = b.items()[:n]
     assert 0 <= n <= len(b), (n, len(b))
@@ -301,6 +315,8 @@ MAKERS: dict[str, Maker] = {
     "buffer_prefetch": _function(lambda b, i: b),
     "sort_words": _function(sort_words),
     "packs": _function(lambda: True),
+    "buffer_scan": _buffer_scan,
+    "scans": _function(lambda: True),
     "buffer_compare": _function(buffer_compare),
     "buffer_match": _function(buffer_match),
     "text_key": _function(text_key),

@@ -167,6 +167,13 @@ def _sort_words(args: Types, attrs: Mapping[str, object], outs: Types, program: 
     return _mismatch(args, outs, (args[0], INT), args[:1])
 
 
+def _buffer_scan(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if attrs.get("of") not in ("minimum", "maximum"):
+        return "is of minima or of maxima"
+    ints = BufferT(INT)
+    return _mismatch(args, outs, (ints, INT, ints, INT, INT, INT, ints)[: max(len(args), 6)], (ints,))
+
+
 def _buffer_new(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
     if len(outs) != 1 or not isinstance(outs[0], BufferT):
         return f"gives one buffer, not {_show(outs)}"
@@ -354,6 +361,12 @@ _ROWS: list[OpRow] = [
     OpRow("packs", _signature((), (BOOL,)),
           doc="does the processor pack the chosen elements of a vector, which makes `sort_words` fast? Autodiff takes"
           " it for no"),
+    OpRow("buffer_scan", _buffer_scan, own="cb", late=True,
+          doc="(b, at, xs, n, before, step[, anew]): b with n ints written from `at` on, each of them `of` (minimum or"
+          " maximum) xs[k] and what is before it plus step; where anew[k] is not 0, just xs[k]. No sum on the way from"
+          " one of them to a later one wraps, unless step is the constant 0"),
+    OpRow("scans", _signature((), (BOOL,)), late=True,
+          doc="does the processor have vectors that are long enough for `buffer_scan` to be fast?"),
     OpRow("buffer_compare", _signature((BYTES, BYTES, INT), (INT,)), doc="the first n bytes: -1, 0 or 1"),
     OpRow("buffer_match", _signature((BufferT(I32), INT, U8), (INT,)),
           doc="(b, start, x): of the 16 bytes of 4 elements from start, the low one of each first, those that are x, as"

@@ -103,7 +103,7 @@ def owned(e: FnEmitter, item: Type, block: str, may_be_null: bool = False) -> st
         e.branch(e.icmp("eq", block, "null", "ptr"), ready, test)
         e.start(test)
     arrivals.append((block, e.here))
-    e.branch(refcount.unique(e, block), ready, copy)
+    e.branch(refcount.unique(e, block), ready, copy, likely=True)
     with e.out_of_line(copy):
         fresh = e.call("ptr", unique_helper(e.module, item), [("ptr", "%ctx"), ("ptr", block)])
         e.leave_unless(e.icmp("ne", fresh, "null", "ptr"))
@@ -151,7 +151,7 @@ def _place(e: FnEmitter, op: Op) -> Results:
     index, length = (e.one(a) for a in op.args)
     front, ready, back = e.icmp("ult", index, length), e.label("place"), e.label("back")
     before = e.here
-    e.branch(front, ready, back)
+    e.branch(front, ready, back, likely=True)
     with e.out_of_line(back):
         wrapped = e.add(index, length)
         with e.unless(e.icmp("ult", wrapped, length)):

@@ -131,8 +131,9 @@ class Code:
         self.lines.append(f"  br label %{label}")
         self.dead = True
 
-    def branch(self, cond: str, yes: str, no: str) -> None:
-        self.lines.append(f"  br i1 {cond}, label %{yes}, label %{no}")
+    def branch(self, cond: str, yes: str, no: str, *, likely: bool = False) -> None:
+        """`likely`: it goes to `yes`."""
+        self.lines.append(f"  br i1 {cond}, label %{yes}, label %{no}" + ", !prof !1" * likely)
         self.dead = True
 
     def ret(self, value: str = "") -> None:

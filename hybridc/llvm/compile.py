@@ -43,6 +43,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "buffer_part",
     "buffer_prefetch",
     "packs",
+    "scans",
     "buffer_compare",
     "buffer_match",
     "text_key",

@@ -57,6 +57,12 @@ def result_type(results: Sequence[str], faults: bool) -> str:
     return "void" if not parts else parts[0] if len(parts) == 1 else "{ " + ", ".join(parts) + " }"
 
 
+def convention(results: Sequence[str], faults: bool) -> str:
+    """How such a function is called: with Swift's convention four numbers come back in registers, with C's three."""
+    whole = faults + sum(t == "ptr" or t.startswith("i") for t in results)
+    return "swiftcc" if whole == 4 and len(results) <= IN_REGISTERS else ""
+
+
 def call_fn(
     code: Code, name: str, args: Sequence[tuple[str, str]], results: Sequence[str], faults: bool
 ) -> tuple[str, list[str]]:
@@ -67,7 +73,7 @@ def call_fn(
         out = code.alloca(8 * len(results))
         status = code.call(returned, name, [*args, ("ptr", out)])
         return status, [out]
-    value = code.call(returned, name, args)
+    value = code.call(returned, name, args, convention(results, faults))
     parts = len(results) + faults
     fields = [value] if parts == 1 else [code.ins(f"extractvalue {returned} {value}, {i}") for i in range(parts)]
     return (fields.pop(0) if faults else ""), fields
@@ -99,7 +105,8 @@ class FnEmitter(Code):
         if len(self.results) > IN_REGISTERS:
             params.append(("ptr", "%out"))
         super().__init__(
-            module, name, params, result_type(results, faults), attributes=attributes
+            module, name, params, result_type(results, faults), convention=convention(results, faults),
+            attributes=attributes,
         )
         self.fn = fn
         self.env: dict[int, Leaves] = {}
@@ -214,7 +221,7 @@ class FnEmitter(Code):
     def leave_unless(self, ok: str) -> None:
         """Where not `ok`, the context holds a fault: leave with it."""
         good = self.label("ok")
-        self.branch(ok, good, self._exit())
+        self.branch(ok, good, self._exit(), likely=True)
         self.start(good)
 
     def leave_silently(self) -> None:
@@ -295,7 +302,7 @@ class FnEmitter(Code):
     def unless(self, ok: str, hint: str = "bad") -> Iterator[None]:
         """What follows the block runs only if `ok`; the block itself, out of line, must fault or return."""
         good, bad = self.label("ok"), self.label(hint)
-        self.branch(ok, good, bad)
+        self.branch(ok, good, bad, likely=True)
         with self.out_of_line(bad):
             sooner, self.sooner = self.sooner, None
             if sooner is not None:

@@ -244,6 +244,6 @@ def _give_up_to(e: FnEmitter, careful: str, levels: int) -> None:
     rest, straight = e.label("careful"), e.label("straight")
     e.branch(e.op2("or", "i1", _exhausted(e, levels), e.interrupted()), rest, straight)
     with e.out_of_line(rest):
-        value = e.call(e.result, careful, e.params)
+        value = e.call(e.result, careful, e.params, e.convention)
         e.ret(value)
     e.start(straight)

@@ -64,9 +64,9 @@ def _put_together(heads: Iterable[str], defs: Iterable[tuple[Def, str]]) -> str:
     """Loops that are not to be unrolled are numbered."""
     text = "\n".join([*heads, *(d.text(linkage) for d, linkage in defs)]) + "\n"
     first, *rest = text.split(LOOP)
-    loops = "".join(f"!{i}{part}" for i, part in enumerate(rest, 1))
-    notes = [f"!{i} = distinct !{{!{i}, {FLAGS}}}" for i in range(1, len(rest) + 1)]
-    return "\n".join([first + loops + "!0 = !{}", *notes]) + "\n"
+    loops = "".join(f"!{i}{part}" for i, part in enumerate(rest, 2))
+    notes = [f"!{i} = distinct !{{!{i}, {FLAGS}}}" for i in range(2, len(rest) + 2)]
+    return "\n".join([first + loops + "!0 = !{}\n!1 = !{!\"branch_weights\", i32 2000, i32 1}", *notes]) + "\n"
 
 
 @dataclass

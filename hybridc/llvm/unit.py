@@ -35,6 +35,9 @@ from hybridc.passes.lanes import within_reach
 IN_PLACE = 40
 """Statements, with those of what stands in it, of a function that is written in the place of its calls; twice as many
 where there is one call only."""
+SHORT, FEW_PLACES = 20, 8
+"""Statements of a function with a loop that is written in the places of so many calls: most of its loops have few
+turns, as the walk to the root of a tree of sets that are joined."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
     " buffer_take buffer_prefetch buffer_part buffer_match kept_part str retain release enum dim tensor tensor_view"
@@ -105,7 +108,7 @@ class Unit:
 def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
     """Small functions that do not call themselves. Their frames are in traces as if they were called: what Core's
     inliner puts into a caller has none. A loop takes longer than the call that leads to it, so a function with one
-    stands in one place only, and there not if the library comes to it now and then."""
+    stands in one place only, and there not if the library comes to it now and then; one that is SHORT in some."""
     program = unit.module.program
     always = {name for fn in fns for name in _always(fn)}
     places = Counter[str]()
@@ -126,7 +129,8 @@ def find_in_place(unit: Unit, fns: Collection[Fn]) -> None:
         most = IN_PLACE if places[fn.name] > 1 else 2 * IN_PLACE
         small = unit.sizes[fn.name] <= most and fn.name not in unit.once and not unit.facts.is_recursive(fn.name)
         seldom = Loop in found and fn.hidden and fn.name not in always
-        if small and Parallel not in found and not seldom and (fn.name not in loops or places[fn.name] < 2):
+        everywhere = fn.name not in loops or unit.sizes[fn.name] <= SHORT and places[fn.name] <= FEW_PLACES
+        if small and Parallel not in found and not seldom and (everywhere or places[fn.name] < 2):
             unit.in_place.add(fn.name)
             unit.pace[fn.name] = pace(unit, fn.body)
         return unit.sizes[fn.name]

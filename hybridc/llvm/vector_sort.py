@@ -1,5 +1,5 @@
 """Sorting words of 64 bits as ints, where vectors can pack their chosen elements (AVX-512): quicksort, down to what
-networks in registers put in order.
+networks in registers put in order; where they lie close to each other by counting (counting_sort.py).
 
 After Bramas, "A Novel Hybrid Quicksort Algorithm Vectorized using AVX-512 on Intel Skylake", 2017. Here a
 vector is permuted and written whole to both ends, since packing is slow on some processors, into memory most of all.
@@ -15,6 +15,7 @@ from hybridc.core.ir import F64, BufferT, Op
 from hybridc.llvm import support
 from hybridc.llvm.buffer_ops import CTX, Results, owned
 from hybridc.llvm.code import Code
+from hybridc.llvm.counting_sort import counting_kernel
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.module import Module
 from hybridc.llvm.word_vectors import CHOICE, LANES, VECTOR, Words
@@ -73,6 +74,8 @@ def _heap_alone(module: Module, name: str) -> None:
 def _quicksort(module: Module, name: str) -> None:
     """The shorter part is sorted first, so that few wait."""
     k = Code(module, name, SORT, "i1", attributes="noinline nounwind")
+    with k.when(k.call("i1", counting_kernel(module), SORT)):
+        k.ret("true")
     flag = support.flag_of(k)
     waits = k.alloca(2 * 8 * 64)
     before, head, large, split, slow, short, following, pop, done = k.here, *map(k.label, (

@@ -28,9 +28,11 @@ After it:
     tables.py, counters.py      lists of lists whose rows have one length; counters of a loop that are one
     unswitch.py                 loops that call nothing where something holds that no turn changes
     tensor_places.py, remainders.py    indices of tensors as places; remainders that are places
+    split.py                    a loop that asks whether its index has come to a place is two
     bounds.py, rows.py          counted loops (counted.py) without checks, and with the row that they change at hand
     quiet.py                    turns that change nothing, by blocks
     prefetch.py, reassociate.py    memory that is asked for ahead; what a turn has from the one before comes last
+    scans.py                    minima that wait for the turn before, by stretches
 
 Before code is made of it (llvm/compile.py):
 

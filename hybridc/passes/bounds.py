@@ -48,6 +48,7 @@ from hybridc.passes.each import each
 from hybridc.passes.invariant import hoisted
 from hybridc.passes.rows import Rows, less, rows
 from hybridc.passes.simplify import simplify_fn
+from hybridc.passes.split import split
 
 ROUNDS = 2
 LARGEST = 150
@@ -84,6 +85,8 @@ class _Versions:
         self.program = program
         self.guards = 0
         """How many loops have two versions. Some guards are known beforehand, and the function is simplified then."""
+        self.parts: set[int] = set()
+        """The labels of loops that are parts of others."""
 
     def run(self) -> Fn:
         if not any(isinstance(s, Op) and s.op in ("place", "buffer_resize") for s in statements_in(self.fn)):
@@ -134,8 +137,15 @@ class _Versions:
         before: list[Stmt] = []
         held = places.union(affine.more for affine, n in checks.values() if not affine.moves and n.type == INT)
         without = hoisted(self.passed(replace(loop, body=body), turn, held, before), before, known)
-        self.two(loop, safe, [*before, *self.loop(without, rounds - 1, held)], rest, out)
+        parts = [] if loop.label in self.parts else split(without, self.fresh)
+        quick = self.each(parts, held) if parts else self.loop(without, rounds - 1, held)
+        self.two(loop, safe, [*before, *quick], rest, out)
         return out
+
+    def each(self, parts: Sequence[Stmt], held: frozenset[Atom]) -> Sequence[Stmt]:
+        """The parts of a loop, each of which may have fewer checks than all. They are not split again."""
+        self.parts.update(part.label for part in parts if isinstance(part, Loop))
+        return [s for part in parts for s in (self.loop(part, 1, held) if isinstance(part, Loop) else [part])]
 
     def passed(self, loop: Loop, turn: Counted, held: frozenset[Atom], before: list[Stmt]) -> Loop:
         """The loop without checks, and without what it reads in a buffer before all places that it writes there:

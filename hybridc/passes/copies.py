@@ -34,8 +34,9 @@ from hybridc.passes.borrow import TOGETHER
 from hybridc.passes.liveness import Counted
 from hybridc.passes.ownership import OwnedProgram
 
-WRITES = frozenset("buffer_set buffer_take buffer_resize buffer_move buffer_copy sort_words".split()) | frozenset(
-    "update put scatter accumulate".split()
+WRITES = frozenset(
+    "buffer_set buffer_take buffer_resize buffer_move buffer_copy buffer_scan sort_words update put scatter"
+    " accumulate".split()
 )
 """Operators that write into their first argument where nobody else holds it."""
 APART = frozenset({"get", "destruct", "unwrap"})

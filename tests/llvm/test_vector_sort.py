@@ -13,6 +13,7 @@ import pytest
 import hybridc
 from hybridc.build import write_artifact
 from hybridc.llvm import vector_sort
+from hybridc.llvm.counting_sort import APART, BLOCK, FEWEST
 
 PROGRAM = """
 fn ints(mut xs: list[int]):
@@ -22,6 +23,9 @@ fn floats(mut xs: list[f64]):
     xs.sort()
 
 fn order(xs: list[f64]) -> list[int]:
+    return sorted([i for i in range(len(xs))], key=fn(i): xs[i])
+
+fn int_order(xs: list[int]) -> list[int]:
     return sorted([i for i in range(len(xs))], key=fn(i): xs[i])
 
 fn places(x: f32[*B, N], y: f64[N], z: int[N]) -> (int[*B, N], int[*B, N], int[N], int[N]):
@@ -84,6 +88,24 @@ def test_lists(mod, kind: str) -> None:
         mod.floats(given)
         assert list(map(repr, given)) == list(map(repr, sorted(fs))), n
         assert mod.order(fs) == sorted(range(n), key=fs.__getitem__), n
+
+
+@pytest.mark.parametrize("low", [-GREATEST - 1, -40, GREATEST - 60_000])
+@pytest.mark.parametrize("n", [FEWEST - 1, FEWEST, FEWEST + 1, BLOCK + 1, 4 * BLOCK + 3])
+def test_what_lies_close_is_counted(mod, n: int, low: int) -> None:
+    """As many numbers as are counted in several places, as there are elements, and one more or less; all in one place
+    but for one that is seen early or late."""
+    rng = np.random.default_rng(n)
+    for size in (1, 2, 9, APART - 1, APART, APART + 1, min(n, 50_000) - 1, min(n, 50_000), min(n + 1, 50_000)):
+        xs = low + rng.integers(0, size, n)
+        for changed in (xs, np.sort(xs)[::-1].copy()):
+            for place, far in ((None, 0), (n - 1, GREATEST), (0, -GREATEST - 1), (n // 2, GREATEST)):
+                if place is not None:
+                    changed[place] = far
+                given = changed.tolist()
+                mod.ints(given)
+                assert given == np.sort(changed).tolist(), (size, place)
+        assert mod.int_order(xs.tolist()) == np.argsort(xs, kind="stable").tolist(), size
 
 
 def test_nan_comes_last(mod) -> None:
