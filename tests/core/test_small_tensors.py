@@ -79,7 +79,7 @@ def test_what_is_held_is_computed_by_elements(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(("name", "size"), [("blur", 9), ("filtered", 3), ("lengths", 3)])
 def test_windows_within_are_computed_by_elements(name: str, size: int, tmp_path: Path) -> None:
     fn = better(WINDOWS, tmp_path)[name]
-    versions = [s for s in statements_in(fn) if isinstance(s, If) and any(isinstance(t, Loop) for t in s.then.stmts)]
+    versions = [s for s in statements_in(fn) if isinstance(s, If) and any(isinstance(t, Loop) for t in statements(s.then))]
     parts = [[list(statements(b)) for b in (v.then, v.orelse)] for v in versions]
     ((quick, _),) = [(quick, rest) for quick, rest in parts if computing(quick) == [] and computing(rest) != []]
     reads = [s for s in quick if isinstance(s, Op) and s.op == "index" and not isinstance(s.outs[0].type, TensorT)]
