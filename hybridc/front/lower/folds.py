@@ -98,8 +98,10 @@ def _no_items(lw: Lowerer, list_type: Type) -> ir.Atom:
 
 
 def _count(lw: Lowerer, e: tree.Call) -> Value | None:
+    """How many items conditions let through. Without any the list is made, of a length that is known: one that is too
+    large has no memory, and is not counted for years."""
     items = _items(lw, e)
-    if items is None:
+    if items is None or not any(c.conditions for c in items.clauses):
         return None
     element = items.element
 
