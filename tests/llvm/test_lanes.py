@@ -54,7 +54,7 @@ ONE_BY_ONE = {
                                  17, "vectors have no `exp`", 13),
     "text": ("fn f(n: int) -> int:\n    var t = 0\n    for i in range(n):\n        var k = i\n"
              "        while k > 0:\n            k -= len(f\"{k}\")\n        t += k\n    return t",
-             12, "`_show_int` uses more than numbers, which is all that lanes hold", 15),
+             12, "it uses more than numbers, which is all that lanes hold", 15),
     "an element of a tensor": ("fn f(n: int, xs: f64[N]) -> f64:\n    var t: f64 = 0\n    for i in range(n):\n        var k = i\n"
                                    "        var s: f64 = 0\n        while s < 3.0:\n            s += 1.0 + xs[k]\n            k += 1\n"
                                    "        t += s\n    return t", 12, "it uses more than numbers, which is all that lanes hold", 16),
