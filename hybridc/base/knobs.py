@@ -16,6 +16,11 @@ def cache_size() -> int:
     return int(os.environ.get("HYB_CACHE_SIZE", str(1 << 30)))
 
 
+def patience() -> float:
+    """HYB_SERVE_WAIT: seconds within which `hybridc serve` has to begin, or it is busy."""
+    return float(os.environ.get("HYB_SERVE_WAIT", "0.3"))
+
+
 def opt_level() -> int:
     """HYB_OPT: LLVM's optimisation level for host code, 0 to 3."""
     return int(os.environ.get("HYB_OPT", "2"))

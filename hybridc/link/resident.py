@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError
 from hybridc.base.made import cache_folder
 from hybridc.link import cache
@@ -22,8 +23,6 @@ from hybridc.link import cache
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Listener
 
-PATIENCE = 0.3
-"""Seconds within which it begins, or it is busy."""
 LARGEST = 1 << 30
 """Bytes of memory beyond which it begins anew."""
 Kinds = Mapping[str, Callable[..., list[str]]]
@@ -58,7 +57,7 @@ def asked(kind: str, *given: Any) -> list[str] | None:
 
     with suppress(OSError, EOFError), Client(str(place), "AF_UNIX") as connection:
         connection.send(Request(kind, given, os.getcwd(), _variables(), cache.compiler_digest()))
-        if connection.poll(PATIENCE) and connection.recv():
+        if connection.poll(knobs.patience()) and connection.recv():
             answer = connection.recv()
             if isinstance(answer, CompileError):
                 raise answer

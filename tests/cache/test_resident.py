@@ -41,6 +41,7 @@ print("compiled here:", "hybridc.driver" in sys.modules)
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HYB_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HYB_OPT", "0")
+    monkeypatch.setenv("HYB_SERVE_WAIT", "60")  # other tests want the processors too
     (tmp_path / "main.hyb").write_text(MAIN)
     return tmp_path
 
@@ -164,7 +165,7 @@ def test_another_compiler_lets_it_begin_anew(program: Path, server: subprocess.P
 
 
 def test_who_is_busy_keeps_nobody_waiting(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "PATIENCE", 0.05)
+    monkeypatch.setenv("HYB_SERVE_WAIT", "0.05")
     with resident.listening():  # and answers nobody
         assert resident.asked("load", "main.hyb", None, False, "cpu", None) is None
         with pytest.raises(resident.Busy), resident.listening():
