@@ -13,5 +13,6 @@
     model.py, submodel.py, mixed.py    models, submodels, lists of several configurations
     gradient.py, pullback.py, choice.py    derivatives, those that are given by hand, choices
     derive.py, derive_deep.py, ranks.py    equality, hash, order and text of every type
+    keys.py                     keys as maps keep them
     tensor.py, tensor_*.py      tensors
 """

@@ -11,7 +11,7 @@ from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
 from hybridc.front.check import tree
 from hybridc.front.check.open_models import holds_open
-from hybridc.front.lower import derive, ranks
+from hybridc.front.lower import derive, keys, ranks
 from hybridc.front.lower import tensor as tensor_lower
 from hybridc.front.lower.builtin import BUILTINS
 from hybridc.front.lower.choice import chosen, dispatch
@@ -30,11 +30,11 @@ from hybridc.front.lower.submodel import PartOfModel, keeps_params
 DERIVED: dict[str, Callable[[Lowerer, Type, list[ir.Atom]], ir.Atom]] = {
     "_equal": lambda lw, t, a: derive.equal(lw, t, a[0], a[1]),
     "_less": lambda lw, t, a: derive.less(lw, t, a[0], a[1]),
-    "_probe": lambda lw, t, a: derive.probe(lw, t, a[0]),
-    "_keep": lambda lw, t, a: derive.keep(lw, t, a[0], a[1]),
-    "_kept": lambda lw, t, a: derive.kept(lw, t, a[0]),
-    "_kept_probe": lambda lw, t, a: derive.kept_probe(lw, t, a[0], a[1]),
-    "_is_kept": lambda lw, t, a: derive.is_kept(lw, t, a[0], a[1], a[2]),
+    "_probe": lambda lw, t, a: keys.probe(lw, t, a[0]),
+    "_keep": lambda lw, t, a: keys.keep(lw, t, a[0], a[1]),
+    "_kept": lambda lw, t, a: keys.kept(lw, t, a[0]),
+    "_kept_probe": lambda lw, t, a: keys.kept_probe(lw, t, a[0], a[1]),
+    "_is_kept": lambda lw, t, a: keys.is_kept(lw, t, a[0], a[1], a[2]),
     "_rank": lambda lw, t, a: ranks.rank(lw, t, a[0]),
     "_bit_rank": lambda lw, t, a: ranks.rank(lw, t, a[0], exact=False),
     "_is_word": lambda lw, t, a: boolean(ranks.is_word(erase(lw.concrete(t)))),
