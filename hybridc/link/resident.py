@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Listener
 
 LARGEST = 1 << 30
-"""Bytes of memory beyond which it begins anew."""
+"""Bytes of memory more than it began with, beyond which it begins anew."""
 Kinds = Mapping[str, Callable[..., list[str]]]
 """What can be asked for: what makes and keeps it, given the arguments; its result is what the user is to be told."""
 
@@ -100,6 +100,7 @@ def listening() -> Iterator[Listener]:
 def serve(listener: Listener, kinds: Kinds, done: Callable[[Request, float], object]) -> None:
     """Answer one request after the other, until Stale; `done` is told of each that was carried out,
     and how many seconds it took."""
+    before = memory()
     while True:
         connection = listener.accept()
         with suppress(OSError, EOFError), connection:  # whose other end may have gone
@@ -111,14 +112,17 @@ def serve(listener: Listener, kinds: Kinds, done: Callable[[Request, float], obj
             began = time.perf_counter()
             _answer(connection, request, kinds)
             done(request, time.perf_counter() - began)
-        if _memory() > LARGEST:
+        if memory() > before + LARGEST:
             raise Stale
 
 
-def _memory() -> int:
-    """Bytes that this process has taken at most."""
+def memory() -> int:
+    """Bytes that this process holds now, or has held at most where the system does not tell."""
     import resource  # which not every system has; it is of use to who serves alone
 
+    # Linux counts what a process was started from as the most that it has held.
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 

@@ -197,6 +197,18 @@ def test_what_it_cannot_do_is_done_by_who_asks(program: Path) -> None:
     assert told == ["f", "f"]
 
 
+def test_its_memory_is_not_that_of_who_started_it() -> None:
+    """Linux lets a process begin with the largest size of the one that started it."""
+    child = "from hybridc.link import resident; print(resident.memory())"
+    parent = f"""
+import subprocess, sys
+held = b"x" * (1 << 29)
+subprocess.run([sys.executable, "-c", {child!r}], check=True)
+"""
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 1 << 20 < int(done.stdout) < 1 << 28
+
+
 def test_a_compile_error_goes_from_process_to_process(program: Path) -> None:
     (program / "main.hyb").write_text("fn f() -> int:\n    return y\n")
     with pytest.raises(CompileError) as found:
