@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import short_functions
@@ -33,30 +34,50 @@ PROGRAMS = ("tests/lang/programs/chess", "tests/lang/programs/json", "tests/lang
 MODELS = "from routes import Surveyor\nfrom alphazero import Player\nexport Surveyor()\nexport Player()\n"
 STEPS = ("x = 3 * x + 1", "x = 3 * x + 3", "x = 3 * x + 5", "x = 3 * x + 7")
 """A line of a function, and what it is edited to."""
+Where = tuple[str, str, tuple[str, ...]]
+"""The file that is edited, a function that leads to there, and what the line is, one after the other."""
 DECLARED = re.compile(r"^(?:extern (?:pure )?)?(?:fn|struct|enum|model|const) (\w+)", re.M)
 CASES = re.compile(r"^enum .*\n((?:    .*\n|\n)*)", re.M)
 CASE = re.compile(r"^    ([A-Z]\w*)", re.M)
 IMPORT = re.compile(r"^(?:from|import) .*\n", re.M)
 BEGIN = """
-import sys, time, warnings
+import statistics, sys, time, warnings
 warnings.simplefilter("ignore")
-started = time.perf_counter(), time.process_time()
+def now():
+    return time.perf_counter(), time.process_time()
+started = now()
 import hybridc
 hybridc.load
-path, root, edited, *steps = sys.argv[1:]
+path, root, edited, called, *steps = sys.argv[1:]
+def tell(what, since):
+    print(what, *(now - then for now, then in zip(now(), since)))
+def called_once(function):
+    for _, caller in function._overloads:
+        caller.address  # which makes the code that a call needs
 def load(what):
-    before = time.perf_counter(), time.process_time()
-    hybridc.load(path, root=root)
-    print(what, *(now - then for now, then in zip((time.perf_counter(), time.process_time()), before)))
+    before = now()
+    found = hybridc.load(path, root=root)
+    tell(what, before)
+    called_once(getattr(found, called))
+    tell(what + ", and a function called", before)
+    return found
 def edit(find, put):
     text = open(root + "/" + edited).read()
     assert find in text
     open(root + "/" + edited, "w").write(text.replace(find, put, 1))
 """
 SAME = BEGIN + """
-load("cold")
-print("cold, with importing the compiler", *(now - then for now, then in zip(
-    (time.perf_counter(), time.process_time()), started)))
+before = now()
+module = load("cold")
+tell("cold, with importing the compiler", started)
+times = []
+for function in [f for f in vars(module).values() if hasattr(f, "_overloads")]:
+    then = now()
+    called_once(function)
+    times.append([b - a for a, b in zip(then, now())])
+print("the first call of a function, median", *map(statistics.median, zip(*times)))
+print("the first call of a function, longest", *max(times))
+tell("cold, and all functions called", before)
 load("from the cache")
 edit("\\nfn ", "\\n# a line more\\nfn ")
 load("a line more, same process")
@@ -77,14 +98,15 @@ load("beside a server: a function edited, new process")
 
 
 def program(folder: Path) -> int:
-    """Writes the modules and `main.hyb`; how many lines they have."""
+    """Writes the modules, of each folder one after the other, and `main.hyb`; how many lines they have."""
     lines, imports = 0, []
-    for name in FOLDERS:
-        for path in sorted((LANG / name).glob("*.hyb")):
-            if lines >= LINES:
-                continue
-            (folder / name).mkdir(exist_ok=True)
-            lines += module(path, folder, f"{name}.{path.stem}", imports)
+    found = zip_longest(*(sorted((LANG / name).glob("*.hyb")) for name in FOLDERS))
+    for path in (path for row in found for path in row if path is not None):
+        if lines >= LINES:
+            break
+        name = path.parent.name
+        (folder / name).mkdir(exist_ok=True)
+        lines += module(path, folder, f"{name}.{path.stem}", imports)
     (folder / "main.hyb").write_text("".join(imports))
     return lines
 
@@ -135,12 +157,12 @@ def in_one_file(folder: Path) -> int:
     return lines
 
 
-WRITTEN = [(", every construct", program, "control/branches.hyb", STEPS),
-           (", every construct in one file", in_one_file, "main.hyb", STEPS),
-           (", short functions", short, "main.hyb", STEPS),
-           (", whole programs", programs, "json.hyb",
+WRITTEN = [(", every construct", program, "control/branches.hyb", "control_branches_test1", STEPS),
+           (", every construct in one file", in_one_file, "main.hyb", "test1_ad", STEPS),
+           (", short functions", short, "main.hyb", "steps2", STEPS),
+           (", whole programs", programs, "json.hyb", "json_test0",
             ("code * 16 +", "code * 17 +", "code * 18 +", "code * 19 +"))]
-"""What is compiled, and where it is edited."""
+"""What is compiled, where it is edited, and what leads to there."""
 
 
 def main() -> None:
@@ -153,12 +175,12 @@ def main() -> None:
     lines: dict[str, int] = {}
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(TIMES):
-        for name, write, edited, steps in chosen:
+        for name, write, where in chosen:
             with tempfile.TemporaryDirectory() as folder:
                 root = Path(folder) / "program"
                 root.mkdir()
                 lines[name] = write(root)
-                for what, times in measured(root, edited, steps):
+                for what, times in measured(root, where):
                     found.setdefault(what + name, []).append(times)
     for name, *_ in chosen:
         print(f"{lines[name]} lines{name}")
@@ -168,26 +190,25 @@ def main() -> None:
         print(f"| {what} | {clock:.2f} | {processor:.2f} |")
 
 
-def measured(root: Path, edited: str, steps: tuple[str, ...]) -> Iterator[tuple[str, tuple[float, float]]]:
+def measured(root: Path, where: Where) -> Iterator[tuple[str, tuple[float, float]]]:
     """What is timed of a program, with seconds by the clock and of processors."""
     env = {"HYB_CACHE_DIR": str(root.parent / "cache"), "PATH": "/usr/bin:/bin"}
-    yield from timed(SAME, root, edited, steps, env)
-    yield from timed(NEW, root, edited, steps, env)
+    yield from timed(SAME, root, where, env)
+    yield from timed(NEW, root, where, env)
     env["HYB_CACHE_DIR"] = str(root.parent / "served")
     server = subprocess.Popen([sys.executable, "-u", "-m", "hybridc", "serve"], stdout=subprocess.PIPE, env=env)
     try:
         server.stdout.readline()
-        yield from timed(FIRST, root, edited, steps, env)
-        yield from timed(SERVED, root, edited, steps, env)
+        yield from timed(FIRST, root, where, env)
+        yield from timed(SERVED, root, where, env)
     finally:
         server.kill()
         server.communicate()
 
 
-def timed(
-    code: str, root: Path, edited: str, steps: tuple[str, ...], env: dict[str, str]
-) -> Iterator[tuple[str, tuple[float, float]]]:
-    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited, *steps]
+def timed(code: str, root: Path, where: Where, env: dict[str, str]) -> Iterator[tuple[str, tuple[float, float]]]:
+    edited, called, steps = where
+    command = [sys.executable, "-c", code, str(root / "main.hyb"), str(root), edited, called, *steps]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=env, check=True)
     for line in done.stdout.splitlines():
         *words, clock, processor = line.split()

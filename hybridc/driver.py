@@ -64,12 +64,12 @@ def lower(
     return in_files(core, checked.sources), interface
 
 
-def native(core: ir.Program, interface: Interface, cpus: Sequence[str]) -> list[Compiled]:
-    """Machine code of everything the interface names, for each of these processors."""
+def native(core: ir.Program, interface: Interface, cpus: Sequence[str], later: bool = False) -> list[Compiled]:
+    """Machine code of everything the interface names, for each of these processors; or `later`, as it is called."""
     with deep_recursion():
         return compile_for(
             core, surface.symbols(interface), surface.types(interface, core),
-            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface, core), kept=cache.OBJECTS,
+            cpus=cpus, opt=knobs.opt_level(), once=surface.once(interface, core), kept=cache.OBJECTS, later=later,
         )
 
 
@@ -114,13 +114,13 @@ def finish(
     core: ir.Program, interface: Interface, path: str, sources: Sources, cpus: Sequence[str], *, portable: bool = True,
     files: Sequence[tuple[str, str]] | None = None, gpus: Sequence[str] = (), launched: bool = False,
     weights: Mapping[str, str] | None = None, values: Mapping[str, bytes] | None = None, guarded: bool = False,
-    again: bool = False,
+    again: bool = False, later: bool = False,
 ) -> Built:
     """From Core to an artifact, which holds the Core too if it is to be `portable`. `files` are the sources that it was
     made from with their digests, if `sources` is not all of them. Code for `gpus`, or with `launched` what the launcher
     that interprets kernels needs, is an artifact within. `weights` are files with the values of exported models;
     `values` are such values as an artifact has them. `guarded` as `optimise` has it. `again`: it is likely that this
-    process compiles much of it again."""
+    process compiles much of it again. `later`: it is for the cache, and may hold code that is still to be made."""
     core = reached(core, interface, again or not knobs.verify_each())
     pace.mark(core, interface)  # while it still shows what is the library's
     text = print_program(in_files(core, sources) if again else core) if portable else ""
@@ -131,7 +131,7 @@ def finish(
     better = optimise(core, interface, sources, guarded=guarded, origins=origins)
     pace.mark(better, interface)
     stays.mark(better, interface)
-    codes = native(better, interface, cpus)
+    codes = native(better, interface, cpus, later)
     manifest = manifest_of(Path(path).stem, path, interface, better, codes[0].tables, sources, origins)
     more = [container.values(name, data) for name, data in sorted(given.items())]
     if gpus or launched:
@@ -188,11 +188,11 @@ def kernels_of(path: str, root: str | None = None) -> Kernels:
 @deep_recursion()
 def artifact(
     checked: Checked, *, all_names: bool = False, tests: bool = False, more: More | None = None, portable: bool = True,
-    launched: bool = False,
+    launched: bool = False, later: bool = False,
 ) -> bytes:
     """The bytes of a `.hybx` for this processor: the exports, with `all_names` everything the file declares, but for
     the derivatives of methods, or with `more` only what that asks for; without Core if it need not be `portable`; if it
-    is to be `launched`, that for launchers alone."""
+    is to be `launched`, that for launchers alone; its code as `finish` has it."""
     models = [] if more is None else [model_type(checked.program, *m) for m in more.models]
     owner = models[0] if more is not None and (more.table != "fns" or not more.call) else None
     leading = None if more is None or not more.leading else Leading(more.call, owner, dict(more.leading))
@@ -213,7 +213,7 @@ def artifact(
         pace.mark(core, interface)
         core, origins = recognised(core, sources)
         return launchable(core, interface, checked.path, sources, cpus, (), False, origins)
-    return finish(core, interface, checked.path, sources, cpus, portable=portable, again=True).data
+    return finish(core, interface, checked.path, sources, cpus, portable=portable, again=True, later=later).data
 
 
 @deep_recursion()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from hybridc_runtime.device import Device
 from hybridc_runtime.manifest import Manifest
 from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More, Unfit
+from hybridc_runtime.native import Later
 
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, CompileWarning, render
@@ -21,6 +22,8 @@ from hybridc.base.garbage import searched_seldom
 from hybridc.base.source import texts
 from hybridc.base.targets import GPUS
 from hybridc.link import cache, resident
+from hybridc.link.later import Uncompiled
+from hybridc.llvm.definitions import Text
 
 
 def load(
@@ -67,6 +70,13 @@ def keep(path: str, root: str | None, tests: bool, device: str, more: More | Non
     return source.compiled(source.name(more), more)[1]
 
 
+def _code(contents: Contents) -> Iterable[bytes] | Later:
+    text = next((m for m in contents.members if m.kind == "text"), None)
+    if text is None:
+        return contents.code("cpu", features()).objects()
+    return Uncompiled(Text.from_bytes(text.data), knobs.opt_level())
+
+
 def _again(contents: Contents, device: str | None) -> Contents:
     """An artifact of unknown origin, compiled for this processor from the Core that it holds; if it has GPU code, also
     for the device that is asked for, or by default for the GPUs of this machine."""
@@ -109,7 +119,7 @@ class _Source:
         again = (load, os.path.abspath(self.path), (("root", root), ("device", self.device)))
         return link(manifest, objects, externs=externs, specialise=self.specialise, launcher=launcher, again=again)
 
-    def specialise(self, more: More | None) -> tuple[Manifest, list[bytes], Device | None]:
+    def specialise(self, more: More | None) -> tuple[Manifest, Iterable[bytes] | Later, Device | None]:
         try:
             contents = read(self.unit(more), self.path)
         except CompileError as e:
@@ -117,7 +127,7 @@ class _Source:
                 raise Unfit(e.diagnostics[0].message) from None
             raise
         launcher = launchers.choose(self.device, None if self.device == "cpu" else contents, self.path)
-        return contents.manifest(), contents.code("cpu", features()).objects(), launcher
+        return contents.manifest(), _code(contents), launcher
 
     def name(self, more: More | None) -> str:
         """In the cache."""
@@ -152,6 +162,6 @@ class _Source:
 
             checked = checking.check(self.path, self.root)
             made = driver.artifact(checked, all_names=True, tests=self.tests, more=more, portable=False,
-                                   launched=self.device != "cpu")
+                                   launched=self.device != "cpu", later=not self.tests)
         cache.keep(name, texts(checked.sources), checked.absent, made)
         return made, [render(w, checked.sources) for w in checked.warnings] if more is None else []

@@ -15,6 +15,7 @@
                (hybridc_runtime/archive.py), what its driver loads for other machines;
                `requires` lists the processor's features, by LLVM's names, that it needs; the most demanding first
     source     text that is compiled when it is used, for `target`
+    text       "later.ll": in the cache of hybridc.load only, code that is made for this processor when it is called
     weights    "NAME.safetensors": the values of the model that is exported as NAME (hybridc_runtime/packed.py)
     device     "device.hybx": an artifact itself, the same program with its kernels on a GPU: host code that launches
                them, "kernels.py", their Triton source, and their machine code, two variants of each for a target
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
 SCHEMA = 4
 MAGIC = b"HYBX" + f"{SCHEMA:04}".encode()
 PREFIX = 8 + 8 + 32
-KINDS = ("manifest", "core", "code", "source", "weights", "device")
+KINDS = ("manifest", "core", "code", "source", "text", "weights", "device")
 DEVICE, KERNELS = "device.hybx", "kernels.py"
 """Members for launchers."""
+LATER = "later.ll"
 WEIGHTS = ".safetensors"
 """How the name of a member with the values of a model ends."""
 

@@ -40,9 +40,6 @@ class Caller:
         self.offsets, self.result_offsets = layouts.offsets(types), layouts.offsets(self.results)
         self.result_at = align_up(self.args_layout.size, 64)
         self.size = self.result_at + self.results_layout.size
-        self.address = codec.program.entry("hyb." + entry.symbol)
-        releases = zip(map(codec.releaser, self.results), self.result_offsets, strict=True)
-        self.releases = [(release, at) for release, at in releases if release is not None]
         self.appliers = {i: self._applier(i) for i in self.muts}
         self.keeps = any(self._stays_native(t) for t in self.results)
         self._parts: list[tuple[Any, Any]] | None = None
@@ -69,6 +66,21 @@ class Caller:
             return any(map(stays, self.codec.layouts.fields(t)))
 
         return stays(t)
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Of the compiled entry, which may be made only now, with what its arguments and results need."""
+        program, name = self.codec.program, "hyb." + self.entry.symbol
+        if program.later is not None:
+            program.make([name, *self.codec.needs([*self.types, *self.results])])
+        return program.entry(name)
+
+    @functools.cached_property
+    def releases(self) -> list[tuple[Callable[[int, int], object], int]]:
+        """What releases results, and where these are."""
+        assert self.address  # with which the releases are made
+        found = zip(map(self.codec.releaser, self.results), self.result_offsets, strict=True)
+        return [(release, at) for release, at in found if release is not None]
 
     @functools.cached_property
     def plain(self) -> bool:

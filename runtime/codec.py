@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import classes
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from hybridc_runtime.stored import BytePlans
 
 UNIT: Type = ("tuple", ())
+CROSSING = ("to_wire", "from_wire", "apply")
+"""Compiled helpers of types that a value needs on its way."""
+
+
+def _release(t: Type) -> str:
+    """The name of the compiled release of a type."""
+    return "hyb release " + type_key(t)
 
 
 class Codec:
@@ -322,7 +329,29 @@ class Codec:
 
     def release_address(self, t: Type) -> int:
         """The address of the compiled release of a type, or 0."""
-        return self.program.find("hyb release " + type_key(t))
+        return self.program.find(_release(t))
+
+    def needs(self, types: Iterable[Type]) -> list[str]:
+        """The compiled helpers that calls with arguments and results of these types use."""
+        found: dict[str, None] = {}
+        seen: set[Type] = set()
+        todo = list(types)
+        while todo:
+            t = todo.pop()
+            if isinstance(t, str) or t in seen:
+                continue
+            seen.add(t)
+            found[_release(t)] = None
+            kind = self.kind_or_none(t)
+            if kind is not None and kind.helpers:
+                crossing = [kind.helpers[name] for name in CROSSING if name in kind.helpers]
+                found.update(("hyb." + name, None) for name in crossing)
+                todo += [self.wire_type(t)] if "to_wire" in kind.helpers else []
+            elif t[0] in ("tuple", "struct"):
+                todo += self.layouts.fields(t)
+            elif t[0] in ("option", "buffer"):
+                todo.append(t[1])
+        return [name for name in found if self.program.has(name)]
 
     def _release_parts(self, t: Type, address: int) -> None:
         """For aggregates without a helper of their own: part by part."""

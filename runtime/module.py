@@ -17,25 +17,25 @@ from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Manifest, Param, Type
 from hybridc_runtime.models import ModelBase, Models, ranks_beyond
 from hybridc_runtime.more import More, Table
-from hybridc_runtime.native import Program
+from hybridc_runtime.native import Later, Program
 from hybridc_runtime.pickling import Again, Home
 from hybridc_runtime.typetext import read_type
 from hybridc_runtime.values import Native, Owned, rng
 
-Specialise = Callable[[More], "tuple[Manifest, Iterable[bytes], Device | None]"]
+Specialise = Callable[[More], "tuple[Manifest, Iterable[bytes] | Later, Device | None]"]
 
 
 class Part:
     """One compiled program of a module; from source there is one more for each model configuration Python builds."""
 
     def __init__(
-        self, module: Module, manifest: Manifest, objects: Iterable[bytes], externs: Mapping[str, Any],
+        self, module: Module, manifest: Manifest, code: Iterable[bytes] | Later, externs: Mapping[str, Any],
         launcher: Device | None,
     ):
         self.launcher = launcher
         """Runs its GPU kernels, where it has some."""
         self.manifest = manifest
-        self.program = Program(objects, manifest.sites)
+        self.program = Program(code, manifest.sites)
         self.codec = Codec(manifest, self.program, module._classes, module._home)
         self.codec.make_caller = lambda entry: Caller(self.codec, entry)
         self.codec.model_of = module._models.wrap
@@ -249,9 +249,9 @@ class Module:
         self._lock = threading.RLock()
         self._tests: list[tuple[str, Callable[[], None]]] = []
 
-    def _add(self, manifest: Manifest, objects: Iterable[bytes], launcher: Device | None = None) -> Part:
+    def _add(self, manifest: Manifest, code: Iterable[bytes] | Later, launcher: Device | None = None) -> Part:
         """Link a program and offer what it exports."""
-        part = Part(self, manifest, objects, self._externs, launcher)
+        part = Part(self, manifest, code, self._externs, launcher)
         first = not self._parts
         self._parts.append(part)
         space = self.__dict__
@@ -313,7 +313,7 @@ class Module:
 
 
 def link(
-    manifest: Manifest, objects: Iterable[bytes], *, externs: Mapping[str, Any] | None = None,
+    manifest: Manifest, code: Iterable[bytes] | Later, *, externs: Mapping[str, Any] | None = None,
     specialise: Specialise | None = None, launcher: Device | None = None, weights: Mapping[str, bytes] | None = None,
     again: Again | None = None,
 ) -> Module:
@@ -326,5 +326,5 @@ def link(
     module._externs = dict(externs or {})
     module._specialise = specialise
     module._models.weights = dict(weights or {})
-    module._add(manifest, objects, launcher)
+    module._add(manifest, code, launcher)
     return module

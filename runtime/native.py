@@ -9,7 +9,9 @@ import os
 import struct
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -21,6 +23,8 @@ from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, align_up, alloc
 FAULT, MESSAGE, TRACE_LENGTH, TRACE = glue.FAULT_CODE, glue.MESSAGE, glue.TRACE_LENGTH, glue.TRACE
 DEPTH, STACK_LIMIT = glue.DEPTH, glue.STACK_LIMIT
 TRACE_SLOTS = 64
+PATIENCE = 1.0
+"""Seconds that a thread waits for another one that makes code."""
 
 
 ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
@@ -50,7 +54,8 @@ class Jit:
         machine = llvm.Target.from_default_triple().create_target_machine(opt=1, jit=True)
         self.lljit = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
         self.names = (f"hyb{i}" for i in itertools.count())
-        self.lock = threading.Lock()
+        self._new_locks()
+        os.register_at_fork(after_in_child=self._new_locks)  # who holds them is not there
         self.loaded: list[Any] = []
         """What keeps code in memory, for good: values that compiled code made may outlive everything else, and release
         themselves by it. LLVM unloads a library with the first tracker of one of its symbols that ends."""
@@ -80,10 +85,19 @@ class Jit:
         team.begin(self.address)
         self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
 
-    def link(self, objects: Iterable[bytes]) -> str:
-        """Load objects as one library; its name."""
+    def _new_locks(self) -> None:
+        self.lock = threading.RLock()
+        """Of who links."""
+        self.making = threading.RLock()
+        """Of who makes code that is to be linked."""
+
+    def link(self, objects: Iterable[bytes], after: Iterable[str] = ()) -> str:
+        """Load objects as one library, which finds what it lacks in others; its name."""
         with self.lock:
-            builder = llvm.JITLibraryBuilder().add_current_process()
+            builder = llvm.JITLibraryBuilder()
+            for library in after:
+                builder.add_jit_library(library)
+            builder.add_current_process()
             for data in objects:
                 builder.add_object_img(data)
             name = next(self.names)
@@ -302,11 +316,43 @@ def crew(size: int) -> int:
     return address
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Objects that are linked together: what it is that they hold, and as whose entries Python knows it."""
+
+    names: list[str]
+    symbols: list[str]
+    objects: list[bytes]
+
+
+class Later(ABC):
+    """Code that is made when it is asked for (hybridc/link/later.py)."""
+
+    @abstractmethod
+    def first(self) -> list[bytes]:
+        """Objects that all others need."""
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Is there something of this name?"""
+
+    @abstractmethod
+    def more(self, names: Iterable[str]) -> Batch | None:
+        """What has these names, with what it needs; not what was given before, and None if that is all."""
+
+    @abstractmethod
+    def given(self, batch: Batch) -> None:
+        """It is linked."""
+
+
 class Program:
     """Loaded native code. `services[i]` serves host call i: f(context, args address, results address)."""
 
-    def __init__(self, objects: Iterable[bytes], sites: list[Any]):
-        self.name = jit().link(objects)
+    def __init__(self, code: Iterable[bytes] | Later, sites: list[Any]):
+        self.later = code if isinstance(code, Later) else None
+        self.libraries = [jit().link(code.first() if isinstance(code, Later) else code)]
+        self._library: dict[str, str] = {}
+        """Where symbols are that were made later."""
         team.choose()
         self.sites = sites
         self.services: list[Callable[[Context, int, int], None]] = []
@@ -325,12 +371,36 @@ class Program:
         """The context of fast calls (fastcall.py)."""
 
     # ---- symbols
+    def has(self, symbol: str) -> bool:
+        """Does the program define it?"""
+        return self.later.has(symbol) if self.later is not None else self.find(symbol) != 0
+
+    def make(self, symbols: Iterable[str]) -> None:
+        """Make the code of these, of a program whose code is made later, and of what they need."""
+        assert self.later is not None
+        making = jit().making
+        # What two threads want is made once; but if this one is what the other waits for, as it frees a value while it
+        # works for that one, it is made twice.
+        alone = making.acquire(timeout=PATIENCE)
+        try:
+            batch = self.later.more(symbols)
+            if batch is not None:
+                name = jit().link(batch.objects, self.libraries)
+                self.later.given(batch)
+                self.libraries.append(name)
+                self._library.update(dict.fromkeys(batch.symbols, name))
+        finally:
+            if alone:
+                making.release()
+
     def find(self, symbol: str) -> int:
         """The address of a symbol, or 0."""
         address = self._addresses.get(symbol)
         if address is None:
+            if self.later is not None and self.later.has(symbol):
+                self.make([symbol])
             try:
-                tracker = jit().lljit.lookup(self.name, symbol)
+                tracker = jit().lljit.lookup(self._library.get(symbol, self.libraries[0]), symbol)
             except RuntimeError:
                 address = 0
             else:
@@ -433,4 +503,4 @@ class Program:
                 block = after
 
 
-__all__ = ["Context", "Jit", "Program", "jit"]
+__all__ = ["Batch", "Context", "Jit", "Later", "Program", "jit"]

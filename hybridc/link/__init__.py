@@ -6,5 +6,6 @@
     pace.py, stays.py           what a call needs: how long it may last, which arguments stay in its results
     coherent.py                 is the interface of a stranger's artifact that of its Core?
     cache.py, std_cache.py      compiled units on disk, and the checked standard library
+    later.py                    code that is made when it is called
     resident.py                 the compiler that stays, and who asks it
 """

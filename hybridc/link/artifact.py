@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from hybridc_runtime.archive import archive
-from hybridc_runtime.artifact import DEVICE, KERNELS, WEIGHTS, Member
+from hybridc_runtime.artifact import DEVICE, KERNELS, LATER, WEIGHTS, Member
 from hybridc_runtime.artifact import pack as pack_members
 from hybridc_runtime.manifest import Manifest
 
@@ -33,6 +33,8 @@ def pack(
 
 def code(compiled: Compiled) -> Member:
     cpu = processors.host_name() if compiled.cpu == processors.HOST else compiled.cpu
+    if not compiled.objects:
+        return Member(LATER, "text", compiled.text.to_bytes())
     name = f"{compiled.cpu}.a"
     return Member(name, "code", archive(compiled.objects), target=f"cpu:{cpu}", requires=tuple(compiled.requires))
 

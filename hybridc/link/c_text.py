@@ -17,7 +17,7 @@ from hybridc_runtime.manifest import Entry, Manifest, Model, Param, Type
 from hybridc_runtime.weights import CODES
 
 from hybridc.link.c_types import SCALARS, CType, NotInC, Types, identifier, member
-from hybridc.llvm.module import symbol as llvm_name
+from hybridc.llvm.definitions import symbol as llvm_name
 
 SUPPORT = Path(__file__).with_name("c_support.c")
 

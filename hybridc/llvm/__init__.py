@@ -4,7 +4,8 @@ A program:
 
     compile.py                  Core to objects, with the tables that the runtime needs
     analysis.py, lend.py        what is known of each function before its code is made
-    module.py, unit.py, written.py, partition.py    what functions share, text that was written before, pieces
+    module.py, unit.py, written.py    what functions share, text that was written before
+    definitions.py, partition.py    the text of a program, and its pieces
     backend.py, processors.py   LLVM itself, and what it makes code for
     abi.py, layout.py           the context that functions get; how values look
     entry.py, jit.py            what an object exports; one loaded here, for tests and tools

@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from hybridc.llvm.module import LOOP, Leaves, Module
+from hybridc.llvm.definitions import LOOP
+from hybridc.llvm.module import Leaves, Module
 
 
 def float_text(value: float, llvm: str) -> str:

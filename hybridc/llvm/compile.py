@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 from hybridc.core.ir import Program, Type
 from hybridc.core.types import type_key
 from hybridc.llvm import backend, processors
 from hybridc.llvm.analysis import Facts
 from hybridc.llvm.backend import Kept
+from hybridc.llvm.definitions import Text
 from hybridc.llvm.entry import emit_entry, emit_release
 from hybridc.llvm.layout import Layouts
 from hybridc.llvm.lend import lent
@@ -57,6 +58,8 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "place",
 }
 """Operators that allocate nothing: they fault only as their table says."""
+LARGE = 6000
+"""Lines of LLVM text from which on it is worth while to make code only of what is called."""
 COUNTER = f"{LIVE} = global i64 0, align 8"
 
 
@@ -66,17 +69,21 @@ class Compiled:
     trace calls i, `hosts[i]` the service that the code calls i."""
 
     objects: list[bytes]
+    """Empty if they are to be made later."""
     tables: Tables
-    module: Module = field(repr=False)
+    text: Text = field(repr=False)
     cpu: str
     opt: int
-    pieces: list[str] = field(repr=False)
-    """LLVM text of each object."""
+
+    @cached_property
+    def pieces(self) -> list[str]:
+        """LLVM text of each object, if all are made at once."""
+        return pieces(self.text)
 
     @property
     def llvm(self) -> str:
         """All of it as one module, put together when asked for."""
-        return whole_text(self.module, [COUNTER])
+        return whole_text(self.text)
 
     @property
     def requires(self) -> list[str]:
@@ -136,23 +143,28 @@ def compile_for(
     opt: int = 2,
     once: Collection[str] = (),
     kept: Kept | None = None,
+    later: bool = False,
 ) -> list[Compiled]:
     """Compile the functions `entries`, and releases of `release_types`, for each processor; all of them number sites
     and services alike. Functions that run only `once` or so are kept small instead of quick: they would take most of
-    the time. `kept` are objects of pieces that were compiled before."""
+    the time. `kept` are objects of pieces that were compiled before. `later`: no objects of a large program are made
+    here."""
     owned = program if isinstance(program, OwnedProgram) else own(program)
     tables = Tables()
     widths = {cpu: processors.vector_bytes(cpu) for cpu in cpus}
     needed = list(dict.fromkeys(widths.values()))
-    modules = dict(zip(needed, emit_modules(owned, entries, release_types, once, needed, tables), strict=True))
-    texts = {w: pieces(module, [COUNTER]) for w, module in modules.items()}  # when all is numbered
-    divided = any(len(found) > 1 for found in texts.values())  # else all changes with every edit
-    jobs = [(text, cpu) for cpu, w in widths.items() for text in texts[w]]
-    made = backend.objects(jobs, opt, kept if divided else None)
-    return [
-        Compiled([next(made) for _ in texts[w]], tables, modules[w], cpu, opt, texts[w])
-        for cpu, w in widths.items()
-    ]
+    modules = emit_modules(owned, entries, release_types, once, needed, tables)
+    texts = {w: module.text([COUNTER]) for w, module in zip(needed, modules, strict=True)}  # when all is numbered
+    made = [Compiled([], tables, texts[w], cpu, opt) for cpu, w in widths.items()]
+    if later and all(text.size > LARGE for text in texts.values()):
+        return made
+    divided = {w: pieces(text) for w, text in texts.items()}
+    several = any(len(found) > 1 for found in divided.values())  # else all changes with every edit
+    jobs = [(piece, cpu) for cpu, w in widths.items() for piece in divided[w]]
+    objects = backend.objects(jobs, opt, kept if several else None)
+    for each, w in zip(made, widths.values(), strict=True):
+        each.objects = [next(objects) for _ in divided[w]]
+    return made
 
 
 def compile_program(

@@ -14,8 +14,9 @@ from hybridc.core.types import type_key
 from hybridc.llvm import refcount
 from hybridc.llvm.abi import OFFSET
 from hybridc.llvm.code import Code
+from hybridc.llvm.definitions import symbol
 from hybridc.llvm.emitter import call_fn, load_results
-from hybridc.llvm.module import Module, symbol
+from hybridc.llvm.module import Module
 from hybridc.llvm.support import CTX
 from hybridc.llvm.unit import Unit, fn_symbol, leaf_types
 

@@ -10,8 +10,7 @@ function that stays as it was has the text that it had, and its machine code can
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from hybridc.core.ir import Span, Type
 from hybridc.core.types import type_key
 from hybridc.kernels.device import Kernels
+from hybridc.llvm.definitions import NAME, Def, Text, symbol
 from hybridc.llvm.layout import Layouts
 
 if TYPE_CHECKING:
@@ -30,25 +30,8 @@ Site = tuple[Span, str, bool]
 """A place that a trace may name: span, function's title, hidden."""
 Service = tuple[str, tuple[Type, ...], tuple[Type, ...]]
 """Something that compiled code asks of the host: name, types of arguments and results."""
-NAME = re.compile(r'@(?:"[^"]*"|[\w.$]+)')
-"""A global in a text."""
 EMPTY = "empty"
 """Begins the name of the buffer without elements."""
-LOOP = "!loop"
-"""Stands for the number of a loop's metadata until a text is put together."""
-
-
-def symbol(name: str) -> str:
-    """A global's name as LLVM text; any character is allowed."""
-    if all(c.isalnum() and c.isascii() or c in "._$" for c in name):
-        return "@" + name
-    return (
-        '@"'
-        + "".join(
-            c if 32 <= ord(c) < 127 and c not in '"\\' else "".join(f"\\{b:02X}" for b in c.encode()) for c in name
-        )
-        + '"'
-    )
 
 
 def byte_string(data: bytes) -> str:
@@ -57,27 +40,6 @@ def byte_string(data: bytes) -> str:
 
 READ = 16
 """Bytes of a short text that are read at once: what lies beyond a constant is nothing that LLVM would read."""
-
-
-@dataclass(frozen=True)
-class Def:
-    """A function as text."""
-
-    name: str
-    exported: bool
-    """Is it called from outside the program?"""
-    signature: str
-    """What stands between `declare` and the attributes."""
-    head: str
-    """What stands between the linkage and the body."""
-    body: str
-    size: int
-    """Lines."""
-    uses: tuple[str, ...]
-    """What its body names, itself not: functions, constants, numbers."""
-
-    def text(self, linkage: str) -> str:
-        return f"define {linkage} {self.head} {{\n{self.body}\n}}"
 
 
 @dataclass
@@ -151,6 +113,10 @@ class Module:
         """By what each is made for."""
         self._owner = ""
         self._names: dict[str, int] = {}
+
+    def text(self, more: Sequence[str] = ()) -> Text:
+        """All of it with the numbers that are known at the end, and `more` variables."""
+        return Text(self.defs, self.constants, self.declared, self.tables.numbers(), list(more))
 
     # ---- numbers that the whole program decides
     def service(self, name: str, params: tuple[Type, ...], results: tuple[Type, ...]) -> str:

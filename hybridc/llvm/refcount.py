@@ -11,8 +11,9 @@ from __future__ import annotations
 from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import KEPT, KEPT_ADDRESS, KEPT_PLACE, OFFSET
 from hybridc.llvm.code import Code
+from hybridc.llvm.definitions import symbol
 from hybridc.llvm.layout import HEADER, Shape
-from hybridc.llvm.module import EMPTY, Leaves, Module, symbol
+from hybridc.llvm.module import EMPTY, Leaves, Module
 from hybridc.llvm.pool import free_bytes, free_node, pooled, size_class
 from hybridc.llvm.support import COLD, CTX, free_block
 

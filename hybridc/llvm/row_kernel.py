@@ -17,11 +17,12 @@ from hybridc.kernels.schedule import Schedule
 from hybridc.llvm import support
 from hybridc.llvm.abi import fault_code
 from hybridc.llvm.block_product import panel_width
+from hybridc.llvm.definitions import symbol
 from hybridc.llvm.emitter import CTX
 from hybridc.llvm.kept_panels import laid_out_bytes, lay_out
 from hybridc.llvm.kernel_products import Products
 from hybridc.llvm.layout import SCALARS
-from hybridc.llvm.module import Module, symbol
+from hybridc.llvm.module import Module
 from hybridc.llvm.strided import least, most, parts, plus, times
 from hybridc.llvm.team import LARGE, READING, spread
 from hybridc.llvm.tensor_map import Kernel as ElementCode

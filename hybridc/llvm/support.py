@@ -12,8 +12,9 @@ import llvmlite.binding as llvm
 
 from hybridc.llvm.abi import OFFSET, TRACE_LENGTH, fault_code
 from hybridc.llvm.code import Code
+from hybridc.llvm.definitions import symbol
 from hybridc.llvm.layout import HEADER
-from hybridc.llvm.module import Module, symbol
+from hybridc.llvm.module import Module
 from hybridc.llvm.spares import keep_spare, take_spare
 
 LIVE = symbol("hyb live")

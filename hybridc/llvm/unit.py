@@ -27,7 +27,8 @@ from hybridc.core.ir import (
 )
 from hybridc.core.walk import blocks_of, calls, count, once, statements, statements_in
 from hybridc.llvm.analysis import Facts
-from hybridc.llvm.module import Leaves, Module, symbol
+from hybridc.llvm.definitions import symbol
+from hybridc.llvm.module import Leaves, Module
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.passes.counted import counted
 from hybridc.passes.lanes import within_reach

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from hybridc.core.ir import Fn, Fused, Type
 from hybridc.core.walk import calls, once, statements_in
+from hybridc.llvm.definitions import Def
 from hybridc.llvm.functions import emit_fn
-from hybridc.llvm.module import Def, Service, Site
+from hybridc.llvm.module import Service, Site
 from hybridc.llvm.unit import Unit, fn_symbol
 
 

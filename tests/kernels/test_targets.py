@@ -50,7 +50,7 @@ def test_aarch64() -> None:
     found = []
     windows = fuse.run(read(convolution("f32", 3, 12, (8, 32), (3, 3, 1, 1, 1, 1, 1, 1)))[0])
     for program in (product, program_of(CAUSAL), windows):
-        module = backend.parse(whole_text(emit_modules(own(program), ["f"], (), (), [16], Tables())[0]))
+        module = backend.parse(whole_text(emit_modules(own(program), ["f"], (), (), [16], Tables())[0].text()))
         module.triple = machine.triple
         backend.optimise(module, machine, 2)
         found.append(machine.emit_assembly(module))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from hybridc_runtime import archive
-from hybridc_runtime.artifact import features, read
+from hybridc_runtime.artifact import features, load_artifact, read
+from hybridc_runtime.module import Module
 
-import hybridc
 from hybridc import driver, pipeline
 from hybridc.c_library import write_library
 from hybridc.checking import check
@@ -61,6 +61,11 @@ def expected(i: int, n: int) -> int:
     return sum(k * i // (k % (3 + i) + 1) for k in range(n)) + -(-i // 7)
 
 
+def loaded(path: Path) -> Module:
+    """With all code made at once."""
+    return load_artifact(driver.artifact(check(str(path)), all_names=True), trust=True)
+
+
 def texts(path: Path) -> list[str]:
     core, interface = driver.lower(check(str(path)), all_names=True)
     return driver.native(pipeline.optimise(core, interface, {}), interface, ["host"])[0].pieces
@@ -89,7 +94,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_pieces_make_the_program(tmp_path: Path, folder: Path, made: list[str]) -> None:
     path = tmp_path / "many.hyb"
     path.write_text(source())
-    m = hybridc.load(path)
+    m = loaded(path)
     assert len(made) > 8
     for i in (0, 1, 13, COUNT - 1):
         assert getattr(m, f"total{i}")(100) == expected(i, 100)
@@ -101,17 +106,17 @@ def test_all_pieces_make_the_program(tmp_path: Path, folder: Path, made: list[st
 def test_an_edit_compiles_what_changed(tmp_path: Path, folder: Path, made: list[str]) -> None:
     path = tmp_path / "many.hyb"
     path.write_text(source())
-    hybridc.load(path)
+    loaded(path)
     pieces = len(made)
     made.clear()
     path.write_text(source(total9="sum += 1"))  # all that follows stands one line further down
-    m = hybridc.load(path)
+    m = loaded(path)
     assert 1 <= len(made) <= 3 < pieces / 2
     assert m.total9(50) == expected(9, 50) + 1
     assert m.total23(50) == expected(23, 50)
     path.write_text(source(total9="sum += n // (n - 50)"))
     with pytest.raises(ZeroDivisionError) as raised:
-        hybridc.load(path).total9(50)
+        loaded(path).total9(50)
     line = raised.traceback[-1].lineno
     assert path.read_text().split("\n")[line] == "    sum += n // (n - 50)"
 
@@ -145,7 +150,7 @@ def test_what_a_piece_names_another_one_gives(name: str) -> None:
 def test_a_damaged_object_is_made_again(tmp_path: Path, folder: Path, made: list[str], how: str) -> None:
     path = tmp_path / "many.hyb"
     path.write_text(source())
-    hybridc.load(path)
+    loaded(path)
     pieces = len(made)
     made.clear()
     for file in (folder / "objects").iterdir():
@@ -155,7 +160,7 @@ def test_a_damaged_object_is_made_again(tmp_path: Path, folder: Path, made: list
         else:
             file.write_bytes(data[:-1] if how == "cut off" else data[:200] + bytes([data[200] ^ 1]) + data[201:])
     path.write_text(source(total3="sum += 1"))
-    assert hybridc.load(path).total3(50) == expected(3, 50) + 1
+    assert loaded(path).total3(50) == expected(3, 50) + 1
     assert len(made) == pieces
 
 
@@ -163,7 +168,7 @@ def test_a_small_program_is_one_piece(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "small.hyb"
     path.write_text(SINK)
     assert len(texts(path)) == 1
-    hybridc.load(path)
+    loaded(path)
     assert not (folder / "objects").exists()
 
 

@@ -106,11 +106,11 @@ def loaded(unit: Unit, core: ir.Program, opts: Sequence[int]) -> list[Module]:
     entries, types, once = surface.symbols(unit.interface), surface.types(unit.interface, core), surface.once(unit.interface, core)
     tables = Tables()
     module = emit_modules(own(core), entries, types, once, [processors.vector_bytes(processors.HOST)], tables)[0]
-    text = whole_text(module, [COUNTER])
+    text = module.text([COUNTER])
     manifest = manifest_of(unit.path.stem, str(unit.path), unit.interface, core, tables, unit.checked.sources, {})
     found = []
     for opt in opts:
-        code = Compiled(list(backend.objects([(text, processors.HOST)], opt)), tables, module, processors.HOST, opt, [text])
+        code = Compiled(list(backend.objects([(whole_text(text), processors.HOST)], opt)), tables, text, processors.HOST, opt)
         found.append(load_artifact(container.pack(manifest, [code], "", []), trust=True))
     return found
 
