@@ -331,7 +331,7 @@ class _Views:
             for old in op.outs:
                 values[old] = out = Var(self.next_id, old.type, old.name)
                 self.next_id += 1
-                self.times[out] = self.times[old]
+                self.times[out] = self.times.get(old, 0)  # what nothing uses is left from another pass
             self.families.join(values[op.outs[0]], op.outs[0])
             again.append(replace(op, outs=tuple(values[o] for o in op.outs), args=args))  # type: ignore[misc]
         rest = substitute(rest, values)

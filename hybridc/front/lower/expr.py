@@ -15,6 +15,7 @@ from hybridc.base.types import (
     Tensor,
     TupleType,
     Type,
+    list_of,
 )
 from hybridc.core import ir
 from hybridc.core.builder import boolean, integer
@@ -372,6 +373,10 @@ def make_tensor(lw: Lowerer, e: tree.MakeTensor) -> Value:
     return tensor_lower.make_tensor(lw, e)
 
 
+MANY = 3
+"""Entries of a map or set that is made by a function."""
+
+
 # ---- containers ------------------------------------------------------------------------------------------------------
 def make_list(lw: Lowerer, t: Named, items: list[ir.Atom]) -> Value:
     """A list of the items: a buffer of exactly their number."""
@@ -408,6 +413,10 @@ def make_map(lw: Lowerer, e: tree.MakeMap) -> Value:
     assert isinstance(t, Named)
     entries = [(lw.expr(k), lw.expr(v)) for k, v in e.items]
     lw.b.span = e.span
+    if len(entries) >= MANY:
+        pair = TupleType(t.args)  # type: ignore[arg-type]
+        pairs: list[ir.Atom] = [lw.op("tuple", list(entry), lw.ctx.types.inner(pair)) for entry in entries]
+        return _made_of(lw, "std.map:map_from_wire", t, pair, pairs)
     whole = lw.whole(empty(lw, t))
     for key, value in entries:
         whole = lw.call_method(t, "_set", [whole, key, value])[-1]
@@ -420,10 +429,18 @@ def make_set(lw: Lowerer, e: tree.MakeSet) -> Value:
     assert isinstance(t, Named)
     items = [lw.expr(i) for i in e.items]
     lw.b.span = e.span
+    if len(items) >= MANY:
+        return _made_of(lw, "std.set:set_from_wire", t, t.args[0], items)  # type: ignore[arg-type]
     whole = lw.whole(empty(lw, t))
     for item in items:
         whole = lw.call_method(t, "add", [whole, item])[-1]
     return whole
+
+
+def _made_of(lw: Lowerer, key: str, t: Named, item: Type, items: list[ir.Atom]) -> Value:
+    """What a function of the library makes of a list of items: shorter than the steps one by one."""
+    types = [a for a in t.args if not isinstance(a, Dim)]
+    return lw.call_fn(key, [lw.whole(make_list(lw, list_of(item), items))], types)[0]
 
 
 @lowers(tree.FString)
