@@ -157,11 +157,11 @@ def in_one_file(folder: Path) -> int:
     return lines
 
 
-WRITTEN = [(", every construct", program, "control/branches.hyb", "control_branches_test1", STEPS),
-           (", every construct in one file", in_one_file, "main.hyb", "test1_ad", STEPS),
-           (", short functions", short, "main.hyb", "steps2", STEPS),
-           (", whole programs", programs, "json.hyb", "json_test0",
-            ("code * 16 +", "code * 17 +", "code * 18 +", "code * 19 +"))]
+WRITTEN = [(", every construct", program, ("control/branches.hyb", "control_branches_test1", STEPS)),
+           (", every construct in one file", in_one_file, ("main.hyb", "test1_ad", STEPS)),
+           (", short functions", short, ("main.hyb", "steps2", STEPS)),
+           (", whole programs", programs, ("json.hyb", "json_test0",
+            ("code * 16 +", "code * 17 +", "code * 18 +", "code * 19 +")))]
 """What is compiled, where it is edited, and what leads to there."""
 
 
