@@ -39,7 +39,9 @@ DTYPES = {
 """How numpy holds the elements of a tensor; bf16 as float32 that holds rounded values."""
 LETTERS: dict[str, Callable[[str], str | bool]] = {
     "_str_lower": str.lower, "_str_upper": str.upper, "_str_is_alpha": str.isalpha, "_str_is_alnum": str.isalnum,
-    "_str_is_digit": str.isdigit, "_str_is_printable": str.isprintable,
+    "_str_is_digit": str.isdigit, "_str_is_printable": str.isprintable, "_str_is_lower": str.islower,
+    "_str_is_upper": str.isupper, "_str_capitalize": str.capitalize, "_str_title": str.title,
+    "_str_swapcase": str.swapcase,
 }  # fmt: skip
 """What Python knows of characters beyond ASCII."""
 FRAMES_PER_CALL = 24

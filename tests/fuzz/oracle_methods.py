@@ -224,7 +224,7 @@ def _text(t: str, name: str, args: list[Any]) -> Any:
             return getattr(t, name)(*args)
         case "removesuffix" | "ljust" | "rjust" | "center" | "zfill" | "partition" | "find" | "rfind" | "count" | "startswith" | "endswith":
             return getattr(t, name)(*args)
-        case "split" | "splitlines":
+        case "split" | "splitlines" | "capitalize" | "title" | "swapcase" | "islower" | "isupper":
             return getattr(t, name)(*args)
     raise Unknown(f"str.{name}")
 

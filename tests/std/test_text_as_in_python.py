@@ -70,7 +70,9 @@ def test_stripped(s: str, chars: str) -> None:
 @check
 @given(texts)
 def test_cases(s: str) -> None:
-    assert MODULE.cases(s) == (s.lower(), s.upper(), [s.isdigit(), s.isalpha(), s.isalnum(), s.isspace()])
+    changed = [s.lower(), s.upper(), s.capitalize(), s.title(), s.swapcase()]
+    assert MODULE.cases(s) == (
+        changed, [s.isdigit(), s.isalpha(), s.isalnum(), s.isspace(), s.islower(), s.isupper()])
 
 
 @check
