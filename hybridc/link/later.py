@@ -10,7 +10,7 @@ from hybridc_runtime.native import Batch, Later
 from hybridc.base.garbage import searched_seldom
 from hybridc.link import cache
 from hybridc.llvm import backend, processors
-from hybridc.llvm.definitions import Text, symbol
+from hybridc.llvm.definitions import Text, name_of, symbol
 from hybridc.llvm.partition import Partition
 
 
@@ -33,7 +33,7 @@ class Uncompiled(Later):
         found = self.partition.reached(map(symbol, names))
         if not found:
             return None
-        exported = [d.name.strip('@"') for d in map(self.text.defs.__getitem__, found) if d.exported]
+        exported = [name_of(d.name) for d in map(self.text.defs.__getitem__, found) if d.exported]
         return Batch(found, exported, self._objects(self.partition.texts(found)))
 
     def given(self, batch: Batch) -> None:

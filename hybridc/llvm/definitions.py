@@ -27,6 +27,12 @@ def symbol(name: str) -> str:
     )
 
 
+def name_of(symbol: str) -> str:
+    """The name of which this is the text."""
+    escaped = symbol[1:].strip('"').encode()
+    return re.sub(rb"\\([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), escaped).decode()
+
+
 @dataclass(frozen=True)
 class Def:
     """A function as text."""

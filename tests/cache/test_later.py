@@ -316,6 +316,16 @@ def test_a_signal_while_it_is_made(program: Path, monkeypatch: pytest.MonkeyPatc
     assert m.best(WORDS).value == 3
 
 
+def test_names_with_any_characters(program: Path) -> None:
+    program.write_text(
+        "model Named(name: str, sizes: (int, int)):\n    param w: f32[sizes[0]] = ones()\n\n    fn forward() -> str:\n"
+        "        return self.name\n"
+    )
+    m = hybridc.load(program)
+    for name in ('a "b" \\ 50', "é\n", "@x"):
+        assert m.Named(name, (2, 3))() == name
+
+
 def test_two_programs_with_the_same_names(program: Path) -> None:
     first = hybridc.load(program)
     other = program.parent / "other.hyb"
