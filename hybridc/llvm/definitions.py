@@ -27,6 +27,12 @@ def symbol(name: str) -> str:
     )
 
 
+def plain(symbol: str) -> str:
+    """The name that `symbol` wrote."""
+    written = symbol[1:].strip('"').encode()
+    return re.sub(rb"\\([0-9A-F]{2})", lambda m: bytes.fromhex(m[1].decode()), written).decode()
+
+
 @dataclass(frozen=True)
 class Def:
     """A function as text."""
