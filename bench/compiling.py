@@ -53,7 +53,7 @@ def tell(what, since):
     print(what, *(now - then for now, then in zip(now(), since)))
 def called_once(function):
     for _, caller in function._overloads:
-        caller.address  # which makes the code that a call needs
+        caller.ready()  # which makes the code that a call needs
 def load(what):
     before = now()
     found = hybridc.load(path, root=root)

@@ -11,10 +11,10 @@ from typing import Any
 from hybridc_runtime import launchers, origin
 from hybridc_runtime.artifact import Contents, features, link_code, processor, read, read_file
 from hybridc_runtime.device import Device
+from hybridc_runtime.linking import Later
 from hybridc_runtime.manifest import Manifest
 from hybridc_runtime.module import Module, link
 from hybridc_runtime.more import More, Unfit
-from hybridc_runtime.native import Later
 
 from hybridc.base import knobs
 from hybridc.base.diagnostic import CompileError, CompileWarning, render

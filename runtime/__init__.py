@@ -4,7 +4,8 @@ Nothing heavy is imported before it is needed.
 
     module.py                   a loaded program as a Python object; more.py: what it asks the compiler for later
     artifact.py, archive.py, manifest.py, packed.py, origin.py    the `.hybx` file, and what is in it
-    native.py, memory.py, limits.py, interrupts.py    machine code and its calls, memory, depth and stacks, Ctrl-C
+    linking.py                  machine code, at once or when it is called
+    native.py, memory.py, limits.py, interrupts.py    its calls, memory, depth and stacks, Ctrl-C
     support.py, glue.py, machine.py, cfunction.py    the runtime's own machine code
     alone.py                    who counts owners without atomic operations
     faults.py                   what goes wrong, as exceptions

@@ -43,6 +43,7 @@ class Caller:
         self.appliers = {i: self._applier(i) for i in self.muts}
         self.keeps = any(self._stays_native(t) for t in self.results)
         self._parts: list[tuple[Any, Any]] | None = None
+        self._ready: tuple[int, list[tuple[Callable[[int, int], object], int]]] | None = None
 
     def _stays_native(self, t: Type) -> bool:
         """Does a result of this type hold on to native memory after the call?"""
@@ -67,20 +68,16 @@ class Caller:
 
         return stays(t)
 
-    @functools.cached_property
-    def address(self) -> int:
-        """Of the compiled entry, which may be made only now, with what its arguments and results need."""
-        program, name = self.codec.program, "hyb." + self.entry.symbol
-        if program.later is not None:
-            program.make([name, *self.codec.needs([*self.types, *self.results])])
-        return program.entry(name)
-
-    @functools.cached_property
-    def releases(self) -> list[tuple[Callable[[int, int], object], int]]:
-        """What releases results, and where these are."""
-        assert self.address  # with which the releases are made
-        found = zip(map(self.codec.releaser, self.results), self.result_offsets, strict=True)
-        return [(release, at) for release, at in found if release is not None]
+    def ready(self) -> tuple[int, list[tuple[Callable[[int, int], object], int]]]:
+        """The address of the compiled entry, what releases results, and where these are. The code may be made only
+        now, with what arguments and results need."""
+        if self._ready is None:
+            code, name = self.codec.program.code, "hyb." + self.entry.symbol
+            if code.later is not None:
+                code.make([name, *self.codec.needs([*self.types, *self.results])])
+            found = zip(map(self.codec.releaser, self.results), self.result_offsets, strict=True)
+            self._ready = code.entry(name), [(release, at) for release, at in found if release is not None]
+        return self._ready
 
     @functools.cached_property
     def plain(self) -> bool:
@@ -110,14 +107,15 @@ class Caller:
 
     def _run(self, values: Any, native: bool, context: Context, base: int) -> Any:
         codec = self.codec
+        address, releases = self.ready()  # before anything is written that would have to go again
         keep = native or self.keeps or any(type(values[i]) is Native for i in self.muts)
         writing = self._write(values, base, keep)
         target = base + self.result_at
-        if self.releases:
+        if releases:
             zero(target, self.results_layout.size)
         try:
             try:
-                codec.program.call(self.address, context, base, target)
+                codec.program.call(address, context, base, target)
                 writing.commit()
             except BaseException:  # a signal's may come before the code has the arguments
                 writing.commit() if context.entered else writing.undo()
@@ -127,7 +125,7 @@ class Caller:
                     codec.callables.pop(number, None)
             return self._finish(values, target, native, writing.torch)
         finally:
-            for release, offset in self.releases:
+            for release, offset in releases:
                 release(context.address, target + offset)
 
     def complete(self, target: int, *values: Any) -> Any:
@@ -160,11 +158,12 @@ class Caller:
 
     def leaves(self, values: Any) -> list[tuple[Any, ...]]:
         """Call, and give each result as leaves that the caller owns."""
+        address, _ = self.ready()
         base = allocate(self.size)
         context = self.codec.program.acquire()
         try:
             self._write(values, base, True).commit()
-            self.codec.program.call(self.address, context, base, base + self.result_at)
+            self.codec.program.call(address, context, base, base + self.result_at)
             return [
                 self.codec.layouts.of(t).struct.unpack_from(MEMORY, base + self.result_at + offset)
                 for t, offset in zip(self.results, self.result_offsets, strict=True)

@@ -12,9 +12,10 @@ from hybridc_runtime.convert_leaf import Misfit, Writer
 from hybridc_runtime.convert_out import Reader, Readers, Reading
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.layout import Layouts, erased, type_key
+from hybridc_runtime.linking import jit
 from hybridc_runtime.manifest import FLOATS, Entry, Kind, Manifest, Param, Type
 from hybridc_runtime.memory import HEADER, MEMORY, TAGGED, allocate, free, set_word, word
-from hybridc_runtime.native import Program, jit
+from hybridc_runtime.native import Program
 from hybridc_runtime.pickling import Home
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
@@ -277,7 +278,7 @@ class Codec:
         context = program.acquire()
         try:
             self.layouts.of(t).struct.pack_into(MEMORY, context.scratch, *leaves)
-            program.call(program.entry("hyb." + symbol), context, context.scratch, target)
+            program.call(program.code.entry("hyb." + symbol), context, context.scratch, target)
         finally:
             program.release(context)
 
@@ -329,10 +330,10 @@ class Codec:
 
     def release_address(self, t: Type) -> int:
         """The address of the compiled release of a type, or 0."""
-        return self.program.find(_release(t))
+        return self.program.code.find(_release(t))
 
     def needs(self, types: Iterable[Type]) -> list[str]:
-        """The compiled helpers that calls with arguments and results of these types use."""
+        """The compiled helpers that calls with arguments and results of these types use, where the program has them."""
         found: dict[str, None] = {}
         seen: set[Type] = set()
         todo = list(types)
@@ -351,7 +352,9 @@ class Codec:
                 todo += self.layouts.fields(t)
             elif t[0] in ("option", "buffer"):
                 todo.append(t[1])
-        return [name for name in found if self.program.has(name)]
+            elif t[0] == "enum":
+                todo += [ft for _, fields in self.layouts.enums[t[1]] for _, ft in fields]
+        return list(found)
 
     def _release_parts(self, t: Type, address: int) -> None:
         """For aggregates without a helper of their own: part by part."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hybridc_runtime import cfunction, interrupts, limits, native
+from hybridc_runtime import cfunction, interrupts, limits, linking, native
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.fastplans import Plans
@@ -107,7 +107,7 @@ class _Native:
     """The C functions: `fast` is for METH_FASTCALL | METH_KEYWORDS, `vector` the vectorcall of a partial of it."""
 
     def __init__(self, known: dict[str, int], keep: object):
-        jit = native.jit()
+        jit = linking.jit()
         self.keep = keep
         table = jit.address["hyb_known"]
         for i, name in enumerate(jit.known):
@@ -147,7 +147,7 @@ def _native() -> _Native | None:
     known |= {"true": id(True), "false": id(False), "none": id(None), "empty": id("")}
     known |= {"np_true": id(np.True_), "np_false": id(np.False_)}
     known |= {"new_array": maker, "replace": id(replace) + plan.BYTES, "awake": interrupts.AWAKE}
-    known |= {"inside": native.jit().inside, "let_array": native.jit().address["hyb_let_array"]}
+    known |= {"inside": linking.jit().inside, "let_array": linking.jit().address["hyb_let_array"]}
     return _Native(known, (names, replace))
 
 

@@ -126,7 +126,7 @@ class Plans:
         if max(sizes) > plan.WIRE_BOX:
             raise Unfit
         helpers = codec.kind(t).helpers
-        entries = [codec.program.entry("hyb." + helpers[name]) for name in ("to_wire", "from_wire")]
+        entries = [codec.program.code.entry("hyb." + helpers[name]) for name in ("to_wire", "from_wire")]
         owners = [layout.offsets[i] for i in layout.blocks]
         words = [plan.WIRE, sizes[0], self._need(wire), sizes[1], *entries, self.release(wire), self.release(t), kind]
         return self.row([*words, len(owners), *owners])
@@ -245,7 +245,7 @@ class Plans:
 
     def _head(self, caller: Caller, method: bool, cell: Any) -> int:
         entry, types = caller.entry, caller.types
-        function = self.codec.program.find("hyb." + entry.symbol)
+        function = self.codec.program.code.find("hyb." + entry.symbol)
         results_at = -(-caller.args_layout.size // 16) * 16
         if not function or caller.alike or len(types) > plan.MOST or results_at + caller.results_layout.size > plan.BOX:
             raise Unfit

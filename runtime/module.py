@@ -14,10 +14,11 @@ from hybridc_runtime.calls import Caller
 from hybridc_runtime.codec import Codec
 from hybridc_runtime.device import Device
 from hybridc_runtime.faults import ArgumentError
+from hybridc_runtime.linking import Later
 from hybridc_runtime.manifest import Entry, Manifest, Param, Type
 from hybridc_runtime.models import ModelBase, Models, ranks_beyond
 from hybridc_runtime.more import More, Table
-from hybridc_runtime.native import Later, Program
+from hybridc_runtime.native import Program
 from hybridc_runtime.pickling import Again, Home
 from hybridc_runtime.typetext import read_type
 from hybridc_runtime.values import Native, Owned, rng

@@ -1,116 +1,23 @@
-"""Loading of native code, and its calls: contexts and faults."""
+"""Calls of machine code: contexts and faults."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import itertools
-import os
 import struct
-import sys
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from typing import Any
 
-import llvmlite.binding as llvm
-from hybridc_runtime import glue, interrupts, limits, support, team
+from hybridc_runtime import glue, interrupts, limits, team
 from hybridc_runtime.faults import DEFAULTS, FAULTS, Frame, located, make
 from hybridc_runtime.holds import FOREIGN, free_kept, release_hold
-from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, align_up, allocate, free, set_word, word, zero
+from hybridc_runtime.linking import Code, Later, jit
+from hybridc_runtime.memory import HEADER, MEMORY, TRIPLE, WORD, align_up, allocate, free, set_word, word
 
 FAULT, MESSAGE, TRACE_LENGTH, TRACE = glue.FAULT_CODE, glue.MESSAGE, glue.TRACE_LENGTH, glue.TRACE
 DEPTH, STACK_LIMIT = glue.DEPTH, glue.STACK_LIMIT
 TRACE_SLOTS = 64
-PATIENCE = 1.0
-"""Seconds that a thread waits for another one that makes code."""
-
-
 ServiceType = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t)
-
-
-def _inside() -> int:
-    """The address of the state of alone.py, which a child of a fork begins anew, with none of the threads."""
-    size = 32
-    address = allocate(size)
-
-    def begin() -> None:
-        zero(address, size)
-        set_word(address + glue.MET, 0 if getattr(sys, "_is_gil_enabled", lambda: True)() else 1)
-
-    begin()
-    os.register_at_fork(after_in_child=begin)
-    return address
-
-
-# ---- the just-in-time linker
-class Jit:
-    """LLVM's linker, one for the process, and the runtime's own machine code."""
-
-    def __init__(self) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=1, jit=True)
-        self.lljit = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
-        self.names = (f"hyb{i}" for i in itertools.count())
-        self._new_locks()
-        os.register_at_fork(after_in_child=self._new_locks)  # who holds them is not there
-        self.loaded: list[Any] = []
-        """What keeps code in memory, for good: values that compiled code made may outlive everything else, and release
-        themselves by it. LLVM unloads a library with the first tracker of one of its symbols that ends."""
-        found = support.support()
-        builder = llvm.JITLibraryBuilder().add_object_img(found.object).add_current_process()
-        for name in support.NAMES:
-            builder.export_symbol(name)
-        self.tracker = builder.link(self.lljit, "hyb_support")
-        self.address = {name: self.tracker[name] for name in support.NAMES}
-        self.known = found.known
-        size, i32 = ctypes.c_size_t, ctypes.c_int32
-        self.inside = _inside()
-        for name, value in ("inside", self.inside), ("none", id(None)), ("true", id(True)):
-            set_word(self.address["hyb_known"] + 8 * self.known.index(name), value)
-        self.call = ctypes.PYFUNCTYPE(i32, size, size, size, size)(self.address["hyb_call"])
-        self.release = ctypes.PYFUNCTYPE(None, size, size, size)(self.address["hyb_release"])
-        self.pack = ctypes.PYFUNCTYPE(ctypes.py_object, size, size, size)(self.address["hyb_pack"])
-        self.unpack = ctypes.PYFUNCTYPE(i32, size, ctypes.py_object, size, size, size, size)(self.address["hyb_unpack"])
-        self.retain = ctypes.PYFUNCTYPE(None, size)(self.address["hyb_rt_retain"])
-        self.drop = ctypes.PYFUNCTYPE(i32, size)(self.address["hyb_rt_drop"])
-        self.keep = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_keep"])
-        self.own = ctypes.PYFUNCTYPE(ctypes.py_object, size, size)(self.address["hyb_own"])
-        self.swap = ctypes.PYFUNCTYPE(ctypes.py_object, size, ctypes.py_object)(self.address["hyb_swap"])
-        self.give = ctypes.PYFUNCTYPE(None, size, size)(self.address["hyb_rt_give"])
-        self.pool = allocate(glue.POOL_SIZE)
-        """Free blocks of enum values, shared by all contexts."""
-        team.begin(self.address)
-        self.count = ctypes.PYFUNCTYPE(None, size, ctypes.c_int64)(self.address["hyb_rt_count"])
-
-    def _new_locks(self) -> None:
-        self.lock = threading.RLock()
-        """Of who links."""
-        self.making = threading.RLock()
-        """Of who makes code that is to be linked."""
-
-    def link(self, objects: Iterable[bytes], after: Iterable[str] = ()) -> str:
-        """Load objects as one library, which finds what it lacks in others; its name."""
-        with self.lock:
-            builder = llvm.JITLibraryBuilder()
-            for library in after:
-                builder.add_jit_library(library)
-            builder.add_current_process()
-            for data in objects:
-                builder.add_object_img(data)
-            name = next(self.names)
-            tracker = builder.link(self.lljit, name)
-            self.loaded.append(tracker)
-            return name
-
-
-@functools.cache
-def jit() -> Jit:
-    return Jit()
-
-
 _release_foreign = ctypes.CFUNCTYPE(None, ctypes.c_int64)(release_hold)
 
 
@@ -316,43 +223,11 @@ def crew(size: int) -> int:
     return address
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Objects that are linked together: what it is that they hold, and as whose entries Python knows it."""
-
-    names: list[str]
-    symbols: list[str]
-    objects: list[bytes]
-
-
-class Later(ABC):
-    """Code that is made when it is asked for (hybridc/link/later.py)."""
-
-    @abstractmethod
-    def first(self) -> list[bytes]:
-        """Objects that all others need."""
-
-    @abstractmethod
-    def has(self, name: str) -> bool:
-        """Is there something of this name?"""
-
-    @abstractmethod
-    def more(self, names: Iterable[str]) -> Batch | None:
-        """What has these names, with what it needs; not what was given before, and None if that is all."""
-
-    @abstractmethod
-    def given(self, batch: Batch) -> None:
-        """It is linked."""
-
-
 class Program:
     """Loaded native code. `services[i]` serves host call i: f(context, args address, results address)."""
 
     def __init__(self, code: Iterable[bytes] | Later, sites: list[Any]):
-        self.later = code if isinstance(code, Later) else None
-        self.libraries = [jit().link(code.first() if isinstance(code, Later) else code)]
-        self._library: dict[str, str] = {}
-        """Where symbols are that were made later."""
+        self.code = Code(code)
         team.choose()
         self.sites = sites
         self.services: list[Callable[[Context, int, int], None]] = []
@@ -362,59 +237,12 @@ class Program:
         self.finish: Callable[[Context, int], bool]
         """Of parallel loops (parallel.py)."""
         self._local = _Thread()
-        self._addresses: dict[str, int] = {}
         self._call = jit().call
-        self.live = self.find("hyb live")
+        self.live = self.code.find("hyb live")
         self.contexts: set[int] = set()
         """Addresses of all contexts: each counts the blocks that compiled code made and freed with it."""
         self.cell: Any = None
         """The context of fast calls (fastcall.py)."""
-
-    # ---- symbols
-    def has(self, symbol: str) -> bool:
-        """Does the program define it?"""
-        return self.later.has(symbol) if self.later is not None else self.find(symbol) != 0
-
-    def make(self, symbols: Iterable[str]) -> None:
-        """Make the code of these, of a program whose code is made later, and of what they need."""
-        assert self.later is not None
-        making = jit().making
-        # What two threads want is made once; but if this one is what the other waits for, as it frees a value while it
-        # works for that one, it is made twice.
-        alone = making.acquire(timeout=PATIENCE)
-        try:
-            batch = self.later.more(symbols)
-            if batch is not None:
-                name = jit().link(batch.objects, self.libraries)
-                self.later.given(batch)
-                self.libraries.append(name)
-                self._library.update(dict.fromkeys(batch.symbols, name))
-        finally:
-            if alone:
-                making.release()
-
-    def find(self, symbol: str) -> int:
-        """The address of a symbol, or 0."""
-        address = self._addresses.get(symbol)
-        if address is None:
-            if self.later is not None and self.later.has(symbol):
-                self.make([symbol])
-            try:
-                tracker = jit().lljit.lookup(self._library.get(symbol, self.libraries[0]), symbol)
-            except RuntimeError:
-                address = 0
-            else:
-                jit().loaded.append(tracker)
-                address = tracker[symbol]
-            self._addresses[symbol] = address
-        return address
-
-    def entry(self, symbol: str) -> int:
-        """The address of an entry, for `call`."""
-        address = self.find(symbol)
-        if not address:
-            raise AttributeError(f"the compiled program has no {symbol}")
-        return address
 
     # ---- contexts
     def acquire(self) -> Context:
@@ -503,4 +331,4 @@ class Program:
                 block = after
 
 
-__all__ = ["Batch", "Context", "Jit", "Later", "Program", "jit"]
+__all__ = ["Context", "Program"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
-from hybridc_runtime import interrupts, limits, native, store_services
+from hybridc_runtime import interrupts, limits, linking, native, store_services
 from hybridc_runtime.calls import Caller
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import allocate, set_word
@@ -152,10 +152,8 @@ _pthread_self.restype = ctypes.c_size_t
 def _native() -> int:
     """The address of the function in `IR`."""
     target = llvm.Target.from_default_triple().create_target_machine(opt=2, codemodel="large", jit=True)
-    name = native.jit().link([target.emit_object(llvm.parse_assembly(IR))])
-    tracker = native.jit().lljit.lookup(name, "hyb_njit")
-    native.jit().loaded.append(tracker)
-    return int(tracker["hyb_njit"])
+    _, addresses = linking.jit().link([target.emit_object(llvm.parse_assembly(IR))], symbols=["hyb_njit"])
+    return addresses["hyb_njit"]
 
 
 # ---- types

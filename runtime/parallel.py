@@ -11,8 +11,9 @@ from __future__ import annotations
 import sys
 
 from hybridc_runtime import glue
+from hybridc_runtime.linking import jit
 from hybridc_runtime.memory import set_word, word
-from hybridc_runtime.native import Context, jit
+from hybridc_runtime.native import Context
 
 _left: list[list[Context]] = []
 """Contexts of the process that forked this one, whose threads may have been at work in them."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hybridc_runtime.linking import jit
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, MEMORY, allocate, copy_bytes, set_word, word
-from hybridc_runtime.native import jit
 from hybridc_runtime.values import Owned
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from hybridc_runtime import cfunction, encoding
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.holds import hold
+from hybridc_runtime.linking import jit
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import MEMORY, set_word, word
-from hybridc_runtime.native import jit
 from hybridc_runtime.store import HEAD, NEW, Store, acquire, holds, let_go, release
 from hybridc_runtime.stored import BytePlans, Stored
 

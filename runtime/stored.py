@@ -11,9 +11,9 @@ from hybridc_runtime import encoding
 from hybridc_runtime import fastplan as plan
 from hybridc_runtime.arrays import DTYPES
 from hybridc_runtime.fastplans import Plans
+from hybridc_runtime.linking import jit
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import MEMORY
-from hybridc_runtime.native import jit
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec

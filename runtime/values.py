@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime.classes import equal, text_of
 from hybridc_runtime.convert_out import Reading
+from hybridc_runtime.linking import jit
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, word
-from hybridc_runtime.native import jit
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec

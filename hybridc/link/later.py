@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hybridc_runtime.native import Batch, Later
+from hybridc_runtime.linking import Batch, Later
 
 from hybridc.base.garbage import searched_seldom
 from hybridc.link import cache
 from hybridc.llvm import backend, processors
-from hybridc.llvm.definitions import Text, name_of, symbol
+from hybridc.llvm.definitions import Text, plain, symbol
 from hybridc.llvm.partition import Partition
 
 
@@ -29,11 +29,11 @@ class Uncompiled(Later):
         return symbol(name) in self.text.defs
 
     def more(self, names: Iterable[str]) -> Batch | None:
-        """What is called by these names, with what it needs, of what was not given before. None if that is nothing."""
+        """What is called by these names, with what it needs, of what was not given before; None if that is nothing."""
         found = self.partition.reached(map(symbol, names))
         if not found:
             return None
-        exported = [name_of(d.name) for d in map(self.text.defs.__getitem__, found) if d.exported]
+        exported = [plain(name) for name in found if self.text.defs[name].exported]
         return Batch(found, exported, self._objects(self.partition.texts(found)))
 
     def given(self, batch: Batch) -> None:

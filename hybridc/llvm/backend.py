@@ -105,7 +105,11 @@ def _side_by_side(make: Callable[[str], bytes], names: Sequence[str]) -> list[by
         return list(map(make, names))
     with ThreadPoolExecutor(workers, "hyb-llvm") as pool:
         try:
-            return list(pool.map(make, names))
+            made = pool.map(make, names)
+        except RuntimeError:  # no thread begins any more, as the process ends
+            return list(map(make, names))
+        try:
+            return list(made)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -27,10 +27,10 @@ def symbol(name: str) -> str:
     )
 
 
-def name_of(symbol: str) -> str:
-    """The name of which this is the text."""
-    escaped = symbol[1:].strip('"').encode()
-    return re.sub(rb"\\([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), escaped).decode()
+def plain(symbol: str) -> str:
+    """The name that `symbol` wrote."""
+    written = symbol[1:].strip('"').encode()
+    return re.sub(rb"\\([0-9A-F]{2})", lambda m: bytes.fromhex(m[1].decode()), written).decode()
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hybridc_runtime import native
+from hybridc_runtime import linking
+from hybridc_runtime.calls import Caller
 
 import hybridc
-from hybridc.llvm import backend, compile
+from hybridc.llvm import backend, compile, partition
 
 PROGRAM = """
 struct Pair:
@@ -66,6 +67,13 @@ fn in_order(t: Tree) -> list[int]:
         case Node(left, v, right):
             return in_order(left) + [v] + in_order(right)
 
+enum Label:
+    Nothing
+    Labels(counts: map[str, int])
+
+fn labelled(word: str) -> Label:
+    return Nothing if word == "" else Labels(counted([word]))
+
 fn squared(x: f64[N]) -> f64:
     return sum(x * x)
 
@@ -94,6 +102,16 @@ model Scale(n: int):
     mut fn forward(x: f32[n]) -> f32[n]:
         self.calls += 1
         return x * self.w * 2.0
+
+model Named(name: str):
+    state calls: int = 0
+
+    mut fn forward() -> str:
+        self.calls += 1
+        return self.name
+
+fn called(m: Named) -> int:
+    return m.calls
 """
 WORDS = ["a", "bc", "a", "d", "bc", "a"]
 
@@ -109,10 +127,17 @@ def scaled(m: Any) -> Any:
     return model(np.ones(3, "f")).tolist(), model(np.ones(3, "f")).tolist(), int(model.state_dict()["calls"])
 
 
+def named(m: Any) -> Any:
+    """Symbols with signs that LLVM writes otherwise."""
+    model = m.Named(name='a "b" \\ c')
+    return [model() for _ in range(3)][-1], [m.called(model) for _ in range(3)][-1]
+
+
 CALLS: list[tuple[str, Callable[[Any], Any], Any]] = [
     ("counted", lambda m: m.counted(WORDS), {"a": 3, "bc": 2, "d": 1}),
     ("pairs", lambda m: [(p.key, p.value) for p in m.pairs(WORDS)], [("a", 3), ("bc", 2), ("d", 1)]),
     ("best", lambda m: (m.best(WORDS).value, m.best([])), (3, None)),
+    ("labelled", lambda m: m.labelled("b").counts, {"b": 1}),
     ("tree", lambda m: m.in_order(m.tree([3, 1, 2])), [1, 2, 3]),
     ("native", lambda m: m.in_order(m.tree.native([3, 1, 2])), [1, 2, 3]),
     ("slope", lambda m: m.slope(np.array([1.0, 2.0])).tolist(), [2.0, 4.0]),
@@ -122,6 +147,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Any]] = [
     ("fault", fault, ["through", "fails"]),
     ("squares", lambda m: m.squares(5), [0, 1, 4, 9, 16]),
     ("model", scaled, ([2.0, 2.0, 2.0], [2.0, 2.0, 2.0], 2)),
+    ("named", named, ('a "b" \\ c', 3)),
     ("again", lambda m: m.counted(WORDS[:1]), {"a": 1}),
 ]
 """What is asked of the program, and what it says."""
@@ -213,40 +239,61 @@ def test_an_edit_makes_what_it_changes(program: Path, made: list[str]) -> None:
     assert not defined(made, "grown")
 
 
+def test_values_of_cases_come_with_what_reads_them(
+    program: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m = hybridc.load(program)
+    m.labelled("a")
+    made.clear()
+    assert m.labelled("a").counts == {"a": 1} and not made
+
+
 @pytest.mark.parametrize("how", [KeyboardInterrupt, RuntimeError])
 def test_a_call_that_was_ended_can_be_made_again(
     program: Path, monkeypatch: pytest.MonkeyPatch, how: type[BaseException]
 ) -> None:
     m = hybridc.load(program)
+    written: list[Any] = []
+    write = Caller._write
 
     def ends(*args: Any) -> bytes:
         raise how
 
     with monkeypatch.context() as patch:
         patch.setattr(backend, "_object", ends)
+        patch.setattr(Caller, "_write", lambda *args: written.append(args) or write(*args))
         for _ in range(2):
             with pytest.raises(how):
                 m.best(WORDS)
+            with pytest.raises(how):
+                m.tree.native([1])
+    assert not written  # what nobody would have freed
     for _, call, expected in CALLS:
         assert call(m) == expected
 
 
-def test_a_call_within_the_making_of_another(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a handler of signals does it, or the end of a value, here in a thread that the other one waits for."""
-    monkeypatch.setattr(native, "PATIENCE", 0.1)
+@pytest.mark.parametrize("pieces", ["one", "several"])
+def test_a_call_within_the_making_of_another(program: Path, monkeypatch: pytest.MonkeyPatch, pieces: str) -> None:
+    """As a handler of signals does it, or the end of a value, which may be in a thread that the other one waits for."""
+    monkeypatch.setattr(partition, "WHOLE", 0 if pieces == "several" else 1_000_000)
+    monkeypatch.setattr(partition, "LEAST", 20)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(linking, "PATIENCE", 0.1)
     m = hybridc.load(program)
     compile_one = backend._object
     inner: list[Any] = []
+    where: list[threading.Thread] = []
 
     def watched(text: str, cpu: str, opt: int) -> bytes:
         if not inner:
             inner.append(None)
+            where.append(threading.current_thread())
             inner[0] = m.pairs(WORDS)[0].value
         return compile_one(text, cpu, opt)
 
     monkeypatch.setattr(backend, "_object", watched)
     assert m.best(WORDS).value == 3
-    assert inner == [3]
+    assert inner == [3] and (where[0] is threading.current_thread()) == (pieces == "one")
     for _, call, expected in CALLS:
         assert call(m) == expected
 
@@ -299,6 +346,69 @@ print("done")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout == "done\n", done.stderr
+
+
+BEGIN = """
+import os, signal, sys, threading, time
+import hybridc
+from hybridc.llvm import backend, compile, partition
+compile.LARGE = partition.WHOLE = 0
+partition.LEAST, partition.MOST = 20, 40
+os.sched_getaffinity = lambda process: {0, 1, 2}
+m = hybridc.load(sys.argv[1])
+words = ["a", "b", "a"]
+compile_one = backend._object
+inside, go_on = threading.Event(), threading.Event()
+def waits(*args):
+    inside.set()
+    go_on.wait(WAIT)
+    return compile_one(*args)
+"""
+
+
+def run(program: Path, code: str, wait: float = 60) -> str:
+    """What a process says."""
+    code = BEGIN.replace("WAIT", str(wait)) + code
+    done = subprocess.run([sys.executable, "-c", code, str(program)], capture_output=True, text=True, timeout=120)
+    assert not done.returncode and not done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+@pytest.mark.parametrize("wait", [0.3, 3], ids=["which ends first", "which takes longer"])
+def test_a_child_of_a_process_that_makes_code(program: Path, wait: float) -> None:
+    """Its locks are held by threads that it has not. What the child is to make has no thread beside it."""
+    assert run(program, """
+import gc
+before = gc.get_threshold()
+backend._object = waits
+thread = threading.Thread(target=lambda: print(m.best(words).value))
+thread.start()
+inside.wait()
+child = os.fork()
+if not child:
+    backend._object = compile_one
+    signal.alarm(60)
+    assert gc.get_threshold() == before
+    assert m.best(words).value == 2
+    assert m.in_order(m.tree([2, 1, 3])) == [1, 2, 3]
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+print(m.in_order(m.tree([2, 1, 3])))
+""", wait).split("\n", 2)[2:] == ["[1, 2, 3]\n"]
+
+
+def test_first_calls_as_the_process_ends(program: Path) -> None:
+    """Python begins no thread of a pool any more."""
+    assert run(program, """
+import atexit
+def work():
+    threading.main_thread().join()
+    print(m.best(words).value)
+threading.Thread(target=work).start()
+atexit.register(lambda: print(m.in_order(m.tree([2, 1]))))
+""") == "2\n[1, 2]\n"
 
 
 def test_a_signal_while_it_is_made(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:

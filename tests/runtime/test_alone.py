@@ -9,8 +9,8 @@ import time
 
 import pytest
 from hybridc_runtime import glue
+from hybridc_runtime.linking import jit
 from hybridc_runtime.memory import set_word, word
-from hybridc_runtime.native import jit
 
 import hybridc
 

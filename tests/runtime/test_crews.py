@@ -12,8 +12,8 @@ import time
 
 import pytest
 from hybridc_runtime import glue
+from hybridc_runtime.linking import jit
 from hybridc_runtime.memory import word
-from hybridc_runtime.native import jit
 
 import hybridc
 from tests.leaks import live_blocks
