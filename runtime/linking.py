@@ -17,8 +17,8 @@ import llvmlite.binding as llvm
 from hybridc_runtime import glue, support, team
 from hybridc_runtime.memory import allocate, set_word, zero
 
-PATIENCE = 1.0
-"""Seconds that a thread waits for another one that makes code."""
+PATIENCE = 10.0
+"""Seconds that a fork waits for a thread that makes code."""
 
 
 def _inside() -> int:
@@ -159,6 +159,10 @@ class Later(ABC):
     def given(self, batch: Batch) -> None:
         """It is linked."""
 
+    @abstractmethod
+    def helps(self) -> bool:
+        """Is this thread one that another one waits for, which makes code?"""
+
 
 class Code:
     """The machine code of one program, which may be made later, by its symbols."""
@@ -174,9 +178,8 @@ class Code:
         if self.later is None:
             return
         making = jit().making
-        # What two threads want is made once; but if this one is what the other waits for, as it frees a value while it
-        # works for that one, it is made twice.
-        alone = making.acquire(timeout=PATIENCE)
+        # What two threads want is made once, but for what one of the helpers wants, as it frees a value.
+        alone = making.acquire(blocking=not self.later.helps())
         try:
             batch = self.later.more(symbols)
             if batch is None:

@@ -40,6 +40,9 @@ class Uncompiled(Later):
         """It is linked."""
         self.partition.given.update(batch.names)
 
+    def helps(self) -> bool:
+        return backend.helps()
+
     def _objects(self, texts: list[str]) -> list[bytes]:
         with searched_seldom():  # what is freed in another thread might want the code that is made here
             return list(backend.objects([(text, processors.HOST) for text in texts], self.opt, cache.OBJECTS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from llvmlite.binding import ffi
 from hybridc.llvm.processors import ready
 
 llvmlite.opaque_pointers_enabled = True
+HELPER = "hyb-llvm"
+"""Begins the names of threads that compile a piece."""
 
 
 class Kept(Protocol):
@@ -99,11 +102,16 @@ def objects(jobs: Sequence[tuple[str, str]], opt: int, kept: Kept | None = None)
     return iter([found[name] for name in names])
 
 
+def helps() -> bool:
+    """Is this thread one of those that `objects` waits for?"""
+    return threading.current_thread().name.startswith(HELPER)
+
+
 def _side_by_side(make: Callable[[str], bytes], names: Sequence[str]) -> list[bytes]:
     workers = min(len(names), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if workers == 1:
         return list(map(make, names))
-    with ThreadPoolExecutor(workers, "hyb-llvm") as pool:
+    with ThreadPoolExecutor(workers, HELPER) as pool:
         try:
             made = pool.map(make, names)
         except RuntimeError:  # no thread begins any more, as the process ends

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hybridc_runtime import linking
 from hybridc_runtime.calls import Caller
 
 import hybridc
@@ -278,7 +277,6 @@ def test_a_call_within_the_making_of_another(program: Path, monkeypatch: pytest.
     monkeypatch.setattr(partition, "WHOLE", 0 if pieces == "several" else 1_000_000)
     monkeypatch.setattr(partition, "LEAST", 20)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
-    monkeypatch.setattr(linking, "PATIENCE", 0.1)
     m = hybridc.load(program)
     compile_one = backend._object
     inner: list[Any] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import lmdb
-from hybridc_runtime import native, store
+from hybridc_runtime import linking, store
 from hybridc_runtime.artifact import load_artifact
 
 import hybridc
@@ -80,14 +80,14 @@ class Allocations:
             builder.export_symbol(name)
         self._tracker = builder.link(self._jit, "injecting")
         self._left = ctypes.c_int64.from_address(self._tracker["left"])
-        real, tracker = native.llvm.JITLibraryBuilder.add_current_process, self._tracker
+        real, tracker = linking.llvm.JITLibraryBuilder.add_current_process, self._tracker
 
         def add(builder: Any) -> Any:
             for name in NAMES:
                 builder.import_symbol(name, tracker[f"{name}_or_not"])
             return real(builder)
 
-        native.llvm.JITLibraryBuilder.add_current_process = add
+        linking.llvm.JITLibraryBuilder.add_current_process = add
 
     def fail(self, n: int) -> None:
         """The nth from now; none for 0."""
