@@ -85,10 +85,15 @@ class Writers:
         found = self._writers.get(t)
         if found is None:
             holder: list[Writer] = []
-            self._writers[t] = lambda v, c, at: holder[0](v, c, at)  # a recursive type meets itself here
-            made = self._make(t)
-            holder.append(made)
-            found = self._writers[t] = made
+
+            def meanwhile(v: Any, c: Writing, at: int) -> Any:
+                if not holder:  # another thread is at it, or a signal ended it
+                    holder.append(self._make(t))
+                return holder[0](v, c, at)
+
+            self._writers[t] = meanwhile  # a recursive type meets itself here
+            holder.append(self._make(t))
+            found = self._writers[t] = holder[0]
         return found
 
     def row(self, t: Type) -> Callable[[Any, Writing, int], tuple[Any, ...]]:

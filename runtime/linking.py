@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,25 @@ def _inside() -> int:
     return address
 
 
+def _lock_of_llvm() -> Any:
+    """llvmlite's, which lets in one thread at a time."""
+    return getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None)
+
+
+def _unbroken(work: Callable[[], Any]) -> Any:
+    """Its result. A signal's exception may come where llvmlite has taken its lock and not yet begun to see to it that
+    it is given back: no other thread would ever get it."""
+    lock = _lock_of_llvm()
+    held = lock is None or lock._is_owned()
+    try:
+        return work()
+    except BaseException:
+        while not held and lock._is_owned():
+            lock.release()
+        raise
+
+
+# ---- the just-in-time linker
 class Jit:
     """LLVM's linker, one for the process, and the runtime's own machine code."""
 
@@ -43,7 +62,7 @@ class Jit:
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(opt=1, jit=True)
         self.lljit = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
-        self.names = (f"hyb{i}" for i in itertools.count())
+        self.numbers = itertools.count()  # of libraries; a generator would end with a signal's exception within it
         self._new_locks()
         os.register_at_fork(before=self._hold, after_in_parent=self._let_go, after_in_child=self._begin_again)
         self.loaded: list[Any] = []
@@ -84,9 +103,7 @@ class Jit:
     # A child of a fork has none of the threads, but the locks that they held, and LLVM as they left it: a fork waits
     # until nobody makes code or is within LLVM.
     def _hold(self) -> None:
-        own = getattr(llvm.ffi.lib, "_lock", None)
-        locks = [self.making, getattr(own, "_lock", None)]
-        self._held = [lock for lock in locks if lock is not None and lock.acquire(timeout=PATIENCE)]
+        self._held = [lock for lock in (self.making, _lock_of_llvm()) if lock and lock.acquire(timeout=PATIENCE)]
 
     def _let_go(self) -> None:
         for lock in self._held:
@@ -109,15 +126,15 @@ class Jit:
                 builder.add_object_img(data)
             for symbol in symbols:
                 builder.export_symbol(symbol)
-            name = next(self.names)
-            tracker = builder.link(self.lljit, name)
+            name = f"hyb{next(self.numbers)}"
+            tracker = _unbroken(lambda: builder.link(self.lljit, name))
             self.loaded.append(tracker)
             return name, {symbol: tracker[symbol] for symbol in symbols}
 
     def find(self, library: str, symbol: str) -> int:
         """The address of a symbol, or 0."""
         try:
-            tracker = self.lljit.lookup(library, symbol)
+            tracker = _unbroken(lambda: self.lljit.lookup(library, symbol))
         except RuntimeError:
             return 0
         self.loaded.append(tracker)
