@@ -92,7 +92,8 @@ class Record:
         self.program = caller.codec.program
         self.number = next(self.numbers)
         self.address = allocate(32)
-        set_word(self.address + ENTRY, caller.address)
+        self.entry, _ = caller.ready()
+        set_word(self.address + ENTRY, self.entry)
         set_word(self.address + NUMBER, self.number)
         self.context = native.Context(self.program)
         self.lock = threading.Lock()
@@ -115,7 +116,7 @@ class Record:
         """By way of Python, which starts the timer."""
         context = self.program.acquire()
         try:
-            self.program.call(self.caller.address, context, args, results)
+            self.program.call(self.entry, context, args, results)
         finally:
             self.program.release(context)
 
