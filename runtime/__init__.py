@@ -21,7 +21,7 @@ Values:
 
 Calls:
 
-    calls.py                    of any entry
+    calls.py, needs.py          of any entry, and the helpers that it uses
     fastcall.py, fastcode.py    without Python between; fastplan.py, fastplans.py, fastlog.py, fastread.py and
                                 fastwrite.py with it
     fasttorch.py                with tensors of PyTorch

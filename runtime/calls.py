@@ -20,6 +20,7 @@ from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import Entry, Type
 from hybridc_runtime.memory import MEMORY, align_up, allocate, free, zero
 from hybridc_runtime.native import Context
+from hybridc_runtime.needs import needs
 from hybridc_runtime.values import Native, Owned, rng
 
 
@@ -74,7 +75,7 @@ class Caller:
         if self._ready is None:
             code, name = self.codec.program.code, "hyb." + self.entry.symbol
             if code.later is not None:
-                code.make([name, *self.codec.needs([*self.types, *self.results])])
+                code.make([name, *needs(self.codec, [*self.types, *self.results])])
             found = zip(map(self.codec.releaser, self.results), self.result_offsets, strict=True)
             self._ready = code.entry(name), [(release, at) for release, at in found if release is not None]
         return self._ready

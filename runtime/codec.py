@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import classes
@@ -11,11 +11,12 @@ from hybridc_runtime.convert_in import Writers, Writing
 from hybridc_runtime.convert_leaf import Misfit, Writer
 from hybridc_runtime.convert_out import Reader, Readers, Reading
 from hybridc_runtime.faults import ArgumentError
-from hybridc_runtime.layout import Layouts, erased, type_key
+from hybridc_runtime.layout import Layouts, erased
 from hybridc_runtime.linking import jit
 from hybridc_runtime.manifest import FLOATS, Entry, Kind, Manifest, Param, Type
 from hybridc_runtime.memory import HEADER, MEMORY, TAGGED, allocate, free, set_word, word
 from hybridc_runtime.native import Program
+from hybridc_runtime.needs import release_name
 from hybridc_runtime.pickling import Home
 from hybridc_runtime.values import Native, NativeFunction, Owned, rng
 
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
     from hybridc_runtime.stored import BytePlans
 
 UNIT: Type = ("tuple", ())
-CROSSING = ("to_wire", "from_wire", "apply")
-"""Compiled helpers of types that a value needs on its way."""
-
-
-def _release(t: Type) -> str:
-    """The name of the compiled release of a type."""
-    return "hyb release " + type_key(t)
-
-
 class Codec:
     """One program. `classes` (title -> Python class) are shared by the programs of a module."""
 
@@ -330,31 +322,7 @@ class Codec:
 
     def release_address(self, t: Type) -> int:
         """The address of the compiled release of a type, or 0."""
-        return self.program.code.find(_release(t))
-
-    def needs(self, types: Iterable[Type]) -> list[str]:
-        """The compiled helpers that calls with arguments and results of these types use, where the program has them."""
-        found: dict[str, None] = {}
-        seen: set[Type] = set()
-        todo = list(types)
-        while todo:
-            t = todo.pop()
-            if isinstance(t, str) or t in seen:
-                continue
-            seen.add(t)
-            found[_release(t)] = None
-            kind = self.kind_or_none(t)
-            if kind is not None and kind.helpers:
-                crossing = [kind.helpers[name] for name in CROSSING if name in kind.helpers]
-                found.update(("hyb." + name, None) for name in crossing)
-                todo += [self.wire_type(t)] if "to_wire" in kind.helpers else []
-            elif t[0] in ("tuple", "struct"):
-                todo += self.layouts.fields(t)
-            elif t[0] in ("option", "buffer"):
-                todo.append(t[1])
-            elif t[0] == "enum":
-                todo += [ft for _, fields in self.layouts.enums[t[1]] for _, ft in fields]
-        return list(found)
+        return self.program.code.find(release_name(t))
 
     def _release_parts(self, t: Type, address: int) -> None:
         """For aggregates without a helper of their own: part by part."""
