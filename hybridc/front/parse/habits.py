@@ -105,9 +105,6 @@ WRITTEN = {
     "join": ("write `\", \".join(x)`", {"list"}),
     "add": ("a map takes `m[k] = v`; a set without elements is `set[int]()`, for `{}` alone is a map", {"map"}),
     "popitem": ("`k = m.keys()[-1]` is the last key, and `m.pop(k)` takes it out", {"map"}),
-    "isupper": ("write `x == x.upper() and x != x.lower()`", {"str"}),
-    "islower": ("write `x == x.lower() and x != x.upper()`", {"str"}),
-    **dict.fromkeys(("capitalize", "title"), ("of a word, write `x[:1].upper() + x[1:].lower()`", {"str"})),
     **dict.fromkeys(("rsplit", "rpartition"), ("`i = x.rfind(y)` is where it is: `x[:i]`, `x[i + len(y):]`", {"str"})),
 }
 """What is no method here, how it is written, and of which types."""
