@@ -138,8 +138,10 @@ def branch_of(scope: Scope) -> tuple[Stmt, ...] | None:
     """The same as a branch, with what stands before it, if there is one early end and it decides at once."""
     body, label = scope.body, scope.label
     for i, s in enumerate(body.stmts):
-        if not isinstance(s, If) or not exits_to(Block((s,), Yield()), label):
+        if not exits_to(Block((s,), Yield()), label):
             continue
+        if not isinstance(s, If):
+            return None
         then, orelse = s.then, s.orelse
         swapped = exits_to(then, label)
         ends, goes_on = (then, orelse) if swapped else (orelse, then)

@@ -156,7 +156,14 @@ def test_an_option_that_goes_elsewhere_stays() -> None:
     if low%15 { none%16: f64? = none() exit 1 none%16 } else { yield }
     v%7: f64 = buffer_get""")
     assert "scope 1" in after(twice, "options")
-    for text, args in ((FOUND, (3, 0)), (kept, (3, 0)), (twice, (3, 0, -1))):
+    within = FOUND.replace("gone%5: bool = ge", """scope 2 {
+      low%15: bool = lt(x%1, 0)
+      if low%15 { none%16: f64? = none() exit 1 none%16 } else { yield }
+      yield
+    }
+    gone%5: bool = ge""")
+    assert "scope 1" in after(within, "options")
+    for text, args in ((FOUND, (3, 0)), (kept, (3, 0)), (twice, (3, 0, -1)), (within, (3, 0, -1))):
         before, later = (Interpreter(read(t)[0]) for t in (text, after(text, "options")))  # type: ignore[arg-type]
         for x in args:
             given = (x, Buffer([1.25, 2.5]))

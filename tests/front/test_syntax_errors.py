@@ -118,6 +118,18 @@ IN_BODY = [
     ("let x: int | none = 3", "HYB100", 12, "|", "`T?`"),
     ("let x: none = 3", "HYB100", 8, "none", "`T?`"),
     ("let x: int[] = 3", "HYB100", 12, "]", "`list[int]`"),
+    ("match x:\n        case 1: pass\n        default: pass", "HYB119", 9, "default", "`case _:`"),
+    ("match x:\n        case 1: pass\n        else: pass", "HYB119", 9, "else", "`case _:`"),
+    ("const N = 3", "HYB119", 1, "const", "`let`"),
+    ("let a, *b = xs", "HYB100", 8, "*", "`let rest = xs[1:]`"),
+    ("return [*xs, 1]", "HYB100", 9, "*", "`xs + [x]`"),
+    ("return {**m, 1: 2}", "HYB100", 9, "**", "`var m = other`"),
+    ("return Point{x: 1}", "HYB123", 8, "Point{", "`Point(x=1, y=2)`"),
+    ("return new Point(1)", "HYB123", 8, "new", "`P(1, 2)`"),
+    ('return f"{a=}"', "HYB100", 12, "=", "`a={a}`"),
+    ("for i in 1..5: pass", "HYB123", 10, "1..5", "`range(a, b)`"),
+    ("for i in a..b: pass", "HYB123", 11, "..", "`range(a, b)`"),
+    ("int b = 3", "HYB123", 1, "int b", "`var b: int = ...`"),
 ]
 
 

@@ -324,6 +324,8 @@ def no_member(c: Body, t: Type, name: str, span: Span, value: tree.Expr | None =
     if help is None:
         kind = kind_of(t)
         help = habits.member(kind, name, names) if kind is not None else None
+        if value is not None and kind == "number" and c.checker.text(value.span).endswith("."):
+            help = "numbers from a to b are `range(a, b)`"
         help = help or nearest(name, names)
         if help is None and kind in ("tensor", "number") and name in check_builtin.NAMES:
             help = f"{kind} functions are called as functions: `{name}(x, ...)`"

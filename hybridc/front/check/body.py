@@ -365,6 +365,8 @@ class Body:
                 help = f"write `any({text})` or `all({text})`"
             case _ if t in INTS | FLOATS:
                 help = f"write `{text} != 0`"
+            case TupleType() if isinstance(e, syntax.Tuple) and len(e.items) == 2:
+                help = "without parentheses: `assert x > 0, \"why\"`"
             case _:
                 help = "write a comparison"
         self.error("HYB305", f"a condition is a bool, found {self.show(t)}", e.span, help=help)

@@ -188,7 +188,7 @@ def _contains(world: World, t: Type, bad: object, seen: frozenset[Type] = frozen
     """The first part of a type for which `bad` holds."""
     if bad(t):  # type: ignore[operator]
         return t
-    if t in seen:
+    if t in seen or t == STR:
         return None
     parts: list[Type]
     match t:

@@ -15,6 +15,7 @@ from hybridc.base.types import (
     INTS,
     POISON,
     STD_TYPES,
+    STR,
     FnType,
     ModelType,
     Named,
@@ -183,6 +184,10 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
         help = f"{c.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
     elif isinstance(want, Named) and want.name == "str":
         help = "show it: `f\"{...}\"`" if not isinstance(found, FnType | ModelType) else None
+    elif isinstance(want, Named) and want.name == "list" and want.args == (STR,) and isinstance(found, Named) and (
+        found.name == "list"
+    ):
+        help = "show each: `[str(x) for x in xs]`"
     elif want == BOOL and found in INTS:
         help = "write the comparison, `... != 0`"
     elif model_of(want) is not None and model_of(want) == model_of(found):

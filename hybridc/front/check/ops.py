@@ -209,6 +209,8 @@ def unsupported(
             help += "test it first, `if x != none:`, or give a default, `(x ?? 0)`"
     if help is None and (op == "+" and STR in (s, t) or op == "%" and s == STR):
         help = "put values into text with an f-string: f\"{...}\""
+    if help is None and op == "-" and s == t == STR:
+        help = "the number of a letter is `ord(c)`"
     if help is None and BOOL in (s, t) and op in ("+", "-", "*", "/", "//", "%", "**"):
         help = "a bool is not a number; cast it: `int(...)`"
     if help is None and t is not None and s != t and any(
@@ -376,7 +378,8 @@ def equality(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) ->
     else:
         joined = c.join_types(s, t)
         if joined is None:
-            c.error("HYB302", f"`{op}` compares {c.show(s)} with {c.show(t)}: different types are never equal", span)
+            c.error("HYB302", f"`{op}` compares {c.show(s)} with {c.show(t)}: different types are never equal", span,
+                    "the number of a letter is `ord(c)`, that of digits `int(s)`" if {s, t} == {STR, INT} else None)
             return c.poison(span)
         k = joined
     if isinstance(c.head(left.type), Poison) or isinstance(c.head(right.type), Poison):

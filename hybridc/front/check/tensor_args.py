@@ -242,7 +242,8 @@ def bind(ctx: Context, call: syntax.Call, name: str, signature: str) -> Argument
             rest.append(argument.value)
         else:
             most = f"{len(positional)} argument" + "s" * (len(positional) != 1)
-            error(f"{name} takes {most}, not {len(call.args)}", argument)
+            error(f"{name} takes {most}, not {len(call.args)}", argument,
+                  "as text, `f\"{x:.2f}\"`" if name == "round" else None)
             break
     if bad:
         raise Stop

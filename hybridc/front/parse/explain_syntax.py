@@ -219,6 +219,8 @@ def _out_of_place(m: _Mistake) -> Diagnostic | None:
     if m.at != m.begins:
         return None
     kind, word = m.token.type, m.token.value
+    if m.owner == "MATCH" and (kind == "ELSE" or word == "default"):
+        return m.diagnostic("HYB119", f"expected `case`, found `{word}`", "write `case _:` for all other values")
     if kind in ("ELIF", "ELSE"):
         return m.diagnostic("HYB119", f"`{word}` has no `if` before it at this indentation",
                             "a loop has none: a variable or a `return` says how it ended" if kind == "ELSE" else None)
@@ -239,7 +241,8 @@ def _out_of_place(m: _Mistake) -> Diagnostic | None:
         return None
     if kind in _DECLARATIONS:
         if kind == "STRUCT" or kind in ("ENUM", "MODEL", "CONST"):
-            return m.diagnostic("HYB119", f"`{word}` is declared at the top of a file, not inside a body")
+            return m.diagnostic("HYB119", f"`{word}` is declared at the top of a file, not inside a body",
+                                "write `let`" if kind == "CONST" else None)
         return m.diagnostic("HYB119", f"`{word}` stands at the top of a file, not inside a body")
     if m.owner == "MATCH":
         return m.diagnostic("HYB119", f"expected `case`, found {_found(m.token)}")
@@ -309,6 +312,8 @@ def _equals(m: _Mistake) -> Diagnostic | None:
                             f"write `{previous.value}: TYPE = ...`")
     if m.owner == "ENUM" and m.at == m.begins + 1:
         return m.diagnostic("HYB100", "a case has no value", "give it fields: `B(x: int)`")
+    if m.following is None and previous is not None and m.after_operand():
+        return m.diagnostic("HYB100", "an f-string has no `{x=}`", f"write `{previous.value}={{{previous.value}}}`")
     if m.after_operand() and not m.wants_expression() and m.line_type not in _DECLARATIONS:
         return m.diagnostic("HYB100", "`=` is no operator", "write `==` to compare; one assignment stands on a line")
     return None
@@ -323,6 +328,9 @@ def _bindings(m: _Mistake) -> Diagnostic | None:
         word = m.tokens[m.begins].value
         return m.diagnostic("HYB100", f"`{word}` makes a new name",
                             f"leave `{word}` out to assign to an element or field")
+    if m.line_type in ("LET", "VAR") and kind == "STAR" and "NAME" in m.expected:
+        return m.diagnostic("HYB100", "a `*` takes the rest of a list only in a `case`",
+                            "write `let a = xs[0]` and `let rest = xs[1:]`")
     if m.line_type == "CONST" and m.expected == {"EQUAL"}:
         if kind == "COLON":
             return m.diagnostic("HYB100", "a `const` has no type of its own", "write `const NAME = ...`")
@@ -363,6 +371,10 @@ def _calls(m: _Mistake) -> Diagnostic | None:
         if previous.type in ("LPAR", "COMMA") and m.wants_expression():
             return m.diagnostic("HYB100", f"`{m.token.value}` does not spread arguments or items here",
                                 "pass a list as one argument")
+        if previous.type in ("LSQB", "LBRACE") and m.wants_expression():
+            return m.diagnostic("HYB100", f"`{m.token.value}` does not spread items here",
+                                "write `xs + [x]`" if previous.type == "LSQB" else
+                                "copy it, `var m = other`, and add to that")
     if kind == "RSQB" and previous is not None and previous.type == "LSQB" and m.wants_expression():
         return m.diagnostic("HYB100", "expected an index, found `]`")
     if previous is not None and previous.type == "COLON" and kind in _BODIES and m.wants_expression():

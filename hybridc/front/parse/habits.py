@@ -37,6 +37,7 @@ WORDS = {
     "val": ("there is no `val`", "write `let`"),
     "module": ("there is no `module`", "each file is a module"),
     "loop": ("there is no `loop`", "write `while true`"),
+    "new": ("there is no `new`", "write `P(1, 2)`"),
 }
 """What is said of a foreign word that stands before another word, or before a colon or string."""
 
@@ -67,6 +68,8 @@ MEMBERS = {
     "ends_with": ("endswith",),
     "endsWith": ("endswith",),
     "reduce": ("fold",),
+    "isnumeric": ("isdigit",),
+    "isdecimal": ("isdigit",),
 }
 """What methods are called elsewhere, and here."""
 
@@ -99,6 +102,10 @@ WRITTEN = {
     "forEach": ("write `for y in x:`", EVERY),
     "concat": ("write `x + y`", SEQUENCES),
     "format": ("write an f-string: f\"{x}\"", {"str"}),
+    "join": ("write `\", \".join(x)`", {"list"}),
+    "add": ("a map takes `m[k] = v`; a set without elements is `set[int]()`, for `{}` alone is a map", {"map"}),
+    "popitem": ("`k = m.keys()[-1]` is the last key, and `m.pop(k)` takes it out", {"map"}),
+    **dict.fromkeys(("rsplit", "rpartition"), ("`i = x.rfind(y)` is where it is: `x[:i]`, `x[i + len(y):]`", {"str"})),
 }
 """What is no method here, how it is written, and of which types."""
 TENSORS = {
@@ -117,7 +124,11 @@ TENSORS = {
 NUMBERS = {name: TENSORS[name] for name in ("backward", "detach", "item", "to", "numpy")}
 """Of tensors without dimensions."""
 
+BUILT = frozenset("bool int i32 u8 f64 f32 f16 bf16 str list map set".split())
+"""Types that go for names of functions where a declaration begins with one."""
+
 _ADJACENT = {
+    (".", "."): ("there is no `..`", "numbers from a to b are `range(a, b)`"),
     ("&", "&"): ("there is no `&&`", "write `and`"),
     ("|", "|"): ("there is no `||`", "write `or`"),
     ("<", ">"): ("there is no `<>`", "write `!=`"),
@@ -142,6 +153,12 @@ NAMES = {
                     "numbers come from a generator: `var g = rng(seed)`, then `g.uniform()`, `g.normal[3]()`"),
     "isinstance": "cases of an enum are told apart by `match`",
     "nn": "write `from nn import Linear`", "optim": "write `from optim import Adam`",
+    "divmod": "write `(a // b, a % b)`",
+    "bin": "write `f\"{n:b}\"`", "hex": "write `f\"{n:x}\"`", "oct": "write `f\"{n:o}\"`",
+    **dict.fromkeys(("parseInt", "parse_int", "atoi"), "write `int(s)`"),
+    **dict.fromkeys(("parseFloat", "parse_float", "atof"), "write `f64(s)`"),
+    **dict.fromkeys(("defaultdict", "Counter"), "write `m[k] = (m.get(k) ?? 0) + 1`, with a `map`"),
+    **dict.fromkeys(("input", "open"), "who calls the function reads, and passes the text"),
     "pi": "declare it: `const PI = 3.141592653589793`",
     "assertEqual": "write `assert a == b`",
     **dict.fromkeys(("Exception", "ValueError", "TypeError", "KeyError", "IndexError", "RuntimeError"),
@@ -293,6 +310,14 @@ def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
     ):
         return Habit("the f-string ends within its braces", "a string in there takes the other kind of quote, as in "
                      """`f"{m['k']}"`""", previous, token)
+    if previous.type == token.type == "NUMBER" and previous.end_pos == token.start_pos:
+        return Habit(*_ADJACENT[".", "."], previous, token) if previous.value[-1] == "." else None
+    if token.type == "LBRACE" and previous.type == "NAME" and previous.value[:1].isupper():
+        return Habit(f"a value of `{previous.value}` is made by a call", f"write `{previous.value}(x=1, y=2)`",
+                     previous, token)
+    if previous.type == "NAME" and previous.value in BUILT and at - 1 == begins and token.type == "NAME":
+        return Habit("a variable is declared by `let` or `var`, and its type stands behind its name",
+                     f"write `var {token.value}: {previous.value} = ...`", previous, token)
     if previous.type == "QMARK" and token.type in ("NAME", "NUMBER", "STRING", "SELF", "LPAR"):
         return Habit("there is no `c ? a : b`", "write `a if c else b`", previous, previous)
     return None
