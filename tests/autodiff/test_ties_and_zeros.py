@@ -64,3 +64,39 @@ def test_as_in_torch(name: str, device: str, tmp_path: Path) -> None:
     for found in (hybridc.load(str(file), device=device).orders(x, v), interpreted):
         for a, b in zip(found, wanted, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+UNWANTED = """
+fn stopped(r: f64[N], x: f64[N]) -> f64:
+    let g = sqrt(r)
+    var s: f64 = 0
+    for t in range(N):
+        s += stop_gradient(g[t] + 1) * x[t]
+    return s
+
+fn best(r: f64[N], x: f64[N]) -> f64:
+    let g = sqrt(r)
+    var at: f64 = -inf
+    var s: f64 = 0
+    for t in range(N):
+        if g[t] * x[t] > at:
+            at = g[t] * x[t]
+            s += x[t]
+    return s
+
+fn of_stopped(r: f64[N], x: f64[N]):
+    return grad(stopped, wrt=("r", "x"))(r, x)
+
+fn of_best(r: f64[N], x: f64[N]):
+    return grad(best, wrt=("r", "x"))(r, x)
+"""
+
+
+def test_what_only_decides_or_is_stopped_needs_no_derivative(tmp_path: Path) -> None:
+    """That of a root of 0 is infinite, and infinitely many times nothing was nan."""
+    file = tmp_path / "m.hyb"
+    file.write_text(UNWANTED)
+    mod = hybridc.load(file)
+    r, x = np.array([0.0, 4.0]), np.array([3.0, 5.0])
+    np.testing.assert_array_equal(mod.of_stopped(r, x), [[0, 0], [1, 3]])
+    np.testing.assert_array_equal(mod.of_best(r, x), [[0, 0], [1, 1]])
