@@ -100,3 +100,36 @@ def test_what_only_decides_or_is_stopped_needs_no_derivative(tmp_path: Path) -> 
     r, x = np.array([0.0, 4.0]), np.array([3.0, 5.0])
     np.testing.assert_array_equal(mod.of_stopped(r, x), [[0, 0], [1, 3]])
     np.testing.assert_array_equal(mod.of_best(r, x), [[0, 0], [1, 1]])
+
+
+ENDS = """
+fn soft(x: f32[N]) -> f32:
+    return sum(softplus(x))
+
+fn d_soft(x: f32[N]) -> f32[N]:
+    return grad(soft)(x)
+
+fn dd_soft(x: f32[N]) -> f32[N]:
+    return hvp(soft)(x, ones(N))
+
+fn norms(x: f64[A, N]) -> f64:
+    return sum(norm(x, p=3, axis=1)) + sum(norm(x, p=1.5, axis=1)) + sum(norm(x, p=0.5, axis=1))
+
+fn d_norms(x: f64[A, N]) -> f64[A, N]:
+    return grad(norms)(x)
+"""
+
+
+def test_where_a_part_that_is_not_taken_is_infinite(tmp_path: Path) -> None:
+    """The derivative of softplus was nan where e to the power of x is infinite, from 89 on in f32, and that of a norm
+    with another power than 2 of nothing but zeros."""
+    file = tmp_path / "m.hyb"
+    file.write_text(ENDS)
+    mod = hybridc.load(file)
+    x = np.array([89, 1e4, np.inf, 20.5, 20, 0, -100, -np.inf], np.float32)
+    np.testing.assert_allclose(mod.d_soft(x), [1, 1, 1, 1, 1, 0.5, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(mod.dd_soft(x), [0, 0, 0, 0, 0, 0.25, 0, 0], atol=1e-7)
+    y = np.array([[0.0, 0, 0], [0, 2, 0], [3, 0, -4]])
+    given = torch.tensor(y, requires_grad=True)
+    sum(given.norm(p=p, dim=1).sum() for p in (3, 1.5, 0.5)).backward()
+    np.testing.assert_allclose(mod.d_norms(y), given.grad, rtol=1e-12)
