@@ -11,6 +11,7 @@ One file for each subject:
     structure.py    then a function is put in a form whose exits the reverse part can follow
     segments.py     loops whose tape would be larger than HYB_TAPE are divided in segments, computed again
     activity.py     which variables depend on what is differentiated by
+    wanted.py       which of them reach a result
     region.py       what the reverse part needs of the forward part, and where it is kept
     sizes.py        which sizes are the same, and what a loop only updates
     readonly.py     which tensors and lists are there for the reverse part anyway, and are read again

@@ -12,6 +12,7 @@ from hybridc.autodiff.lift import lifted, portable
 from hybridc.autodiff.segments import segmented
 from hybridc.autodiff.structure import structured
 from hybridc.autodiff.tangent import Tangents
+from hybridc.autodiff.wanted import wanted
 from hybridc.base import knobs
 from hybridc.core.ir import (
     RETURN,
@@ -107,11 +108,11 @@ class Activity:
         return found
 
     def variables(self, name: str, mask: Mask) -> set[int]:
-        """The active variables of the function."""
+        """The active variables of the function that reach its results."""
         self.results(name, mask)
         flow = _Flow(self, self.body(name), mask)
         flow.run()
-        return flow.active
+        return wanted(flow.fn, flow.active, CONSTANT)
 
 
 class _Flow:

@@ -43,8 +43,9 @@ def totals(ops: Sequence[Op], axes: Axes) -> dict[int, tuple[int, ...]]:
         kept = all_[len(going) :]
         if kept and all_[: len(going)] == going:
             found[v] = kept
-        elif going and any(c and (c != going and going[-len(c) :] == c or (*going, *c) in shapes) for c in columns):
-            found[v] = ()
+        elif going == all_:
+            if any(c and (c != going and going[-len(c) :] == c or (*going, *c) in shapes) for c in columns):
+                found[v] = ()
     return found
 
 

@@ -64,3 +64,72 @@ def test_as_in_torch(name: str, device: str, tmp_path: Path) -> None:
     for found in (hybridc.load(str(file), device=device).orders(x, v), interpreted):
         for a, b in zip(found, wanted, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+UNWANTED = """
+fn stopped(r: f64[N], x: f64[N]) -> f64:
+    let g = sqrt(r)
+    var s: f64 = 0
+    for t in range(N):
+        s += stop_gradient(g[t] + 1) * x[t]
+    return s
+
+fn best(r: f64[N], x: f64[N]) -> f64:
+    let g = sqrt(r)
+    var at: f64 = -inf
+    var s: f64 = 0
+    for t in range(N):
+        if g[t] * x[t] > at:
+            at = g[t] * x[t]
+            s += x[t]
+    return s
+
+fn of_stopped(r: f64[N], x: f64[N]):
+    return grad(stopped, wrt=("r", "x"))(r, x)
+
+fn of_best(r: f64[N], x: f64[N]):
+    return grad(best, wrt=("r", "x"))(r, x)
+"""
+
+
+def test_what_only_decides_or_is_stopped_needs_no_derivative(tmp_path: Path) -> None:
+    """That of a root of 0 is infinite, and infinitely many times nothing was nan."""
+    file = tmp_path / "m.hyb"
+    file.write_text(UNWANTED)
+    mod = hybridc.load(file)
+    r, x = np.array([0.0, 4.0]), np.array([3.0, 5.0])
+    np.testing.assert_array_equal(mod.of_stopped(r, x), [[0, 0], [1, 3]])
+    np.testing.assert_array_equal(mod.of_best(r, x), [[0, 0], [1, 1]])
+
+
+ENDS = """
+fn soft(x: f32[N]) -> f32:
+    return sum(softplus(x))
+
+fn d_soft(x: f32[N]) -> f32[N]:
+    return grad(soft)(x)
+
+fn dd_soft(x: f32[N]) -> f32[N]:
+    return hvp(soft)(x, ones(N))
+
+fn norms(x: f64[A, N]) -> f64:
+    return sum(norm(x, p=3, axis=1)) + sum(norm(x, p=1.5, axis=1)) + sum(norm(x, p=0.5, axis=1))
+
+fn d_norms(x: f64[A, N]) -> f64[A, N]:
+    return grad(norms)(x)
+"""
+
+
+def test_where_a_part_that_is_not_taken_is_infinite(tmp_path: Path) -> None:
+    """The derivative of softplus was nan where e to the power of x is infinite, from 89 on in f32, and that of a norm
+    with another power than 2 of nothing but zeros."""
+    file = tmp_path / "m.hyb"
+    file.write_text(ENDS)
+    mod = hybridc.load(file)
+    x = np.array([89, 1e4, np.inf, 20.5, 20, 0, -100, -np.inf], np.float32)
+    np.testing.assert_allclose(mod.d_soft(x), [1, 1, 1, 1, 1, 0.5, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(mod.dd_soft(x), [0, 0, 0, 0, 0, 0.25, 0, 0], atol=1e-7)
+    y = np.array([[0.0, 0, 0], [0, 2, 0], [3, 0, -4]])
+    given = torch.tensor(y, requires_grad=True)
+    sum(given.norm(p=p, dim=1).sum() for p in (3, 1.5, 0.5)).backward()
+    np.testing.assert_allclose(mod.d_norms(y), given.grad, rtol=1e-12)

@@ -76,3 +76,22 @@ fn f(x%1: f32[?, 3]) -> (f32[?, 3], f32[3]) {
     assert [op.op for s in fused_statements(program_of(text)) for op in s.ops] == ["map", "map"]
     longer = program_of(text.replace("3]", "30]"))
     assert [op.op for s in fused_statements(longer) for op in s.ops] == ["map", "map", "reduce"]
+
+
+def test_a_total_that_is_a_number_leaves_no_axis() -> None:
+    """The least of each row of a table of distances was put beside the table's sums as one number."""
+    text = """
+fn f(x%1: f32[?, ?], y%2: f32[?, ?]) -> (f32[?]) {
+  d%3: f32[?, ?, ?] = map[axes=((0, none, 1,), (none, 0, 1,),), `fn`="sub"](x%1, y%2)
+  s%4: f32[?, ?] = reduce[axes=(2,), `fn`="sum"](d%3)
+  a%5: f32[?] = reduce[axes=(1,), `fn`="FN"](s%4)
+  yield a%5
+}
+"""
+    rng = np.random.default_rng(0)
+    for fn in ("min", "sum"):
+        better = program_of(text.replace("FN", fn))
+        for n, k, m in ((1, 1, 1), (5, 3, 2), (20, 9, 33)):
+            x, y = rng.standard_normal((n, m)).astype(np.float32), rng.standard_normal((k, m)).astype(np.float32)
+            (got,) = run_native(Loaded(compile_program(better, ["f"])), better.fns["f"], [x, y])
+            np.testing.assert_allclose(got, getattr(np, fn)((x[:, None] - y).sum(2), 1), rtol=1e-3, atol=1e-4)

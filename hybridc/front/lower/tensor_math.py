@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from hybridc.base.types import BOOL, FLOATS
 from hybridc.core import ir
@@ -65,11 +66,13 @@ def _silu(lw: Lowerer, node: tree.Builtin) -> Value:
 
 @lowers("softplus")
 def _softplus(lw: Lowerer, node: tree.Builtin) -> Value:
-    """log(1 + exp(x)), which beyond 20 is x itself, as in torch."""
+    """log(1 + exp(x)), which beyond 20 is x itself, as in torch. What is not taken has no infinite exponential, since
+    its derivative would be infinitely many times nothing."""
     (x,) = args(lw, node)
     b = lw.b
-    small = t.map(b, "log1p", [t.map(b, "exp", [x])])
-    return t.map(b, "select", [t.map(b, "gt", [x, number(20, x)]), x, small])
+    large = t.map(b, "gt", [x, number(20, x)])
+    near = t.map(b, "select", [large, number(0, x), x], _select_axes(rank(x.type), (0, None, 0)))
+    return t.map(b, "select", [large, x, t.map(b, "log1p", [t.map(b, "exp", [near])])])
 
 
 @lowers("minimum maximum atan2")
@@ -169,12 +172,7 @@ def _norm(lw: Lowerer, node: tree.Builtin) -> Value:
     axes = reduced_axes(node, rank(x.type))
     size = t.map(b, "abs", [x])
     if p == 2:
-        total = t.reduce(b, "sum", t.map(b, "mul", [x, x]), axes)
-        flat = t.map(b, "eq", [total, number(0, x)])
-        # Not the root of 0, whose derivative is infinite: that of the norm there is taken to be 0, as in torch.
-        number_axes = _select_axes(rank(total.type), (0, None, 0))
-        root = t.map(b, "sqrt", [t.map(b, "select", [flat, number(1, x), total], number_axes)])
-        y = t.map(b, "select", [flat, number(0, x), root], number_axes)
+        y = _but_at_0(lw, t.reduce(b, "sum", t.map(b, "mul", [x, x]), axes), lambda v: t.map(b, "sqrt", [v]))
     elif p == 1:
         y = t.reduce(b, "sum", size, axes)
     elif math.isinf(p):
@@ -182,9 +180,21 @@ def _norm(lw: Lowerer, node: tree.Builtin) -> Value:
     elif p == 0:
         y = t.reduce(b, "sum", t.cast(b, t.map(b, "ne", [x, number(0, x)]), elem(x.type)), axes)
     else:
-        total = t.reduce(b, "sum", t.map(b, "pow", [size, number(p, x)]), axes)
-        y = t.map(b, "pow", [total, number(1 / p, x)])
+        each = _but_at_0(lw, size, lambda v: _power(lw, v, p)) if 0 < p < 1 else _power(lw, size, p)
+        total = t.reduce(b, "sum", each, axes)
+        y = _but_at_0(lw, total, lambda v: _power(lw, v, 1 / p)) if p > 1 else _power(lw, total, 1 / p)
     return _kept(lw, node, x, y, axes)
+
+
+def _power(lw: Lowerer, x: ir.Atom, p: float) -> ir.Atom:
+    return t.map(lw.b, "pow", [x, number(p, x)])
+
+
+def _but_at_0(lw: Lowerer, x: ir.Atom, root: Callable[[ir.Atom], ir.Atom]) -> ir.Atom:
+    """A root, whose derivative at 0 is infinite: that of the norm there is taken to be 0, as in torch."""
+    b, axes = lw.b, _select_axes(rank(x.type), (0, None, 0))
+    nothing = t.map(b, "eq", [x, number(0, x)])
+    return t.map(b, "select", [nothing, number(0, x), root(t.map(b, "select", [nothing, number(1, x), x], axes))], axes)
 
 
 def _shifted(lw: Lowerer, x: ir.Atom, axis: int) -> tuple[ir.Atom, ir.Atom, list[t.Axes]]:
