@@ -155,7 +155,9 @@ def _extreme(compare: str, other: str) -> tuple[Rule, Rule]:
 
 
 def _angle(m: Elementwise, d: Elem) -> Elem:
-    return d / (m.x * m.x + m.x1 * m.x1)
+    """d over the square of the distance from 0; what is multiplied by it is 0 there."""
+    square = m.x * m.x + m.x1 * m.x1
+    return d / m.select(m.op("eq", square, 0), 1, square)
 
 
 def _over(d: Elem, x: Elem) -> Elem:
