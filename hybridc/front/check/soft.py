@@ -1,5 +1,5 @@
 """Expressions that are `f32` (or `int`) only for want of context: number literals, ints that join them, tensors made of
-literals, `zeros(n)` and the like, elements of a constant list.
+literals, `zeros(n)` and the like, functions of these, elements of a constant list.
 
 `n * 0.1` beside an `f64` is an `f64`, as `0.1` alone would be, and so is `tensor([0.1])` beside an `f64[1]`.
 """
@@ -14,6 +14,8 @@ from hybridc.front.check import tree
 ARITHMETIC = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 MADE = frozenset({"zeros", "ones", "full", "eye", "arange"})
 """Functions whose tensors have the element type that is asked for."""
+FLOAT_FUNCTIONS = "exp log sqrt rsqrt sin cos tan asin acos atan tanh sigmoid relu gelu silu softplus erf log1p expm1"
+"""Elementwise functions of one argument, which give what floats it has."""
 FIRST = {"full": 1, "arange": 3}
 """How many of their first arguments are elements (the others are sizes)."""
 ELEMENT = "std.list:list._get"
@@ -52,6 +54,9 @@ def _widened(e: tree.Expr, elem: Prim) -> tree.Expr | None:
             count = FIRST.get(name, 0)
             found = _all(args[:count], elem)
             return None if found is None else replace(e, type=_of(t, elem), args=(*found, *args[count:]))
+        case tree.Builtin(type=t, name=name, args=args) if name in FLOAT_FUNCTIONS.split() and _elem(t) == soft == F32:
+            found = _all(args, elem)
+            return None if found is None else replace(e, type=_of(t, elem), args=found)
         case tree.Call(fn=fn, args=(tree.Arg(value=whole), index)) if fn.key == ELEMENT and whole is not None:
             container, item = _list(whole, elem)
             if container is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from hybridc.base.types import NUMBERS, STD_TYPES, Named, TupleType
 from hybridc.front.check import tree
+from hybridc.front.check.soft import FLOAT_FUNCTIONS
 from hybridc.front.check.tensor_args import Arguments
 from hybridc.front.check.tensor_types import (
     BOOL,
@@ -53,7 +54,7 @@ def rule(names: str, signature: str) -> Callable[[Rule], Rule]:
 
 
 # ---- elementwise -----------------------------------------------------------------------------------------------------
-@rule("exp log sqrt rsqrt sin cos tan asin acos atan tanh sigmoid relu gelu silu softplus erf log1p expm1", "x")
+@rule(FLOAT_FUNCTIONS, "x")
 def _float_function(a: Arguments, expected: Type | None) -> tree.Expr:
     x = a.get("x", hint(expected))
     if a.name == "relu" and elem(x.type) in NUMBERS and not is_literal(x):
