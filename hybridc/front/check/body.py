@@ -359,6 +359,9 @@ class Body:
                 help = f"write `{text} ?? {self.checker.text(otherwise.span)}`"
             case Option():
                 help = f"write `{text} != none`"
+            case _ if isinstance(e, syntax.Literal):
+                number = isinstance(e.value, int | float)
+                help = f"write `{bool(e.value)}`".lower() if number else f"say what is compared with it: `x == {text}`"
             case Named(key) if self.world.method(key, "_len") is not None:
                 help = f"write `len({text}) > 0`"
             case Tensor(elem=elem) if elem == BOOL:
