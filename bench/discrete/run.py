@@ -177,7 +177,7 @@ def sorting(library: ctypes.CDLL, numba: object) -> list[Workload]:
     native_small = mod.native(small.tolist(), "list[int]")
     third = n // 3
     best = (("numpy", "C++ radix", "std::sort"), 1.0)
-    return [
+    out = [
         Workload("sort 10⁶ ints", lambda: mod.sort_ints(native_ints), {
             "numpy": lambda: int(np.sort(ints)[third]),
             "C++ radix": c_function(library, "sort_ints_radix", at_ints, n),
@@ -203,8 +203,22 @@ def sorting(library: ctypes.CDLL, numba: object) -> list[Workload]:
         Workload("make and sort 10⁶ (int, str) records", lambda: mod.sort_records(native_small), {
             "std::stable_sort": c_function(library, "sort_records", at_small, n)}, [(("std::stable_sort",), 1.0)]),
         Workload("top 100 of 10⁶", lambda: mod.top100(native_ints), {
-            "C++ heap": c_function(library, "top100", at_ints, n)}, [(("C++ heap",), 1.0)]),
+            "C++ heap": c_function(library, "top100", at_ints, n),
+            "numpy": lambda: int(np.partition(ints, n - 100)[n - 100])}, [(("C++ heap",), 1.0), (("numpy",), 1.0)]),
     ]
+    try:
+        import torch
+    except ImportError:
+        return out
+    torch.set_num_threads(1)
+    whole, real, short = map(torch.from_numpy, (ints, floats, small))
+    peers = [lambda: int(torch.sort(whole)[0][third]), lambda: int(torch.sort(short)[0][third]),
+             lambda: float(torch.sort(real)[0][third]), lambda: int(torch.argsort(whole)[third]),
+             lambda: int(torch.argsort(real)[third]), lambda: int(torch.topk(whole, 100)[0][-1])]
+    for work, peer in zip([*out[:5], out[-1]], peers, strict=True):
+        work.peers["torch"] = peer
+        work.aims = [*work.aims, (("torch",), 1.0)]
+    return out
 
 
 def graphs(library: ctypes.CDLL, numba: object) -> list[Workload]:
@@ -221,6 +235,22 @@ def graphs(library: ctypes.CDLL, numba: object) -> list[Workload]:
     work = Workload("Dijkstra, 10⁵ nodes, 5·10⁵ edges", lambda: mod.shortest_paths(g), {
         "C++ priority_queue": c_function(library, "graph_dijkstra", ctypes.c_void_p(built), result=ctypes.c_double)},
         [(("C++ priority_queue",), 1.0)], close)
+    if numba is not None:
+        order = np.argsort(u, kind="stable")
+        starts = np.searchsorted(u[order], np.arange(nodes + 1))
+        ends, weights = v[order], w[order]
+        work.peers["numba"] = lambda: numba.dijkstra(starts, ends, weights, np.int64(0))
+        work.aims.append((("numba",), 1.0))
+    try:
+        import rustworkx
+    except ImportError:
+        pass
+    else:
+        other = rustworkx.PyDiGraph()
+        other.add_nodes_from(range(nodes))
+        other.add_edges_from(list(zip(u.tolist(), v.tolist(), w.tolist(), strict=True)))
+        work.peers["rustworkx"] = lambda: sum(rustworkx.dijkstra_shortest_path_lengths(other, 0, float).values())
+        work.aims.append((("rustworkx",), 1.0))
     try:
         from scipy.sparse import csr_matrix
         from scipy.sparse.csgraph import dijkstra
@@ -233,7 +263,7 @@ def graphs(library: ctypes.CDLL, numba: object) -> list[Workload]:
         return float(lengths[np.isfinite(lengths)].sum())
 
     work.peers["scipy"] = scipy
-    work.aims = [(("C++ priority_queue", "scipy"), 1.0)]
+    work.aims[0] = (("C++ priority_queue", "scipy"), 1.0)
     return [work]
 
 
