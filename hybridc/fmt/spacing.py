@@ -34,8 +34,8 @@ def space(pieces: list[Piece]) -> None:
         if before is None or before.kind in OPENING or before.kind == "DOT":
             p.space = False
         if p.kind in ("COMMA", "DOT") or p.kind in CLOSING or p.kind == "QMARK" and operand:
-            # `1 .f` would be a number and a name.
-            p.space = p.kind == "DOT" and before is not None and before.kind == "NUMBER"
+            # `1.f` would be the number `1.` and a name; `1.5.f` can be nothing else.
+            p.space = p.kind == "DOT" and before is not None and before.text.replace("_", "").isdigit()
         if p.kind in OPENING:
             if p.kind != "LBRACE" and (operand or p.kind == "LPAR" and before is not None and before.kind == "FN"):
                 p.space = False

@@ -45,7 +45,7 @@ fn f( x : f32[*B,N],y:fn(int),z:int=-1 )->f32[ * B ] :
     match  x :
         case A|B( _ , y=C( [ a,*rest ] ) )  if a  not   in rest : t[ i ] , t[j]=t[j],t[i]
         case - 1 : g( mut  xs , key = fn( a , b ) : a , k=mut ys )
-    return parallel [ f ( x ) ?? 1 .g for x , y in zs if x if y ]
+    return parallel [ f ( x ) ?? 1 .g + 1_0 .g + 1.5 .g + 1..g for x , y in zs if x if y ]
 extern  pure fn h( x:f64 )->f64
 export  M( size = 8 )  as  small
 model  M :
@@ -86,7 +86,7 @@ fn f(x: f32[*B, N], y: fn(int), z: int = -1) -> f32[*B]:
     match x:
         case A | B(_, y=C([a, *rest])) if a not in rest: t[i], t[j] = t[j], t[i]
         case -1: g(mut xs, key=fn(a, b): a, k=mut ys)
-    return parallel [f(x) ?? 1 .g for x, y in zs if x if y]
+    return parallel [f(x) ?? 1 .g + 1_0 .g + 1.5.g + 1..g for x, y in zs if x if y]
 
 extern pure fn h(x: f64) -> f64
 export M(size=8) as small
