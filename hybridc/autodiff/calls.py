@@ -23,7 +23,7 @@ def reverse_call(r: Reverse, s: Call) -> None:
         return
     offered = [i for i, a in enumerate(s.args)
                if a in r.offered or not isinstance(a.type, Prim) and r.regions.from_held(a)]
-    derived = r.driver.derive(s.fn, mask, offered)
+    derived = r.driver.derive_within(s.fn, mask, offered)
     shared = r.stack is not None and r.stack.takes(s, derived)
     args = _tape(r, s, derived, shared)
     for o, d, active in zip(s.outs, outs, derived.results, strict=True):

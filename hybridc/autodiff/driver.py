@@ -63,6 +63,8 @@ from hybridc.core.walk import (
 
 T = TypeVar("T")
 OWN = "a function cannot take its own derivative"
+LONG = 128
+"""Values on the tape of a call that are kept one by one."""
 
 
 def targets(program: Program) -> list[str]:
@@ -165,6 +167,11 @@ def _ends_once(fn: Fn) -> bool:
                 or any(isinstance(b.tail, Exit) and b.tail.label == RETURN for b in inner))
 
 
+def _letters(mask: Mask) -> str:
+    """What the names of the parts say of the arguments that are active."""
+    return "" if all(mask) else " " + "".join("x" if a else "-" for a in mask)
+
+
 class Driver:
     """What is shared by all derivatives of a program in which those within are plain Core."""
 
@@ -183,7 +190,7 @@ class Driver:
         self._pushed: dict[tuple[str, Mask], str] = {}
         self._recursive: dict[str, bool] = {}
         self.recursive_parts: dict[tuple[str, Mask], Derived] = {}
-        """Of functions that call themselves."""
+        """Of functions that call themselves, or have long tapes."""
         self.group: recursion.Group | None = None
         """Those of them that are under way."""
         self._called: dict[str, str] = {}
@@ -238,7 +245,7 @@ class Driver:
         found = self._derived.get(key) or self.recursive_parts.get(key[:2])
         if found is not None:
             return found
-        letters = "" if all(mask) else " " + "".join("x" if a else "-" for a in mask)
+        letters = _letters(mask)
         results = self.activity.results(name, mask)
         if name in self.taking:
             forward, reverse = self.claim(f"{name} forward{letters}"), self.claim(f"{name} reverse{letters}")
@@ -256,6 +263,14 @@ class Driver:
         self.program.fns[forward] = Forward(self, part).build(forward)
         self._derived[key] = Derived(forward, reverse, tape, results, first)
         return self._derived[key]
+
+    def derive_within(self, name: str, mask: Mask, offered: Collection[int] = ()) -> Derived:
+        """For a call in what is differentiated, whose tape is a part of its caller's. One that is long is a record on
+        the heap: the tapes of functions that call each other from several places would be twice as long at each."""
+        found = self.derive(name, mask, offered)
+        if len(found.tape) <= LONG or self.program.fns[name].checkpoint:
+            return found
+        return self.recursive_parts.get((name, mask)) or recursion.derive(self, name, mask, _letters(mask))
 
     def both(self, derived: Derived, seeds: Sequence[Atom]) -> str | None:
         """One function of both parts, for whoever has the adjoints of the results, `seeds`, before these are known: it
@@ -290,7 +305,7 @@ class Driver:
         """The function that also takes the tangents of its active arguments, and gives those of its active results."""
         found = self._pushed.get((name, mask))
         if found is None:
-            letters = "" if all(mask) else " " + "".join("x" if a else "-" for a in mask)
+            letters = _letters(mask)
             found = self._pushed[name, mask] = self.claim(f"{name} pushforward{letters}")
             fn = self.program.fns[name]
             if name in self.taking:

@@ -1,4 +1,4 @@
-"""Tapes of functions that call themselves, or each other: one stack for all calls, a buffer of records that the forward
+"""Tapes of functions that call themselves, or each other, and of those whose own would be long: one stack for all calls, a buffer of records that the forward
 parts push on and hand on, with the number of those in use. The reverse parts come to the calls in the opposite order,
 so each finds its record where the one after it has left the top, and hands that on alone.
 
@@ -82,13 +82,13 @@ class AtHand:
 
 
 class Group:
-    """Functions under way that call each other, with the stack that they share. The type of its records is known when
+    """Functions under way that call each other (or one alone), with the stack that they share. The type of its records is known when
     all of them are."""
 
     def __init__(self, driver: Driver, root: str):
         self.driver = driver
         program = driver.program
-        self.names = frozenset(n for n in driver.reachable(root) if root in driver.reachable(n))
+        self.names = frozenset((root, *(n for n in driver.reachable(root) if root in driver.reachable(n))))
         self.given = self._given()
         self.record = StructT(unused(f"tape {root}", program.structs))
         program.structs[self.record.name] = StructDef(self.record.name, ())
@@ -280,7 +280,7 @@ class Stack:
 
 
 def derive(driver: Driver, name: str, mask: Mask, letters: str) -> Derived:
-    """The parts of a function that calls itself: one more of the group under way, or of a group that begins with it."""
+    """The parts of a function with a stack: one more of the group under way, or of a group that begins with it."""
     group = driver.group
     if group is not None and name in group.names:
         group.add(name, mask, letters)

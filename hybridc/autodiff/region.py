@@ -14,6 +14,7 @@ variable that the reverse part needs is *saved* with its region, or computed aga
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -308,11 +309,14 @@ class Regions:
 
     def _again(self, region: Region) -> None:
         """Latest first, since what is computed again may need what came before it. Views bring in what they look at."""
-        todo = sorted(region.needed, key=lambda v: -self.order.get(v.id, -1))
+        def place(v: Var) -> int:
+            return self.order.get(v.id, -1)
+
+        todo = sorted(region.needed, key=place)
         done: set[int] = set()
         again: dict[int, tuple[Op, ...]] = {}
         while todo:
-            v = todo.pop(0)
+            v = todo.pop()
             if v.id in done:
                 continue
             done.add(v.id)
@@ -331,8 +335,7 @@ class Regions:
                 if isinstance(a, Var) and a not in self.of[a.id].needed:
                     self.need(a)
                     if self.of[a.id] is region:
-                        todo.append(a)
-                        todo.sort(key=lambda v: -self.order.get(v.id, -1))
+                        insort(todo, a, key=place)
             again[v.id] = self._place_again(op) if op.op == "place" else (op,)
         in_order = (op for i in sorted(again, key=lambda i: self.order[i]) for op in again[i])
         region.again = list(dict.fromkeys(in_order))

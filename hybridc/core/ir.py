@@ -260,6 +260,8 @@ Tail = Union[Yield, Exit, Fault]
 class Block:
     stmts: tuple[Stmt, ...]
     tail: Tail
+    yields: bool | None = field(default=None, init=False, repr=False, compare=False)
+    """Whether control comes to a tail that yields, once `walk.ends_in_yield` was asked."""
 
 
 # ---- programs --------------------------------------------------------------------------------------------------------

@@ -297,7 +297,11 @@ def diverges(stmt: Stmt) -> bool:
 
 
 def ends_in_yield(block: Block) -> bool:
-    return isinstance(block.tail, Yield) and not any(diverges(s) for s in block.stmts[-1:])
+    found = block.yields
+    if found is None:
+        found = isinstance(block.tail, Yield) and not any(diverges(s) for s in block.stmts[-1:])
+        block.yields = found  # type: ignore[misc]  # of a chain of hundreds of `elif`s each is asked at every level
+    return found
 
 
 def exits_to(block: Block, label: int) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from hybridc.core.ir import (
     INT,
@@ -93,6 +94,8 @@ class Unit:
     """How long those of them take."""
     needed: set[str] = field(default_factory=set)
     """Functions that are called."""
+    looks: dict[str, Any] = field(default_factory=dict)
+    """Of functions that are called, what their callers' text depends on (written.py)."""
 
     def may_stand_inside(self, name: str) -> bool:
         """May the text of its callers hold what it does?"""

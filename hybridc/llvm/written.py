@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import ClassVar
+from weakref import WeakValueDictionary
 
 from hybridc.core.ir import Fn, Fused, Type
 from hybridc.core.walk import calls, once, statements_in
@@ -26,8 +28,6 @@ class Written:
     kinds: dict[str, Type]
     places: dict[str, dict[Site, int]]
     needed: list[str]
-    in_place: list[Fn]
-    """Held, so that nothing else has the numbers by which they stand in the key."""
 
 
 def write(unit: Unit, fn: Fn) -> None:
@@ -49,26 +49,32 @@ def _on_device(fn: Fn) -> bool:
     return any(isinstance(s, Fused) and s.device for s in statements_in(fn))
 
 
+class _Look:
+    """All that the text of a caller depends on in a function that it calls. What is alike is one object, so that the
+    key of a caller is short, by however many ways functions that may stand in it come to each other."""
+
+    known: ClassVar[WeakValueDictionary[Hashable, _Look]] = WeakValueDictionary()
+
+    def __init__(self, held: Hashable):
+        self.held = held
+        """So that nothing else has the numbers by which it is known."""
+
+
 def _looked_at(unit: Unit, fn: Fn) -> Hashable:
     """All that the text of a function depends on, besides the function and the types that it names."""
     facts = unit.facts
-
-    def of(name: str) -> Hashable:
-        callee = unit.module.program.fns[name]
-        inner = (id(callee), tuple(map(of, calls(callee)))) if unit.may_stand_inside(name) else None
-        types = tuple(p.type for p in callee.params), callee.results
-        return (facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, unit.pace.get(name), inner)
-
     own = facts.may_fault(fn.name), facts.is_recursive(fn.name), unit.borrowed[fn.name]
-    return unit.module.vector_bytes, fn.name in unit.once, own, tuple(map(of, calls(fn)))
+    return unit.module.vector_bytes, fn.name in unit.once, own, tuple(_look(unit, name) for name in calls(fn))
 
 
-def _in_place(unit: Unit, fn: Fn) -> list[Fn]:
-    found: list[Fn] = []
-    for name in calls(fn):
-        if unit.may_stand_inside(name):
-            callee = unit.module.program.fns[name]
-            found += [callee, *_in_place(unit, callee)]
+def _look(unit: Unit, name: str) -> _Look:
+    if name in unit.looks:
+        return unit.looks[name]
+    facts, callee = unit.facts, unit.module.program.fns[name]
+    held = (callee, *(_look(unit, n) for n in calls(callee))) if unit.may_stand_inside(name) else ()
+    types = tuple(p.type for p in callee.params), callee.results
+    of = facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, unit.pace.get(name)
+    found = unit.looks[name] = _Look.known.setdefault((*of, *map(id, held)), _Look(held))
     return found
 
 
@@ -98,7 +104,6 @@ def _written(unit: Unit, fn: Fn, before: set[str]) -> Written:
         {n: module.tables.kinds[n] for n in names if n in module.tables.kinds},
         {n: dict(module.tables.places[n]) for n in names if n in module.tables.places},
         list(dict.fromkeys(needed)),
-        _in_place(unit, fn),
     )
 
 

@@ -12,8 +12,9 @@ each of its turns needs the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from hybridc.base.types import BOOL, F32, F64, FLOATS, I32, INT, U8
 from hybridc.core.ir import (
@@ -106,10 +107,30 @@ def alone(fn: Fn) -> bool:
     return not fn.adjoint and plain((*fn.params, *fn.results)) and _numbers(fn.body, {RETURN}, lambda s: True)
 
 
-def within_reach(name: str, program: Program, above: tuple[str, ...] = ()) -> bool:
-    """Is a function such that its calls may stand in what is computed ahead?"""
-    fn = program.fns[name]
-    return name not in above and alone(fn) and all(within_reach(n, program, (*above, name)) for n in calls(fn))
+def within_reach(name: str, program: Program) -> bool:
+    """Is a function such that its calls may stand in what is computed ahead? It and all that it comes to only compute
+    numbers of numbers, and none calls itself."""
+    leads = {}
+    for fn in _come_to(name, program):
+        if not alone(fn):
+            return False
+        leads[fn.name] = calls(fn)
+    try:
+        TopologicalSorter(leads).prepare()
+    except CycleError:
+        return False
+    return True
+
+
+def _come_to(name: str, program: Program) -> Iterator[Fn]:
+    """A function, and all that are called when it is, each once."""
+    seen, todo = {name}, [name]
+    while todo:
+        fn = program.fns[todo.pop()]
+        yield fn
+        new = [n for n in calls(fn) if n not in seen]
+        seen.update(new)
+        todo += new
 
 
 def fits(name: str, program: Program) -> bool:
@@ -124,11 +145,14 @@ def has_lanes(found: Iterable[Stmt], fn: Fn, program: Program) -> bool:
     return any(turn is not None and ahead(fn, s, turn, program) is not None for s, turn in turns)
 
 
+@once
+def _long_in(fn: Fn) -> bool:
+    return any(isinstance(s, Loop) and long(s) for s in statements_in(fn))
+
+
 def long_in(fn: Fn, program: Program) -> bool:
     """Is there such a loop in a function, or in what it calls?"""
-    return any(isinstance(s, Loop) and long(s) for s in statements_in(fn)) or any(
-        long_in(program.fns[n], program) for n in calls(fn)
-    )
+    return any(map(_long_in, _come_to(fn.name, program)))
 
 
 def long(loop: Loop) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hybridc.base.dims import Dim
 from hybridc.base.types import (
     BF16,
@@ -63,10 +65,10 @@ COPIED = "copied"
 
 def satisfies(world: World, t: Type, bound: str) -> bool:
     """Whether a type meets a bound. What is not known yet, or wrong already, does."""
-    return _satisfies(world, t, bound, frozenset())
+    return _satisfies(world, t, bound, set())
 
 
-def _satisfies(world: World, t: Type, bound: str, seen: frozenset[Type]) -> bool:
+def _satisfies(world: World, t: Type, bound: str, seen: set[Type]) -> bool:
     if isinstance(t, Meta):
         return t.ref is None or _satisfies(world, t.ref, bound, seen)
     if isinstance(t, Poison) or bound in ("method", "config"):
@@ -102,7 +104,7 @@ def _satisfies(world: World, t: Type, bound: str, seen: frozenset[Type]) -> bool
     return True
 
 
-def _is_key(world: World, t: Type, seen: frozenset[Type]) -> bool:
+def _is_key(world: World, t: Type, seen: set[Type]) -> bool:
     match t:
         case Prim():
             return t in INTS or t == BOOL
@@ -114,7 +116,7 @@ def _is_key(world: World, t: Type, seen: frozenset[Type]) -> bool:
             if key in _NO_KEYS:
                 return False
             sig = world.type(key)
-            seen = seen | {t}
+            seen.add(t)
             return all(_satisfies(world, f, "key", seen) for f in parts_of(sig, args))
     return False
 
@@ -184,12 +186,14 @@ def resource_in(world: World, t: Type) -> Type | None:
     return _contains(world, t, lambda p: is_resource(world, p))
 
 
-def _contains(world: World, t: Type, bad: object, seen: frozenset[Type] = frozenset()) -> Type | None:
+def _contains(world: World, t: Type, bad: Callable[[Type], bool], seen: set[Type] | None = None) -> Type | None:
     """The first part of a type for which `bad` holds."""
-    if bad(t):  # type: ignore[operator]
+    seen = set() if seen is None else seen
+    if bad(t):
         return t
     if t in seen or t == STR:
         return None
+    seen.add(t)
     parts: list[Type]
     match t:
         case Meta():
@@ -206,14 +210,15 @@ def _contains(world: World, t: Type, bad: object, seen: frozenset[Type] = frozen
         case _:
             return None
     for p in parts:
-        found = _contains(world, p, bad, seen | {t})
+        found = _contains(world, p, bad, seen)
         if found is not None:
             return found
     return None
 
 
-def holds_floats(world: World, t: Type, seen: frozenset[Type] = frozenset()) -> bool:
-    """Whether a value of this type can carry a derivative."""
+def holds_floats(world: World, t: Type, seen: set[Type] | None = None) -> bool:
+    """Whether a value of this type can carry a derivative; `seen` are types that are looked at already."""
+    seen = set() if seen is None else seen
     match t:
         case Tensor(elem):
             return is_float(elem)
@@ -228,9 +233,10 @@ def holds_floats(world: World, t: Type, seen: frozenset[Type] = frozenset()) -> 
         case Named(key, args):
             if t in seen or t == RNG:
                 return False
+            seen.add(t)
             if key == BUFFER or (key.startswith("std.") and args):
-                return any(holds_floats(world, a, seen | {t}) for a in args if not isinstance(a, Dim))
-            return any(holds_floats(world, p, seen | {t}) for p in parts_of(world.type(key), args))
+                return any(holds_floats(world, a, seen) for a in args if not isinstance(a, Dim))
+            return any(holds_floats(world, p, seen) for p in parts_of(world.type(key), args))
     return t in FLOATS
 
 

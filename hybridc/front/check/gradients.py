@@ -162,6 +162,9 @@ class Activity:
     scored: bool = False
     """Is something active estimated by its probability?"""
     _changed: bool = False
+    _round: dict[tuple[str, frozenset[int]], tuple[bool, frozenset[int]]] = field(default_factory=dict)
+    """The summaries that have been found since something changed: a function that is called in many places, by ways of
+    any length, is looked at once."""
 
     def reaches(self, f: tree.Expr, wrt: Iterable[int]) -> bool:
         """Whether the result of `f` may depend on what it is differentiated by, or its probability may."""
@@ -180,6 +183,7 @@ class Activity:
         """The summary, once nothing changes any more."""
         while True:
             self._changed = False
+            self._round.clear()
             result, _ = self.call(key, active, set())
             if not self._changed:
                 return result
@@ -189,6 +193,8 @@ class Activity:
         decl = self.world.decls.get(key)
         if not isinstance(decl, tree.FnDecl) or key.startswith("std.") or decl.custom_grad is not None or decl.host:
             return bool(active), frozenset(range(64)) if active else frozenset()
+        if (key, active) in self._round:
+            return self._round[key, active]
         known = self.summaries.get((key, active), (False, frozenset()))
         if (key, active) in open_calls:
             return known
@@ -200,7 +206,7 @@ class Activity:
             if not scope.changed:
                 break
         muts = frozenset(i for i, p in enumerate(decl.params) if p.mut and p.var.key in scope.active)
-        found = (scope.result, muts)
+        found = self._round[key, active] = (scope.result, muts)
         if found != known:
             self.summaries[(key, active)] = found
             self._changed = True

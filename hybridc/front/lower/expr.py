@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar as Parameter
+
 from hybridc.base.dims import Dim
 from hybridc.base.types import (
     FLOATS,
@@ -375,26 +378,45 @@ def make_tensor(lw: Lowerer, e: tree.MakeTensor) -> Value:
 
 MANY = 3
 """Entries of a map or set that is made by a function."""
+LONG = 16
+"""Items of a literal that go to their places as they come: of thousands that waited for the last one, each place that
+may fault would have to say that all before are to be freed."""
+Item = Parameter("Item")
 
 
 # ---- containers ------------------------------------------------------------------------------------------------------
 def make_list(lw: Lowerer, t: Named, items: list[ir.Atom]) -> Value:
     """A list of the items: a buffer of exactly their number."""
-    item = lw.ctx.types.inner(t.args[0])  # type: ignore[arg-type]
-    kind = ir.BufferT(item)
-    data: ir.Atom = lw.op("buffer_new", [integer(len(items))], kind)
+    return _filled(lw, t, len(items), items)
+
+
+def _written(lw: Lowerer, t: Named, items: Sequence[Item], value: Callable[[Item], ir.Atom]) -> Value:
+    """A list that the source writes out, at the span of the builder."""
+    span = lw.b.span
+
+    def values() -> Iterable[ir.Atom]:
+        for item in items:
+            found = value(item)
+            lw.b.span = span
+            yield found
+
+    return _filled(lw, t, len(items), values() if len(items) >= LONG else list(values()))
+
+
+def _filled(lw: Lowerer, t: Named, number: int, items: Iterable[ir.Atom]) -> Value:
+    kind = ir.BufferT(lw.ctx.types.inner(t.args[0]))  # type: ignore[arg-type]
+    data: ir.Atom = lw.op("buffer_new", [integer(number)], kind)
     for i, value in enumerate(items):
         data = lw.op("buffer_set", [data, integer(i), value], kind)
-    return Parts(lw.ctx.types.inner(t), (data, integer(len(items))))
+    return Parts(lw.ctx.types.inner(t), (data, integer(number)))
 
 
 @lowers(tree.MakeList)
 def make_list_expr(lw: Lowerer, e: tree.MakeList) -> Value:
     t = lw.concrete(e.type)
     assert isinstance(t, Named)
-    items = [lw.expr(i) for i in e.items]
     lw.b.span = e.span
-    return make_list(lw, t, items)
+    return _written(lw, t, e.items, lw.expr)
 
 
 def empty(lw: Lowerer, t: Named) -> Value:
@@ -411,12 +433,16 @@ def empty(lw: Lowerer, t: Named) -> Value:
 def make_map(lw: Lowerer, e: tree.MakeMap) -> Value:
     t = lw.concrete(e.type)
     assert isinstance(t, Named)
+    lw.b.span = e.span
+    if len(e.items) >= MANY:
+        pair = TupleType(t.args)  # type: ignore[arg-type]
+
+        def entry(item: tuple[tree.Expr, tree.Expr]) -> ir.Atom:
+            return lw.op("tuple", [lw.expr(part) for part in item], lw.ctx.types.inner(pair))
+
+        return _made_of(lw, "std.map:map_from_wire", t, pair, e.items, entry)
     entries = [(lw.expr(k), lw.expr(v)) for k, v in e.items]
     lw.b.span = e.span
-    if len(entries) >= MANY:
-        pair = TupleType(t.args)  # type: ignore[arg-type]
-        pairs: list[ir.Atom] = [lw.op("tuple", list(entry), lw.ctx.types.inner(pair)) for entry in entries]
-        return _made_of(lw, "std.map:map_from_wire", t, pair, pairs)
     whole = lw.whole(empty(lw, t))
     for key, value in entries:
         whole = lw.call_method(t, "_set", [whole, key, value])[-1]
@@ -427,20 +453,23 @@ def make_map(lw: Lowerer, e: tree.MakeMap) -> Value:
 def make_set(lw: Lowerer, e: tree.MakeSet) -> Value:
     t = lw.concrete(e.type)
     assert isinstance(t, Named)
+    lw.b.span = e.span
+    if len(e.items) >= MANY:
+        return _made_of(lw, "std.set:set_from_wire", t, t.args[0], e.items, lw.expr)  # type: ignore[arg-type]
     items = [lw.expr(i) for i in e.items]
     lw.b.span = e.span
-    if len(items) >= MANY:
-        return _made_of(lw, "std.set:set_from_wire", t, t.args[0], items)  # type: ignore[arg-type]
     whole = lw.whole(empty(lw, t))
     for item in items:
         whole = lw.call_method(t, "add", [whole, item])[-1]
     return whole
 
 
-def _made_of(lw: Lowerer, key: str, t: Named, item: Type, items: list[ir.Atom]) -> Value:
+def _made_of(
+    lw: Lowerer, key: str, t: Named, item: Type, items: Sequence[Item], value: Callable[[Item], ir.Atom],
+) -> Value:
     """What a function of the library makes of a list of items: shorter than the steps one by one."""
     types = [a for a in t.args if not isinstance(a, Dim)]
-    return lw.call_fn(key, [lw.whole(make_list(lw, list_of(item), items))], types)[0]
+    return lw.call_fn(key, [lw.whole(_written(lw, list_of(item), items, value))], types)[0]
 
 
 @lowers(tree.FString)
