@@ -31,6 +31,7 @@ from hybridc.core.ir import (
     STR,
     Atom,
     Block,
+    BufferT,
     Call,
     Const,
     Exit,
@@ -39,6 +40,7 @@ from hybridc.core.ir import (
     Op,
     Program,
     TensorT,
+    TupleT,
     Type,
     Var,
     Yield,
@@ -64,7 +66,7 @@ from hybridc.core.walk import (
 T = TypeVar("T")
 OWN = "a function cannot take its own derivative"
 LONG = 128
-"""Values on the tape of a call that are kept one by one."""
+"""How long the tape of a call may be that is kept value by value."""
 
 
 def targets(program: Program) -> list[str]:
@@ -165,6 +167,16 @@ def _ends_once(fn: Fn) -> bool:
     inner = (b for b in all_blocks(fn.body) if b is not fn.body)
     return not (isinstance(fn.body.tail, Fault) or any(map(diverges, fn.body.stmts[-1:]))
                 or any(isinstance(b.tail, Exit) and b.tail.label == RETURN for b in inner))
+
+
+def _length(t: Type) -> int:
+    """How much of a tape a type is, as it is written out: a record of a loop's turns as long as what it has."""
+    match t:
+        case TupleT(items):
+            return sum(map(_length, items))
+        case BufferT(item):
+            return 1 + _length(item)
+    return 1
 
 
 def _letters(mask: Mask) -> str:
@@ -268,7 +280,7 @@ class Driver:
         """For a call in what is differentiated, whose tape is a part of its caller's. One that is long is a record on
         the heap: the tapes of functions that call each other from several places would be twice as long at each."""
         found = self.derive(name, mask, offered)
-        if len(found.tape) <= LONG or self.program.fns[name].checkpoint:
+        if sum(map(_length, found.tape)) <= LONG or self.program.fns[name].checkpoint:
             return found
         return self.recursive_parts.get((name, mask)) or recursion.derive(self, name, mask, _letters(mask))
 
