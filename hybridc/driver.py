@@ -229,6 +229,7 @@ def emit(path: str, stage: str, *, root: str | None = None, target: str = "cpu")
         return dump.dump_ast(file)
     checked = check(path, root)
     core, interface = lower(checked)
+    surface.without_curvatures(interface)
     gpus = gpus_of(target)
     core = optimise(core, interface, checked.sources, device=stage in ("triton", "ptx") or bool(gpus))
     if stage == "core":

@@ -1,7 +1,7 @@
 """Tapes of functions that call themselves, or each other: one stack for all calls, a buffer of records that the forward
 parts push on and hand on, with the number of those in use. The reverse parts come to the calls in the opposite order,
-so each finds its record where the one after it has left the top, and hands that on alone. A function whose tape would be
-long has such a stack too, though it does not call itself.
+so each finds its record where the one after it has left the top, and hands that on alone. A function whose tape would
+be long has such a stack too, though it does not call itself.
 
 A call pushes a record for each stretch of its way that has something to keep: its beginning, each arm that leaves the
 function, and what follows a branch with such arms. So a leaf of a tree pushes nothing for what its inner nodes keep.
@@ -83,8 +83,8 @@ class AtHand:
 
 
 class Group:
-    """Functions under way that call each other, or one alone, with the stack that they share. The type of its records is
-    known when all of them are."""
+    """Functions under way that call each other, or one alone, with the stack that they share. The type of its records
+    is known when all of them are."""
 
     def __init__(self, driver: Driver, root: str):
         self.driver = driver

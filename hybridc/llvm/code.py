@@ -325,12 +325,16 @@ class Code:
         self.call("void", "@llvm.memset.p0.i64", [("ptr", target), ("i8", "0"), ("i64", size), ("i1", "false")])
 
     # ---- calls
-    def call(self, result: str, name: str, args: Sequence[tuple[str, str]], flags: str = "") -> str:
+    def call(
+        self, result: str, name: str, args: Sequence[tuple[str, str]], flags: str = "", attributes: str = "",
+    ) -> str:
         """A call of a helper or of a C function or intrinsic, which it declares. Returns "" for void. `flags` are of
-        floating point, or a calling convention."""
+        floating point, or a calling convention; `attributes` those of the call."""
         if not name.startswith("%") and name not in self.module.defined:
             self.module.declare(f"{result} {name}({', '.join(t for t, _ in args)})")
         text = f"call {flags + ' ' if flags else ''}{result} {name}({', '.join(f'{t} {v}' for t, v in args)})"
+        if attributes:
+            text += " " + attributes
         if result == "void":
             self.lines.append("  " + text)
             return ""

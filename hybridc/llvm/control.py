@@ -208,7 +208,7 @@ class Writer:
 
     def called(self, stmt: Call) -> Leaves:
         """What a function gives that is called, or written in place."""
-        if stmt.fn in self.unit.in_place:
+        if self.unit.stands_in(self.e.fn, stmt.fn):
             return self.in_place(stmt)
         e = self.e
         self.unit.needed.add(stmt.fn)

@@ -20,7 +20,7 @@ writes it and calls `finish()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -367,7 +367,7 @@ class FnEmitter(Code):
     def _write_exits(self, faulting: Exits, leave: Callable[[], None]) -> None:
         if faulting and () not in faulting:
             faulting[()] = (self.label("fail"), [])
-        # Longest first: a block releases what it has more than the longest other one it begins with, and goes on there.
+        # Longest first: a block releases what it has more than another one, and goes on there.
         for cleanup in sorted(faulting, key=len, reverse=True):
             label, incoming = faulting[cleanup]
             with self.out_of_line(label):
@@ -377,9 +377,9 @@ class FnEmitter(Code):
                     self.call("void", support.push_site(self.module), [("ptr", CTX), ("ptr", first), ("i64", site)])
                     leave()
                     continue
-                rest = next(cleanup[:n] for n in range(len(cleanup) - 1, -1, -1) if cleanup[:n] in faulting)
-                for helper, operand in cleanup[len(rest) :]:
-                    self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
+                more, rest = _divided(cleanup, faulting)
+                for helper, operand in more:  # LLVM would make one way of two long ones, with a phi for each value
+                    self.call("void", helper, [("ptr", CTX), ("ptr", operand)], attributes="nomerge")
                 following, arrivals = faulting[rest]
                 arrivals.append((site, label))
                 self.jump(following)
@@ -430,6 +430,15 @@ class FnEmitter(Code):
     def release(self, t: Type, value: Leaves) -> None:
         for helper, operand in refcount.release_plan(self.module, t, value):
             self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
+
+
+def _divided(cleanup: Cleanup, others: Collection[Cleanup]) -> tuple[Cleanup, Cleanup]:
+    """What is released first, and what another exit releases after that: the longest that this one begins or ends with.
+    (Values that come one after the other make the first kind, values that go one after the other the second.)"""
+    n = len(cleanup)
+    ways = ((more, rest) for k in range(1, n + 1)
+            for more, rest in ((cleanup[n - k:], cleanup[:n - k]), (cleanup[:k], cleanup[k:])))
+    return next((more, rest) for more, rest in ways if rest in others)
 
 
 def zero_leaf(llvm: str) -> str:

@@ -40,6 +40,9 @@ where there is one call only."""
 SHORT, FEW_PLACES = 20, 8
 """Statements of a function with a loop that is written in the places of so many calls: most of its loops have few
 turns, as the walk to the root of a tree of sets that are joined."""
+CROWDED = 600
+"""Statements that the calls of one function may become in one caller: beyond that they stay calls. Text that is put
+together in hundreds of places would take LLVM seconds otherwise."""
 QUICK = frozenset(SCALAR_ROWS) | set(
     "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
     " buffer_take buffer_prefetch buffer_part buffer_match kept_part str retain release enum dim tensor tensor_view"
@@ -96,6 +99,10 @@ class Unit:
     """Functions that are called."""
     looks: dict[str, Any] = field(default_factory=dict)
     """Of functions that are called, what their callers' text depends on (written.py)."""
+
+    def stands_in(self, caller: Fn, name: str) -> bool:
+        """Is a function written in the place of its calls in this one?"""
+        return name in self.in_place and calls(caller)[name] * self.sizes[name] <= CROWDED
 
     def may_stand_inside(self, name: str) -> bool:
         """May the text of its callers hold what it does?"""

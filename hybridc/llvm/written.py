@@ -73,7 +73,8 @@ def _look(unit: Unit, name: str) -> _Look:
     facts, callee = unit.facts, unit.module.program.fns[name]
     held = (callee, *(_look(unit, n) for n in calls(callee))) if unit.may_stand_inside(name) else ()
     types = tuple(p.type for p in callee.params), callee.results
-    of = facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, unit.pace.get(name)
+    of = (facts.may_fault(name), facts.is_recursive(name), unit.borrowed[name], types, unit.pace.get(name),
+          unit.sizes.get(name))
     found = unit.looks[name] = _Look.known.setdefault((*of, *map(id, held)), _Look(held))
     return found
 
