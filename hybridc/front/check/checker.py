@@ -16,7 +16,7 @@ from functools import partial
 from hybridc.base.diagnostic import Diagnostic
 from hybridc.base.recursion import deep_recursion
 from hybridc.base.source import Sources, Span, in_file
-from hybridc.base.types import INT, POISON, STD_TYPES, VOID, Poison
+from hybridc.base.types import INT, POISON, STD_TYPES, VOID, Option, Poison, Type
 from hybridc.front.check import (
     access as check_access,
 )
@@ -42,7 +42,7 @@ from hybridc.front.check import (
 from hybridc.front.check.body import Body
 from hybridc.front.check.config_fns import check_given
 from hybridc.front.check.declare import Declarer
-from hybridc.front.check.endless import endless_field, growing_fields
+from hybridc.front.check.endless import MOST, endless_field, growing_fields, large_field
 from hybridc.front.check.gradients import check_gradients
 from hybridc.front.check.kept import Aside, KeptBody, KeptModule, KeptModules, without_marks
 from hybridc.front.check.outline import Outline, outline_of
@@ -209,12 +209,18 @@ class Checker:
             self._again.update(before.bodies)
 
     def _refuse_endless(self) -> None:
-        for sig in list(self.world.sigs.values()):
-            if isinstance(sig, StructSig) and not sig.key.startswith("std."):
-                field = endless_field(sig, self.world)
-                if field is not None:
-                    self.report("HYB310", f"`{sig.name}` would hold itself, without end, in `{field.name}`", field.span,
-                                help=f"refer to it through a list or an enum: `{field.name}: list[{sig.name}]`")
+        structs = [s for s in self.world.sigs.values() if isinstance(s, StructSig) and not s.key.startswith("std.")]
+        endless = [(sig, field) for sig in structs if (field := endless_field(sig, self.world)) is not None]
+        for sig, field in endless:
+            self.report("HYB310", f"`{sig.name}` would hold itself, without end, in `{field.name}`", field.span,
+                        help=f"refer to it through a list or an enum: `{field.name}: list[{sig.name}]`")
+        known: dict[Type, int] = {}
+        for sig in structs if not endless else ():
+            if (field := large_field(sig, self.world, known)) is not None:
+                item = field.type.item if isinstance(field.type, Option) else field.type
+                self.report("HYB310", f"with `{field.name}` a `{sig.name}` has more than {MOST} parts, all of which "
+                            "are copied with it", field.span,
+                            help=f"refer to it through a list: `{field.name}: list[{item}]`")
         for owner, field in growing_fields(self.world):
             self.report("HYB319", f"`{owner.name}` needs itself of ever larger types, without end, in `{field.name}`",
                         field.span, help="give it the parameters that it has there")

@@ -1,4 +1,4 @@
-"""What would have no end: structs that hold themselves by value, types that need ever larger ones.
+"""What would have no end, or be very large: structs that hold themselves by value, types that need ever larger ones.
 
 A struct holds its fields, and a tuple and an option their items, by value; a list, map or enum refers to what it holds,
 which ends the chain. A generic type that holds itself of larger arguments, `S[list[T]]` in `S[T]`, is another type at
@@ -15,28 +15,62 @@ from hybridc.front.check.scope import EnumSig, FieldSig, StructSig, World
 
 LONGEST = 50
 """Beyond so many nested structs a generic struct grows without end."""
+MOST = 2000
+"""Parts of a value beyond which copying it takes longer than going where it is."""
 
 
 def endless_field(sig: StructSig, world: World) -> FieldSig | None:
     """The field through which a struct holds itself, or None."""
-    return next((f for f in sig.fields if _holds(f.type, sig.key, (), world)), None)
+    return next((f for f in sig.fields if _holds(f.type, sig.key, 0, set(), world)), None)
 
 
-def _holds(t: Type, key: str, path: tuple[Type, ...], world: World) -> bool:
+def _holds(t: Type, key: str, depth: int, seen: set[Type], world: World) -> bool:
+    """`seen` are the structs that do not, or are being looked at."""
     match t:
         case TupleType(items):
-            return any(_holds(i, key, path, world) for i in items)
+            return any(_holds(i, key, depth, seen, world) for i in items)
         case Option(item):
-            return _holds(item, key, path, world)
+            return _holds(item, key, depth, seen, world)
         case Named():
             sig = world.sigs.get(t.key)
-            if not isinstance(sig, StructSig) or t in path:
+            if not isinstance(sig, StructSig) or t in seen:
                 return False
-            if t.key == key or len(path) > LONGEST:
+            if t.key == key or depth > LONGEST:
                 return True
-            s: Substitution = dict(zip(sig.params, t.args, strict=False))
-            return any(_holds(substitute(f.type, s), key, (*path, t), world) for f in sig.fields)
+            seen.add(t)
+            return any(_holds(f, key, depth + 1, seen, world) for f in _fields(sig, t))
     return False
+
+
+def _fields(sig: StructSig, t: Named) -> list[Type]:
+    s: Substitution = dict(zip(sig.params, t.args, strict=False))
+    return [substitute(f.type, s) for f in sig.fields]
+
+
+def large_field(sig: StructSig, world: World, known: dict[Type, int]) -> FieldSig | None:
+    """The field with which a struct has more than MOST parts by value, or None; also where a field alone has, which its
+    own type is to blame for. `known` are the parts of structs, none of which is endless."""
+    n = 0
+    for f in sig.fields:
+        size = _size(f.type, world, known)
+        n += size
+        if n > MOST:
+            return f if size <= MOST else None
+    return None
+
+
+def _size(t: Type, world: World, known: dict[Type, int]) -> int:
+    match t:
+        case TupleType(items):
+            return sum(_size(i, world, known) for i in items)
+        case Option(item):
+            return 1 + _size(item, world, known)
+        case Named():
+            sig = world.sigs.get(t.key)
+            if isinstance(sig, StructSig) and t not in known:
+                known[t] = sum(_size(f, world, known) for f in _fields(sig, t))
+            return known.get(t, 1)
+    return 1
 
 
 # ---- types of ever larger arguments ----------------------------------------------------------------------------------
