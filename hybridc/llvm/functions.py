@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 
-from hybridc.core.ir import RETURN, Block, Call, Exit, Fn, If, Match, Op, Parallel, Stmt, Var, Yield
+from hybridc.core.ir import RETURN, Arm, Block, Call, EnumT, Exit, Fn, If, Match, Op, Parallel, Stmt, Var, Yield
 from hybridc.core.ops import may_fault
 from hybridc.core.walk import all_blocks, blocks_of, outs_of, statements, statements_in
 from hybridc.llvm.control import Writer
@@ -203,6 +203,10 @@ class _Beginning(Writer):
             super().stmt(stmt, over)
         else:
             self.arrive(self.rest, ())
+
+    def opened(self, t: EnumT, subject: str, arm: Arm) -> int:
+        """Nothing: the call that does the rest takes the value apart itself."""
+        return 0
 
 
 def _begun(unit: Unit, fn: Fn, name: str, attributes: str) -> tuple[FnEmitter, list[Leaves]]:
