@@ -199,6 +199,7 @@ UNSUPPORTED = {
     "sort_words": "`packs` is no in what is differentiated",
     **dict.fromkeys(("buffer_scan", "scans"), "they are made after differentiation"),
     "buffer_prefetch": "it is taken out of what is differentiated",
+    "buffer_of": "ownership comes after differentiation",
     "buffer_at": "ownership comes after differentiation",
     "buffer_part": "ownership comes after differentiation",
     "buffer_cut": "ownership comes after differentiation",

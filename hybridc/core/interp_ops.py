@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hybridc.core.interp_scalar import scalar_function
-from hybridc.core.ir import EnumT, Op, Prim, StructT, TupleT
+from hybridc.core.ir import BufferT, EnumT, Op, Prim, Program, StructT, TupleT, Type
 from hybridc.core.rounding import wrap64
 from hybridc.core.tensor_interp import TENSOR_MAKERS
 from hybridc.core.types import parts
@@ -121,6 +121,17 @@ def _zeros(machine: Machine, op: Op, count: int) -> list[object]:
 
 def _buffer_new(op: Op, machine: Machine) -> Callable[..., object]:
     return lambda n: Buffer(_zeros(machine, op, n))
+
+
+def _constant_value(value: object, t: Type, program: Program) -> object:
+    """Of a buffer's constant, as core/ops.py says."""
+    if isinstance(value, str):
+        return str_value(value)
+    if not isinstance(value, tuple):
+        return value
+    if isinstance(t, BufferT):
+        return Buffer([_constant_value(v, t.item, program) for v in value])
+    return tuple(_constant_value(v, f, program) for v, f in zip(value, parts(t, program), strict=True))
 
 
 def _buffer_take(op: Op, machine: Machine) -> Callable[..., object]:
@@ -304,6 +315,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(DERIVATIVES, unsupported("autodiff replaces it by what computes the derivative")),
     "str": _constant(lambda op: str_value(str(op.attr("text")))),
     "buffer_new": _buffer_new, "buffer_room": _buffer_new,
+    "buffer_of": lambda op, machine: _constant_of(_constant_value(op.attr("items"), op.outs[0].type, machine.program)),
     "buffer_len": _function(len),
     "buffer_get": _function(lambda b, i: b[i]), "buffer_at": _function(lambda b, i: b[i]),
     "buffer_set": _function(lambda b, i, v: b.put(i, v)),

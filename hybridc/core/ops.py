@@ -180,6 +180,27 @@ def _buffer_new(args: Types, attrs: Mapping[str, object], outs: Types, program: 
     return _mismatch(args, outs, (INT,), outs)
 
 
+def _buffer_of(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
+    if len(outs) != 1 or not isinstance(outs[0], BufferT) or not _is_constant(attrs.get("items"), outs[0], program):
+        return f"has no constants of which {_show(outs)} could be made"
+    return _mismatch(args, outs, (), outs)
+
+
+def _is_constant(value: object, t: Type, program: Program) -> bool:
+    """Texts are texts, buffers, tuples and structs the tuples of what they hold."""
+    if isinstance(t, Prim):
+        return isinstance(value, int | float)
+    if t == STR:
+        return isinstance(value, str)
+    if not isinstance(value, tuple):
+        return False
+    if isinstance(t, BufferT):
+        return all(_is_constant(v, t.item, program) for v in value)
+    fields = parts(t, program) if isinstance(t, TupleT | StructT) else ()
+    same_length = len(fields) == len(value) > 0
+    return same_length and all(_is_constant(v, f, program) for v, f in zip(value, fields, strict=True))
+
+
 def _anything(args: Types, attrs: Mapping[str, object], outs: Types, program: Program) -> str | None:
     return None if isinstance(attrs.get("name"), str) else "has no name"
 
@@ -335,6 +356,8 @@ _ROWS: list[OpRow] = [
           doc="n zeros; a negative n: ValueError; too large: MemoryError"),
     OpRow("buffer_room", _buffer_new, faults=True,
           doc="buffer_new for what is written before it is read: a loop may give the same memory to all its turns"),
+    OpRow("buffer_of", _buffer_of, late=True,
+          doc="the constant `items`, which nobody writes to: scalars, texts, and tuples of these for all else"),
     OpRow("buffer_len", _on_buffer(lambda b: (), lambda b: (INT,)), doc="number of elements"),
     OpRow("buffer_get", _on_buffer(lambda b: (INT,), lambda b: (b.item,)), doc="a copy of element i"),
     OpRow("buffer_at", _on_buffer(lambda b: (INT,), lambda b: (b.item,)), alias=True, late=True,

@@ -16,6 +16,7 @@ A function:
     emitter.py, code.py         what operators write their code with (read emitter.py first)
     table.py                    the code of every operator, by its name
     aggregate_ops.py, buffer_ops.py, byte_ops.py, host_ops.py, scalar_ops.py, text_ops.py, resize.py, casts.py
+    static_lists.py             lists of constants
     vector_sort.py, counting_sort.py, word_vectors.py    sorting numbers
     scans.py                    minima that wait for the one before
     refcount.py, opening.py     owners; pool.py, spares.py, support.py: memory, faults and polls

@@ -38,6 +38,7 @@ NO_MEMORY = frozenset(SCALAR_ROWS) | {
     "str",
     "retain",
     "release",
+    "buffer_of",
     "buffer_len",
     "buffer_get",
     "buffer_at",

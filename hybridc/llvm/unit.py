@@ -44,9 +44,9 @@ CROWDED = 600
 """Statements that the calls of one function may become in one caller: beyond that they stay calls. Text that is put
 together in hundreds of places would take LLVM seconds otherwise."""
 QUICK = frozenset(SCALAR_ROWS) | set(
-    "place tuple struct get destruct tag some none is_some unwrap select buffer_len buffer_get buffer_at buffer_set"
-    " buffer_take buffer_prefetch buffer_part buffer_match kept_part str retain release enum dim tensor tensor_view"
-    " reshaped".split()
+    "place tuple struct get destruct tag some none is_some unwrap select buffer_of buffer_len buffer_get buffer_at"
+    " buffer_set buffer_take buffer_prefetch buffer_part buffer_match kept_part str retain release enum dim tensor"
+    " tensor_view reshaped".split()
 )
 """Operators that take no time to speak of."""
 FEW = 16

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from hybridc.core.ir import Fn, Fused, Type
 from hybridc.core.walk import calls, once, statements_in
-from hybridc.llvm.definitions import Def
+from hybridc.llvm.definitions import NAME, Def
 from hybridc.llvm.functions import emit_fn
 from hybridc.llvm.module import Service, Site
 from hybridc.llvm.unit import Unit, fn_symbol
@@ -96,6 +96,10 @@ def _written(unit: Unit, fn: Fn, before: set[str]) -> Written:
                 elif used not in names:
                     names[used] = None
                     todo.append(used)
+        elif name in module.constants:
+            for used in NAME.findall(module.constants[name]):
+                names[used] = None
+                todo.append(used)
     return Written(
         [d for n, d in module.defs.items() if n in names],  # in the order in which they came
         {n: module.constants[n] for n in names if n in module.constants},

@@ -37,6 +37,7 @@ After it:
 Before code is made of it (llvm/compile.py):
 
     hoist.py, views.py          aggregates that are only taken apart, parts of buffers that are only read
+    static_lists.py             lists of constants, in the program's data
     cuts.py                     new buffers of bytes that are filled at once
     ownership.py                who frees what; borrow.py: which parameters are only read; liveness.py: what comes later
     lanes.py                    what turns of a loop compute ahead, several at once

@@ -65,7 +65,7 @@ from hybridc.core.ir import (
 from hybridc.core.ops import OPS
 from hybridc.core.types import parts
 from hybridc.core.walk import args_of, calls, diverges, highest_id, map_blocks
-from hybridc.passes import cuts, views
+from hybridc.passes import cuts, static_lists, views
 from hybridc.passes.borrow import TOGETHER, Borrowed, consumed_vars, infer_borrowed, lies_together, renames
 from hybridc.passes.each import each
 from hybridc.passes.hoist import hoist_gets
@@ -90,6 +90,7 @@ def own(program: Program) -> OwnedProgram:
     prepared = each(program, "hoist", lambda fn: hoist_gets(fn, counted))
     prepared = cuts.run(views.run(prepared, counted))
     borrowed = infer_borrowed(prepared, counted)
+    prepared = static_lists.run(prepared, borrowed)
 
     def framed(fn: Fn) -> Fn:
         cleanup: Cleanup = {}
