@@ -394,7 +394,8 @@ def _cut(e: FnEmitter, op: Op) -> Results:
 
     def single() -> str:
         byte = e.convert("zext", "i8", e.load("i8", data), "i64")
-        return e.ptr_add(_letters(e.module), e.mul(byte, str(LETTER)))
+        offset = e.mul(byte, str(LETTER))
+        return e.immortal(f"getelementptr inbounds i8, ptr {_letters(e.module)}, i64 {offset}")
 
     return ((single_or_several(e, count, "ptr", single, several),),)
 

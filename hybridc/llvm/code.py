@@ -14,6 +14,14 @@ from contextlib import contextmanager
 from hybridc.llvm.definitions import LOOP
 from hybridc.llvm.module import Leaves, Module
 
+IMMORTAL = "%always"
+"""How operands begin that are blocks which nobody counts, though they are no constants."""
+
+
+def immortal(block: str) -> bool:
+    """Whether a block is none, or one that nobody counts."""
+    return block == "null" or block.startswith(("@", IMMORTAL))
+
 
 def float_text(value: float, llvm: str) -> str:
     """A float constant, rounded to its type."""
@@ -88,6 +96,8 @@ class Code:
         self.here = "entry"
         self.dead = False
         self._count = 0
+        self.perhaps: set[str] = set()
+        """Pointers that are blocks which nobody counts, on some ways that lead to them."""
 
     # ---- names and text
     def tmp(self) -> str:
@@ -102,6 +112,13 @@ class Code:
         """An instruction with a result."""
         self._count += 1
         out = f"%t{self._count}"
+        self.lines.append(f"  {out} = {text}")
+        return out
+
+    def immortal(self, text: str) -> str:
+        """An instruction that gives such a block."""
+        self._count += 1
+        out = f"{IMMORTAL}{self._count}"
         self.lines.append(f"  {out} = {text}")
         return out
 
@@ -147,7 +164,18 @@ class Code:
 
     def phi(self, llvm: str, incoming: Sequence[tuple[str, str]]) -> str:
         """(value, label) pairs."""
-        return self.ins(f"phi {llvm} " + ", ".join(f"[ {v}, %{b} ]" for v, b in incoming))
+        text = f"phi {llvm} " + ", ".join(f"[ {v}, %{b} ]" for v, b in incoming)
+        return self._one_of(llvm, [v for v, _ in incoming], text)
+
+    def _one_of(self, llvm: str, values: Sequence[str], text: str) -> str:
+        """The instruction that gives one of these."""
+        uncounted = [immortal(v) or v in self.perhaps for v in values] if llvm == "ptr" else []
+        if uncounted and all(map(immortal, values)):
+            return self.immortal(text)
+        out = self.ins(text)
+        if any(uncounted):
+            self.perhaps.add(out)
+        return out
 
     def phi_slot(self, llvm: str) -> tuple[str, int]:
         """A phi whose incoming values are given later with `fill_phi`."""
@@ -259,7 +287,7 @@ class Code:
         return self.ins(f"fcmp {how} {llvm} {a}, {b}")
 
     def select(self, cond: str, llvm: str, a: str, b: str) -> str:
-        return self.ins(f"select i1 {cond}, {llvm} {a}, {llvm} {b}")
+        return self._one_of(llvm, (a, b), f"select i1 {cond}, {llvm} {a}, {llvm} {b}")
 
     def convert(self, how: str, source: str, value: str, target: str) -> str:
         """zext, sext, trunc, sitofp, fpext, bitcast..."""

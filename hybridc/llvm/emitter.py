@@ -28,7 +28,7 @@ from hybridc.core.ir import NOWHERE, Atom, BufferT, Const, EnumT, Fn, Span, Type
 from hybridc.core.walk import hands_on
 from hybridc.llvm import pool, refcount, support
 from hybridc.llvm.abi import OFFSET, fault_code
-from hybridc.llvm.code import Code, bf16_bits, float_text
+from hybridc.llvm.code import Code, bf16_bits, float_text, immortal
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Leaves, Module, places_symbol
 
@@ -424,12 +424,15 @@ class FnEmitter(Code):
     def retain(self, t: Type, value: Leaves) -> None:
         self.share(value)
         for leaf, operand in zip(self.layouts.leaves(t), value, strict=True):
-            if leaf.counted is not None and not refcount.immortal(operand):
+            if leaf.counted is not None and not immortal(operand):
                 self.call("void", refcount.retain_helper(self.module), [("ptr", "%ctx"), ("ptr", operand)])
 
     def release(self, t: Type, value: Leaves) -> None:
         for helper, operand in refcount.release_plan(self.module, t, value):
-            self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
+            if operand in self.perhaps:
+                refcount.release_perhaps(self, helper, operand)
+            else:
+                self.call("void", helper, [("ptr", CTX), ("ptr", operand)])
 
 
 def _divided(cleanup: Cleanup, others: Collection[Cleanup]) -> tuple[Cleanup, Cleanup]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hybridc.core.ir import U8, BufferT, EnumT, Type
 from hybridc.llvm.abi import KEPT, KEPT_ADDRESS, KEPT_PLACE, OFFSET
-from hybridc.llvm.code import Code
+from hybridc.llvm.code import Code, immortal
 from hybridc.llvm.definitions import symbol
 from hybridc.llvm.layout import HEADER, Shape
 from hybridc.llvm.module import EMPTY, Leaves, Module
@@ -65,6 +65,14 @@ def release_here(code: Code, kind: BufferT | EnumT, block: str) -> None:
             code.call("void", release_helper(code.module, kind), [CTX, ("ptr", block)])
 
 
+def release_perhaps(code: Code, helper: str, block: str) -> None:
+    """Release without a call what nobody counts, as what is there often is."""
+    with code.when(code.icmp("ne", block, "null", "ptr")):
+        count = code.ins(f"load atomic i64, ptr {block} monotonic, align 8")
+        with code.when(code.icmp("sge", count, "0")):
+            code.call("void", helper, [CTX, ("ptr", block)])
+
+
 def drop_helper(module: Module) -> str:
     """i1 (ctx, block): one owner less; whether that was the last."""
 
@@ -107,11 +115,6 @@ def release_plan(module: Module, t: Type, value: Leaves) -> tuple[tuple[str, str
         for leaf, operand in zip(module.layouts.leaves(t), value, strict=True)
         if leaf.counted is not None and not immortal(operand)
     )
-
-
-def immortal(block: str) -> bool:
-    """Whether a block is none, or a constant, which nobody counts."""
-    return block == "null" or block.startswith("@")
 
 
 def is_empty(block: str) -> bool:
