@@ -203,7 +203,11 @@ def _kept_text(e: FnEmitter, op: Op) -> Results:
         e.retain(BYTES, (far,))
         return far
 
-    return ((e.either(e.icmp("sge", y, "0"), "ptr", short, long),), *_measures(e, x, y))
+    def several() -> str:
+        return e.either(e.icmp("sge", y, "0"), "ptr", short, long)
+
+    made = e.either(e.icmp("eq", y, str(1 << 56)), "ptr", lambda: _letter(e, x), several)
+    return ((made,), *_measures(e, x, y))
 
 
 def _measures(e: FnEmitter, x: str, y: str) -> Results:
@@ -394,8 +398,7 @@ def _cut(e: FnEmitter, op: Op) -> Results:
 
     def single() -> str:
         byte = e.convert("zext", "i8", e.load("i8", data), "i64")
-        offset = e.mul(byte, str(LETTER))
-        return e.immortal(f"getelementptr inbounds i8, ptr {_letters(e.module)}, i64 {offset}")
+        return _letter(e, byte)
 
     return ((single_or_several(e, count, "ptr", single, several),),)
 
@@ -412,6 +415,11 @@ def _cut_helper(module: Module) -> str:
         code.finish()
 
     return module.helper("hyb.cut", make)
+
+
+def _letter(code: Code, byte: str) -> str:
+    """The buffer of one byte."""
+    return code.immortal(f"getelementptr inbounds i8, ptr {_letters(code.module)}, i64 {code.mul(byte, str(LETTER))}")
 
 
 def _letters(module: Module) -> str:

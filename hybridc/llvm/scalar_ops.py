@@ -109,6 +109,12 @@ def _int_divmod(e: FnEmitter, u: Use, message: str) -> tuple[str, str]:
         q, r = e.op2("udiv", t, a, b), e.op2("urem", t, a, b)
         e.natural |= {q, r}
         return q, r
+    if b.isdigit() and b != "0":
+        # Below zero, what is left to the complement is rounded up, so the complement of that is rounded down: of a
+        # constant shorter than to round towards zero, as the processor does, and then to look whether that was right.
+        sign = e.op2("ashr", t, a, str(int(t[1:]) - 1))
+        q = e.op2("xor", t, e.op2("udiv", t, e.op2("xor", t, a, sign), b), sign)
+        return q, e.op2("sub", t, a, e.op2("mul", t, q, b))
     if positive or _nonzero_constant(b) and b != "-1":
         divisor, minus = b, "false"
     else:
