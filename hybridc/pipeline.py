@@ -29,6 +29,7 @@ from hybridc.passes import (
     inline,
     into_part,
     invariant,
+    lifted,
     one_loop,
     options,
     place,
@@ -65,6 +66,7 @@ Passes = list[tuple[str, Pass]]
 
 PRIMAL: Passes = [
     ("prune", dce.prune),
+    ("lifted", lifted.run),
     ("unpack", unpack.run),
     ("simplify", lambda core, roots: simplify.run(core)),
     ("inline", inline.run),

@@ -4,6 +4,7 @@ Before derivatives are written out, and after it again:
 
     dce.py, cases.py            what nothing needs goes, and cases that nothing makes
     entries.py                  what is called from outside and within, for each
+    lifted.py                   maps of constants, before loops and around calls
     unpack.py, options.py       aggregates and options that are only taken apart
     apart.py                    what derivatives go through and is called from outside too, for the program alone
     inline.py, whole.py         small functions, and what is differentiated, where they are called

@@ -8,7 +8,7 @@ need not be made (passes/views.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from hybridc.base.immutable import replace
 from hybridc.base.names import unused
@@ -26,7 +26,12 @@ def run(program: Program, roots: Iterable[str]) -> Program:
     if not wanted:
         return program
     opened = {name for name, _ in unpacked(program, set())}
-    changed = {n: unused(f"{n} within", program.fns) for n in wanted if n in opened}
+    return divided(program, [n for n in wanted if n in opened])
+
+
+def divided(program: Program, names: Collection[str]) -> Program:
+    """With a function for the program's own calls beside each of these."""
+    changed = {n: unused(f"{n} within", program.fns) for n in names}
     if not changed:
         return program
     fns = {name: with_others(fn, changed, {}) for name, fn in program.fns.items()}
