@@ -12,6 +12,7 @@ A program:
 
 A function:
 
+    branches.py, conditions.py  branches, matches and where they meet; conditions of several parts
     functions.py, control.py    the whole, and its blocks, branches, loops and calls; parallel.py: `parallel`
     emitter.py, code.py         what operators write their code with (read emitter.py first)
     table.py                    the code of every operator, by its name

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import takewhile
 
 from hybridc.core.ir import (
     RETURN,
-    Arm,
-    Atom,
     Block,
     BufferT,
     Call,
-    Const,
-    EnumT,
     Exit,
     Fault,
     Fn,
@@ -29,21 +24,19 @@ from hybridc.core.ir import (
     Var,
     Yield,
 )
-from hybridc.llvm.aggregate_ops import tag_of
+from hybridc.llvm.branches import Branches, Strip
 from hybridc.llvm.buffer_ops import owned
 from hybridc.llvm.device import emit_device
 from hybridc.llvm.emitter import CTX, FnEmitter, call_fn, load_results
 from hybridc.llvm.fused import emit_fused
 from hybridc.llvm.lanes import lanes_of
-from hybridc.llvm.layout import HEADER
 from hybridc.llvm.made_over import emit_made_over, made_next
 from hybridc.llvm.module import Leaves
-from hybridc.llvm.opening import opened, opening
 from hybridc.llvm.parallel import emit_parallel
 from hybridc.llvm.scalar_ops import SCALAR_ROWS
 from hybridc.llvm.table import EMIT
 from hybridc.llvm.tensor_access import tensor_of, writable
-from hybridc.llvm.unit import Join, Pace, Unit, fn_symbol, leaf_types, pace, pace_of
+from hybridc.llvm.unit import Join, Pace, fn_symbol, leaf_types, pace, pace_of
 from hybridc.passes.counted import Counted, counted, positive_stop
 
 KEEPS_SOLE = frozenset(SCALAR_ROWS) | {
@@ -56,67 +49,8 @@ STRIP = 4096
 """Turns between two polls of a loop whose turns are quick."""
 
 
-@dataclass(frozen=True)
-class Strip:
-    """What a slow statement needs to be the last one of its strip: the turn's number, and where the strip's end is."""
-
-    index: str
-    limit: str
-
-
-class Writer:
+class Writer(Branches):
     """Writes blocks into one function."""
-
-    def __init__(self, unit: Unit, e: FnEmitter):
-        self.unit = unit
-        self.e = e
-        self.itself: Callable[[Call], Leaves] | None = None
-        """Writes a call of the function itself in place; what it returns."""
-        self.targets: dict[int, Join] = {}
-        self.strip: Strip | None = None
-        """The strip that this is a turn of, if some of its ways are not quick."""
-        self.instead: dict[int, Callable[[Callable[[], None]], None]] = {}
-        """What is written in the place of statements, by their addresses; it may write the statement too."""
-
-    # ---- joins
-    def join(self, outs: Sequence[Var], hint: str) -> Join:
-        return Join(self.e.label(hint), leaf_types(self.unit, [v.type for v in outs]))
-
-    def arrive(self, join: Join, values: Sequence[Atom]) -> None:
-        leaves = tuple(leaf for a in values for leaf in self.e.leaves(a))
-        self.bring(join, leaves)
-        self.e.jump(join.label)
-
-    def bring(self, join: Join, leaves: Leaves) -> None:
-        """These values arrive from the block being written."""
-        join.arrivals.append((leaves, self.e.here))
-        join.shared.update(i for i, leaf in enumerate(leaves) if not self.e.alone(leaf))
-
-    def meet(self, join: Join) -> Leaves:
-        """Begin the join's block; its values. Without arrivals what follows is dead."""
-        if not join.arrivals:
-            self.e.dead = True
-            return ()
-        self.e.start(join.label)
-        if len(join.arrivals) == 1:
-            return join.arrivals[0][0]
-        values: list[str] = []
-        for i, llvm in enumerate(join.types):
-            given = [(leaves[i], block) for leaves, block in join.arrivals]
-            same = all(v == given[0][0] for v, _ in given)
-            values.append(given[0][0] if same else self.e.phi(llvm, given))
-            if i not in join.shared:
-                self.e.sole.add(values[-1])
-        return tuple(values)
-
-    def bind(self, outs: Sequence[Var], value: Leaves) -> None:
-        if self.e.dead:
-            return
-        at = 0
-        for var in outs:
-            count = len(self.e.layouts.leaves(var.type))
-            self.e.bind(var, value[at : at + count])
-            at += count
 
     # ---- blocks and statements
     def block(self, block: Block, end: Join, start: int = 0) -> None:
@@ -124,7 +58,18 @@ class Writer:
         released: set[Var | None] = set()
         """By a kernel, before its statement."""
         over: dict[int, Var] = {}
+        parts = 0
+        """Of a condition that are written."""
         for i, stmt in enumerate(block.stmts[start:], start):
+            if parts:
+                parts -= 1
+                continue
+            if isinstance(stmt, If) and (several := self.conditions(block, i)):
+                self.put_together(several)
+                parts = len(several) - 1
+                if self.e.dead:
+                    return
+                continue
             old = self.released(stmt)
             if isinstance(stmt, Fused) and not stmt.device:
                 released |= self.fused(stmt, takewhile(bool, map(self.released, block.stmts[i + 1 :])))
@@ -244,81 +189,6 @@ class Writer:
         self.targets[RETURN] = end
         self.block(fn.body, end)
         return self.meet(end)
-
-    def if_(self, stmt: If) -> None:
-        """An arm that only yields needs no block: the branch leads straight to the end; two such are a select."""
-        e = self.e
-        if isinstance(stmt.cond, Const):
-            taken = stmt.then if stmt.cond.value else stmt.orelse
-            end = self.join(stmt.outs, "end")
-            self.block(taken, end)
-            self.bind(stmt.outs, self.meet(end))
-            return
-        end = self.join(stmt.outs, "end")
-        direct = [not arm.stmts and isinstance(arm.tail, Yield) for arm in (stmt.then, stmt.orelse)]
-        cond = e.one(stmt.cond)
-        if all(direct):
-            self.choose(stmt, cond, end.types)
-            return
-        labels = [end.label if d else e.label(hint) for d, hint in zip(direct, ("then", "else"), strict=True)]
-        for d, arm in zip(direct, (stmt.then, stmt.orelse), strict=True):
-            if d:
-                self.bring(end, tuple(leaf for a in arm.tail.values for leaf in e.leaves(a)))
-        e.branch(cond, *labels)
-        for d, label, arm in zip(direct, labels, (stmt.then, stmt.orelse), strict=True):
-            if not d:
-                e.start(label)
-                self.block(arm, end)
-        self.bind(stmt.outs, self.meet(end))
-
-    def choose(self, stmt: If, cond: str, types: list[str]) -> None:
-        e = self.e
-        a, b = (tuple(leaf for x in arm.tail.values for leaf in e.leaves(x)) for arm in (stmt.then, stmt.orelse))
-        chosen = [x if x == y else e.select(cond, t, x, y) for t, x, y in zip(types, a, b, strict=True)]
-        e.sole.update(c for c, x, y in zip(chosen, a, b, strict=True) if e.alone(x) and e.alone(y))
-        self.bind(stmt.outs, tuple(chosen))
-
-    def match(self, stmt: Match) -> None:
-        e = self.e
-        t = stmt.subject.type
-        assert isinstance(t, EnumT)
-        subject = e.one(stmt.subject)
-        plain = e.module.program.enums[t.name].plain
-        labels = [e.label("case") for _ in stmt.arms]
-        end = self.join(stmt.outs, "end")
-        if len(labels) == 1:
-            e.jump(labels[0])
-        else:
-            # Every case is there: the last needs no test.
-            tags = [e.layouts.case(t, arm.case)[0] for arm in stmt.arms[:-1]]
-            cases = " ".join(f"i64 {tag}, label %{label}" for tag, label in zip(tags, labels, strict=False))
-            e.do(f"switch i64 {tag_of(e, t, subject)}, label %{labels[-1]} [ {cases} ]")
-        for label, arm in zip(labels, stmt.arms, strict=True):
-            e.start(label)
-            if not plain:
-                self.load_fields(subject, arm.fields)
-            self.block(arm.body, end, 0 if plain else self.opened(t, subject, arm))
-        self.bind(stmt.outs, self.meet(end))
-
-    def opened(self, t: EnumT, subject: str, arm: Arm) -> int:
-        """Take a value apart that is needed no more (opening.py); how many statements of the arm have done so."""
-        at = opening(arm)
-        head = arm.body.stmts[: max(at, 0)]
-        retains = [s for s in head if isinstance(s, Op) and s.op == "retain"]
-        for s in head:
-            if s not in retains:
-                self.stmt(s)
-        if at < 0 or opened(self.e, t, subject, arm, at):
-            return at + 1
-        for retain in retains:
-            self.stmt(retain)
-        return at
-
-    def load_fields(self, subject: str, fields: Sequence[Var]) -> None:
-        e = self.e
-        payload = e.layouts.payload(tuple(v.type for v in fields))
-        loaded = tuple(e.load(leaf.llvm, e.ptr_add(subject, HEADER + leaf.offset)) for leaf in payload.leaves)
-        self.bind(fields, loaded)
 
     def loop(self, stmt: Loop) -> None:
         turns = counted(stmt)
