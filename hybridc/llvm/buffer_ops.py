@@ -149,6 +149,11 @@ def _len(e: FnEmitter, op: Op) -> Results:
 def _place(e: FnEmitter, op: Op) -> Results:
     """An index from the front needs one comparison; one from the end is out of line."""
     index, length = (e.one(a) for a in op.args)
+    if not index.startswith("%"):
+        place = e.add(length, index) if index.startswith("-") else index
+        with e.unless(e.icmp("ult", place, length)):
+            e.fault_index(index, length)
+        return ((place,),)
     front, ready, back = e.icmp("ult", index, length), e.label("place"), e.label("back")
     before = e.here
     e.branch(front, ready, back, likely=True)
