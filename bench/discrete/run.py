@@ -92,11 +92,11 @@ def numeric(library: ctypes.CDLL, numba: object) -> list[Workload]:
 
 
 def programs(library: ctypes.CDLL, numba: object) -> list[Workload]:
-    mod = hybridc.load(str(HERE / "programs.hyb"))
+    programs, games = (hybridc.load(str(HERE / name)) for name in ("programs.hyb", "games.hyb"))
     return [
         Workload(what, partial(getattr(mod, name), *sizes), {"C++": c_function(library, name, *sizes, result=result)},
                  [(("C++",), 1.05)], close)
-        for what, name, sizes, result in (
+        for mod, rows in ((programs, (
             ("longest common subsequence", "lcs", (2000,), ctypes.c_int64),
             ("edit distance, a table", "letter_distance", (2000,), ctypes.c_int64),
             ("knapsack", "knapsack", (200, 10_000), ctypes.c_int64),
@@ -104,7 +104,15 @@ def programs(library: ctypes.CDLL, numba: object) -> list[Workload]:
             ("sudoku", "sudoku", (3,), ctypes.c_int64),
             ("LU decomposition", "decomposition", (300,), ctypes.c_double),
             ("product of matrices", "product", (300,), ctypes.c_double),
-        )
+        )), (games, (
+            ("life, lists of lists", "life", (200,), ctypes.c_int64),
+            ("tic-tac-toe, minimax", "tictactoe", (9,), ctypes.c_int64),
+            ("Connect-Four, alpha-beta to depth 12", "connect", (12,), ctypes.c_int64),
+            ("spiral", "spiral", (1000,), ctypes.c_int64),
+            ("7 to the power of 2¹², by squares", "powers", (12,), ctypes.c_int64),
+            ("roman numerals, there and back", "romans", (20_000,), ctypes.c_int64),
+        )))
+        for what, name, sizes, result in rows
     ]
 
 
