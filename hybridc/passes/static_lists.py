@@ -57,6 +57,8 @@ class _Lists:
         for s in statements(self.fn.body):
             if isinstance(s, Op) and self.is_constant(s):
                 self.made[s.outs[0]] = s
+        if not any(s.op == "buffer_set" for s in self.made.values()):
+            return self.fn
         lists = {v for v in self.made if self.holds_list(v.type)}
         before = -1
         while len(lists) != before:
