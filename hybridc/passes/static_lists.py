@@ -50,6 +50,8 @@ class _Lists:
         self.program, self.fn, self.borrowed = program, fn, borrowed
         self.made: dict[Var, Op] = {}
         """What is made of constants alone."""
+        self.length: dict[Atom, int] = {}
+        """Of the buffers among it."""
 
     def run(self) -> Fn:
         if "buffer_set" not in operators(self.fn):
@@ -57,18 +59,23 @@ class _Lists:
         for s in statements(self.fn.body):
             if isinstance(s, Op) and self.is_constant(s):
                 self.made[s.outs[0]] = s
+                if s.op == "buffer_new":
+                    self.length[s.outs[0]] = _number(s.args[0])
+                elif s.op == "buffer_set":
+                    self.length[s.outs[0]] = self.length[s.args[0]]
         if not any(s.op == "buffer_set" for s in self.made.values()):
             return self.fn
         lists = {v for v in self.made if self.holds_list(v.type)}
+        for b in all_blocks(self.fn.body):
+            lists.difference_update(b.tail.values)  # type: ignore[arg-type]
+        backwards = [*statements(self.fn.body)][::-1]  # what is kept is so before what it is made of
         before = -1
         while len(lists) != before:
             before = len(lists)
-            for s in statements(self.fn.body):
+            for s in backwards:
                 if isinstance(s, Op) and s.outs[:1] and s.outs[0] in lists:
                     continue
                 lists.difference_update(a for i, a in enumerate(args_of(s)) if not self.only_read(s, i))
-            for b in all_blocks(self.fn.body):
-                lists.difference_update(b.tail.values)  # type: ignore[arg-type]
         lists = {v for v in lists if self.made[v].op == "buffer_set"}
         if not lists:
             return self.fn
@@ -83,14 +90,7 @@ class _Lists:
             return False
         if s.op == "buffer_new":
             return 0 < _number(s.args[0]) <= LARGEST and self.zero(s.outs[0].type) is not None
-        return s.op != "buffer_set" or 0 <= _number(s.args[1]) < self.length(s.args[0])
-
-    def length(self, a: Atom) -> int:
-        """Of a buffer of constants; 0 if it is made in another way."""
-        made = self.made[a]  # type: ignore[index]
-        while made.op == "buffer_set":
-            made = self.made[made.args[0]]  # type: ignore[index]
-        return _number(made.args[0]) if made.op == "buffer_new" else 0
+        return s.op != "buffer_set" or 0 <= _number(s.args[1]) < self.length.get(s.args[0], 0)
 
     def zero(self, t: Type, within: tuple[Type, ...] = ()) -> object:
         """What a fresh buffer holds, or None if no constants are written for the type."""
