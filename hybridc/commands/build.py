@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 from hybridc import driver
@@ -50,6 +53,8 @@ def build(
         raise click.UsageError("--weights goes with one FILE, which is built")
     if values and c_header:
         raise click.UsageError("--weights is for the artifact; a library for C reads values with NAME_load")
+    if not emit:
+        _apart(files, output)
     made: list[Written] = []
 
     def work(file: str) -> None:
@@ -71,6 +76,16 @@ def build(
             write_depfile(depfile, made)
         except OSError as e:
             raise Failure(f"{depfile}: {e.strerror or e}") from None
+
+
+def _apart(files: tuple[str, ...], output: str | None) -> None:
+    """No two of the files may become one artifact."""
+    made: dict[str, str] = {}
+    for file in files:
+        path = os.path.join(output or os.path.dirname(file), f"{Path(file).stem}.hybx")
+        other = made.setdefault(os.path.realpath(path), file)
+        if os.path.realpath(other) != os.path.realpath(file):
+            raise click.UsageError(f"{other} and {file} would both be {path}: build them into different folders")
 
 
 def _weights(given: tuple[str, ...]) -> dict[str, str]:

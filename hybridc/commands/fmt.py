@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def _read(file: str, name: str) -> str:
 
 
 def _write(file: str, text: str) -> None:
+    """In place of the file, also where a link leads to it; who may read or run it stays."""
     try:
-        write(Path(file), text.encode())
+        path = Path(file).resolve()
+        write(path, text.encode(), stat.S_IMODE(path.stat().st_mode))
     except OSError as e:
         raise Failure(f"{file}: {e.strerror or e}") from None
