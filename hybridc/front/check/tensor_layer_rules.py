@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from hybridc.base.source import Span
 from hybridc.front.check import tree
@@ -83,19 +84,26 @@ def _dot(a: Arguments, expected: Type | None) -> tree.Expr:
 
 _TERM = r"[a-zA-Z]*(?:\.\.\.)?[a-zA-Z]*"
 _EQUATION = re.compile(rf"({_TERM}(?:,{_TERM})*)(?:->({_TERM}))?\Z")
+REST = "..."
 _AXES = "0123456789"
 """What stands for the axes of a `...`, the last one for the last."""
 
 
-def _spelled(names: str, rank: int) -> str:
-    """The letters of a term, with some for its `...`."""
-    count = max(rank - len(names) + 3, 0)
-    return names.replace("...", _AXES[len(_AXES) - count :])
+def spelled(names: str, rank: int) -> str:
+    """The letters of an operand of this rank, with some for its `...`."""
+    count = max(rank - len(names) + len(REST), 0)
+    return names.replace(REST, _AXES[len(_AXES) - count :])
+
+
+def result_spelled(names: str, inputs: Iterable[str]) -> str:
+    """The letters of the result, with all that stand for a `...` of the operands, which are spelled."""
+    found = set().union(*inputs)
+    return names.replace(REST, "".join(c for c in _AXES if c in found))
 
 
 @rule("einsum", "equation *operands")
 def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
-    """attrs `inputs` (letters of each operand) and `output`."""
+    """attrs `inputs` (letters and `...` of each operand) and `output`."""
     text = a.constant("equation")
     match = _EQUATION.match(text.replace(" ", "")) if isinstance(text, str) else None
     if match is None:
@@ -104,37 +112,54 @@ def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
     if len(inputs) != len(a.rest):
         raise a.wrong(f"einsum \"{text}\" takes {len(inputs)} tensors, not {len(a.rest)}")
     kind, operands = join(a.ctx, [a.value(e) for e in a.rest], a.call.span, "einsum")
-    inputs = [_spelled(names, len(shape(x.type))) for names, x in zip(inputs, operands, strict=True)]
-    letters = "".join(inputs)
-    batch = "".join(c for c in _AXES if c in letters)
-    if match[2] is not None:
-        output = match[2].replace("...", batch)
-    else:
-        output = batch + "".join(sorted(c for c in set(letters) - set(batch) if letters.count(c) == 1))
-    strange = next((c for c in output if c not in letters or output.count(c) > 1), None)
+    letters = "".join(inputs).replace(REST, "")
+    output = match[2]
+    if output is None:
+        rest = REST if any(REST in names for names in inputs) else ""
+        output = rest + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    named = output.replace(REST, "")
+    strange = next((c for c in named if c not in letters or named.count(c) > 1), None)
     if strange is not None:
         raise a.wrong(f"einsum \"{text}\": `{strange}` of the result "
                       + ("appears twice" if strange in letters else "is in no operand"), a.given["equation"])
+    t = of_shape(kind, _einsum_shape(a, str(text), inputs, output, operands))
+    return a.built(t, *operands, inputs=tuple(inputs), output=output)
+
+
+def _einsum_shape(a: Arguments, text: str, inputs: list[str], output: str, operands: list[tree.Expr]) -> Shape:
+    shapes = [shape(x.type) for x in operands]
+    hidden: Shape | None = None
+    """What every `...` stands for, where a `*` name is among it."""
+    if any(isinstance(d, PackVar) for dims in shapes for d in dims):
+        for i, (names, dims) in enumerate(zip(inputs, shapes, strict=True)):
+            before, dots, after = names.partition(REST)
+            if dots:
+                rest = dims[len(before) : len(dims) - len(after)]
+                hidden = rest if hidden is None else same_shape(a.ctx, hidden, rest, a.call.span, f"einsum \"{text}\"")
+                shapes[i] = dims[: len(before)] + dims[len(dims) - len(after) :]
     bound: dict[str, Dim] = {}
-    for names, x in zip(inputs, operands, strict=True):
-        dims = shape(x.type)
-        if not has_rank(dims, len(names)):
-            a.ctx.error("HYB401", f"einsum \"{text}\": `{names}` has {len(names)} letters for shape {show_shape(dims)}",
-                        x.span)
+    terms: list[str] = []
+    for names, dims, x in zip(inputs, shapes, operands, strict=True):
+        terms.append(names.replace(REST, "") if hidden is not None else spelled(names, len(dims)))
+        if not has_rank(dims, len(terms[-1])):
+            count = len(names.replace(REST, ""))
+            a.ctx.error("HYB401", f"einsum \"{text}\": `{names}` has {count} letters for shape "
+                        f"{show_shape(shape(x.type))}", x.span)
             raise Stop
-        for letter, d in zip(names, dims, strict=True):
+        for letter, d in zip(terms[-1], dims, strict=True):
             assert isinstance(d, Dim)
             old = bound.setdefault(letter, d)
             agreed = same_dim(a.ctx, old, d)
             if agreed is None:
-                shapes = " and ".join(show_shape(shape(o.type)) for o in operands)
-                shown = "..." if letter in _AXES else letter
-                message = f"einsum \"{text}\" of shapes {shapes}: `{shown}` is both {old} and {d}"
+                all_shapes = " and ".join(show_shape(shape(o.type)) for o in operands)
+                shown = REST if letter in _AXES else letter
+                message = f"einsum \"{text}\" of shapes {all_shapes}: `{shown}` is both {old} and {d}"
                 a.ctx.error("HYB401", message, a.call.span)
                 raise Stop
             bound[letter] = agreed
-    t = of_shape(kind, tuple(bound[c] for c in output))
-    return a.built(t, *operands, inputs=tuple(inputs), output=output)
+    before, dots, after = output.partition(REST)
+    middle = hidden if hidden is not None else tuple(bound[c] for c in _AXES if c in bound)
+    return (*(bound[c] for c in before), *(middle if dots else ()), *(bound[c] for c in after))
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------

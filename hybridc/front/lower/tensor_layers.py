@@ -9,6 +9,7 @@ from hybridc.base.types import BOOL, INT
 from hybridc.core import ir
 from hybridc.core.builder import integer
 from hybridc.front.check import tree
+from hybridc.front.check.tensor_layer_rules import REST, result_spelled, spelled
 from hybridc.front.lower.core import Lowerer, Value
 from hybridc.front.lower.tensor_base import (
     args,
@@ -108,6 +109,8 @@ def _einsum(lw: Lowerer, node: tree.Builtin) -> Value:
     operands = args(lw, node)
     inputs, output = node.attr("inputs"), node.attr("output")
     assert isinstance(inputs, tuple) and isinstance(output, str)
+    inputs = [spelled(names, rank(x.type)) for x, names in zip(operands, inputs, strict=True)]
+    output = result_spelled(output, inputs)
     terms = [_diagonal(lw, x, names) for x, names in zip(operands, inputs, strict=True)]
     while len(terms) > 1:
         (x, left), (y, right) = terms[:2]
@@ -158,7 +161,8 @@ def _contract(lw: Lowerer, x: ir.Atom, left: str, y: ir.Atom, right: str, later:
         y = t.transpose(b, y, [right.index(c) for c in names if c in right])
         return t.map(b, "mul", [x, y], [_ascending([c in z for c in names]) for z in (left, right)]), names
     for c in (*batch, *summed):
-        require_equal(lw, sizes[c], other[c], f"einsum: the sizes of `{c}` differ")
+        shown = c if c.isalpha() else REST
+        require_equal(lw, sizes[c], other[c], f"einsum: the sizes of `{shown}` differ")
 
     def arranged(z: ir.Atom, letters: str, free: list[str], have: dict[str, ir.Atom]) -> ir.Atom:
         z = t.transpose(b, z, [letters.index(c) for c in (*batch, *free, *summed)])
