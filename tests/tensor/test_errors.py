@@ -49,6 +49,8 @@ CASES = [
     ("fn f(x: f32[N, 4], w: f32[3]):\n    layer_norm(x, w)", ["[N, 4]", "[3]"]),
     ("fn f(x: f32[2, 3, 5, 5], w: f32[4, 2, 3, 3]):\n    conv2d(x, w)", ["3 channels", "2"]),
     ("fn f(x: f32[1, 1, 2, 2], w: f32[1, 1, 3, 3]):\n    conv2d(x, w)", ["window"]),
+    ('fn f(x: f32[2, 5], w: f32[4, 2, 3]):\n    conv1d(x, w, stride=2, padding="same")', ["stride of 1"]),
+    ('fn f(x: f32[2, 5], w: f32[4, 2, 3]):\n    conv1d(x, w, padding="full")', ["\"same\" or \"valid\""]),
     ("fn f(x: f32[3, 4], y: int[5]):\n    cross_entropy(x, y)", ["[3, 4]", "[5]"]),
     ("fn f(q: f32[3, 4], k: f32[3, 5]):\n    attention(q, k, k)", ["[3, 4]", "[3, 5]"]),
     ("fn f(x: f32[3]):\n    exp(x, 1)", ["1 argument"]),

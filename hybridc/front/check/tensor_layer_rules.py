@@ -203,10 +203,23 @@ def window_dim(a: Arguments, length: Dim, kernel: Dim, stride: Dim, padding: Dim
     return a.ctx.fresh_dim()
 
 
+def _padding_word(a: Arguments) -> bool:
+    """Whether `padding` is "same"; "valid" is none."""
+    e = a.given.get("padding")
+    if not isinstance(e, syntax.Literal) or not isinstance(e.value, str):
+        return False
+    if e.value not in ("same", "valid"):
+        raise a.wrong(f"`padding` of {a.name} is ints, \"same\" or \"valid\"", e)
+    del a.given["padding"]
+    return e.value == "same"
+
+
 @rule("conv1d conv2d", "x weight bias stride padding dilation groups")
 def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
-    """args: x, weight, bias if given, then stride, padding, dilation (one int for each axis) and groups."""
+    """args: x, weight, bias if given, then stride, padding, dilation (one int for each axis) and groups; attr `same`:
+    padding that keeps the lengths."""
     n = 1 if a.name == "conv1d" else 2
+    same = _padding_word(a)
     x, weight = a.float_tensor("x", n + 1), a.float_tensor("weight")
     operands = [x, weight, *([a.tensor("bias")] if a.has("bias") else [])]
     kind, operands = join(a.ctx, operands, a.call.span, a.name, True)
@@ -220,6 +233,8 @@ def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
         values, pair = a.pair(name, default)
         settings += values[:n]
         sizes.append(pair[:n])
+    if same and any(stride.constant != 1 for stride in sizes[0]):
+        raise a.wrong("padding \"same\" is for a stride of 1", a.given["stride"])
     groups = a.size(a.given["groups"]) if a.has("groups") else tree.Const(INT, a.call.span, 1)
     g = a.ctx.dim_of(groups)
     channels, each = dim_at(dims, -n - 1), w[1]
@@ -230,12 +245,12 @@ def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
         raise Stop
     if a.has("bias"):
         same_shape(a.ctx, (w[0],), shape(operands[2].type), a.call.span, f"the bias of {a.name}")
-    out = tuple(
+    out = dims[-n:] if same else tuple(
         window_dim(a, dim_at(dims, i - n), w[2 + i], sizes[0][i], sizes[1][i], sizes[2][i])  # type: ignore[arg-type]
         for i in range(n)
     )
     t = of_shape(kind, (*dims[: -n - 1], w[0], *out))
-    return a.built(t, *operands, *settings, groups, bias=a.has("bias"))
+    return a.built(t, *operands, *settings, groups, bias=a.has("bias"), same=same)
 
 
 @rule("max_pool2d avg_pool2d", "x kernel stride padding dilation")

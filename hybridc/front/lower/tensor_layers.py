@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hybridc.base.types import BOOL, INT
 from hybridc.core import ir
-from hybridc.core.builder import integer
+from hybridc.core.builder import Builder, integer
 from hybridc.front.check import tree
 from hybridc.front.check.tensor_layer_rules import REST, result_spelled, spelled
 from hybridc.front.lower.core import Lowerer, Value
@@ -221,6 +221,10 @@ def _conv(lw: Lowerer, node: tree.Builtin) -> Value:
     if n == 1:
         area, kernel = [integer(1), *area], [integer(1), *kernel]
         stride, dilation, padding = [integer(1), *stride], [integer(1), *dilation], [integer(0), *padding]
+    spread: list[ir.Atom] = []
+    if node.attr("same"):
+        spread = [t.mul(b, d, t.sub(b, k, integer(1))) for d, k in zip(dilation, kernel, strict=True)]
+        padding = [_half(b, t.add(b, s, integer(1))) for s in spread]
     batch = t.product(b, lead)
     settings = [*kernel, *stride, *padding, *dilation]
     seen = t.windows(b, t.reshape(b, x, [batch, channels, *area]), settings, number(0, x))
@@ -242,7 +246,24 @@ def _conv(lw: Lowerer, node: tree.Builtin) -> Value:
         y = t.reshape(b, y, [batch, out_channels, columns])
     if bias is not None:
         y = t.map(b, "add", [y, bias], [(0, 1, 2), (None, 0, None)])
-    return t.reshape(b, y, [*lead, out_channels, *out[2 - n :]])
+    return _kept(b, t.reshape(b, y, [*lead, out_channels, *out[2 - n :]]), spread[2 - n :])
+
+
+def _half(b: Builder, n: ir.Atom) -> ir.Atom:
+    return integer(int(n.value) // 2) if isinstance(n, ir.Const) else b.op("floordiv", [n, integer(2)], INT)
+
+
+def _kept(b: Builder, y: ir.Atom, spread: Sequence[ir.Atom]) -> ir.Atom:
+    """Without the first place of an axis whose windows were given an odd number of zeros, one more at the end than
+    before: so many stood at both ends."""
+    count = rank(y.type)
+    kinds, bounds = [""] * count, []
+    for axis, n in enumerate(spread, count - len(spread)):
+        if isinstance(n, ir.Const) and n.value % 2 == 0:
+            continue
+        kinds[axis] = "ab"
+        bounds += [t.sub(b, n, t.mul(b, _half(b, n), integer(2))), t.dim(b, y, axis)]
+    return t.index(b, y, kinds, bounds)
 
 
 @lowers("max_pool2d avg_pool2d")
