@@ -11,7 +11,7 @@ from hybridc import driver
 from hybridc.base.targets import KNOWN
 from hybridc.build import Written, write_all, write_depfile
 from hybridc.c_library import NoLibrary
-from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each, progress, warn
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, cause, for_each, progress, warn
 
 
 @click.command()
@@ -66,7 +66,7 @@ def build(
                 made.append(write_all(file, output, root=root, target=target, weights=values, c_header=c_header,
                                       warn=lambda c: warn(c, error_format)))
         except (OSError, ValueError) as e:  # an artifact that cannot be read, a folder that cannot be written
-            raise Failure(f"{file}: {e}") from None
+            raise Failure(cause(file, e)) from None
         except NoLibrary as e:
             raise Failure(str(e)) from None
 
@@ -75,7 +75,7 @@ def build(
         try:
             write_depfile(depfile, made)
         except OSError as e:
-            raise Failure(f"{depfile}: {e.strerror or e}") from None
+            raise Failure(cause(depfile, e)) from None
 
 
 def _apart(files: tuple[str, ...], output: str | None) -> None:

@@ -74,6 +74,12 @@ def shown(e: BaseException) -> str:
     return "\n".join(filter(None, [chain(e), f"{type(e).__name__}: {e}"]))
 
 
+def cause(file: str, e: OSError | ValueError) -> str:
+    """Why a file cannot be read, loaded or written; what a fault of the system says without its name twice."""
+    text = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+    return text if text.startswith(f"{file}: ") else f"{file}: {text}"
+
+
 def for_each(files: Iterable[str], work: Callable[[str], object], error_format: str = "text") -> None:
     """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any, and
     with 2 at once where the command line asks for a target that does not exist."""

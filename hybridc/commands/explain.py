@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hybridc.base.made import write
-from hybridc.commands.common import ERROR_FORMAT, FILE, ROOT, Failure, for_each
+from hybridc.commands.common import ERROR_FORMAT, FILE, ROOT, Failure, cause, for_each
 from hybridc.explaining import explain as explained
 from hybridc.explaining import explain_page
 
@@ -38,6 +38,6 @@ def explain(
             try:
                 write(Path(output), text.encode())
             except OSError as e:
-                raise Failure(f"{output}: {e.strerror or e}") from None
+                raise Failure(cause(output, e)) from None
 
     for_each([file], work, error_format)

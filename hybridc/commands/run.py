@@ -16,6 +16,7 @@ from hybridc.commands.common import (
     USER_ERRORS,
     Failure,
     Interrupted,
+    cause,
     plain_warnings,
     progress,
     rendered,
@@ -37,6 +38,8 @@ def run(file: str, function: str, args: tuple[str, ...], root: str | None) -> No
             module = loading.load(file, root=root)
     except CompileError as e:
         raise rendered(e) from None
+    except (OSError, ValueError) as e:  # an artifact that cannot be read, an extern that nobody supplies
+        raise Failure(cause(file, e)) from None
     target = None if function.startswith("__") else getattr(module, function, None)
     if not callable(target):
         own = {n: v for n, v in vars(module).items() if not n.startswith("_") and v is not rng}

@@ -9,7 +9,7 @@ import click
 
 from hybridc import loading
 from hybridc.base.diagnostic import CompileError
-from hybridc.commands.common import FILES, ROOT, USER_ERRORS, plain_warnings, progress, rendered, shown
+from hybridc.commands.common import FILES, ROOT, USER_ERRORS, Failure, cause, plain_warnings, progress, rendered, shown
 
 
 @click.command()
@@ -24,6 +24,10 @@ def test(files: tuple[str, ...], root: str | None) -> None:
                 tests = loading.tests(file, root=root)
         except CompileError as e:
             rendered(e).show()
+            failed += 1
+            continue
+        except (OSError, ValueError) as e:  # an extern that nobody supplies
+            Failure(cause(file, e)).show()
             failed += 1
             continue
         for name, call in tests:

@@ -261,3 +261,18 @@ def test_a_warning_is_its_text_alone(run, tmp_path: Path):
     assert warned.stderr.startswith("w.hyb:1:33: warning[HYB620]")
     for command in (("run", "w.hyb", "g", "2.0"), ("test", "w.hyb")):
         assert run(*command).stderr == warned.stderr
+
+
+def test_what_cannot_be_loaded_is_said_in_a_line(run, tmp_path: Path):
+    (tmp_path / "damaged.hybx").write_bytes(b"HYBX")
+    (tmp_path / "outside.hyb").write_text("extern fn e(x: f64) -> f64\nfn f(x: f64) -> f64: return e(x)\n")
+    missing = run("run", "missing.hybx", "f")
+    assert (missing.returncode, missing.stderr) == (1, "missing.hybx: No such file or directory\n")
+    for command in (("run", "damaged.hybx", "f"), ("run", "outside.hyb", "f", "1.0"), ("test", "outside.hyb")):
+        done = run(*command)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith(f"{command[1]}: ")
+
+
+def test_run_has_parameters_that_are_words_of_python(run, tmp_path: Path):
+    (tmp_path / "words.hyb").write_text("fn f(from: int, class: int) -> int: return from - class\n")
+    assert run("run", "words.hyb", "f", "5", "3").stdout == "2\n"
