@@ -103,7 +103,8 @@ def result_spelled(names: str, inputs: Iterable[str]) -> str:
 
 @rule("einsum", "equation *operands")
 def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
-    """attrs `inputs` (letters and `...` of each operand) and `output`."""
+    """attrs `inputs` (letters and `...` of each operand), `output`, and `ones`: the places of each operand's axes that
+    are 1 and stretched."""
     text = a.constant("equation")
     match = _EQUATION.match(text.replace(" ", "")) if isinstance(text, str) else None
     if match is None:
@@ -122,11 +123,13 @@ def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
     if strange is not None:
         raise a.wrong(f"einsum \"{text}\": `{strange}` of the result "
                       + ("appears twice" if strange in letters else "is in no operand"), a.given["equation"])
-    t = of_shape(kind, _einsum_shape(a, str(text), inputs, output, operands))
-    return a.built(t, *operands, inputs=tuple(inputs), output=output)
+    dims, ones = _einsum_shape(a, str(text), inputs, output, operands)
+    return a.built(of_shape(kind, dims), *operands, inputs=tuple(inputs), output=output, ones=ones)
 
 
-def _einsum_shape(a: Arguments, text: str, inputs: list[str], output: str, operands: list[tree.Expr]) -> Shape:
+def _einsum_shape(
+    a: Arguments, text: str, inputs: list[str], output: str, operands: list[tree.Expr]
+) -> tuple[Shape, tuple[tuple[int, ...], ...]]:
     shapes = [shape(x.type) for x in operands]
     hidden: Shape | None = None
     """What every `...` stands for, where a `*` name is among it."""
@@ -149,7 +152,8 @@ def _einsum_shape(a: Arguments, text: str, inputs: list[str], output: str, opera
         for letter, d in zip(terms[-1], dims, strict=True):
             assert isinstance(d, Dim)
             old = bound.setdefault(letter, d)
-            agreed = same_dim(a.ctx, old, d)
+            stretched = terms[-1].count(letter) == 1 and 1 in (old.constant, d.constant)
+            agreed = (d if old.constant == 1 else old) if stretched else same_dim(a.ctx, old, d)
             if agreed is None:
                 all_shapes = " and ".join(show_shape(shape(o.type)) for o in operands)
                 shown = REST if letter in _AXES else letter
@@ -159,7 +163,14 @@ def _einsum_shape(a: Arguments, text: str, inputs: list[str], output: str, opera
             bound[letter] = agreed
     before, dots, after = output.partition(REST)
     middle = hidden if hidden is not None else tuple(bound[c] for c in _AXES if c in bound)
-    return (*(bound[c] for c in before), *(middle if dots else ()), *(bound[c] for c in after))
+    ones = tuple(
+        # those behind a `...` are counted from the end
+        tuple(i if i < len(names.partition(REST)[0]) else i - len(term)
+              for i, (letter, d) in enumerate(zip(term, dims, strict=True))
+              if d == Dim.of(1) and bound[letter].constant != 1 and term.count(letter) == 1)
+        for names, term, dims in zip(inputs, terms, shapes, strict=True)
+    )
+    return (*(bound[c] for c in before), *(middle if dots else ()), *(bound[c] for c in after)), ones
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------

@@ -111,7 +111,9 @@ def _einsum(lw: Lowerer, node: tree.Builtin) -> Value:
     assert isinstance(inputs, tuple) and isinstance(output, str)
     inputs = [spelled(names, rank(x.type)) for x, names in zip(operands, inputs, strict=True)]
     output = result_spelled(output, inputs)
-    terms = [_diagonal(lw, x, names) for x, names in zip(operands, inputs, strict=True)]
+    ones = node.attr("ones")
+    assert isinstance(ones, tuple)
+    terms = [_diagonal(lw, *_without(lw, x, names, at)) for x, names, at in zip(operands, inputs, ones, strict=True)]
     while len(terms) > 1:
         (x, left), (y, right) = terms[:2]
         later = set(output).union(*(names for _, names in terms[2:]))
@@ -119,6 +121,15 @@ def _einsum(lw: Lowerer, node: tree.Builtin) -> Value:
     x, names = terms[0]
     x, names = _sum_out(lw, x, names, set(output))
     return t.transpose(lw.b, x, [names.index(c) for c in output]) if output else x
+
+
+def _without(lw: Lowerer, x: ir.Atom, names: str, ones: Sequence[int]) -> tuple[ir.Atom, str]:
+    """Without axes that are 1, as far as others have these letters longer."""
+    if not ones:
+        return x, names
+    kept = [i for i in range(len(names)) if i not in ones and i - len(names) not in ones]
+    sizes = t.dims(lw.b, x)
+    return t.reshape(lw.b, x, [sizes[i] for i in kept]), "".join(names[i] for i in kept)
 
 
 def _diagonal(lw: Lowerer, x: ir.Atom, names: str) -> tuple[ir.Atom, str]:
