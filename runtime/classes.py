@@ -6,7 +6,8 @@ Values may be nested a million deep, so nothing here recurses over them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import keyword
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hybridc_runtime.pickling import Home, reduced, rows_of, value_of
@@ -61,8 +62,34 @@ def _set_frozen(self: Record, name: str, value: object) -> None:
     raise AttributeError(f"{self._hyb_name} values cannot be changed")
 
 
+def python_name(name: str) -> str:
+    """A name that Python can say: `class_` for `class`."""
+    return name + "_" if keyword.iskeyword(name) else name
+
+
+def spoken(names: Iterable[str]) -> dict[str, str]:
+    """What Python may say for each of these names."""
+    names = list(names)
+    return {python_name(n): n for n in names} | {n: n for n in names}
+
+
+def _attributes(fields: Sequence[str]) -> dict[str, property]:
+    """Attributes for the fields that Python has no word for."""
+
+    def attribute(field: str) -> property:
+        def get(self: Record) -> object:
+            return self.__dict__[field]
+
+        def change(self: Record, value: object) -> None:
+            setattr(self, field, value)
+
+        return property(get, change)
+
+    return {said: attribute(f) for said, f in spoken(fields).items() if said not in fields}
+
+
 def _constructor(fields: Sequence[str], defaults: Mapping[str, Callable[[], object]], name: str) -> Callable[..., None]:
-    names = frozenset(fields)
+    names = spoken(fields)
 
     def __init__(self: Record, *args: object, **kwargs: object) -> None:
         if len(args) > len(fields):
@@ -73,11 +100,12 @@ def _constructor(fields: Sequence[str], defaults: Mapping[str, Callable[[], obje
             return
         given = dict(zip(fields, args, strict=False))
         for key, value in kwargs.items():
-            if key not in names:
+            field = names.get(key)
+            if field is None:
                 raise TypeError(f"{name}() has no field {key!r}")
-            if key in given:
+            if field in given:
                 raise TypeError(f"{name}() got field {key!r} twice")
-            given[key] = value
+            given[field] = value
         for field in fields:
             if field in given:
                 own[field] = given[field]
@@ -93,6 +121,7 @@ def struct_class(
     title: str, fields: Sequence[str], defaults: Mapping[str, Callable[[], object]], doc: str | None = None
 ) -> type[Record]:
     return type(title, (Record,), {
+        **_attributes(fields),
         "__init__": _constructor(fields, defaults, title), "__match_args__": tuple(fields), "__doc__": doc,
         "_hyb_name": title, "_hyb_fields": tuple(fields), "_hyb_key": (title, tuple(fields)),
     })
@@ -116,7 +145,8 @@ def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]],
     for tag, (case, fields) in enumerate(cases):
         name = f"{title}.{case}"
         cls = type(case, (base,), {
-            "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields),
+            **_attributes(fields),
+        "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields),
             "__qualname__": name, "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag,
             "_hyb_key": (title, table, tag),
         })

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hybridc_runtime.classes import spoken
 from hybridc_runtime.faults import ArgumentError
 from hybridc_runtime.manifest import ModelClass
 
@@ -58,12 +59,13 @@ def configuration(declared: ModelClass, args: tuple[Any, ...], kwargs: dict[str,
     if len(args) > len(rows):
         raise TypeError(f"{declared.name}() takes {len(rows)} configuration arguments, {len(args)} were given")
     given = dict(zip([r[0] for r in rows], args, strict=False))
+    names = spoken(r[0] for r in rows)
     for key, value in kwargs.items():
-        if key not in [r[0] for r in rows]:
+        if key not in names:
             raise TypeError(f"{declared.name}() has no configuration argument {key!r}")
-        if key in given:
+        if names[key] in given:
             raise TypeError(f"{declared.name}() got {key!r} twice")
-        given[key] = value
+        given[names[key]] = value
     config = []
     for name, shown, default, has_default in rows:
         if name not in given and not has_default:

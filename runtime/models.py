@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridc_runtime import fastcall, fasttorch, pickling, torch_module, weights
 from hybridc_runtime.arrays import MOST
+from hybridc_runtime.classes import python_name
 from hybridc_runtime.configuration import blamed, configuration, same_config, show_call, show_config
 from hybridc_runtime.contents import Contents
 from hybridc_runtime.faults import ArgumentError
@@ -203,7 +204,7 @@ class ModelBase(Contents):
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_"):
             for row, value in zip(self._declared.config, self._model.config, strict=False):
-                if row[0] == name:
+                if name in (row[0], python_name(row[0])):
                     if isinstance(value, dict):
                         return getattr(self._models.module, show_config(value), show_config(value))
                     return tuple(value) if row[1].startswith("(") else value

@@ -11,6 +11,7 @@ from typing import Any
 
 from hybridc_runtime import fastcall, fasttorch, hosts, parallel
 from hybridc_runtime.calls import Caller
+from hybridc_runtime.classes import python_name, spoken
 from hybridc_runtime.codec import Codec
 from hybridc_runtime.device import Device
 from hybridc_runtime.faults import ArgumentError
@@ -66,7 +67,8 @@ class Signature:
 
     def __init__(self, name: str, part: Part, params: list[Param]):
         self.name, self.part, self.params = name, part, params
-        self.names = {p.name: i for i, p in enumerate(params)}
+        places = {p.name: i for i, p in enumerate(params)}
+        self.names = {said: places[name] for said, name in spoken(places).items()}
         self.count = len(params)
         self._defaults: dict[int, Any] = {}
 
@@ -79,7 +81,8 @@ class Signature:
         for key, value in kwargs.items():
             at = self.names.get(key)
             if at is None:
-                raise TypeError(f"{self.name}() has no parameter {key!r}; it has {', '.join(self.names) or 'none'}")
+                known = ", ".join(p.name for p in self.params) or "none"
+                raise TypeError(f"{self.name}() has no parameter {key!r}; it has {known}")
             if values[at] is not _MISSING:
                 raise TypeError(f"{self.name}() got parameter {key!r} twice")
             values[at] = value
@@ -114,7 +117,8 @@ class Signature:
         for p in self.params:
             if p.name.isidentifier():
                 default = empty if p.default is None else ...
-                params.append(inspect.Parameter(p.name, kind, default=default, annotation=p.shown or empty))
+                shown = p.shown or empty
+                params.append(inspect.Parameter(python_name(p.name), kind, default=default, annotation=shown))
         return inspect.Signature(params)
 
 

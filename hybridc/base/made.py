@@ -41,16 +41,18 @@ def keep(name: str, data: bytes) -> None:
         return
 
 
-def write(path: Path, data: bytes) -> None:
-    """All of the data or nothing, by one rename."""
+def write(path: Path, data: bytes, mode: int | None = None) -> None:
+    """All of the data or nothing, by one rename; who may read it as `mode` or as the user's umask says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        if mode is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            mode = 0o666 & ~umask
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)

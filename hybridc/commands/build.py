@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
 from hybridc import driver
 from hybridc.base.targets import KNOWN
 from hybridc.build import Written, write_all, write_depfile
 from hybridc.c_library import NoLibrary
-from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, for_each, progress, warn
+from hybridc.commands.common import ERROR_FORMAT, FILES, ROOT, Failure, cause, for_each, progress, warn
 
 
 @click.command()
@@ -50,6 +53,8 @@ def build(
         raise click.UsageError("--weights goes with one FILE, which is built")
     if values and c_header:
         raise click.UsageError("--weights is for the artifact; a library for C reads values with NAME_load")
+    if not emit:
+        _apart(files, output)
     made: list[Written] = []
 
     def work(file: str) -> None:
@@ -61,7 +66,7 @@ def build(
                 made.append(write_all(file, output, root=root, target=target, weights=values, c_header=c_header,
                                       warn=lambda c: warn(c, error_format)))
         except (OSError, ValueError) as e:  # an artifact that cannot be read, a folder that cannot be written
-            raise Failure(f"{file}: {e}") from None
+            raise Failure(cause(file, e)) from None
         except NoLibrary as e:
             raise Failure(str(e)) from None
 
@@ -70,7 +75,17 @@ def build(
         try:
             write_depfile(depfile, made)
         except OSError as e:
-            raise Failure(f"{depfile}: {e.strerror or e}") from None
+            raise Failure(cause(depfile, e)) from None
+
+
+def _apart(files: tuple[str, ...], output: str | None) -> None:
+    """No two of the files may become one artifact."""
+    made: dict[str, str] = {}
+    for file in files:
+        path = os.path.join(output or os.path.dirname(file), f"{Path(file).stem}.hybx")
+        other = made.setdefault(os.path.realpath(path), file)
+        if os.path.realpath(other) != os.path.realpath(file):
+            raise click.UsageError(f"{other} and {file} would both be {path}: build them into different folders")
 
 
 def _weights(given: tuple[str, ...]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ import click
 from hybridc_runtime import RuntimeFault
 from hybridc_runtime.faults import chain
 
-from hybridc.base.diagnostic import CompileError, record, render
+from hybridc.base.diagnostic import CompileError, Diagnostic, record, render
+from hybridc.base.source import NOWHERE
 from hybridc.base.targets import UnknownTarget
 
 if TYPE_CHECKING:
@@ -72,6 +74,12 @@ def shown(e: BaseException) -> str:
     return "\n".join(filter(None, [chain(e), f"{type(e).__name__}: {e}"]))
 
 
+def cause(file: str, e: OSError | ValueError) -> str:
+    """Why a file cannot be read, loaded or written; what a fault of the system says without its name twice."""
+    text = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+    return text if text.startswith(f"{file}: ") else f"{file}: {text}"
+
+
 def for_each(files: Iterable[str], work: Callable[[str], object], error_format: str = "text") -> None:
     """Do something with each file; errors of one do not keep the others. Ends with exit code 1 if there were any, and
     with 2 at once where the command line asks for a target that does not exist."""
@@ -87,8 +95,24 @@ def for_each(files: Iterable[str], work: Callable[[str], object], error_format: 
                 rendered(e).show()
             if isinstance(e, UnknownTarget):
                 sys.exit(2)
+        except Interrupted:
+            raise
+        except Failure as e:
+            failed = True
+            if error_format == "json":
+                click.echo(json.dumps(record(Diagnostic("", e.message, NOWHERE), {}) | {"code": None}), err=True)
+            else:
+                e.show()
     if failed:
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """A warning is its text alone: where in this package it was raised is nothing to a user."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(str(message), err=True)
+        yield
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from hybridc.commands.common import ERROR_FORMAT, FILE, ROOT, Failure, for_each
+from hybridc.base.made import write
+from hybridc.commands.common import ERROR_FORMAT, FILE, ROOT, Failure, cause, for_each
 from hybridc.explaining import explain as explained
 from hybridc.explaining import explain_page
 
@@ -34,6 +35,9 @@ def explain(
         if output is None:
             click.echo(text, nl=False)
         else:
-            Path(output).write_text(text, encoding="utf-8")
+            try:
+                write(Path(output), text.encode())
+            except OSError as e:
+                raise Failure(cause(output, e)) from None
 
     for_each([file], work, error_format)

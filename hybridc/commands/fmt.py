@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 from hybridc.base.diagnostic import CompileError
 from hybridc.base.made import write
 from hybridc.base.source import Source
-from hybridc.commands.common import ERROR_FORMAT, Failure, for_each
+from hybridc.commands.common import ERROR_FORMAT, Failure, cause, for_each
 from hybridc.fmt import FormatError, format_source
 from hybridc.front.parse.modules import not_utf8
 
@@ -58,11 +59,13 @@ def _read(file: str, name: str) -> str:
         diagnostic, source = not_utf8(name, e)
         raise CompileError([diagnostic], {name: source}) from None
     except OSError as e:
-        raise Failure(f"{file}: {e.strerror or e}") from None
+        raise Failure(cause(file, e)) from None
 
 
 def _write(file: str, text: str) -> None:
+    """In place of the file, also where a link leads to it; who may read or run it stays."""
     try:
-        write(Path(file), text.encode())
+        path = Path(file).resolve()
+        write(path, text.encode(), stat.S_IMODE(path.stat().st_mode))
     except OSError as e:
-        raise Failure(f"{file}: {e.strerror or e}") from None
+        raise Failure(cause(file, e)) from None

@@ -9,7 +9,7 @@ import click
 
 from hybridc import loading
 from hybridc.base.diagnostic import CompileError
-from hybridc.commands.common import FILES, ROOT, USER_ERRORS, progress, rendered, shown
+from hybridc.commands.common import FILES, ROOT, USER_ERRORS, Failure, cause, plain_warnings, progress, rendered, shown
 
 
 @click.command()
@@ -20,10 +20,14 @@ def test(files: tuple[str, ...], root: str | None) -> None:
     passed = failed = 0
     for file in files:
         try:
-            with progress(f"compiling {file}"):
+            with progress(f"compiling {file}"), plain_warnings():
                 tests = loading.tests(file, root=root)
         except CompileError as e:
             rendered(e).show()
+            failed += 1
+            continue
+        except (OSError, ValueError) as e:  # an extern that nobody supplies
+            Failure(cause(file, e)).show()
             failed += 1
             continue
         for name, call in tests:

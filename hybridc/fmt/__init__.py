@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from hybridc.base.diagnostic import CompileError
 from hybridc.base.source import Source
-from hybridc.fmt.breaking import INDENT, broken
+from hybridc.fmt.breaking import INDENT, broken, parted
 from hybridc.fmt.lines import DECLARATIONS, Line, lines_of
 from hybridc.fmt.spacing import space
 from hybridc.front.parse.dump import dump_ast
@@ -44,6 +44,9 @@ def _bare(comment: str) -> str:
 
 
 def _text(lines: list[Line]) -> str:
+    for line in lines:
+        space(line.pieces)
+    lines = [part for line in lines for part in parted(line)]
     _mark(lines)
     out: list[str] = []
     for i, line in enumerate(lines):
@@ -53,7 +56,6 @@ def _text(lines: list[Line]) -> str:
         if not line.pieces:
             out.append(" " * indent + line.comment)
             continue
-        space(line.pieces)
         rows = broken(line.pieces, indent)
         if line.comment:
             rows[-1] += f"  {line.comment}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridc.fmt.lines import CLOSING, OPENING, Piece, body_beside
+from hybridc.fmt.lines import CLOSING, OPENING, Line, Piece, body_beside
 from hybridc.fmt.spacing import SIGNS
 
 WIDTH = 120
@@ -32,14 +32,21 @@ def fits(text: str, indent: int) -> bool:
     return indent + len(first) <= WIDTH and (not rest or len(rest[-1]) <= WIDTH)
 
 
+def parted(line: Line) -> list[Line]:
+    """A header whose body stands beside it, and does not fit there, as the header and the body below."""
+    body = None if any(p.kind == "COMMENT" for p in line.pieces) else body_beside(line.pieces)
+    if body is None or fits(text_of(_plain(line.pieces)), INDENT * line.level):
+        return [line]
+    below = Line(line.level + 1, line.pieces[body:], line.comment)
+    below.pieces[0].space = False
+    return [Line(line.level, line.pieces[:body], "", line.blank), below]
+
+
 def broken(pieces: list[Piece], indent: int) -> list[str]:
     """The lines of a logical line whose block is indented by so much."""
     if any(p.kind == "COMMENT" for p in pieces):
         return _as_written(pieces, indent)
     pieces = _plain(pieces)
-    body = body_beside(pieces)
-    if body is not None and not fits(text_of(pieces), indent):
-        return [*broken(pieces[:body], indent), *broken(pieces[body:], indent + INDENT)]
     return _lines(pieces, indent, _preferred(pieces))
 
 

@@ -38,8 +38,10 @@ class Line:
 
     @property
     def head(self) -> str:
-        """The keyword that says what it is."""
+        """The keyword that says what it is; none of an expression, a lambda too."""
         kinds = [p.kind for p in self.pieces[:2]]
+        if kinds == ["FN", "LPAR"]:
+            return ""
         return kinds[1] if kinds[:1] == ["MUT"] and len(kinds) > 1 else kinds[0] if kinds else ""
 
 

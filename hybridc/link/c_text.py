@@ -16,7 +16,7 @@ from hybridc_runtime.layout import type_key
 from hybridc_runtime.manifest import Entry, Manifest, Model, Param, Type
 from hybridc_runtime.weights import CODES
 
-from hybridc.link.c_types import SCALARS, CType, NotInC, Types, identifier, member
+from hybridc.link.c_types import SCALARS, CType, NotInC, Types, identifier, named
 from hybridc.llvm.definitions import symbol as llvm_name
 
 SUPPORT = Path(__file__).with_name("c_support.c")
@@ -24,10 +24,12 @@ SUPPORT = Path(__file__).with_name("c_support.c")
 
 @dataclass
 class Given:
-    """A parameter: its name and declaration in C, its type in compiled code; `type`, or for a model the name of it."""
+    """A parameter: its name in the definition, where it is none of those used there, its declaration in the header and
+    in the definition, its type in compiled code; `type`, or for a model the name of it."""
 
     name: str
     declared: str
+    defined: str
     core: str
     mut: bool
     core_type: Type
@@ -48,6 +50,8 @@ class Library:
 
     def __post_init__(self) -> None:
         self.types = Types(self.manifest, self.prefix)
+        self.taken = {f"{self.prefix}_error", f"{self.prefix}_free"}
+        """Names of functions."""
         for m in self.manifest.models:
             try:
                 self.model(m)
@@ -55,8 +59,7 @@ class Library:
                 self.absent.append(f"{e}")
         for name, entries in sorted(self.manifest.fns.items()):
             if len(entries) == 1:
-                more = "_" if name in ("error", "free") else ""
-                self.function(f"{self.prefix}_{identifier(name)}{more}", name, entries[0])
+                self.function(f"{self.prefix}_{name}", name, entries[0])
             else:
                 self.absent.append(f"{name}: it is built for several types or configurations")
 
@@ -65,33 +68,38 @@ class Library:
         """The C name of a symbol of the object."""
         return self.externs.setdefault(name, f"compiled_{len(self.externs)}")
 
-    def function(self, c_name: str, shown: str, entry: Entry) -> None:
+    def function(self, name: str, shown: str, entry: Entry) -> None:
         """A function or method; a model is given as its handle."""
+        params: list[Given] = []
+        called = ["result"]
         try:
-            params = [self.parameter(p) for p in entry.params]
+            for i, p in enumerate(entry.params):
+                called.append(named("model" if p.name == "self" else p.name, called))
+                params.append(self.parameter(p, called[-1], f"p{i}"))
             result = None if entry.result is None else self.types.of(entry.result)
         except NotInC as e:
             self.absent.append(f"{shown}: {e} has no form in C")
             return
-        head = [p.declared for p in params]
-        if result:
-            head.append(_declared(result.public, "*result"))
-        prototype = f"int {c_name}({', '.join(head) or 'void'})"
+        last = [_declared(result.public, "*result")] if result else []
+        c_name = named(name, self.taken)
+        self.taken.add(c_name)
+        declared = ", ".join([*(p.declared for p in params), *last]) or "void"
+        defined = ", ".join([*(p.defined for p in params), *last]) or "void"
         doc = _comment((entry.doc or "").strip())
-        self.functions.append((f"/* {doc} */\n" if doc else "") + prototype + ";")
-        self.code.append(f"PUBLIC {prototype} {{\n{self.body(entry, params, result)}}}")
+        self.functions.append((f"/* {doc} */\n" if doc else "") + f"int {c_name}({declared});")
+        self.code.append(f"PUBLIC int {c_name}({defined}) {{\n{self.body(entry, params, result)}}}")
 
-    def parameter(self, p: Param) -> Given:
-        name = "model" if p.name == "self" else member(p.name)
-        name += "_" if name == "result" else ""
+    def parameter(self, p: Param, called: str, name: str) -> Given:
         m = next((m for m in self.manifest.models if p.type == ("struct", m.struct)), None)
         if m is not None:
             self.elem(m)
-            text = f"{'' if p.mut else 'const '}{self.prefix}_{self.name_of(m)} *{name}"
-            return Given(name, text, f"core_{self.name_of(m)}", p.mut, p.type, model=self.name_of(m))
+            public = f"{'' if p.mut else 'const '}{self.prefix}_{self.name_of(m)} *"
+            return Given(name, public + called, public + name, f"core_{self.name_of(m)}", p.mut, p.type,
+                         model=self.name_of(m))
         c = self.types.of(p.type)
         public = "const char *" if c.public == "char *" and not p.mut else c.public
-        return Given(name, _declared(public, ("*" if p.mut else "") + name), c.core, p.mut, p.type, c)
+        at = "*" if p.mut else ""
+        return Given(name, _declared(public, at + called), _declared(public, at + name), c.core, p.mut, p.type, c)
 
     def body(self, entry: Entry, params: Sequence[Given], result: CType | None) -> str:
         """Arguments in, the call, results out; what was made on the way is let go of on every way out."""
@@ -155,6 +163,7 @@ class Library:
         elem, release = self.elem(m), self.release(("struct", m.struct))
         offsets = [layout.offsets[i] for i in layout.blocks]
         places = ", ".join(f'{{{_text(p.path)}, {p.offset}, {_product(p.shape)}}}' for p in m.params)
+        self.taken |= {handle, *(f"{handle}_{f}" for f in ("new", "free", "get_params", "set_params", "load"))}
         self.types.public.append(f"typedef struct {handle} {handle};")
         self.types.private.append(
             f"typedef struct {{ _Alignas({layout.align}) char bytes[{max(layout.size, 1)}]; }} {core};\n"
@@ -196,7 +205,7 @@ class Library:
             f"    if (code) {{\n        free(b);\n        return code;\n    }}\n    return put_{name}(model, b);\n}}")
         for method, entry in sorted(m.methods.items()):
             shown = f"{m.shown}.{method}"
-            self.function(f"{handle}_{identifier(method)}", shown, entry)
+            self.function(f"{handle}_{method}", shown, entry)
 
     # ---- the files
     def header(self) -> str:

@@ -4,7 +4,7 @@ functions that move a value in and out.
     bool u8 i32 int f32 f64   _Bool, uint8_t, int32_t, int64_t, float, double
     str                       const char *in, char *out: UTF-8, ended by a null character
     tensors, lists of scalars a struct of `data` and `shape`, row by row; PREFIX_f32_2 has two dimensions
-    tuples, structs           a struct; the items of a tuple are a, b, c...
+    tuples, structs           a struct; the items of a tuple are a, b, c... (item26 and so on after z)
     T?                        a struct of `there` and `value`
     enums without fields      int64_t, with a constant for each case
 
@@ -14,6 +14,7 @@ What comes out is a copy in memory of malloc's, the caller's.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hybridc_runtime.layout import Layouts
@@ -27,7 +28,7 @@ class NotInC(Exception):
 
 
 def identifier(text: str) -> str:
-    """A C identifier for a name or a type as shown."""
+    """A C identifier for a file's name or a type as shown."""
     made = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
     return made if made[:1].isalpha() else "_" + made
 
@@ -74,7 +75,7 @@ class Types:
             case "tensor" if t[1] in SCALARS and t[2]:
                 return self._array(t[1], t[2])
             case "tuple" if t[1]:
-                fields = [(chr(97 + i), item) for i, item in enumerate(t[1])]
+                fields = [(chr(97 + i) if i < 26 else f"item{i}", item) for i, item in enumerate(t[1])]
                 return self._fields("_".join(self.of(i).name for i in t[1]), fields)
             case "option":
                 return self._option(self.of(t[1]))
@@ -147,7 +148,7 @@ class Types:
         return CType(public, "core_list", f"list_{elem}", True)
 
     def _fields(self, title: str, fields: list[tuple[str, Type]]) -> CType:
-        parts = [(member(n), self.of(t)) for n, t in fields]
+        parts = list(zip(members(n for n, _ in fields), [self.of(t) for _, t in fields], strict=True))
         name = self._unused(identifier(title))
         public, core = f"{self.prefix}_{name}", f"core_{name}"
         rows = " ".join(f"{c.public}{'' if c.public.endswith('*') else ' '}{n};" for n, c in parts)
@@ -183,7 +184,7 @@ class Types:
 
     def _enum(self, title: str, cases: list[str]) -> CType:
         name = self._unused(identifier(title))
-        self.public.append(f"enum {{ {', '.join(f'{self.prefix}_{name}_{identifier(c)}' for c in cases)} }};")
+        self.public.append(f"enum {{ {', '.join(f'{self.prefix}_{name}_{c}' for c in members(cases))} }};")
         self.private.append(
             f"static int in_{name}(int64_t v, int64_t *out) {{\n"
             f"    if (v < 0 || v >= {len(cases)}) return fail(VALUE_ERROR, \"not a case of {title}\");\n"
@@ -193,13 +194,28 @@ class Types:
 
 
 WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register"
-    " restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true"
-    " false class new delete this template typename private public protected namespace using try catch throw operator"
-    " friend virtual explicit mutable and or not xor".split())
+    "auto break case char const continue default do double else enum extern float for goto if inline int long"
+    " register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
+    " asm typeof alignas alignof bool constexpr false nullptr static_assert thread_local true and and_eq bitand"
+    " bitor catch char16_t char32_t char8_t class compl concept const_cast consteval constinit co_await co_return"
+    " co_yield decltype delete dynamic_cast explicit export friend import module mutable namespace new noexcept not"
+    " not_eq operator or or_eq private protected public reinterpret_cast requires static_cast template this throw"
+    " try typeid typename using virtual wchar_t xor xor_eq errno linux stderr stdin stdout unix int32_t int64_t"
+    " size_t uint8_t".split())
+"""Of C and C++, and what their headers and compilers define."""
 
 
-def member(name: str) -> str:
-    """A name of the source that may be a word of C or C++."""
-    return name + "_" if name in WORDS else identifier(name)
+def named(name: str, taken: Iterable[str] = ()) -> str:
+    """A name of the source in C: letters beyond ASCII by their numbers, with `_` behind what is a word or taken."""
+    made = "".join(c if c.isascii() else f"u{ord(c):04x}" for c in name)
+    while made in WORDS or made in taken:
+        made += "_"
+    return made
 
+
+def members(names: Iterable[str]) -> list[str]:
+    """Names that stand beside each other."""
+    made: list[str] = []
+    for name in names:
+        made.append(named(name, made))
+    return made

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keyword
 from collections.abc import Collection, Sequence
 
+from hybridc_runtime.classes import python_name
+
 from hybridc.core import ir
 from hybridc.core.interface import Entry, Interface, Model
 
@@ -15,7 +17,13 @@ class _Stub:
         self.program = program
         self.instances: dict[str, list[str]] = {}
         """The names in Core of each class of the stub: of a generic one all its instances."""
-        for title, core in sorted(interface.classes.items()):
+        self.others: dict[str, str] = {}
+        """Further names of a class, `from shapes import Point as P`."""
+        known: dict[str, str] = {}
+        for title, core in sorted(interface.classes.items(), key=lambda c: (_declared(c[1]) != c[0], c)):
+            if known.setdefault(core, title) != title:
+                self.others[title] = known[core]
+                continue
             generic = core.partition("[")[0]
             alike = [n for n, kind in interface.kinds.items() if kind.title and n.partition("[")[0] == generic]
             self.instances[title] = [core, *sorted(n for n in alike if n != core)]
@@ -62,7 +70,7 @@ class _Stub:
     def signature(self, name: str, entry: Entry, method: bool) -> list[str]:
         params = ["self"] if method else []
         for p in entry.params[1 if method else 0:]:
-            params.append(f"{_name(p.name)}: {self.type(p.type)}" + (" = ..." if p.default else ""))
+            params.append(f"{python_name(p.name)}: {self.type(p.type)}" + (" = ..." if p.default else ""))
         indent = "    " if method else ""
         lines = [f"{indent}def {name}({', '.join(params)}) -> {self.type(entry.result)}:"]
         return lines + ([f"{indent}    {_doc(entry.doc)}", f"{indent}    ..."] if entry.doc else [f"{indent}    ..."])
@@ -75,6 +83,8 @@ class _Stub:
             lines += [f"{name}: {_constant(value)}", ""]
         for title, names in self.instances.items():
             lines += self.klass(title, names)
+        for title, first in self.others.items():
+            lines += [f"{title} = {first}", ""]
         by_name: dict[str, list[Model]] = {}
         for model in self.interface.models:
             by_name.setdefault(model.name, []).append(model)
@@ -85,6 +95,9 @@ class _Stub:
                 continue  # the class is what goes by this name
             lines += [f"def {name}(*, seed: int = ...) -> {key.rpartition(':')[2]}: ...", ""]
         for name, entries in sorted(self.interface.fns.items()):
+            if keyword.iskeyword(name):
+                lines += [f"# in Python `getattr(m, \"{name}\")`", ""]
+                continue
             # configurations of a model are one class
             known = {tuple(self.signature(name, entry, False)): None for entry in entries}
             for signature in known:
@@ -98,7 +111,7 @@ class _Stub:
         helpers = self.interface.kinds[name].helpers if name in self.interface.kinds else {}
         if name in self.program.structs:
             fields = self.united([self.program.structs[n].fields for n in names])
-            lines += [f"    {_name(field)}: {t}" for field, t in fields]
+            lines += [f"    {python_name(field)}: {t}" for field, t in fields]
             lines.append(f"    {_init(fields, helpers, '')}")
         else:
             enums = [self.program.enums[n].cases for n in names]
@@ -108,7 +121,7 @@ class _Stub:
                     continue
                 fields = self.united([cases[i][1] for cases in enums])
                 lines.append(f"    class {case}({title}):  # type: ignore[name-defined]")
-                lines += [f"        {_name(field)}: {t}" for field, t in fields]
+                lines += [f"        {python_name(field)}: {t}" for field, t in fields]
                 lines.append(f"        {_init(fields, helpers, f'{case}.')}")
         return [*lines, ""]
 
@@ -121,12 +134,14 @@ class _Stub:
         declared = next((m for m in self.interface.model_classes.values() if m.key == models[0].key), None)
         rows = declared.config if declared is not None else []
         words = declared.words if declared is not None else {}
-        config = [f"{_name(n)}: {_config(shown)}" + (" | str" if n in words else "") + (" = ..." if has else "")
+        config = [f"{python_name(n)}: {_config(shown)}" + (" | str" if n in words else "") + (" = ..." if has else "")
                   for n, shown, _, has in rows]
         lines = [f"class {name}:", *([f"    {_doc(declared.doc)}"] if declared is not None and declared.doc else [])]
-        lines += [f"    {_name(n)}: {_config(shown)}" for n, shown, _, _ in rows]
+        lines += [f"    {python_name(n)}: {_config(shown)}" for n, shown, _, _ in rows]
         lines.append(f"    def __init__(self, {', '.join([*config, '*', 'seed: int = ...'])}) -> None: ...")
         for method, entry in sorted(models[0].methods.items()):
+            if keyword.iskeyword(method):
+                continue
             lines += self.signature("__call__" if method == "forward" else method, entry, True)
         lines += [
             "    def save(self, path: str) -> None: ...",
@@ -140,16 +155,16 @@ class _Stub:
         return lines
 
 
+def _declared(core: str) -> str:
+    """The name that a class of Core was declared by."""
+    return core.partition("[")[0].rpartition(":")[2].rpartition(".")[2]
+
+
 def _init(fields: Sequence[tuple[str, str]], helpers: Collection[str], prefix: str) -> str:
     """How a struct or a case is made; fields from the first with a default on may be left out."""
     first = next((i for i, (f, _) in enumerate(fields) if f"default.{prefix}{f}" in helpers), len(fields))
-    params = ", ".join(f"{_name(f)}: {t}" + (" = ..." if i >= first else "") for i, (f, t) in enumerate(fields))
+    params = ", ".join(f"{python_name(f)}: {t}" + (" = ..." if i >= first else "") for i, (f, t) in enumerate(fields))
     return f"def __init__(self, {params}) -> None: ..."
-
-
-def _name(name: str) -> str:
-    """A name of the source, which may be one of Python's keywords."""
-    return name + "_" if keyword.iskeyword(name) else name
 
 
 def _config(shown: str) -> str:

@@ -107,3 +107,45 @@ def test_casts_outside_of_derivatives_do_not(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         hybridc.load(path)
+
+
+REFUSED = {
+    "no differentiable path": [
+        "fn g(x: f64) -> f64: return grad(fn(y: f64): f64(int(y)))(x)",
+        "fn g(x: f64) -> f64:\n    let h = fn(y: f64): f64(int(y))\n    return grad(h)(x)",
+        "fn g(x: f64) -> f64:\n    fn h(y: f64) -> f64: return x * f64(int(y))\n    return grad(h)(x)",
+        "fn g(x: f64) -> f64: return grad(fn(y: f64, z: f64): z * x, wrt=\"y\")(x, x)",
+    ],
+    "is extern": [
+        "extern fn e(x: f64) -> f64\nfn g(x: f64) -> f64:\n    fn h(y: f64) -> f64: return e(y)\n    return grad(h)(x)",
+    ],
+}
+
+
+@pytest.mark.parametrize("why, source", [(why, source) for why, all_ in REFUSED.items() for source in all_])
+def test_functions_made_in_bodies_are_looked_into(why: str, source: str, tmp_path: Path) -> None:
+    with pytest.raises(hybridc.CompileError, match=why):
+        hybridc.load(write(tmp_path, source))
+
+
+@pytest.mark.parametrize("source", [
+    "fn g(x: f64) -> f64: return grad(fn(y: f64): f64(int(y)) * y)(x)",
+    "fn g(x: f64) -> f64:\n    fn h(y: f64) -> f64: return f64(int(y)) * y\n    return grad(h)(x)",
+])
+def test_casts_within_them_warn(source: str, tmp_path: Path) -> None:
+    with pytest.warns(hybridc.CompileWarning, match="HYB620"):
+        assert hybridc.load(write(tmp_path, source)).g(2.5) == 2.0
+
+
+@pytest.mark.parametrize("source, value", [
+    # itself, another function, a value that is a function or a captured one, a list, a loop
+    ("fn g(x: f64) -> f64:\n    fn h(y: f64, n: int) -> f64: return y if n == 0 else h(y * 2, n - 1)\n"
+     "    return grad(h)(x, 3)", 8.0),
+    ("fn g(x: f64) -> f64:\n    let k = fn(z: f64): z * z\n    return grad(fn(y: f64): k(y))(x)", 6.0),
+    ("fn g(x: f64) -> f64:\n    var f = fn(y: f64): 0.0 * x\n    f = fn(y: f64): y * x\n    return grad(f)(x)", 3.0),
+    ("fn g(x: f64) -> f64:\n    return grad(fn(y: f64): sum([y * 2 for i in range(3)]))(x)", 6.0),
+    ("fn up(mut t: f64, y: f64): t += y\nfn g(x: f64) -> f64:\n    fn h(y: f64) -> f64:\n        var t: f64 = 0\n"
+     "        for i in range(2): up(mut t, y)\n        return t\n    return grad(h)(x)", 2.0),
+])
+def test_what_has_a_path_through_them_passes(source: str, value: float, tmp_path: Path) -> None:
+    assert hybridc.load(write(tmp_path, source)).g(3.0) == value

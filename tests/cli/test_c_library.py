@@ -268,3 +268,54 @@ def test_refusals(source: str, compiler: str, message: str, tmp_path: Path, monk
     done = build(source, tmp_path)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "p.h").exists()
+
+
+def test_names_of_parameters_fields_and_functions_meet_none_of_the_librarys(tmp_path: Path) -> None:
+    """Nor words of C, nor each other: `end` beside `end_`, letters beyond ASCII, a method that is called as the handle's
+    own function."""
+    source = """struct Span:
+    begin: int
+    end: int
+    end_: int
+    größe: f32
+    länge: f32
+
+enum Kind:
+    Ä
+    Ö
+
+model Net(n: int = 1):
+    state k: int = 0
+    param w: f32[n] = zeros()
+
+    mut fn free(model: int, result: int) -> int:
+        self.k += model
+        return self.k + result
+
+fn f(mut code: int, args: int, begin: int, ctx: str, fail: int) -> str:
+    code += args - begin
+    return ctx
+
+fn g(α: int, β: int, unix: int) -> int: return 100 * α + 10 * β + unix
+fn g_(span: Span) -> Span: return Span(span.end_, span.begin, span.end, span.länge, span.größe)
+fn error() -> int: return 1
+fn error_() -> Kind: return Ö
+export Net
+export f
+export g
+export g_
+export error
+export error_
+"""
+    printed = run(source, """
+    int64_t n = 5, r; char *s; p_Span a = {1, 2, 3, 4.0f, 5.0f}; p_Net *m;
+    TRY(p_f(&n, 7, 2, "text", 0, &s)); printf("%ld %s\\n", n, s); p_free(s);
+    TRY(p_g(1, 2, 3, &r)); printf("%ld\\n", r);
+    TRY(p_g_(a, &a)); printf("%ld %ld %ld %g %g\\n", a.begin, a.end, a.end_, a.gru00f6u00dfe, a.lu00e4nge);
+    TRY(p_error_(&r)); printf("%ld ", r);
+    TRY(p_error__(&r)); printf("%d\\n", r == p_Kind_u00d6);
+    TRY(p_Net_new(0, &m));
+    TRY(p_Net_free_(m, 3, 4, &r)); printf("%ld\\n", r);
+    p_Net_free(m);
+""", tmp_path)
+    assert printed == "10 text\n123\n3 1 2 5 4\n1 1\n7\n"

@@ -48,7 +48,7 @@ def test_run(run):
     unfit = run("run", "mean.hyb", "mean", "3")
     assert unfit.returncode == 1 and "argument xs: expected list[f64], found int" in unfit.stderr
     missing = run("run", "mean.hyb", "nope")
-    assert missing.returncode == 1 and "has no function nope; it has mean" in missing.stderr
+    assert missing.returncode == 1 and missing.stderr == "mean.hyb has no function nope; it has mean\n"
 
 
 def test_run_with_values_of_the_file(run, tmp_path: Path):
@@ -211,3 +211,68 @@ def test_bad_targets_and_files(run, tmp_path: Path):
     for command in ("check", "test", "explain", "fmt"):
         made = run(command, "made.hybx")
         assert made.returncode == 1 and "made.hybx:1:1" in made.stderr and "this is an artifact" in made.stderr, command
+
+
+def test_fmt_writes_where_a_link_leads_and_keeps_the_mode(run, tmp_path: Path):
+    (tmp_path / "a.hyb").write_text("fn f( ): pass\n")
+    (tmp_path / "a.hyb").chmod(0o750)
+    (tmp_path / "link.hyb").symlink_to("a.hyb")
+    assert run("fmt", "link.hyb").returncode == 0
+    assert (tmp_path / "link.hyb").is_symlink()
+    assert (tmp_path / "a.hyb").read_text() == "fn f(): pass\n"
+    assert stat.S_IMODE((tmp_path / "a.hyb").stat().st_mode) == 0o750
+
+
+def test_a_file_that_fails_keeps_no_other(run, tmp_path: Path):
+    (tmp_path / "a.hyb").write_text("fn f( ): pass\n")
+    done = run("fmt", "missing.hyb", "a.hyb")
+    assert done.returncode == 1 and done.stderr == "missing.hyb: No such file or directory\n"
+    assert (tmp_path / "a.hyb").read_text() == "fn f(): pass\n"
+
+
+def test_what_is_no_error_of_a_program_is_json_too(run):
+    done = run("build", "mean.hyb", "--weights", "mean=none", "--error-format=json")
+    found = json.loads(done.stderr)
+    assert done.returncode == 1 and found["severity"] == "error"
+    assert found["message"].startswith("mean.hyb: --weights mean=none: ")
+    assert found["code"] is found["file"] is found["line"] is None
+
+
+def test_two_files_do_not_become_one_artifact(run, tmp_path: Path):
+    for folder, value in (("x", 1), ("y", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "s.hyb").write_text(f"fn f() -> int: return {value}\n")
+    done = run("build", "x/s.hyb", "y/s.hyb", "-o", "out")
+    assert done.returncode == 2 and "x/s.hyb and y/s.hyb would both be out/s.hybx" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert run("build", "x/s.hyb", "y/s.hyb", "x/../x/s.hyb").returncode == 0
+    assert (tmp_path / "x/s.hybx").exists() and (tmp_path / "y/s.hybx").exists()
+
+
+def test_explain_says_where_it_cannot_write(run):
+    done = run("explain", "mean.hyb", "-o", "mean.hyb/out.txt")
+    assert done.returncode == 1 and done.stderr.startswith("mean.hyb/out.txt: ") and "Traceback" not in done.stderr
+
+
+def test_a_warning_is_its_text_alone(run, tmp_path: Path):
+    (tmp_path / "w.hyb").write_text(
+        "fn h(x: f32) -> f32: return f32(int(x)) * x\nfn g(x: f32) -> f32: return grad(h)(x)\n")
+    warned = run("check", "w.hyb")
+    assert warned.stderr.startswith("w.hyb:1:33: warning[HYB620]")
+    for command in (("run", "w.hyb", "g", "2.0"), ("test", "w.hyb")):
+        assert run(*command).stderr == warned.stderr
+
+
+def test_what_cannot_be_loaded_is_said_in_a_line(run, tmp_path: Path):
+    (tmp_path / "damaged.hybx").write_bytes(b"HYBX")
+    (tmp_path / "outside.hyb").write_text("extern fn e(x: f64) -> f64\nfn f(x: f64) -> f64: return e(x)\n")
+    missing = run("run", "missing.hybx", "f")
+    assert (missing.returncode, missing.stderr) == (1, "missing.hybx: No such file or directory\n")
+    for command in (("run", "damaged.hybx", "f"), ("run", "outside.hyb", "f", "1.0"), ("test", "outside.hyb")):
+        done = run(*command)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith(f"{command[1]}: ")
+
+
+def test_run_has_parameters_that_are_words_of_python(run, tmp_path: Path):
+    (tmp_path / "words.hyb").write_text("fn f(from: int, class: int) -> int: return from - class\n")
+    assert run("run", "words.hyb", "f", "5", "3").stdout == "2\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,14 @@ def test_constants(tmp_path):
     core, interface = driver.lower(driver.check(str(tmp_path / "c.hyb")))
     lines = stub(interface, core).splitlines()
     assert {"RATE: float", "SIZES: list", "BIG: int", "NAME: str"} <= set(lines)
+
+
+def test_other_names_and_words_of_python(tmp_path):
+    """A class that is imported by another name is one class; what Python cannot say is no line of the stub."""
+    (tmp_path / "shapes.hyb").write_text("struct Point:\n    x: int\nenum Kind:\n    A\n    B\n")
+    (tmp_path / "c.hyb").write_text(
+        "from shapes import Point as P, Kind\nfn f(p: P) -> P: return p\nfn lambda(k: Kind) -> int: return 1\n")
+    core, interface = driver.lower(driver.check(str(tmp_path / "c.hyb")))
+    text = stub(interface, core)
+    ast.parse(text)
+    assert text.count("class Point:") == 1 and "\nP = Point\n" in text and "def f(p: Point) -> Point:" in text

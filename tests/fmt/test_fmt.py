@@ -248,3 +248,18 @@ def test_standard_input(tmp_path: Path) -> None:
         assert bad.returncode == 1 and b"<stdin>:1:" in bad.stderr and b"Traceback" not in bad.stderr
     absent = run("absent.hyb", cwd=tmp_path)
     assert absent.returncode == 1 and absent.stderr.startswith(b"absent.hyb: ")
+
+
+def test_a_body_that_goes_below_its_header_makes_a_block() -> None:
+    """The empty lines are there at once, and not only when the result is formatted again."""
+    long = " + ".join(["self.some_field"] * 8)
+    assert formatted(f"struct P:\n    some_field: int\n    fn sum() -> int: return {long}  # all\n") == (
+        f"struct P:\n    some_field: int\n\n    fn sum() -> int:\n        return {long}  # all\n"
+    )
+
+
+def test_a_function_that_is_a_statement_is_no_declaration() -> None:
+    names = ["some_name_that_is_long"] * 6
+    assert formatted(f"fn f(): fn(): [{', '.join(names)}]\n") == (
+        f"fn f():\n    fn(): [\n        {', '.join(names[:4])},\n        {', '.join(names[4:])},\n    ]\n"
+    )

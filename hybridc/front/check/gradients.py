@@ -26,6 +26,8 @@ def check_gradients(
     world: World, gradients: Wanted, report: Callable[..., None], warn: Callable[..., None]
 ) -> None:
     activity = Activity(world)
+    if any(isinstance(f, tree.Local | tree.Lambda) for f, _, _ in gradients):
+        gradients = made_in_bodies(world.decls, gradients)
     for f, wrt, span in gradients:
         read = store_read(world.decls, f)
         bad = _extern(world, f)
@@ -48,6 +50,38 @@ def check_gradients(
     for span in activity.choices:
         warn("HYB621", "a derivative ends at this choice", span,
              help="`estimator=` says how it goes on; if it shall end, write `stop_gradient(...)` around the argument")
+
+
+def made_in_bodies(decls: Mapping[str, Any], gradients: Wanted) -> Wanted:
+    """With each function that is made in a body as it is there: now that all bodies are checked, every type in it is
+    known. One that a variable holds is looked for where nothing else is assigned to that."""
+    here: dict[Span, tree.Expr] = {}
+    held: dict[str, tree.Lambda] = {}
+    waiting: list[Any] = [d for key, d in decls.items() if not key.startswith("std.")]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, tuple):
+            waiting += node
+            continue
+        match node:
+            case tree.Gradient(span=span, fn=fn):
+                here[span] = fn
+            case tree.LocalFn(var=var, value=value):
+                held[var.key] = value
+            case tree.Let(pattern=tree.BindPattern(var=var), value=tree.Lambda() as value) if not var.mutable:
+                held[var.key] = value
+        if isinstance(node, tree.Node):
+            waiting += [getattr(node, f.name) for f in fields(node)]  # type: ignore[arg-type]
+    found: Wanted = []
+    for f, wrt, span in gradients:
+        final: tree.Expr | None = f
+        if isinstance(f, tree.Local):
+            final = held.get(f.var.key, f)
+        elif isinstance(f, tree.Lambda):
+            final = here.get(span)
+        if final is not None:
+            found.append((final, wrt, span))
+    return found
 
 
 # ---- externs, stores -------------------------------------------------------------------------------------------------
@@ -177,7 +211,18 @@ class Activity:
                 return self.settled(fn.key, frozenset(wrt))
             case tree.BoundMethod(fn=fn):
                 return self.settled(fn.key, frozenset(0 if p == -1 else p + 1 for p in wrt))
+            case tree.Lambda():
+                return self.closure(f, wrt)
         return True
+
+    def closure(self, f: tree.Lambda, wrt: Iterable[int]) -> bool:
+        """The same of a function made in a body; what it captures is constant, what it gives itself may be active."""
+        scope = _Scope({f.params[i].key for i in wrt} | ({f.self_var.key} if f.self_var is not None else set()))
+        while True:
+            self._changed = scope.changed = False
+            self.block(f.body, scope, set())
+            if not self._changed and not scope.changed:
+                return scope.result
 
     def settled(self, key: str, active: frozenset[int]) -> bool:
         """The summary, once nothing changes any more."""

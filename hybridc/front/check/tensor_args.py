@@ -20,17 +20,19 @@ from hybridc.front.check.tensor_types import (
     is_literal,
     is_numeric,
 )
-from hybridc.front.parse import syntax
+from hybridc.front.parse import syntax, torch_names
 
 REQUIRED = object()
 TORCH = {
     "input": ("x", "logits", "index", "a"), "other": ("b",), "target": ("labels", "b"), "num_classes": ("classes",),
     "kernel_size": ("kernel",), "fill_value": ("value",), "size": ("sizes",), "pad": ("widths",),
+    "query": ("q",), "key": ("k",), "value": ("v",), "attn_mask": ("mask",), "is_causal": ("causal",),
 }
 """What torch calls an argument, and what it may be called here."""
 
 
 NO_ARGUMENTS = {
+    **torch_names.ARGUMENTS,
     "dtype": "the element type follows from context, `let x: f64[3] = zeros()`; a cast, `f64(x)`, makes another",
     "device": "where it is computed is the compiler's business",
     "requires_grad": "`grad(f)(x)` says what is differentiated",

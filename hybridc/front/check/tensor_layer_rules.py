@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from hybridc.base.source import Span
 from hybridc.front.check import tree
@@ -83,19 +84,27 @@ def _dot(a: Arguments, expected: Type | None) -> tree.Expr:
 
 _TERM = r"[a-zA-Z]*(?:\.\.\.)?[a-zA-Z]*"
 _EQUATION = re.compile(rf"({_TERM}(?:,{_TERM})*)(?:->({_TERM}))?\Z")
+REST = "..."
 _AXES = "0123456789"
 """What stands for the axes of a `...`, the last one for the last."""
 
 
-def _spelled(names: str, rank: int) -> str:
-    """The letters of a term, with some for its `...`."""
-    count = max(rank - len(names) + 3, 0)
-    return names.replace("...", _AXES[len(_AXES) - count :])
+def spelled(names: str, rank: int) -> str:
+    """The letters of an operand of this rank, with some for its `...`."""
+    count = max(rank - len(names) + len(REST), 0)
+    return names.replace(REST, _AXES[len(_AXES) - count :])
+
+
+def result_spelled(names: str, inputs: Iterable[str]) -> str:
+    """The letters of the result, with all that stand for a `...` of the operands, which are spelled."""
+    found = set().union(*inputs)
+    return names.replace(REST, "".join(c for c in _AXES if c in found))
 
 
 @rule("einsum", "equation *operands")
 def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
-    """attrs `inputs` (letters of each operand) and `output`."""
+    """attrs `inputs` (letters and `...` of each operand), `output`, and `ones`: the places of each operand's axes that
+    are 1 and stretched."""
     text = a.constant("equation")
     match = _EQUATION.match(text.replace(" ", "")) if isinstance(text, str) else None
     if match is None:
@@ -104,37 +113,64 @@ def _einsum(a: Arguments, expected: Type | None) -> tree.Expr:
     if len(inputs) != len(a.rest):
         raise a.wrong(f"einsum \"{text}\" takes {len(inputs)} tensors, not {len(a.rest)}")
     kind, operands = join(a.ctx, [a.value(e) for e in a.rest], a.call.span, "einsum")
-    inputs = [_spelled(names, len(shape(x.type))) for names, x in zip(inputs, operands, strict=True)]
-    letters = "".join(inputs)
-    batch = "".join(c for c in _AXES if c in letters)
-    if match[2] is not None:
-        output = match[2].replace("...", batch)
-    else:
-        output = batch + "".join(sorted(c for c in set(letters) - set(batch) if letters.count(c) == 1))
-    strange = next((c for c in output if c not in letters or output.count(c) > 1), None)
+    letters = "".join(inputs).replace(REST, "")
+    output = match[2]
+    if output is None:
+        rest = REST if any(REST in names for names in inputs) else ""
+        output = rest + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    named = output.replace(REST, "")
+    strange = next((c for c in named if c not in letters or named.count(c) > 1), None)
     if strange is not None:
         raise a.wrong(f"einsum \"{text}\": `{strange}` of the result "
                       + ("appears twice" if strange in letters else "is in no operand"), a.given["equation"])
+    dims, ones = _einsum_shape(a, str(text), inputs, output, operands)
+    return a.built(of_shape(kind, dims), *operands, inputs=tuple(inputs), output=output, ones=ones)
+
+
+def _einsum_shape(
+    a: Arguments, text: str, inputs: list[str], output: str, operands: list[tree.Expr]
+) -> tuple[Shape, tuple[tuple[int, ...], ...]]:
+    shapes = [shape(x.type) for x in operands]
+    hidden: Shape | None = None
+    """What every `...` stands for, where a `*` name is among it."""
+    if any(isinstance(d, PackVar) for dims in shapes for d in dims):
+        for i, (names, dims) in enumerate(zip(inputs, shapes, strict=True)):
+            before, dots, after = names.partition(REST)
+            if dots:
+                rest = dims[len(before) : len(dims) - len(after)]
+                hidden = rest if hidden is None else same_shape(a.ctx, hidden, rest, a.call.span, f"einsum \"{text}\"")
+                shapes[i] = dims[: len(before)] + dims[len(dims) - len(after) :]
     bound: dict[str, Dim] = {}
-    for names, x in zip(inputs, operands, strict=True):
-        dims = shape(x.type)
-        if not has_rank(dims, len(names)):
-            a.ctx.error("HYB401", f"einsum \"{text}\": `{names}` has {len(names)} letters for shape {show_shape(dims)}",
-                        x.span)
+    terms: list[str] = []
+    for names, dims, x in zip(inputs, shapes, operands, strict=True):
+        terms.append(names.replace(REST, "") if hidden is not None else spelled(names, len(dims)))
+        if not has_rank(dims, len(terms[-1])):
+            count = len(names.replace(REST, ""))
+            a.ctx.error("HYB401", f"einsum \"{text}\": `{names}` has {count} letters for shape "
+                        f"{show_shape(shape(x.type))}", x.span)
             raise Stop
-        for letter, d in zip(names, dims, strict=True):
+        for letter, d in zip(terms[-1], dims, strict=True):
             assert isinstance(d, Dim)
             old = bound.setdefault(letter, d)
-            agreed = same_dim(a.ctx, old, d)
+            stretched = terms[-1].count(letter) == 1 and 1 in (old.constant, d.constant)
+            agreed = (d if old.constant == 1 else old) if stretched else same_dim(a.ctx, old, d)
             if agreed is None:
-                shapes = " and ".join(show_shape(shape(o.type)) for o in operands)
-                shown = "..." if letter in _AXES else letter
-                message = f"einsum \"{text}\" of shapes {shapes}: `{shown}` is both {old} and {d}"
+                all_shapes = " and ".join(show_shape(shape(o.type)) for o in operands)
+                shown = REST if letter in _AXES else letter
+                message = f"einsum \"{text}\" of shapes {all_shapes}: `{shown}` is both {old} and {d}"
                 a.ctx.error("HYB401", message, a.call.span)
                 raise Stop
             bound[letter] = agreed
-    t = of_shape(kind, tuple(bound[c] for c in output))
-    return a.built(t, *operands, inputs=tuple(inputs), output=output)
+    before, dots, after = output.partition(REST)
+    middle = hidden if hidden is not None else tuple(bound[c] for c in _AXES if c in bound)
+    ones = tuple(
+        # those behind a `...` are counted from the end
+        tuple(i if i < len(names.partition(REST)[0]) else i - len(term)
+              for i, (letter, d) in enumerate(zip(term, dims, strict=True))
+              if d == Dim.of(1) and bound[letter].constant != 1 and term.count(letter) == 1)
+        for names, term, dims in zip(inputs, terms, shapes, strict=True)
+    )
+    return (*(bound[c] for c in before), *(middle if dots else ()), *(bound[c] for c in after)), ones
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
@@ -178,10 +214,23 @@ def window_dim(a: Arguments, length: Dim, kernel: Dim, stride: Dim, padding: Dim
     return a.ctx.fresh_dim()
 
 
+def _padding_word(a: Arguments) -> bool:
+    """Whether `padding` is "same"; "valid" is none."""
+    e = a.given.get("padding")
+    if not isinstance(e, syntax.Literal) or not isinstance(e.value, str):
+        return False
+    if e.value not in ("same", "valid"):
+        raise a.wrong(f"`padding` of {a.name} is ints, \"same\" or \"valid\"", e)
+    del a.given["padding"]
+    return e.value == "same"
+
+
 @rule("conv1d conv2d", "x weight bias stride padding dilation groups")
 def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
-    """args: x, weight, bias if given, then stride, padding, dilation (one int for each axis) and groups."""
+    """args: x, weight, bias if given, then stride, padding, dilation (one int for each axis) and groups; attr `same`:
+    padding that keeps the lengths."""
     n = 1 if a.name == "conv1d" else 2
+    same = _padding_word(a)
     x, weight = a.float_tensor("x", n + 1), a.float_tensor("weight")
     operands = [x, weight, *([a.tensor("bias")] if a.has("bias") else [])]
     kind, operands = join(a.ctx, operands, a.call.span, a.name, True)
@@ -195,6 +244,8 @@ def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
         values, pair = a.pair(name, default)
         settings += values[:n]
         sizes.append(pair[:n])
+    if same and any(stride.constant != 1 for stride in sizes[0]):
+        raise a.wrong("padding \"same\" is for a stride of 1", a.given["stride"])
     groups = a.size(a.given["groups"]) if a.has("groups") else tree.Const(INT, a.call.span, 1)
     g = a.ctx.dim_of(groups)
     channels, each = dim_at(dims, -n - 1), w[1]
@@ -205,12 +256,12 @@ def _conv(a: Arguments, expected: Type | None) -> tree.Expr:
         raise Stop
     if a.has("bias"):
         same_shape(a.ctx, (w[0],), shape(operands[2].type), a.call.span, f"the bias of {a.name}")
-    out = tuple(
+    out = dims[-n:] if same else tuple(
         window_dim(a, dim_at(dims, i - n), w[2 + i], sizes[0][i], sizes[1][i], sizes[2][i])  # type: ignore[arg-type]
         for i in range(n)
     )
     t = of_shape(kind, (*dims[: -n - 1], w[0], *out))
-    return a.built(t, *operands, *settings, groups, bias=a.has("bias"))
+    return a.built(t, *operands, *settings, groups, bias=a.has("bias"), same=same)
 
 
 @rule("max_pool2d avg_pool2d", "x kernel stride padding dilation")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from hybridc.base.types import BOOL, INT
 from hybridc.core import ir
-from hybridc.core.builder import integer
+from hybridc.core.builder import Builder, integer
 from hybridc.front.check import tree
+from hybridc.front.check.tensor_layer_rules import REST, result_spelled, spelled
 from hybridc.front.lower.core import Lowerer, Value
 from hybridc.front.lower.tensor_base import (
     args,
@@ -108,7 +109,11 @@ def _einsum(lw: Lowerer, node: tree.Builtin) -> Value:
     operands = args(lw, node)
     inputs, output = node.attr("inputs"), node.attr("output")
     assert isinstance(inputs, tuple) and isinstance(output, str)
-    terms = [_diagonal(lw, x, names) for x, names in zip(operands, inputs, strict=True)]
+    inputs = [spelled(names, rank(x.type)) for x, names in zip(operands, inputs, strict=True)]
+    output = result_spelled(output, inputs)
+    ones = node.attr("ones")
+    assert isinstance(ones, tuple)
+    terms = [_diagonal(lw, *_without(lw, x, names, at)) for x, names, at in zip(operands, inputs, ones, strict=True)]
     while len(terms) > 1:
         (x, left), (y, right) = terms[:2]
         later = set(output).union(*(names for _, names in terms[2:]))
@@ -116,6 +121,15 @@ def _einsum(lw: Lowerer, node: tree.Builtin) -> Value:
     x, names = terms[0]
     x, names = _sum_out(lw, x, names, set(output))
     return t.transpose(lw.b, x, [names.index(c) for c in output]) if output else x
+
+
+def _without(lw: Lowerer, x: ir.Atom, names: str, ones: Sequence[int]) -> tuple[ir.Atom, str]:
+    """Without axes that are 1, as far as others have these letters longer."""
+    if not ones:
+        return x, names
+    kept = [i for i in range(len(names)) if i not in ones and i - len(names) not in ones]
+    sizes = t.dims(lw.b, x)
+    return t.reshape(lw.b, x, [sizes[i] for i in kept]), "".join(names[i] for i in kept)
 
 
 def _diagonal(lw: Lowerer, x: ir.Atom, names: str) -> tuple[ir.Atom, str]:
@@ -158,7 +172,8 @@ def _contract(lw: Lowerer, x: ir.Atom, left: str, y: ir.Atom, right: str, later:
         y = t.transpose(b, y, [right.index(c) for c in names if c in right])
         return t.map(b, "mul", [x, y], [_ascending([c in z for c in names]) for z in (left, right)]), names
     for c in (*batch, *summed):
-        require_equal(lw, sizes[c], other[c], f"einsum: the sizes of `{c}` differ")
+        shown = c if c.isalpha() else REST
+        require_equal(lw, sizes[c], other[c], f"einsum: the sizes of `{shown}` differ")
 
     def arranged(z: ir.Atom, letters: str, free: list[str], have: dict[str, ir.Atom]) -> ir.Atom:
         z = t.transpose(b, z, [letters.index(c) for c in (*batch, *free, *summed)])
@@ -217,6 +232,10 @@ def _conv(lw: Lowerer, node: tree.Builtin) -> Value:
     if n == 1:
         area, kernel = [integer(1), *area], [integer(1), *kernel]
         stride, dilation, padding = [integer(1), *stride], [integer(1), *dilation], [integer(0), *padding]
+    spread: list[ir.Atom] = []
+    if node.attr("same"):
+        spread = [t.mul(b, d, t.sub(b, k, integer(1))) for d, k in zip(dilation, kernel, strict=True)]
+        padding = [_half(b, t.add(b, s, integer(1))) for s in spread]
     batch = t.product(b, lead)
     settings = [*kernel, *stride, *padding, *dilation]
     seen = t.windows(b, t.reshape(b, x, [batch, channels, *area]), settings, number(0, x))
@@ -238,7 +257,24 @@ def _conv(lw: Lowerer, node: tree.Builtin) -> Value:
         y = t.reshape(b, y, [batch, out_channels, columns])
     if bias is not None:
         y = t.map(b, "add", [y, bias], [(0, 1, 2), (None, 0, None)])
-    return t.reshape(b, y, [*lead, out_channels, *out[2 - n :]])
+    return _kept(b, t.reshape(b, y, [*lead, out_channels, *out[2 - n :]]), spread[2 - n :])
+
+
+def _half(b: Builder, n: ir.Atom) -> ir.Atom:
+    return integer(int(n.value) // 2) if isinstance(n, ir.Const) else b.op("floordiv", [n, integer(2)], INT)
+
+
+def _kept(b: Builder, y: ir.Atom, spread: Sequence[ir.Atom]) -> ir.Atom:
+    """Without the first place of an axis whose windows were given an odd number of zeros, one more at the end than
+    before: so many stood at both ends."""
+    count = rank(y.type)
+    kinds, bounds = [""] * count, []
+    for axis, n in enumerate(spread, count - len(spread)):
+        if isinstance(n, ir.Const) and n.value % 2 == 0:
+            continue
+        kinds[axis] = "ab"
+        bounds += [t.sub(b, n, t.mul(b, _half(b, n), integer(2))), t.dim(b, y, axis)]
+    return t.index(b, y, kinds, bounds)
 
 
 @lowers("max_pool2d avg_pool2d")

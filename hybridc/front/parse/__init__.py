@@ -6,5 +6,6 @@
     build_*.py, operators.py    nodes, rule by rule
     as_type.py                  an expression that is a type
     explain_syntax.py, habits.py    what is said of text that is none
+    torch_names.py              how functions of torch's that are none here are written
     dump.py                     tokens and trees as text
 """

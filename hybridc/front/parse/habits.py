@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from hybridc.front.parse import torch_names
 from hybridc.front.parse.lexer import Token
 
 WORDS = {
@@ -112,6 +113,7 @@ TENSORS = {
     "size": "write `shape(x)`, or `len(x)` for the first axis",
     "contains": "compare and reduce: `any(x == y)`",
     "view": "write `reshape(x, [a, b])`",
+    "t": "write `x.T`",
     "detach": "write `stop_gradient(x)`",
     "backward": "derivatives are functions: `grad(f)(x)`, `value_and_grad(f)(x)`",
     "append": "`concat(x, y)` makes a longer one; a `list` grows",
@@ -140,6 +142,7 @@ _ADJACENT = {
 }
 
 NAMES = {
+    **torch_names.FUNCTIONS,
     "True": "write `true`", "False": "write `false`", "None": "write `none`", "null": "write `none`",
     "nil": "write `none`", "append": "write `push`", "dict": "write `map`", "string": "write `str`",
     "float": "write `f32` or `f64`", "detach": "write `stop_gradient`", "cat": "write `concat`",
@@ -240,7 +243,7 @@ def member(kind: str, name: str, names: Collection[str]) -> str | None:
     written, kinds = WRITTEN.get(name, (None, EVERY))
     if written is not None and kind in kinds:
         return written
-    return {"tensor": TENSORS, "number": NUMBERS}.get(kind, {}).get(name)
+    return {"tensor": torch_names.FUNCTIONS | TENSORS, "number": NUMBERS}.get(kind, {}).get(name)
 
 
 def type_called(name: str) -> str | None:
@@ -283,6 +286,9 @@ def recognise(tokens: list[Token], at: int, begins: int) -> Habit | None:
                      previous, token)
     if previous.type == "ELSE" and token.type == "IF":
         return Habit("there is no `else if`", "write `elif`", previous, token)
+    if token.type == "VAR" and following is not None and following.type == "LPAR":
+        return Habit("`var` declares a variable", f"a variance is written out: {torch_names.FUNCTIONS['variance'][6:]}",
+                     token, token)
     if previous.type in ("LET", "VAR") and token.type == "MUT":
         return Habit("there is no `let mut`", "write `var` for what is assigned again", previous, token)
     if token.type == "NAME" and token.value == "is":
