@@ -346,8 +346,8 @@ class Codec:
             free(address)
         reading.temps.clear()
 
-    def read(self, t: Type, address: int, torch: bool = False) -> Any:
-        reading = Reading(torch)
+    def read(self, t: Type, address: int, torch: bool = False, ordered: bool = False) -> Any:
+        reading = Reading(torch, ordered=ordered)
         try:
             return self.readers.read(t, address, reading)
         finally:

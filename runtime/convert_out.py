@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays
+from hybridc_runtime.encoding import Ordered
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TAGGED, set_word, word
 
@@ -28,16 +29,16 @@ STEAL = 1 << 14
 
 class Reading:
     """One value's way out: work to do, temporaries to release, and what was read before, by address. `alone`: what
-    holds the part that is read now has one owner, who lets go of it after the reading."""
+    holds the part that is read now has one owner, who lets go of it after the reading. `ordered`: sets are."""
 
-    __slots__ = ("jobs", "temps", "seen", "torch", "alone")
+    __slots__ = ("jobs", "temps", "seen", "torch", "alone", "ordered")
 
-    def __init__(self, torch: bool = False, *, alone: bool = False):
+    def __init__(self, torch: bool = False, *, alone: bool = False, ordered: bool = False):
         self.jobs: list[tuple[Callable[..., None], int, Any, bool]] = []
         """What to call, with which address and target, and whether alone."""
         self.temps: list[tuple[Type, int]] = []
         self.seen: dict[int, Any] = {}
-        self.torch, self.alone = torch, alone
+        self.torch, self.alone, self.ordered = torch, alone, ordered
 
     def finish(self) -> None:
         jobs = self.jobs
@@ -275,11 +276,11 @@ class Readers:
                     case "map":
                         return dict(values)
                     case "set":
-                        return set(values)
+                        return Ordered(values) if r.ordered else set(values)
                     case "deque":
                         return deque(values)
                 return values
-            empty: Any = {} if kind.kind == "map" else set()
+            empty: Any = {} if kind.kind == "map" else Ordered() if r.ordered else set()
             pairs: list[Any] = []
             later(empty, pairs, r)
             pairs.extend(items(args[:-1], r))

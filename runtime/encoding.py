@@ -15,7 +15,7 @@ import base64
 import math
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,11 +157,29 @@ def _encode_plain(t: str, v: Any) -> bytes:
     raise ValueError(f"expected {t}, found {v!r}")
 
 
+class Ordered(set[Any]):
+    """A set on its way from a program to bytes or back, which is walked as the program walks it."""
+
+    def __init__(self, items: Iterable[Any] = ()):
+        super().__init__()
+        self.items: list[Any] = []
+        self.update(items)
+
+    def update(self, *others: Iterable[Any]) -> None:
+        for items in others:
+            self.items += items
+        super().update(self.items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+
 class Maker:
     """Makes values of named types: the program's own classes, or ones made from the schema."""
 
-    def __init__(self, s: dict[str, Any], codec: Codec | None = None):
+    def __init__(self, s: dict[str, Any], codec: Codec | None = None, ordered: bool = False):
         self.defs, self.codec = s["defs"], codec
+        self.kinds: dict[str, type[Any]] = {"list": list, "set": Ordered if ordered else set, "deque": deque}
         self.made: dict[str, Any] = {}
 
     def class_of(self, name: str) -> Any:
@@ -250,7 +268,7 @@ def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[A
                 size = _items(s, data, at, t[1])
                 at += 8
                 parts = [None] * size
-                todo.append((("close", {"list": list, "set": set, "deque": deque}[t[0]], parts), target, key))
+                todo.append((("close", maker.kinds[t[0]], parts), target, key))
                 todo += [(t[1], parts, i) for i in range(size - 1, -1, -1)]
             case "map" | "heap":
                 size = _items(s, data, at, t[1])
@@ -309,6 +327,6 @@ def to_text(s: dict[str, Any], value: Any) -> str:
 def from_text(s: dict[str, Any], text: str, codec: Codec | None) -> Any:
     """The value that `to_text` wrote; ValueError for another text."""
     try:
-        return decode(s, base64.b64decode(text), Maker(s, codec))
+        return decode(s, base64.b64decode(text), Maker(s, codec, ordered=True))
     except ValueError as e:
         raise ValueError("state that does not fit the model") from e
