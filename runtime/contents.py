@@ -88,7 +88,7 @@ class Contents:
 
     # ---- state
     def _state_values(self, ordered: bool = False) -> dict[str, tuple[ModelState, Any]]:
-        """Every persistent value that can leave the model; with sets as `encoding.Ordered`, if asked."""
+        """Every persistent value that can leave the model; with sets as `Ordered`, if asked."""
         codec, model = self._part.codec, self._model
         out = {}
         address = spill(self._owned)
@@ -191,7 +191,10 @@ class Contents:
                 else:
                     tensors[name] = (t[1], _tensor(value, t[1]))
             else:
-                rest[name] = encoding.to_text(encoding.schema(codec.manifest, t), value)
+                try:
+                    rest[name] = encoding.to_text(encoding.schema(codec.manifest, t), value)
+                except TypeError as e:
+                    raise TypeError(f"{self._model.shown}.{name}: {e}") from None
         return tensors, {f"state.{k}": v for k, v in rest.items()}
 
     def load(self, path: str | os.PathLike[str]) -> None:

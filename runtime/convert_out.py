@@ -8,12 +8,11 @@ worklist, so that a value nested a million deep needs no recursion; a block with
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays
-from hybridc_runtime.encoding import Ordered
 from hybridc_runtime.manifest import Type
 from hybridc_runtime.memory import HEADER, MEMORY, PAIR, TAGGED, set_word, word
 
@@ -25,6 +24,23 @@ Reader = Callable[..., Any]
 
 STEAL = 1 << 14
 """An array of at least so many bytes keeps the memory that compiled code made for it, if nobody else will have it."""
+
+
+class Ordered(set[Any]):
+    """A set on its way from a program to bytes or back, which is walked as the program walks it."""
+
+    def __init__(self, items: Iterable[Any] = ()):
+        super().__init__()
+        self.items: list[Any] = []
+        self.update(items)
+
+    def update(self, *others: Iterable[Any]) -> None:
+        for items in others:
+            self.items += items
+        super().update(self.items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
 
 
 class Reading:

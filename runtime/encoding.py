@@ -3,7 +3,7 @@
 A *schema* is the type written out so that bytes can be read without the program: {"type": S, "defs": {NAME: DEF}} with
 
     S = "int" | ["tensor", ELEM, RANK] | ["tuple", [S, ...]] | ["option", S] | ["list" | "set" | "deque", S]
-      | ["map" | "heap", S, S] | "str" | ["named", NAME]
+      | ["map" | "heap" | "graph", S, S] | "str" | "rng" | ["model", TITLE] | ["named", NAME]
     DEF = ["struct", TITLE, [[FIELD, S], ...]] | ["enum", TITLE, [[CASE, [[FIELD, S], ...]], ...]]
 
 Neither direction recurses over values.
@@ -15,12 +15,14 @@ import base64
 import math
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays, classes
+from hybridc_runtime.convert_out import Ordered
 from hybridc_runtime.manifest import Kind, Manifest, Type
+from hybridc_runtime.values import rng
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -30,6 +32,8 @@ SCALARS = {
     "f64": struct.Struct("<d"), "f32": struct.Struct("<f"), "f16": struct.Struct("<e"), "bf16": struct.Struct("<f"),
 }
 _COUNT = struct.Struct("<Q")
+_RNG = struct.Struct("<2q")
+"""Key and counter; the rest of a generator is for the time of a derivative."""
 MOST_EMPTY = 1 << 24
 """Items without bytes, of which damaged bytes may promise any number."""
 
@@ -50,10 +54,12 @@ def schema(manifest: Manifest, t: Type) -> dict[str, Any]:
                 return ["option", of(t[1])]
         kind = manifest.kinds.get(t[1]) or Kind(t[0], title=t[1])
         match kind.kind:
-            case "str":
-                return "str"
-            case "list" | "set" | "deque" | "map" | "heap":
+            case "str" | "rng":
+                return kind.kind
+            case "list" | "set" | "deque" | "map" | "heap" | "graph":
                 return [kind.kind, *[of(a) for a in kind.args]]
+            case "model":
+                return ["model", t[1]]
             case "struct" | "enum":
                 name, title = t[1], (kind.title or t[1]).rpartition(":")[2]
                 if name not in defs:
@@ -84,6 +90,8 @@ def shown(s: dict[str, Any]) -> str:
                 return f"{of(t[1])}?"
             case "named":
                 return str(s["defs"][t[1]][1])
+            case "model":
+                return str(t[1])
         return f"{t[0]}[{', '.join(map(of, t[1:]))}]"
 
     return of(s["type"])
@@ -127,6 +135,12 @@ def encode(s: dict[str, Any], value: Any) -> bytes:
                 out.append(_COUNT.pack(len(pairs)))
                 for k, x in reversed(pairs):
                     todo += [(t[2], x), (t[1], k)]
+            case "graph":
+                parts = v if isinstance(v, tuple) else v._owned.codec.to_python(v._owned, ordered=True)
+                todo.append((_parts_of_graph(t), parts))
+            case "model":
+                contents = v._packed()
+                out += [_COUNT.pack(len(contents)), contents]
             case _:
                 kind, title, parts = defs[t[1]]
                 if not isinstance(v, classes.Record):
@@ -147,6 +161,8 @@ def _encode_plain(t: str, v: Any) -> bytes:
             raise ValueError(f"expected str, found {arrays.kind_of(v)}")
         data = v.encode()
         return _COUNT.pack(len(data)) + data
+    if t == "rng":
+        return _RNG.pack(*(*v._state, 0)[:2])
     v = v.item() if hasattr(v, "item") else v
     good = isinstance(v, bool) if t == "bool" else isinstance(v, (int, float)) if t[0] in "fb" else type(v) is int
     try:
@@ -155,23 +171,6 @@ def _encode_plain(t: str, v: Any) -> bytes:
     except (struct.error, OverflowError):
         pass
     raise ValueError(f"expected {t}, found {v!r}")
-
-
-class Ordered(set[Any]):
-    """A set on its way from a program to bytes or back, which is walked as the program walks it."""
-
-    def __init__(self, items: Iterable[Any] = ()):
-        super().__init__()
-        self.items: list[Any] = []
-        self.update(items)
-
-    def update(self, *others: Iterable[Any]) -> None:
-        for items in others:
-            self.items += items
-        super().update(self.items)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.items)
 
 
 class Maker:
@@ -194,6 +193,9 @@ class Maker:
                 cls = classes.enum_class(title, [(c, [f for f, _ in fields]) for c, fields in parts], {})
             self.made[name] = cls
         return cls
+
+    def model(self, title: str, contents: bytes) -> Any:
+        return contents if self.codec is None else self.codec.model_from(title, contents)
 
 
 class Damaged(ValueError):
@@ -232,6 +234,10 @@ def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[A
                 at += 8
                 target[key] = data[at:at + size].decode()
                 at += size
+            elif t == "rng":
+                target[key] = rng(0)
+                target[key]._state = _RNG.unpack_from(data, at)
+                at += _RNG.size
             else:
                 if t == "bool" and data[at] > 1 or t == "bf16" and data[at:at + 2] != b"\0\0":
                     raise ValueError(f"no {t}")
@@ -276,6 +282,12 @@ def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[A
                 parts = [None] * (2 * size)
                 todo.append((("close", _pairs_to_dict if t[0] == "map" else _pairs, parts), target, key))
                 todo += [(t[1 + i % 2], parts, i) for i in range(2 * size - 1, -1, -1)]
+            case "graph":
+                todo.append((_parts_of_graph(t), target, key))
+            case "model":
+                size = _items(s, data, at, "u8")
+                target[key] = maker.model(t[1], bytes(data[at + 8:at + 8 + size]))
+                at += 8 + size
             case _:
                 kind, _, parts = defs[t[1]]
                 cls = maker.class_of(t[1])
@@ -310,6 +322,11 @@ def _has_bytes(s: dict[str, Any], t: Any) -> bool:
         return any(_has_bytes(s, part) for part in t[1])
     kind, _, parts = s["defs"][t[1]]
     return kind == "enum" or any(_has_bytes(s, part) for _, part in parts)
+
+
+def _parts_of_graph(t: Any) -> Any:
+    """What a graph is written as: nodes and edges."""
+    return ["tuple", [["list", t[1]], ["list", ["tuple", ["int", "int", t[2]]]]]]
 
 
 def _pairs(parts: list[Any]) -> list[tuple[Any, Any]]:
