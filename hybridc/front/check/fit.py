@@ -187,6 +187,8 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
         help, pairs = f"cast it: `{te}(...)`", _literal_pairs(c, e, into, te, fe)
     elif isinstance(want, Named) and isinstance(e, tree.MakeList | tree.MakeMap) and want.name in EMPTY:
         help = f"an empty one is `{c.show(want)}()`, to which the rest is added"
+    elif isinstance(want, Named) and want.name == "store":
+        help = f"it is opened by `{c.show(want)}(path)`"
     elif isinstance(found, Option) and not isinstance(want, Option):
         help = f"{c.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
     elif isinstance(want, Named) and want.name == "str":

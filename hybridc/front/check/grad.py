@@ -52,7 +52,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
                 c.error("HYB306", "`wrt` names parameters: `wrt=\"b\"` or `wrt=(\"a\", \"b\")`", a.value.span)
                 return c.poison(e.span)
         else:
-            c.error("HYB306", f"`{kind}` takes a function, and `wrt=`", a.span)
+            c.error("HYB306", f"`{kind}` takes a function, and `wrt=`", a.span,
+                    help=f"names of parameters choose, and arguments follow: `{kind}(f, wrt=\"x\")(x, y)`")
             return c.poison(e.span)
     if f_arg is None:
         c.error("HYB306", f"`{kind}` takes the function to differentiate", e.span)
