@@ -6,7 +6,7 @@ A *schema* is the type written out so that bytes can be read without the program
       | ["map" | "heap" | "graph", S, S] | "str" | "rng" | ["model", TITLE] | ["named", NAME]
     DEF = ["struct", TITLE, [[FIELD, S], ...]] | ["enum", TITLE, [[CASE, [[FIELD, S], ...]], ...]]
 
-Neither direction recurses over values.
+Neither direction recurses over values, but for a model that is held by another's state.
 """
 
 from __future__ import annotations
