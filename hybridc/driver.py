@@ -204,7 +204,7 @@ def artifact(
     elif more is not None:
         surface.keep_model(interface, models[0].key, core)
     if all_names and (more is None or not more.call):  # loaded, not built: it can compile more
-        surface.without_derivatives(interface)
+        surface.without_derivatives(interface, core)
     elif more is None:
         surface.without_curvatures(interface)
     cpus, sources = [processors.HOST], checked.sources

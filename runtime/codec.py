@@ -40,8 +40,8 @@ class Codec:
         self.readers, self.writers = Readers(self), Writers(self)
         self.shared = shared if shared is not None else {}
         self.make_caller: Callable[[Entry], Caller]
-        self.model_of: Callable[[Owned], Any]
-        """Makes a model object; set by the module."""
+        self.model_of: Callable[[Owned], Any]  # these two make a model object, and are set by the module
+        self.model_from: Callable[[str, bytes], Any]
         self._classes: dict[Type, Any] = {}
         self._pointers: dict[Type, bool] = {}
         self._callers: dict[str, Any] = {}
@@ -346,8 +346,8 @@ class Codec:
             free(address)
         reading.temps.clear()
 
-    def read(self, t: Type, address: int, torch: bool = False) -> Any:
-        reading = Reading(torch)
+    def read(self, t: Type, address: int, torch: bool = False, ordered: bool = False) -> Any:
+        reading = Reading(torch, ordered=ordered)
         try:
             return self.readers.read(t, address, reading)
         finally:
@@ -376,14 +376,14 @@ class Codec:
             writing.undo()
             free(address)
 
-    def to_python(self, owned: Owned) -> Any:
+    def to_python(self, owned: Owned, ordered: bool = False) -> Any:
         """A native value converted: what is native only by value too, where it has such a form."""
         t = owned.type
         if self.kind_or_none(t) is None or self.kind(t).kind != "graph":
             return self.read_leaves(t, owned.leaves)
         wire, address = self.wire_type(t), self.wire_of(t, owned.leaves)
         try:
-            return self.read(wire, address)
+            return self.read(wire, address, ordered=ordered)
         finally:
             self.release_at(wire, address)
             free(address)

@@ -87,8 +87,8 @@ class Contents:
         into_large_pages(data, count * arrays.DTYPES[self._model.elem].itemsize)
 
     # ---- state
-    def _state_values(self) -> dict[str, tuple[ModelState, Any]]:
-        """Every persistent value that can leave the model."""
+    def _state_values(self, ordered: bool = False) -> dict[str, tuple[ModelState, Any]]:
+        """Every persistent value that can leave the model; with sets as `Ordered`, if asked."""
         codec, model = self._part.codec, self._model
         out = {}
         address = spill(self._owned)
@@ -97,7 +97,7 @@ class Contents:
                 t, at = self._walk(("struct", model.struct), address, state.route)
                 if not isinstance(t, str) and t[0] == "struct" and codec.kind(t).kind == "store":
                     continue
-                out[state.path] = (state, codec.read(t, at))
+                out[state.path] = (state, codec.read(t, at, ordered=ordered))
         finally:
             free(address)
         return out
@@ -183,7 +183,7 @@ class Contents:
         codec = self._part.codec
         tensors = self._tensors()
         rest = {}
-        for name, (row, value) in self._state_values().items():
+        for name, (row, value) in self._state_values(ordered=True).items():
             t = row.type
             if isinstance(t, str) or t[0] == "tensor":
                 if isinstance(t, str):
@@ -191,7 +191,10 @@ class Contents:
                 else:
                     tensors[name] = (t[1], _tensor(value, t[1]))
             else:
-                rest[name] = encoding.to_text(encoding.schema(codec.manifest, t), value)
+                try:
+                    rest[name] = encoding.to_text(encoding.schema(codec.manifest, t), value)
+                except TypeError as e:
+                    raise TypeError(f"{self._model.shown}.{name}: {e}") from None
         return tensors, {f"state.{k}": v for k, v in rest.items()}
 
     def load(self, path: str | os.PathLike[str]) -> None:

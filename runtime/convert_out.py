@@ -8,7 +8,7 @@ worklist, so that a value nested a million deep needs no recursion; a block with
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,18 +26,35 @@ STEAL = 1 << 14
 """An array of at least so many bytes keeps the memory that compiled code made for it, if nobody else will have it."""
 
 
+class Ordered(set[Any]):
+    """A set on its way from a program to bytes or back, which is walked as the program walks it."""
+
+    def __init__(self, items: Iterable[Any] = ()):
+        super().__init__()
+        self.items: list[Any] = []
+        self.update(items)
+
+    def update(self, *others: Iterable[Any]) -> None:
+        for items in others:
+            self.items += items
+        super().update(self.items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+
 class Reading:
     """One value's way out: work to do, temporaries to release, and what was read before, by address. `alone`: what
-    holds the part that is read now has one owner, who lets go of it after the reading."""
+    holds the part that is read now has one owner, who lets go of it after the reading. `ordered`: sets are."""
 
-    __slots__ = ("jobs", "temps", "seen", "torch", "alone")
+    __slots__ = ("jobs", "temps", "seen", "torch", "alone", "ordered")
 
-    def __init__(self, torch: bool = False, *, alone: bool = False):
+    def __init__(self, torch: bool = False, *, alone: bool = False, ordered: bool = False):
         self.jobs: list[tuple[Callable[..., None], int, Any, bool]] = []
         """What to call, with which address and target, and whether alone."""
         self.temps: list[tuple[Type, int]] = []
         self.seen: dict[int, Any] = {}
-        self.torch, self.alone = torch, alone
+        self.torch, self.alone, self.ordered = torch, alone, ordered
 
     def finish(self) -> None:
         jobs = self.jobs
@@ -275,11 +292,11 @@ class Readers:
                     case "map":
                         return dict(values)
                     case "set":
-                        return set(values)
+                        return Ordered(values) if r.ordered else set(values)
                     case "deque":
                         return deque(values)
                 return values
-            empty: Any = {} if kind.kind == "map" else set()
+            empty: Any = {} if kind.kind == "map" else Ordered() if r.ordered else set()
             pairs: list[Any] = []
             later(empty, pairs, r)
             pairs.extend(items(args[:-1], r))

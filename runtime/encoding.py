@@ -3,10 +3,10 @@
 A *schema* is the type written out so that bytes can be read without the program: {"type": S, "defs": {NAME: DEF}} with
 
     S = "int" | ["tensor", ELEM, RANK] | ["tuple", [S, ...]] | ["option", S] | ["list" | "set" | "deque", S]
-      | ["map" | "heap", S, S] | "str" | ["named", NAME]
+      | ["map" | "heap" | "graph", S, S] | "str" | "rng" | ["model", TITLE] | ["named", NAME]
     DEF = ["struct", TITLE, [[FIELD, S], ...]] | ["enum", TITLE, [[CASE, [[FIELD, S], ...]], ...]]
 
-Neither direction recurses over values.
+Neither direction recurses over values, but for a model that is held by another's state.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hybridc_runtime import arrays, classes
+from hybridc_runtime.convert_out import Ordered
 from hybridc_runtime.manifest import Kind, Manifest, Type
+from hybridc_runtime.values import rng
 
 if TYPE_CHECKING:
     from hybridc_runtime.codec import Codec
@@ -30,6 +32,8 @@ SCALARS = {
     "f64": struct.Struct("<d"), "f32": struct.Struct("<f"), "f16": struct.Struct("<e"), "bf16": struct.Struct("<f"),
 }
 _COUNT = struct.Struct("<Q")
+_RNG = struct.Struct("<2q")
+"""Key and counter; the rest of a generator is for the time of a derivative."""
 MOST_EMPTY = 1 << 24
 """Items without bytes, of which damaged bytes may promise any number."""
 
@@ -50,10 +54,12 @@ def schema(manifest: Manifest, t: Type) -> dict[str, Any]:
                 return ["option", of(t[1])]
         kind = manifest.kinds.get(t[1]) or Kind(t[0], title=t[1])
         match kind.kind:
-            case "str":
-                return "str"
-            case "list" | "set" | "deque" | "map" | "heap":
+            case "str" | "rng":
+                return kind.kind
+            case "list" | "set" | "deque" | "map" | "heap" | "graph":
                 return [kind.kind, *[of(a) for a in kind.args]]
+            case "model":
+                return ["model", t[1]]
             case "struct" | "enum":
                 name, title = t[1], (kind.title or t[1]).rpartition(":")[2]
                 if name not in defs:
@@ -84,6 +90,8 @@ def shown(s: dict[str, Any]) -> str:
                 return f"{of(t[1])}?"
             case "named":
                 return str(s["defs"][t[1]][1])
+            case "model":
+                return str(t[1])
         return f"{t[0]}[{', '.join(map(of, t[1:]))}]"
 
     return of(s["type"])
@@ -127,6 +135,12 @@ def encode(s: dict[str, Any], value: Any) -> bytes:
                 out.append(_COUNT.pack(len(pairs)))
                 for k, x in reversed(pairs):
                     todo += [(t[2], x), (t[1], k)]
+            case "graph":
+                parts = v if isinstance(v, tuple) else v._owned.codec.to_python(v._owned, ordered=True)
+                todo.append((_parts_of_graph(t), parts))
+            case "model":
+                contents = v._packed()
+                out += [_COUNT.pack(len(contents)), contents]
             case _:
                 kind, title, parts = defs[t[1]]
                 if not isinstance(v, classes.Record):
@@ -147,6 +161,8 @@ def _encode_plain(t: str, v: Any) -> bytes:
             raise ValueError(f"expected str, found {arrays.kind_of(v)}")
         data = v.encode()
         return _COUNT.pack(len(data)) + data
+    if t == "rng":
+        return _RNG.pack(*(*v._state, 0)[:2])
     v = v.item() if hasattr(v, "item") else v
     good = isinstance(v, bool) if t == "bool" else isinstance(v, (int, float)) if t[0] in "fb" else type(v) is int
     try:
@@ -160,8 +176,9 @@ def _encode_plain(t: str, v: Any) -> bytes:
 class Maker:
     """Makes values of named types: the program's own classes, or ones made from the schema."""
 
-    def __init__(self, s: dict[str, Any], codec: Codec | None = None):
+    def __init__(self, s: dict[str, Any], codec: Codec | None = None, ordered: bool = False):
         self.defs, self.codec = s["defs"], codec
+        self.kinds: dict[str, type[Any]] = {"list": list, "set": Ordered if ordered else set, "deque": deque}
         self.made: dict[str, Any] = {}
 
     def class_of(self, name: str) -> Any:
@@ -176,6 +193,9 @@ class Maker:
                 cls = classes.enum_class(title, [(c, [f for f, _ in fields]) for c, fields in parts], {})
             self.made[name] = cls
         return cls
+
+    def model(self, title: str, contents: bytes) -> Any:
+        return contents if self.codec is None else self.codec.model_from(title, contents)
 
 
 class Damaged(ValueError):
@@ -214,6 +234,10 @@ def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[A
                 at += 8
                 target[key] = data[at:at + size].decode()
                 at += size
+            elif t == "rng":
+                target[key] = rng(0)
+                target[key]._state = _RNG.unpack_from(data, at)
+                at += _RNG.size
             else:
                 if t == "bool" and data[at] > 1 or t == "bf16" and data[at:at + 2] != b"\0\0":
                     raise ValueError(f"no {t}")
@@ -250,7 +274,7 @@ def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[A
                 size = _items(s, data, at, t[1])
                 at += 8
                 parts = [None] * size
-                todo.append((("close", {"list": list, "set": set, "deque": deque}[t[0]], parts), target, key))
+                todo.append((("close", maker.kinds[t[0]], parts), target, key))
                 todo += [(t[1], parts, i) for i in range(size - 1, -1, -1)]
             case "map" | "heap":
                 size = _items(s, data, at, t[1])
@@ -258,6 +282,12 @@ def _decode(s: dict[str, Any], data: bytes, maker: Maker, copy: bool) -> tuple[A
                 parts = [None] * (2 * size)
                 todo.append((("close", _pairs_to_dict if t[0] == "map" else _pairs, parts), target, key))
                 todo += [(t[1 + i % 2], parts, i) for i in range(2 * size - 1, -1, -1)]
+            case "graph":
+                todo.append((_parts_of_graph(t), target, key))
+            case "model":
+                size = _items(s, data, at, "u8")
+                target[key] = maker.model(t[1], bytes(data[at + 8:at + 8 + size]))
+                at += 8 + size
             case _:
                 kind, _, parts = defs[t[1]]
                 cls = maker.class_of(t[1])
@@ -294,6 +324,11 @@ def _has_bytes(s: dict[str, Any], t: Any) -> bool:
     return kind == "enum" or any(_has_bytes(s, part) for _, part in parts)
 
 
+def _parts_of_graph(t: Any) -> Any:
+    """What a graph is written as: nodes and edges."""
+    return ["tuple", [["list", t[1]], ["list", ["tuple", ["int", "int", t[2]]]]]]
+
+
 def _pairs(parts: list[Any]) -> list[tuple[Any, Any]]:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
@@ -309,6 +344,6 @@ def to_text(s: dict[str, Any], value: Any) -> str:
 def from_text(s: dict[str, Any], text: str, codec: Codec | None) -> Any:
     """The value that `to_text` wrote; ValueError for another text."""
     try:
-        return decode(s, base64.b64decode(text), Maker(s, codec))
+        return decode(s, base64.b64decode(text), Maker(s, codec, ordered=True))
     except ValueError as e:
         raise ValueError("state that does not fit the model") from e

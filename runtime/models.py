@@ -97,6 +97,13 @@ class Models:
                 return m
         raise TypeError(f"no model {owned.type[1]}")
 
+    def unpacked(self, struct: str, contents: bytes) -> ModelBase:
+        """The model of that struct with what its `_packed` gave."""
+        for _, model in self.compiled:
+            if model.struct == struct:
+                return self.classes[model.key]._restore(model.config, contents)
+        raise TypeError(f"no model {struct}")
+
     def extend(
         self, call: str, known: Caller | None, given: list[ModelBase], table: Table = "fns",
         leading: Mapping[str, int] | None = None,
@@ -397,8 +404,10 @@ class ModelBase(Contents):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._copyable("pickled")
-        contents = weights.to_bytes(*self._contents())
-        return pickling.model, (self._models.module._home, self._declared.key, self._model.config, contents)
+        return pickling.model, (self._models.module._home, self._declared.key, self._model.config, self._packed())
+
+    def _packed(self) -> bytes:
+        return weights.to_bytes(*self._contents())
 
     @classmethod
     def _restore(cls, config: list[Any], contents: bytes) -> ModelBase:

@@ -40,7 +40,7 @@ class Part:
         self.program = Program(code, manifest.sites)
         self.codec = Codec(manifest, self.program, module._classes, module._home)
         self.codec.make_caller = lambda entry: Caller(self.codec, entry)
-        self.codec.model_of = module._models.wrap
+        self.codec.model_of, self.codec.model_from = module._models.wrap, module._models.unpacked
         self.program.services = hosts.services(self.codec, externs, launcher)
         self.program.prepare, self.program.finish = parallel.prepare, parallel.finish
         self._callers: dict[int, Caller] = {}

@@ -65,7 +65,7 @@ class Stored:
 
     @cached_property
     def _maker(self) -> encoding.Maker:
-        return encoding.Maker(self.schema, self.codec)
+        return encoding.Maker(self.schema, self.codec, ordered=True)
 
     @cached_property
     def _node(self) -> int | None:
@@ -86,7 +86,9 @@ class Stored:
             data = self._in_context(lambda context: self._pack(self._node, at, context)) if self._node else None
         elif self._node:
             data = self._pack(self._node, at, 0)
-        return encoding.encode(self.schema, self.codec.read(self.type, at)) if data is None else data
+        if data is not None:
+            return data
+        return encoding.encode(self.schema, self.codec.read(self.type, at, ordered=True))
 
     def write(self, data: bytes, skip: int, to: int) -> None:
         """Write the value of bytes after the first `skip` to an address; encoding.Damaged where they are of none."""

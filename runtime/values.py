@@ -209,9 +209,7 @@ class rng:  # noqa: N801 (as the language calls it)
     def leaves(self, codec: Codec, t: Type) -> tuple[Any, ...]:
         """The state as the program keeps it; of a fresh one the seed, and zeros."""
         layout = codec.layouts.of(t)
-        if len(self._state) == len(layout.chars):
-            return self._state
-        self._state = (self._state[0], *layout.zeros[1:])
+        self._state = (*self._state, *layout.zeros[len(self._state):])
         return self._state
 
 

@@ -6,25 +6,25 @@ that they could show in the other."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from functools import partial
 
 from hybridc.core.ir import Block, If, Match, Op, Stmt, Var, Yield
-from hybridc.core.walk import free_vars, map_blocks, outs_of, tail_values
+from hybridc.core.walk import free_vars, map_blocks, map_outs, substitute, tail_values
 
 
-def into_arms(block: Block, views: Container[Var]) -> Block:
-    """The views where they are used, if that is within one branch."""
+def into_arms(block: Block, views: Container[Var], fresh: Callable[[Var], Var]) -> Block:
+    """The views where they are used, if that is within one branch; each arm that uses one has its own."""
     stmts: list[Stmt | None] = list(block.stmts)
     here = {s.outs[0]: i for i, s in enumerate(block.stmts)
             if isinstance(s, Op) and s.op == "tensor_view" and s.outs[0] in views}
     for v, user in (_users(block, here) if here else {}).items():
         view, branch = block.stmts[here[v]], stmts[user]
         if isinstance(branch, If | Match):
-            stmts[user] = map_blocks(branch, partial(_with, view))
+            stmts[user] = map_blocks(branch, partial(_with, view, v, fresh))
             stmts[here[v]] = None
     left = (s for s in stmts if s is not None)
-    return Block(tuple(map_blocks(s, lambda inner: into_arms(inner, views)) for s in left), block.tail)
+    return Block(tuple(map_blocks(s, lambda inner: into_arms(inner, views, fresh)) for s in left), block.tail)
 
 
 def _users(block: Block, vs: Container[Var]) -> dict[Var, int]:
@@ -37,5 +37,9 @@ def _users(block: Block, vs: Container[Var]) -> dict[Var, int]:
     return {v: i for v, i in found.items() if i is not None}
 
 
-def _with(view: Stmt, arm: Block) -> Block:
-    return Block((view, *arm.stmts), arm.tail) if outs_of(view)[0] in free_vars(arm) else arm
+def _with(view: Stmt, v: Var, fresh: Callable[[Var], Var], arm: Block) -> Block:
+    if v not in free_vars(arm):
+        return arm
+    own = fresh(v)
+    inner = substitute(arm, {v: own})
+    return Block((map_outs(view, lambda _: own), *inner.stmts), inner.tail)

@@ -182,7 +182,7 @@ class Reverse:
             return Block(tuple(out), map_tail(block.tail, atom))
 
         undone = {o for r in self._marked if not r.complete for op in r.again for o in op.outs}
-        return into_arms(inner(block), undone) if undone else inner(block)
+        return into_arms(inner(block), undone, lambda v: self.b.var(v.type, v.name)) if undone else inner(block)
 
     def loads(self, region: Region, mark: Op) -> list[Stmt]:
         loads: list[Stmt] = []

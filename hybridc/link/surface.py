@@ -126,16 +126,18 @@ def _held(start: Iterable[ir.Type], program: ir.Program) -> dict[ir.Type, None]:
 
 
 def keep_model(interface: Interface, key: str, program: ir.Program) -> None:
-    """Leave only one model and the functions that take or give a value of it, with the models that these make: a
-    further configuration of a program that is loaded already."""
+    """Leave only one model and the functions that take or give a value of it, with the models that these hold in
+    state or make: a further configuration of a program that is loaded already."""
     structs = {ir.StructT(m.struct) for m in interface.models if m.key == key}
     interface.fns = {
         name: kept
         for name, group in interface.fns.items()
         if (kept := [e for e in group if structs & {p.type for p in e.params} or e.result in structs])
     }
-    made = _held((e.result for group in interface.fns.values() for e in group if e.result is not None), program)
-    interface.models = [m for m in interface.models if ir.StructT(m.struct) in {*structs, *made}]
+    entries = [e for group in interface.fns.values() for e in group]
+    entries += [e for m in interface.models if m.key == key for e in m.methods.values()]
+    made = _held([*structs, *(e.result for e in entries if e.result is not None)], program)
+    interface.models = [m for m in interface.models if ir.StructT(m.struct) in made]
     interface.tests = []
 
 
@@ -153,10 +155,13 @@ def keep_call(interface: Interface, name: str, table: Table, struct: str) -> Non
     interface.tests = []
 
 
-def without_derivatives(interface: Interface) -> None:
-    """Leave out the derivatives of methods, which a module that can compile more makes when they are asked for."""
+def without_derivatives(interface: Interface, program: ir.Program) -> None:
+    """Leave out the derivatives of methods, which a module that can compile more makes when they are asked for; not
+    those of a model whose state holds function values, which another program could not read."""
+    fns = {name for name, kind in interface.kinds.items() if kind.kind == "fn"}
     for m in interface.models:
-        m.gradients, m.pullbacks, m.curvatures = {}, {}, {}
+        if not any(isinstance(t, ir.EnumT) and t.name in fns for t in _held([ir.StructT(m.struct)], program)):
+            m.gradients, m.pullbacks, m.curvatures = {}, {}, {}
 
 
 def without_curvatures(interface: Interface) -> None:

@@ -50,6 +50,7 @@ from hybridc.front.check import (
 from hybridc.front.check import (
     tree,
 )
+from hybridc.front.check.bounds import model_of as declaration_of
 from hybridc.front.check.config_values import config_item
 from hybridc.front.check.infer import Meta
 from hybridc.front.check.open_models import is_open
@@ -294,6 +295,8 @@ def kind_of(t: Type) -> str | None:
         return "tensor"
     if t in NUMBERS:
         return "number"
+    if declaration_of(t) is not None:
+        return "model"
     return t.name if isinstance(t, Named) and t.key.startswith("std.") else None
 
 

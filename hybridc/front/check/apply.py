@@ -41,7 +41,9 @@ def call_value(c: Body, value: tree.Expr, e: syntax.Call, expected: Type | None)
             if isinstance(value, tree.Local) and value.var.key in c.local_fns:
                 return call_local(c, value, c.local_fns[value.var.key], t, e)
             sigs = [ParamSig(f"argument {i + 1}", p, mut, False, e.span) for i, (p, mut) in enumerate(params)]
-            args = positional(c, sigs, e, "this function")
+            of = value.kind if isinstance(value, tree.Gradient) and value.kind in ("jvp", "hvp") else None
+            help = "after the arguments stands a direction for each that it is taken by, of its type" if of else None
+            args = positional(c, sigs, e, f"`{of}(f)`" if of else "this function", help)
             if args is None:
                 return c.poison(e.span)
             return tree.CallValue(c.fresh_unknowns(result), e.span, value, args)
@@ -106,7 +108,9 @@ def _by_name(c: Body, value: tree.Expr, own: Sequence[ParamSig], what: str, t: F
     return tree.CallValue(c.fresh_unknowns(t.result), e.span, value, tuple(args), order)
 
 
-def positional(c: Body, params: list[ParamSig], e: syntax.Call, what: str) -> tuple[tree.Arg, ...] | None:
+def positional(
+    c: Body, params: list[ParamSig], e: syntax.Call, what: str, help: str | None = None
+) -> tuple[tree.Arg, ...] | None:
     """The arguments of a call of a value: by position only."""
     for a in e.args:
         if a.name is not None:
@@ -114,7 +118,7 @@ def positional(c: Body, params: list[ParamSig], e: syntax.Call, what: str) -> tu
             return None
     if len(e.args) != len(params):
         c.error("HYB306", f"{what} takes {len(params)} argument" + ("" if len(params) == 1 else "s")
-                + f", {len(e.args)} given", e.span)
+                + f", {len(e.args)} given", e.span, help=help)
         check_call.poison_args(c, e)
         return None
     bound = [a for a in e.args]

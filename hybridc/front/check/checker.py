@@ -42,7 +42,7 @@ from hybridc.front.check import (
 from hybridc.front.check.body import Body
 from hybridc.front.check.config_fns import check_given
 from hybridc.front.check.declare import Declarer
-from hybridc.front.check.endless import MOST, endless_field, growing_fields, large_field
+from hybridc.front.check.endless import MOST, endless_field, endless_states, growing_fields, large_field
 from hybridc.front.check.gradients import check_gradients
 from hybridc.front.check.kept import Aside, KeptBody, KeptModule, KeptModules, without_marks
 from hybridc.front.check.outline import Outline, outline_of
@@ -188,6 +188,9 @@ class Checker:
             signatures.functions(d, unit)
         for unit in units:
             self._models(unit)
+        for model, state in endless_states(self.world):
+            self.report("HYB310", f"`{model.name}` would hold itself, without end, in `{state.name}`", state.span,
+                        help=f"hold it in a list, which may be empty: `state {state.name}: list[...] = []`")
         for unit in units:
             self._outline(unit)
         for unit in units:

@@ -1,8 +1,9 @@
-"""What would have no end, or be very large: structs that hold themselves by value, types that need ever larger ones.
+"""What would have no end, or be very large: structs and models that hold themselves by value, types that need ever
+larger ones.
 
-A struct holds its fields, and a tuple and an option their items, by value; a list, map or enum refers to what it holds,
-which ends the chain. A generic type that holds itself of larger arguments, `S[list[T]]` in `S[T]`, is another type at
-each step, and a fn that calls itself so another function.
+A struct holds its fields, a model its state, and a tuple and an option their items, by value; a list, map or enum
+refers to what it holds, which ends the chain. A generic type that holds itself of larger arguments, `S[list[T]]` in
+`S[T]`, is another type at each step, and a fn that calls itself so another function.
 """
 
 from __future__ import annotations
@@ -10,8 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hybridc.base.dims import Dim
-from hybridc.base.types import FnType, Named, Option, Substitution, Tensor, TupleType, Type, TypeVar, substitute
-from hybridc.front.check.scope import EnumSig, FieldSig, StructSig, World
+from hybridc.base.types import (
+    FnType,
+    ModelType,
+    Named,
+    Option,
+    Substitution,
+    Tensor,
+    TupleType,
+    Type,
+    TypeVar,
+    substitute,
+)
+from hybridc.front.check.scope import EnumSig, FieldSig, MemberSig, ModelSig, StructSig, World
 
 LONGEST = 50
 """Beyond so many nested structs a generic struct grows without end."""
@@ -24,8 +36,15 @@ def endless_field(sig: StructSig, world: World) -> FieldSig | None:
     return next((f for f in sig.fields if _holds(f.type, sig.key, 0, set(), world)), None)
 
 
+def endless_states(world: World) -> list[tuple[ModelSig, MemberSig]]:
+    """The models that hold themselves in state, and where."""
+    own = [sig for sig in world.sigs.values() if isinstance(sig, ModelSig) and not sig.key.startswith("std.")]
+    return [(sig, m) for sig in own for m in sig.members.values()
+            if m.kind == "state" and _holds(m.type, sig.key, 0, set(), world)]
+
+
 def _holds(t: Type, key: str, depth: int, seen: set[Type], world: World) -> bool:
-    """`seen` are the structs that do not, or are being looked at."""
+    """`seen` are the structs and models that do not, or are being looked at."""
     match t:
         case TupleType(items):
             return any(_holds(i, key, depth, seen, world) for i in items)
@@ -39,6 +58,12 @@ def _holds(t: Type, key: str, depth: int, seen: set[Type], world: World) -> bool
                 return True
             seen.add(t)
             return any(_holds(f, key, depth + 1, seen, world) for f in _fields(sig, t))
+        case ModelType():
+            model = world.sigs.get(t.key)
+            if not isinstance(model, ModelSig) or t in seen:
+                return False
+            seen.add(t)
+            return t.key == key or any(_holds(m.type, key, depth + 1, seen, world) for m in model.members.values())
     return False
 
 

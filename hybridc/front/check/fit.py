@@ -30,6 +30,7 @@ from hybridc.front.check import tree
 from hybridc.front.check.bounds import elem_of, is_int, is_number, model_of
 from hybridc.front.check.consts import fits, rounded, too_large
 from hybridc.front.check.infer import Meta, is_unknown
+from hybridc.front.check.open_models import fresh_config
 from hybridc.front.check.soft import widened
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ EMPTY = frozenset({"deque", "heap", "graph"})
 """Containers whose empty ones have no literal."""
 ANY_CONFIGURATION = ("a parameter that is a bare model is of any configuration, each of its own: name one for both, "
                      "`a: M[N], b: M[N]`, or copy what has been learned, `set_params(mut a, params(b))`")
+
+
+def _any(t: Type) -> bool:
+    """Is it a model of a configuration that the program does not say?"""
+    return isinstance(t, TypeVar) or isinstance(t, ModelType) and any(
+        isinstance(v, TypeVar) or isinstance(v, Dim) and v.constant is None for v in t.config)
 
 
 def _listed(t: Type) -> Type | None:
@@ -180,6 +187,8 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
         help, pairs = f"cast it: `{te}(...)`", _literal_pairs(c, e, into, te, fe)
     elif isinstance(want, Named) and isinstance(e, tree.MakeList | tree.MakeMap) and want.name in EMPTY:
         help = f"an empty one is `{c.show(want)}()`, to which the rest is added"
+    elif isinstance(want, Named) and want.name == "store":
+        help = f"it is opened by `{c.show(want)}(path)`"
     elif isinstance(found, Option) and not isinstance(want, Option):
         help = f"{c.why_none(e)}give a default, `... ?? default`, or test it first, `if x != none:`"
     elif isinstance(want, Named) and want.name == "str":
@@ -191,7 +200,7 @@ def _mismatch(c: Body, e: tree.Expr, to: Type, what: str, into: tree.Var | None)
     elif want == BOOL and found in INTS:
         help = "write the comparison, `... != 0`"
     elif model_of(want) is not None and model_of(want) == model_of(found):
-        help = ANY_CONFIGURATION
+        help = ANY_CONFIGURATION if _any(want) or _any(found) else None
     elif isinstance(want, Tensor) and te is not None and _listed(found) is not None:
         help = "a list is made a tensor by `stack(...)`"
     elif {_listed(want), _listed(found)} == {F32, F64}:
@@ -269,9 +278,7 @@ def join_types(c: Body, s: Type, t: Type) -> Type | None:
         for v, w in zip(s.config, t.config):
             if isinstance(v, Dim) and isinstance(w, Dim):
                 config.append(v if c.equal_dims(v, w) else c.fresh_dim())
-            elif v == w:
-                config.append(v)
             else:
-                return None
+                config.append(v if v == w else fresh_config(c, "_"))
         return ModelType(s.key, tuple(config))
     return s if c.solver.unify(s, t) else None

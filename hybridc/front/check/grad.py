@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hybridc.front.check.body import Body
 
 KNOWN = tree.FnValue | tree.BoundMethod
+_PAIR = "what is not the loss stands in one value, `(loss, aux)`, which may be a tuple: `(loss, (a, b))`"
 
 
 def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
@@ -51,7 +52,8 @@ def gradient(c: Body, e: syntax.Call, expected: Type | None) -> tree.Expr:
                 c.error("HYB306", "`wrt` names parameters: `wrt=\"b\"` or `wrt=(\"a\", \"b\")`", a.value.span)
                 return c.poison(e.span)
         else:
-            c.error("HYB306", f"`{kind}` takes a function, and `wrt=`", a.span)
+            c.error("HYB306", f"`{kind}` takes a function, and `wrt=`", a.span,
+                    help=f"names of parameters choose, and arguments follow: `{kind}(f, wrt=\"x\")(x, y)`")
             return c.poison(e.span)
     if f_arg is None:
         c.error("HYB306", f"`{kind}` takes the function to differentiate", e.span)
@@ -267,8 +269,9 @@ def fits(c: Body, t: FnType, e: syntax.Expr, kind: str) -> bool:
         c.error("HYB604", f"`{kind}` needs a scalar result, and this gives {result}", e.span,
                 help="reduce it first, `sum(...)` or `mean(...)`; or take `jacobian`")
     else:
+        several = isinstance(result, TupleType) and any(map(is_float, result.items[:1]))
         c.error("HYB604", f"`{kind}` needs a function with a float result, and this gives {result}: it has no "
-                "derivative", e.span)
+                "derivative", e.span, help=_PAIR if several else None)
     return False
 
 

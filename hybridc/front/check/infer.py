@@ -259,6 +259,8 @@ class Solver:
     def _unify_config(self, a: ConfigValue, b: ConfigValue) -> bool:
         if isinstance(a, Dim) and isinstance(b, Dim):
             return self.unify_dim(a, b)
+        if isinstance(a, TypeVar) and a.key.startswith("?"):  # open, as an unknown dimension is
+            return True
         if isinstance(a, tuple) and isinstance(b, tuple):
             return len(a) == len(b) and all([self._unify_config(x, y) for x, y in zip(a, b)])
         if isinstance(a, Meta | ModelType | TypeVar) and isinstance(b, Meta | ModelType | TypeVar):

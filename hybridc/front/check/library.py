@@ -96,6 +96,10 @@ def make_container(c: Body, sig: StructSig, e: syntax.Call, brackets: Any, expec
         seed = c.typed(args[0].value, INT, "the seed of `rng`")
         return tree.MakeStruct(Named(sig.key), e.span, (seed, *(None for _ in sig.fields[1:])))
     if sig.name == "store":
+        if given is None and not isinstance(expected, Named):
+            c.error("HYB308", "what this store holds is not known here", e.span, help="write `store[str, int](path)`")
+            check_call.poison_args(c, e)
+            return c.poison(e.span)
         opener = c.world.sigs.get("std.store:_open")
         if isinstance(opener, FnSig):
             return check_call.call_fn(c, opener, None, e, given.args if isinstance(given, Named) else None, expected)

@@ -378,8 +378,13 @@ def equality(c: Body, op: str, left: tree.Expr, right: tree.Expr, span: Span) ->
     else:
         joined = c.join_types(s, t)
         if joined is None:
-            c.error("HYB302", f"`{op}` compares {c.show(s)} with {c.show(t)}: different types are never equal", span,
-                    "the number of a letter is `ord(c)`, that of digits `int(s)`" if {s, t} == {STR, INT} else None)
+            text, second = c.show(s), c.show(t)
+            if text == second:
+                c.error("HYB302", f"`{op}` compares two {text}s, which may be of different configurations", span,
+                        "a method's `other: M[size]`, or `fn f[T: model](a: T, b: T)`, takes two of one")
+            else:
+                c.error("HYB302", f"`{op}` compares {text} with {second}: different types are never equal", span,
+                        "the number of a letter is `ord(c)`, that of digits `int(s)`" if {s, t} == {STR, INT} else None)
             return c.poison(span)
         k = joined
     if isinstance(c.head(left.type), Poison) or isinstance(c.head(right.type), Poison):

@@ -10,7 +10,6 @@ from hybridc.base.suggest import nearest
 from hybridc.base.types import (
     POISON,
     RNG,
-    STR,
     ModelType,
     Named,
     Option,
@@ -45,6 +44,11 @@ from hybridc.front.parse import syntax
 if TYPE_CHECKING:
     from hybridc.front.check.body import Body
 
+_CHANGED = {
+    "str": "make a new text: `s = s[:i] + x + s[i + 1:]`",
+    "graph": "write `g.set_node(u, n)`, `g.add_edge(u, v, e)`",
+}
+"""How what has no elements to assign is changed."""
 
 def place(c: Body, e: syntax.Expr, use: str) -> tree.Place | None:
     """The place that an expression names; `use` is "assign", "mut" or the `mut fn` that changes it. Reports and gives
@@ -251,7 +255,7 @@ def index_place(c: Body, base: tree.Place, e: syntax.Index) -> tree.Place | None
                 return None
             if sig is None:
                 c.error("HYB511", f"the elements of {c.show(t)} cannot be assigned", e.span,
-                        help="make a new text: `s = s[:i] + x + s[i + 1:]`" if t == STR else None)
+                        help=_CHANGED.get(t.name))
                 return None
             s = check_generic.owner_substitution(c, t)
             index = c.typed(e.items[0], substitute(sig.params[1].type, s), f"the index of {c.show(t)}")  # type: ignore[arg-type]

@@ -381,6 +381,8 @@ def item_of(c: Body, t: Type, span: Span) -> Type:
         help = "it may be none: test it first, `if x != none:`"
     elif isinstance(t, TupleType):
         help = "take it apart: `let a, b = t`"
+    elif isinstance(t, Named) and t.name == "graph":
+        help = "its nodes are numbers: `for u in range(len(g))`, from which `g.edges(u)` lead"
     c.error("HYB312", f"{c.show(t)} cannot be looped over", span, help=help)
     return POISON
 

@@ -183,7 +183,8 @@ class Layouts:
         decl = self.decl(t)
         if is_open(t):
             message = f"which {decl.name} this is, is known only where it is taken out of its model"
-            help = "call a method of it; one that writes is a `mut fn`"
+            help = ("call a method of it; one that writes is a `mut fn`. Models of different configurations stand "
+                    "together in a `let` of a model; here each has a name of its own")
             raise Refused(Diagnostic("HYB809", message, NOWHERE, help))
         lw = self.inside(t)
         if t in self._open:

@@ -126,6 +126,32 @@ TENSORS = {
 NUMBERS = {name: TENSORS[name] for name in ("backward", "detach", "item", "to", "numpy")}
 """Of tensors without dimensions."""
 
+_SLOPE = "with `g = grad(m.loss)(x)` it is `opt.update(mut m, g)`"
+_VECTOR = "`params(m)` is all of them as one vector, and `set_params(mut m, v)` puts one back"
+OF_TYPES = {
+    "tensor": torch_names.FUNCTIONS | TENSORS,
+    "number": NUMBERS,
+    "model": {
+        **dict.fromkeys(("params", "parameters", "weights"), _VECTOR),
+        "zero_grad": "derivatives are values, and nothing has to be set to zero",
+        "grad": "derivatives are functions: `grad(m.loss)(x)` is a vector like `params(m)`",
+        "copy": "`var n = m` is a copy",
+        "clone": "`var n = m` is a copy",
+        "eval": "`forward` is for inference; layers that differ in training have `train` beside it",
+    },
+    **dict.fromkeys(("SGD", "Adam", "AdamW", "RMSProp"), {
+        "step": _SLOPE,
+        "apply_gradients": _SLOPE,
+        "zero_grad": "derivatives are values, and nothing has to be set to zero",
+    }),
+    "graph": {
+        "nodes": "nodes are numbers: `[g.node(u) for u in range(len(g))]`",
+        "successors": "it is called `neighbors`",
+        "add_vertex": "it is called `add_node`",
+    },
+}
+"""What is no member of a type here, and how it is written."""
+
 BUILT = frozenset("bool int i32 u8 f64 f32 f16 bf16 str list map set".split())
 """Types that go for names of functions where a declaration begins with one."""
 
@@ -243,7 +269,7 @@ def member(kind: str, name: str, names: Collection[str]) -> str | None:
     written, kinds = WRITTEN.get(name, (None, EVERY))
     if written is not None and kind in kinds:
         return written
-    return {"tensor": torch_names.FUNCTIONS | TENSORS, "number": NUMBERS}.get(kind, {}).get(name)
+    return OF_TYPES.get(kind, {}).get(name)
 
 
 def type_called(name: str) -> str | None:
