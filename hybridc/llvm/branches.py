@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hybridc.core.ir import Arm, Atom, Block, Call, Const, EnumT, If, Match, Op, Stmt, Var, Yield
+from hybridc.core.ir import Arm, Atom, Block, Call, Const, EnumT, If, Match, Op, Stmt, Var
 from hybridc.llvm.aggregate_ops import tag_of
-from hybridc.llvm.conditions import Decision, conditions, decide
+from hybridc.llvm.conditions import Decision, conditions, decide, is_plain
 from hybridc.llvm.emitter import FnEmitter
 from hybridc.llvm.layout import HEADER
 from hybridc.llvm.module import Leaves
@@ -98,7 +98,7 @@ class Branches:
             self.bind(stmt.outs, self.meet(end))
             return
         end = self.join(stmt.outs, "end")
-        direct = [not arm.stmts and isinstance(arm.tail, Yield) for arm in (stmt.then, stmt.orelse)]
+        direct = [is_plain(arm) for arm in (stmt.then, stmt.orelse)]
         cond = e.one(stmt.cond)
         if all(direct):
             self.choose(stmt, cond, end.types)
