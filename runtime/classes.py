@@ -146,7 +146,7 @@ def enum_class(title: str, cases: Sequence[tuple[str, Sequence[str]]],
         name = f"{title}.{case}"
         cls = type(case, (base,), {
             **_attributes(fields),
-        "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields),
+            "__init__": _constructor(fields, defaults.get(case, {}), name), "__match_args__": tuple(fields),
             "__qualname__": name, "_hyb_name": name, "_hyb_fields": tuple(fields), "_hyb_tag": tag,
             "_hyb_key": (title, table, tag),
         })
